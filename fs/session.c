@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session - see session.h
+ *
+ * Threads. The thread that calls session_run() only waits for the end. Readers take requests
+ * from /dev/fuse: over that transport all requests, over io_uring the first message and those
+ * that have no answer. The library's ring threads are made while the first message is handled,
+ * so they inherit policy and signal mask from reader 0.
+ *
+ * The readers' loop is ours, not fuse_session_loop_mt(): that one starts threads on demand, takes
+ * a lock twice per request, and does not tell when the first message has been handled.
+ *
+ * The end has one order: stop (event), unmount while requests are still served, so that the
+ * kernel writes back what it holds, then end the readers, then the rings.
+ */
+#include "session.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REQUEST_SIZE_MAX (1u << 20)
+#define BACKGROUND_MAX 64
+#define READERS_MAX 64
+
+struct reader {
+	struct session *session;
+	pthread_t thread;
+	struct fuse_buf buf;
+	bool started;
+};
+
+struct session {
+	struct fuse_session *fuse;
+	enum session_transport transport; /* wanted */
+	bool mounted;
+	bool uring; /* what it got; set before ready */
+	char *mountpoint; /* absolute */
+
+	int event_fd; /* readable: something happened, look at the flags */
+	atomic_bool stop; /* somebody asked for the end */
+	atomic_bool ready; /* reader 0 has handled the first message, or has ended */
+
+	unsigned int reader_count;
+	struct reader readers[READERS_MAX];
+};
+
+/* The session that signals end; its event_fd is written from a signal handler. */
+static _Atomic(struct session *) session_signalled;
+
+bool session_config_option(struct session_config *config, const char *option)
+{
+	if (!strcmp(option, "io_uring"))
+		config->transport = SESSION_IO_URING;
+	else if (!strcmp(option, "no_io_uring"))
+		config->transport = SESSION_DEVICE;
+	else
+		return false;
+	return true;
+}
+
+const char *session_uring_missing(void)
+{
+#ifndef FUSE_CAP_OVER_IO_URING
+	return "this build's libfuse is too old (3.18 has it)";
+#else
+	char value = 0;
+	int fd = open("/sys/module/fuse/parameters/enable_uring", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		/* the module may not be loaded yet; mounting loads it */
+		return access("/sys/module/fuse", F_OK) ? NULL :
+			"this kernel has no FUSE over io_uring (Linux 6.14 has it)";
+	}
+	if (read(fd, &value, 1) != 1)
+		value = 0;
+	close(fd);
+	if (value != 'Y' && value != '1')
+		return "the kernel's parameter fuse.enable_uring is off "
+		       "(root: echo 1 > /sys/module/fuse/parameters/enable_uring)";
+	return NULL;
+#endif
+}
+
+static void event_raise(struct session *session)
+{
+	const uint64_t one = 1;
+	ssize_t done = write(session->event_fd, &one, sizeof(one));
+
+	(void)done; /* fails only when the counter is full, and then it is readable */
+}
+
+static void event_wait(struct session *session)
+{
+	struct pollfd pollfd = { .fd = session->event_fd, .events = POLLIN };
+	uint64_t count;
+
+	if (poll(&pollfd, 1, -1) == 1 && read(session->event_fd, &count, sizeof(count)) < 0)
+		return; /* somebody else's wake-up: the caller looks at the flags anyway */
+}
+
+void session_stop(struct session *session)
+{
+	atomic_store(&session->stop, true);
+	event_raise(session);
+}
+
+int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,
+	void *userdata, struct session **out)
+{
+	const char *missing = session_uring_missing();
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct session *session;
+	char *options = NULL, *part = NULL;
+	int rc = -ENOMEM;
+
+	if (config->transport == SESSION_IO_URING && missing) {
+		fuse_log(FUSE_LOG_ERR, "cannot use io_uring: %s\n", missing);
+		return -EOPNOTSUPP;
+	}
+
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return -ENOMEM;
+	session->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (session->event_fd < 0) {
+		rc = -errno;
+		goto out;
+	}
+	session->transport = config->transport;
+
+	if (fuse_opt_add_arg(&args, config->subtype ? config->subtype : "fuse"))
+		goto out;
+	if (config->source) {
+		if (asprintf(&part, "fsname=%s", config->source) < 0) {
+			part = NULL;
+			goto out;
+		}
+		/* escaped: the name may have commas */
+		if (fuse_opt_add_opt_escaped(&options, part))
+			goto out;
+	}
+	if (config->subtype) {
+		free(part);
+		if (asprintf(&part, "subtype=%s", config->subtype) < 0) {
+			part = NULL;
+			goto out;
+		}
+		if (fuse_opt_add_opt_escaped(&options, part))
+			goto out;
+	}
+	if (config->options && *config->options && fuse_opt_add_opt(&options, config->options))
+		goto out;
+	if (config->debug && fuse_opt_add_opt(&options, "debug"))
+		goto out;
+	if (config->transport != SESSION_DEVICE && !missing && fuse_opt_add_opt(&options, "io_uring"))
+		goto out;
+	if (options && (fuse_opt_add_arg(&args, "-o") || fuse_opt_add_arg(&args, options)))
+		goto out;
+
+	rc = -EINVAL; /* the library has said which option */
+	session->fuse = fuse_session_new(&args, ops, sizeof(*ops), userdata);
+	if (!session->fuse)
+		goto out;
+	*out = session;
+	session = NULL;
+	rc = 0;
+out:
+	free(part);
+	free(options);
+	fuse_opt_free_args(&args);
+	session_close(session);
+	return rc;
+}
+
+/*
+ * Whether the library's rings serve. The library has no call for that, and goes back to the
+ * device in silence when it cannot start them; but it names their threads.
+ */
+static bool rings_running(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	bool found = false;
+
+	if (!dir)
+		return false;
+	while (!found && (entry = readdir(dir))) {
+		char path[sizeof("/comm") + sizeof(entry->d_name)], name[16] = "";
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/comm", entry->d_name);
+		fd = openat(dirfd(dir), path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		found = read(fd, name, sizeof(name) - 1) > 0 && !strncmp(name, "fuse-ring-", 10);
+		close(fd);
+	}
+	closedir(dir);
+	return found;
+}
+
+static void *reader_main(void *arg)
+{
+	struct reader *reader = arg;
+	struct session *session = reader->session;
+	const struct sched_param param = { 0 };
+
+	/*
+	 * A request wakes a serving thread on the CPU of its client, which then goes to sleep.
+	 * With SCHED_BATCH the client is not preempted in between. Failure costs only speed.
+	 */
+	sched_setscheduler(0, SCHED_BATCH, &param);
+	pthread_setname_np(pthread_self(), "fuse-device");
+
+	while (!fuse_session_exited(session->fuse)) {
+		int size;
+
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+		size = fuse_session_receive_buf(session->fuse, &reader->buf);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+		if (size == -EINTR || size == -EAGAIN)
+			continue;
+		if (size <= 0)
+			break;
+		fuse_session_process_buf(session->fuse, &reader->buf);
+		if (!atomic_load_explicit(&session->ready, memory_order_relaxed)) {
+			session->uring = session->transport != SESSION_DEVICE && rings_running();
+			atomic_store(&session->ready, true);
+			event_raise(session);
+		}
+	}
+	/* one reader's end, by unmounting or by an error, is the session's */
+	fuse_session_exit(session->fuse);
+	atomic_store(&session->ready, true);
+	event_raise(session);
+	return NULL;
+}
+
+static int reader_start(struct session *session)
+{
+	struct reader *reader = &session->readers[session->reader_count];
+	sigset_t all, old;
+	int rc;
+
+	reader->session = session;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&reader->thread, NULL, reader_main, reader);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc)
+		return -rc;
+	session->reader_count++;
+	return 0;
+}
+
+/* Ends the readers, then the rings. */
+static int readers_end(struct session *session)
+{
+	unsigned int i;
+	int rc;
+
+	fuse_session_exit(session->fuse);
+	for (i = 0; i < session->reader_count; i++)
+		pthread_cancel(session->readers[i].thread);
+	for (i = 0; i < session->reader_count; i++) {
+		pthread_join(session->readers[i].thread, NULL);
+		free(session->readers[i].buf.mem);
+		session->readers[i].buf.mem = NULL;
+	}
+	session->reader_count = 0;
+
+	/* the session is marked as ended: this serves nothing, but takes the rings down */
+	rc = fuse_session_loop(session->fuse);
+	return rc > 0 ? -EIO : rc;
+}
+
+int session_mount(struct session *session, const char *mountpoint)
+{
+	struct stat stat_buf;
+	int rc;
+
+	if (stat(mountpoint, &stat_buf))
+		return -errno;
+	if (!S_ISDIR(stat_buf.st_mode))
+		return -ENOTDIR;
+	session->mountpoint = realpath(mountpoint, NULL);
+	if (!session->mountpoint)
+		return -errno;
+
+	errno = 0;
+	if (fuse_session_mount(session->fuse, session->mountpoint))
+		return errno ? -errno : -EPERM;
+	session->mounted = true;
+
+	rc = reader_start(session);
+	if (rc)
+		goto out;
+	while (!atomic_load(&session->ready))
+		event_wait(session);
+	if (fuse_session_exited(session->fuse)) {
+		rc = -EPROTO;
+	} else if (session->transport == SESSION_IO_URING && !session->uring) {
+		fuse_log(FUSE_LOG_ERR, "cannot use io_uring: the library could not start it\n");
+		rc = -EOPNOTSUPP;
+	}
+	/* over io_uring the device carries next to nothing */
+	while (!rc && !session->uring && session->reader_count < READERS_MAX &&
+	       session->reader_count < (unsigned long)sysconf(_SC_NPROCESSORS_ONLN))
+		rc = reader_start(session);
+out:
+	if (rc) {
+		(void)readers_end(session);
+		session_unmount(session);
+	}
+	return rc;
+}
+
+const char *session_transport_name(const struct session *session)
+{
+	return session->uring ? "io_uring" : "/dev/fuse";
+}
+
+struct fuse_session *session_fuse(const struct session *session)
+{
+	return session->fuse;
+}
+
+/*
+ * Takes the mount away while the session still serves. Needs privileges: without, the data is
+ * safe all the same, and session_unmount() asks the set-user-id helper.
+ */
+static void session_detach(struct session *session)
+{
+	int fd;
+
+	/* writes back, and is refused while somebody uses the mount */
+	if (!umount2(session->mountpoint, UMOUNT_NOFOLLOW))
+		return;
+	fd = open(session->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (syncfs(fd))
+			fuse_log(FUSE_LOG_ERR, "%s: not all could be written back: %s\n",
+				session->mountpoint, strerror(errno));
+		close(fd);
+	}
+	umount2(session->mountpoint, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+static void signal_stop(int number)
+{
+	struct session *session = atomic_load(&session_signalled);
+	int saved = errno;
+
+	(void)number;
+	if (session)
+		session_stop(session);
+	errno = saved;
+}
+
+static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
+#define STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
+
+int session_run(struct session *session)
+{
+	struct sigaction action = { .sa_handler = signal_stop, .sa_flags = SA_RESTART };
+	struct sigaction before[STOP_SIGNALS];
+	struct session *none = NULL;
+	size_t i;
+	int rc;
+
+	if (!atomic_compare_exchange_strong(&session_signalled, &none, session))
+		return -EBUSY;
+	for (i = 0; i < STOP_SIGNALS; i++) {
+		sigaction(stop_signals[i], NULL, &before[i]);
+		/* what the parent had ignored (nohup) stays ignored */
+		if (before[i].sa_handler != SIG_IGN)
+			sigaction(stop_signals[i], &action, NULL);
+	}
+
+	while (!atomic_load(&session->stop) && !fuse_session_exited(session->fuse))
+		event_wait(session);
+	if (!fuse_session_exited(session->fuse))
+		session_detach(session);
+	rc = readers_end(session);
+
+	for (i = 0; i < STOP_SIGNALS; i++)
+		sigaction(stop_signals[i], &before[i], NULL);
+	atomic_store(&session_signalled, NULL);
+	return rc;
+}
+
+void session_unmount(struct session *session)
+{
+	if (session->mounted)
+		fuse_session_unmount(session->fuse);
+	session->mounted = false;
+}
+
+void session_close(struct session *session)
+{
+	if (!session)
+		return;
+	session_unmount(session);
+	if (session->fuse)
+		fuse_session_destroy(session->fuse);
+	if (session->event_fd >= 0)
+		close(session->event_fd);
+	free(session->mountpoint);
+	free(session);
+}
+
+bool session_want(struct fuse_conn_info *conn, uint64_t capability)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	return fuse_set_feature_flag(conn, capability);
+#else
+	if (!(conn->capable & capability))
+		return false;
+	conn->want |= (unsigned int)capability;
+	return true;
+#endif
+}
+
+void session_unwant(struct fuse_conn_info *conn, uint64_t capability)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	fuse_unset_feature_flag(conn, capability);
+#else
+	conn->want &= ~(unsigned int)capability;
+#endif
+}
+
+void session_negotiate(struct fuse_conn_info *conn, unsigned int flags)
+{
+	session_want(conn, FUSE_CAP_ASYNC_READ);
+	session_want(conn, FUSE_CAP_ASYNC_DIO);
+	session_want(conn, FUSE_CAP_PARALLEL_DIROPS);
+	session_want(conn, FUSE_CAP_CACHE_SYMLINKS);
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+	if (flags & SESSION_KILLPRIV)
+		session_want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+#endif
+	/* with the default the kernel drops a file's pages whenever it sees a new mtime */
+	session_unwant(conn, FUSE_CAP_AUTO_INVAL_DATA);
+	session_want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/* with it the kernel leaves O_TRUNC to open, and where open is ENOSYS to nobody */
+	session_unwant(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+	session_unwant(conn, FUSE_CAP_WRITEBACK_CACHE);
+	session_unwant(conn, FUSE_CAP_SPLICE_READ);
+	session_unwant(conn, FUSE_CAP_SPLICE_WRITE);
+	session_unwant(conn, FUSE_CAP_SPLICE_MOVE);
+
+	if (conn->max_write > REQUEST_SIZE_MAX)
+		conn->max_write = REQUEST_SIZE_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->time_gran = 1;
+}
