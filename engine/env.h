@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * env.h - the world a store lives in: files, maps, a clock, behind one table of functions.
+ *
+ * Three worlds implement it: the operating system (env_system.c), the simulated disk of the tests (tests/sim_env.c),
+ * which loses, tears and reorders what was not synced, and whatever an embedder brings.
+ *
+ * The contract every world keeps, and the engine builds on:
+ *   - What write put is seen by read and by maps at once, by everyone. After a power failure any subset
+ *     of the 512-byte sectors written since the file's last successful sync may be there, the others
+ *     hold what they held before (zeros if never written), and a sector in flight may be garbage.
+ *   - sync makes a file's data, size and allocation durable. Its name is durable after sync_dir of the directory.
+ *   - create, rename and unlink may be undone by a power failure until sync_dir, in any combination.
+ *   - A failed sync loses what it could not write: it must not be retried as if it could still succeed.
+ *   - Functions return 0 (or a length) or a negative errno, and may be called from any thread; two
+ *     writes of overlapping ranges at the same time do not happen.
+ * Paths are names inside the store's directory, which dir_open opens: no '/' in them.
+ */
+#ifndef ENV_H
+#define ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct env_dir;	 /* an open store directory */
+struct env_file; /* an open file */
+
+enum env_advice { ENV_ADVICE_RANDOM, ENV_ADVICE_SEQUENTIAL, ENV_ADVICE_WILLNEED, ENV_ADVICE_DONTNEED };
+
+#define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */
+#define ENV_READ_ONLY (1u << 1)
+/*
+ * The caller keeps in memory what it writes here, so the world need not: a write whose memory, position and
+ * size are multiples of ENV_DIRECT_ALIGN may go around the page cache. Reads and maps see it all the same.
+ */
+#define ENV_DIRECT (1u << 2)
+#define ENV_DIRECT_ALIGN 4096u
+
+struct kv_env {
+	/* mkdir 0700 and make the name durable; -EEXIST */
+	int (*dir_create)(struct kv_env *env, const char *path);
+	/* Does not follow a symlink as the last component. -ENOENT, -ENOTDIR */
+	int (*dir_open)(struct kv_env *env, const char *path, struct env_dir **out);
+	void (*dir_close)(struct env_dir *dir);
+	int (*dir_sync)(struct env_dir *dir);
+	/* Calls entry(arg, name) for each file; stops at its first non-zero and returns that. */
+	int (*dir_list)(struct env_dir *dir, int (*entry)(void *arg, const char *name), void *arg);
+	/* Bytes that can still be allocated, and in all. */
+	int (*dir_space)(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *total_bytes);
+
+	/* Never follows symlinks; -ENOENT, -EEXIST, -ELOOP a symlink, -EINVAL not a regular file */
+	int (*file_open)(struct env_dir *dir, const char *name, unsigned flags,
+			 struct env_file **out);
+	void (*file_close)(struct env_file *file);
+	int (*file_size)(struct env_file *file, uint64_t *size);
+	/* Takes a whole-file lock (exclusive or shared) until the file is closed; -EBUSY */
+	int (*file_lock)(struct env_file *file, bool exclusive);
+	/* Allocates [0, size) and sets the size; existing contents stay. -ENOSPC: nothing changed */
+	int (*file_allocate)(struct env_file *file, uint64_t size);
+	int (*file_truncate)(struct env_file *file, uint64_t size);
+	/* Reads exactly `size` bytes or returns a negative errno (-ENODATA: the file ends before) */
+	int (*file_read)(struct env_file *file, void *buffer, size_t size, uint64_t position);
+	/* Writes all of it; with `sync` durable (as file_sync) on return. */
+	int (*file_write)(struct env_file *file, const void *data, size_t size, uint64_t position,
+			  bool sync);
+	int (*file_sync)(struct env_file *file);
+	/* Maps [0, size) read-only and shared; size at most the file's. Unmap before closing. */
+	int (*file_map)(struct env_file *file, size_t size, const void **out);
+	void (*file_unmap)(struct env_file *file, const void *map, size_t size);
+	void (*map_advise)(const void *start, size_t size, enum env_advice advice);
+	/* True once a page of the map could not be read (it then reads as zeros). */
+	bool (*map_failed)(const void *map, size_t size);
+
+	/*
+	 * Memory to write from: zeroed, aligned to ENV_DIRECT_ALIGN, and of the kind that this world writes
+	 * fastest (huge pages, already touched, registered with the ring). -ENOMEM. NULL is fine to free.
+	 */
+	int (*buffer_new)(struct kv_env *env, size_t size, void **out);
+	void (*buffer_free)(struct kv_env *env, void *buffer, size_t size);
+
+	int (*rename)(struct env_dir *dir, const char *from, const char *to);
+	int (*unlink)(struct env_dir *dir, const char *name);
+
+	uint64_t (*clock_us)(struct kv_env *env); /* monotonic */
+	int (*random)(struct kv_env *env, void *buffer, size_t size);
+};
+
+/* The operating system's. Never fails, never freed. */
+struct kv_env *env_system(void);
+
+#endif
