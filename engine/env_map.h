@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * env_map.h - file maps whose unreadable pages become zeros and a flag instead of a SIGBUS.
+ */
+#ifndef ENV_MAP_H
+#define ENV_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Maps [0, size) of `fd` read-only and shared, under protection. -EINVAL size 0, -ENOMEM, -EIO...
+ */
+int env_map_open(int fd, size_t size, const void **out);
+void env_map_close(const void *map, size_t size);
+
+/* True once a page of the map that starts at `map` had to be replaced by zeros. */
+bool env_map_failed(const void *map);
+
+#endif

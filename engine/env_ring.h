@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * env_ring.h - large writes through io_uring, from memory that is registered with it.
+ */
+#ifndef ENV_RING_H
+#define ENV_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Memory for writing: zeroed, touched, in huge pages from 2 MiB on, registered with the ring where
+ * the kernel and the limit on locked memory allow it. -ENOMEM
+ */
+int env_buffer_new(size_t size, void **out);
+void env_buffer_free(void *buffer, size_t size);
+
+/*
+ * Writes through the ring and waits for it; with `durable` as RWF_DSYNC. The number of bytes
+ * written or a negative errno; -EBUSY (nothing was written) when the caller should use a system
+ * call instead: there is no ring, another thread is using it, or `data` does not lie in a
+ * registered buffer.
+ */
+ssize_t env_ring_write(int fd, const void *data, size_t size, uint64_t position, bool durable);
+
+#endif
