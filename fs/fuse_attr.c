@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuse_attr.c - attributes of inodes, and of the file system.
+ *
+ * Permissions were checked by the kernel (default_permissions), which leaves to us what depends on both the
+ * caller and the inode: clearing set-id bits (the capability HANDLE_KILLPRIV_V2).
+ */
+#include "fuse_handlers.h"
+#include "fuse_reply.h"
+
+#include <sys/sysmacros.h>
+
+void fuse_attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct kvfs_attr attr;
+	struct stat st;
+	int rc = kvfs_getattr(fuse_front_of(req)->fs, ino, &attr);
+
+	if (rc) {
+		fuse_reply_status(req, rc);
+		return;
+	}
+	fuse_stat_fill(&attr, &st);
+	fuse_reply_attr(req, &st, FUSE_TIMEOUT_S);
+}
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+static struct statx_timestamp statx_time(struct timespec time)
+{
+	return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
+}
+
+/* The kernel asks this way for the birth time. */
+void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi)
+{
+	struct kvfs_attr attr;
+	struct statx stx;
+	int rc = kvfs_getattr(fuse_front_of(req)->fs, ino, &attr);
+
+	if (rc) {
+		fuse_reply_status(req, rc);
+		return;
+	}
+	stx = (struct statx){
+		.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+		.stx_blksize = FUSE_BLOCK_SIZE,
+		.stx_nlink = attr.nlink,
+		.stx_uid = attr.uid,
+		.stx_gid = attr.gid,
+		.stx_mode = (uint16_t)attr.mode,
+		.stx_ino = attr.ino,
+		.stx_size = attr.size,
+		.stx_blocks = attr.blocks,
+		.stx_atime = statx_time(attr.atime),
+		.stx_btime = statx_time(attr.btime),
+		.stx_ctime = statx_time(attr.ctime),
+		.stx_mtime = statx_time(attr.mtime),
+		.stx_rdev_major = major(attr.rdev),
+		.stx_rdev_minor = minor(attr.rdev),
+	};
+	fuse_reply_statx(req, 0, &stx, FUSE_TIMEOUT_S);
+}
+#endif
+
+#define SET_KNOWN                                                                                  \
+	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE |         \
+	 FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
+
+static unsigned set_mask(int to_set)
+{
+	unsigned set = 0;
+
+	if (to_set & FUSE_SET_ATTR_MODE)
+		set |= KVFS_SET_MODE;
+	if (to_set & FUSE_SET_ATTR_UID)
+		set |= KVFS_SET_UID;
+	if (to_set & FUSE_SET_ATTR_GID)
+		set |= KVFS_SET_GID;
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		set |= KVFS_SET_SIZE;
+	if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+		set |= KVFS_SET_ATIME_NOW;
+	else if (to_set & FUSE_SET_ATTR_ATIME)
+		set |= KVFS_SET_ATIME;
+	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+		set |= KVFS_SET_MTIME_NOW;
+	else if (to_set & FUSE_SET_ATTR_MTIME)
+		set |= KVFS_SET_MTIME;
+	if (to_set & FUSE_SET_ATTR_CTIME)
+		set |= KVFS_SET_CTIME;
+	/*
+	 * Truncation by a caller without CAP_FSETID says so; a change of owner always clears; and
+	 * before such a caller's write the kernel sends a request that sets nothing at all.
+	 */
+	if ((to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) ||
+	    !(to_set & SET_KNOWN))
+		set |= KVFS_KILL_SUIDGID;
+	return set;
+}
+
+void fuse_attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct kvfs_attr wanted = {
+		.ino = ino,
+		.mode = st->st_mode,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.size = (uint64_t)st->st_size,
+		.atime = st->st_atim,
+		.mtime = st->st_mtim,
+		.ctime = st->st_ctim,
+	};
+	struct kvfs_attr attr;
+	int rc = kvfs_setattr(fuse_front_of(req)->fs, ino, &wanted, set_mask(to_set), &attr);
+
+	fuse_reply_attr_changed(req, rc, &attr);
+}
+
+void fuse_attr_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct kvfs_statfs space;
+	struct statvfs out;
+	int rc = kvfs_statfs(fuse_front_of(req)->fs, &space);
+
+	if (rc) {
+		fuse_reply_status(req, rc);
+		return;
+	}
+	out = (struct statvfs){
+		.f_bsize = space.block_size,
+		.f_frsize = space.block_size,
+		.f_blocks = space.blocks,
+		.f_bfree = space.blocks_free,
+		.f_bavail = space.blocks_avail,
+		.f_files = space.files,
+		.f_ffree = space.files_free,
+		.f_favail = space.files_free,
+		.f_namemax = KVFS_NAME_MAX,
+	};
+	fuse_reply_statfs(req, &out);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuse_file.c - contents of files: reading, writing, space, making durable.
+ *
+ * There are no handles: state hangs on the inode, so open needs no message. O_APPEND needs nothing
+ * either: the kernel serialises writers and knows the size. After a write to a file that is open with O_SYNC or
+ * O_DSYNC (or on a mount with -o sync) the kernel sends an fsync by itself.
+ */
+#include "fuse_buffer.h"
+#include "fuse_handlers.h"
+#include "fuse_reply.h"
+
+#include <errno.h>
+
+/* Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages. */
+void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (fuse_front_of(req)->open_needless) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	fi->keep_cache = 1;
+	fuse_reply_open(req, fi);
+}
+
+void fuse_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	char *buffer = fuse_buffer_answer(req, size);
+	ssize_t done;
+
+	if (!buffer) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	done = kvfs_read(fuse_front_of(req)->fs, ino, buffer, size, offset);
+	if (done < 0)
+		fuse_reply_status(req, (int)done);
+	else
+		fuse_reply_buf(req, buffer, (size_t)done);
+}
+
+void fuse_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	unsigned flags = 0;
+	ssize_t done;
+
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+	if (fi->kill_suidgid)
+		flags |= KVFS_WRITE_KILL_SUIDGID;
+#endif
+	done = kvfs_write(fuse_front_of(req)->fs, ino, data, size, offset, flags);
+	if (done < 0)
+		fuse_reply_status(req, (int)done);
+	else
+		fuse_reply_write(req, (size_t)done);
+}
+
+/* Also for directories: one log holds everything, so there is one kind of durability. */
+void fuse_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	fuse_reply_when_durable(req);
+}
+
+void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
+			 struct fuse_file_info *fi)
+{
+	int rc = kvfs_fallocate(fuse_front_of(req)->fs, ino, mode, offset, size);
+
+	fuse_reply_inode_changed(req, rc);
+}
+
+void fuse_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+		     struct fuse_file_info *fi)
+{
+	int64_t found = kvfs_seek(fuse_front_of(req)->fs, ino, offset, whence);
+
+	if (found < 0)
+		fuse_reply_status(req, (int)found);
+	else
+		fuse_reply_lseek(req, found);
+}

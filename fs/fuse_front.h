@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuse_front.h - the FUSE front end: answers the kernel's requests from an open file system.
+ *
+ * A program opens a file system, makes a front end over it, gives its handlers and itself to a session
+ * (session.h), and afterwards ends in this order: session_run returns, fuse_front_drain,
+ * session_close, fuse_front_free, kvfs_close.
+ */
+#ifndef FUSE_FRONT_H
+#define FUSE_FRONT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "kvfs.h"
+#include "session.h"
+
+struct fuse_front;
+
+/*
+ * An extended attribute that every inode has, that no listing shows and nobody can change: its value is
+ * whatever the program that serves the mount wants to tell about itself.
+ */
+#define FUSE_FRONT_STATUS_XATTR "system.kvfs.status"
+#define FUSE_FRONT_STATUS_SIZE_MAX 16384u
+
+enum fuse_front_sync {
+	FUSE_FRONT_SYNC_NONE,
+	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable */
+	FUSE_FRONT_SYNC_ALL,   /* -o sync: every change is (the kernel asks by itself after writes) */
+};
+
+struct fuse_front_options {
+	enum fuse_front_sync sync;
+	/* Writes the status text, returns its length or a negative errno; NULL: no such attribute. */
+	ssize_t (*status)(void *arg, char *buffer, size_t size);
+	void *status_arg;
+};
+
+int fuse_front_new(struct kvfs *fs, const struct fuse_front_options *options,
+		   struct fuse_front **out) __attribute__((warn_unused_result));
+
+/* The table for session_open, whose userdata is the front end. */
+const struct fuse_lowlevel_ops *fuse_front_ops(void);
+
+/* Waits until every request that was kept back for the disk has been answered. */
+void fuse_front_drain(struct fuse_front *front);
+
+void fuse_front_free(struct fuse_front *front);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuse_reply.h - the front end's state, and how its handlers answer.
+ *
+ * Answers are given on the thread that took the request, except those that promise durability: they are
+ * kept in a `deferred` and given by the store's commit thread. Nothing here waits for the disk.
+ *
+ * Lookup counts. Every entry the kernel learns of counts as one hold of its inode (kvfs_hold), taken before the
+ * answer leaves, because the kernel may forget it at once. No unlink can come between finding a name and
+ * holding its inode: the kernel locks the directory over both requests.
+ */
+#ifndef FUSE_REPLY_H
+#define FUSE_REPLY_H
+
+#include <pthread.h>
+
+#include "fuse_front.h"
+
+/*
+ * Nobody but the kernel changes the store while it is mounted, so what it knows stays true: seconds for
+ * which it may believe names, attributes, and that a name is not there.
+ */
+#define FUSE_TIMEOUT_S 1e9
+
+/* The kernel splits writes by pages: the unit for which it asks at best. */
+#define FUSE_BLOCK_SIZE 4096
+
+struct deferred;
+
+struct fuse_front {
+	struct kvfs *fs;
+	struct fuse_front_options options;
+	bool open_needless; /* the kernel takes ENOSYS for "never ask again"; set once by init */
+
+	pthread_mutex_t deferred_lock; /* protects what follows; a leaf */
+	pthread_cond_t deferred_idle;  /* deferred_count became 0 */
+	unsigned deferred_count;       /* requests that wait for the disk */
+	struct deferred *deferred_spare;
+};
+
+static inline struct fuse_front *fuse_front_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+struct kvfs_caller fuse_caller(fuse_req_t req);
+void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out);
+void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out);
+
+/* rc: 0 or a negative errno */
+void fuse_reply_status(fuse_req_t req, int rc);
+/* A found entry, or an error; -ENOENT is remembered by the kernel. */
+void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+/* The result of a change of names: without and with the entry that it made. */
+void fuse_reply_name_changed(fuse_req_t req, int rc);
+void fuse_reply_name_made(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+/* The result of a change of an inode: without and with its attributes. */
+void fuse_reply_inode_changed(fuse_req_t req, int rc);
+void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+/* Answers when all that was done before is durable. */
+void fuse_reply_when_durable(fuse_req_t req);
+
+void fuse_deferred_fini(struct fuse_front *front);
+
+#endif

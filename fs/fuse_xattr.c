@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuse_xattr.c - extended attributes.
+ *
+ * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted." is
+ * shown to the privileged only, and names under "system." have a meaning that the file system must know. Of
+ * these there is the status of the mount (fuse_front.h); the answer to all others, ACLs among them, is that they
+ * are not supported, which tools take for the whole mount, so that ls -l asks once and not for every file.
+ */
+#include "fuse_buffer.h"
+#include "fuse_handlers.h"
+#include "fuse_reply.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SYSTEM_PREFIX "system."
+#define TRUSTED_PREFIX "trusted."
+
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return !strncmp(name, prefix, strlen(prefix));
+}
+
+void fuse_xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		    size_t size, int flags)
+{
+	int rc = -EOPNOTSUPP;
+
+	if (!has_prefix(name, SYSTEM_PREFIX))
+		rc = kvfs_setxattr(fuse_front_of(req)->fs, ino, name, value, size, flags);
+	fuse_reply_inode_changed(req, rc);
+}
+
+/* rc: the length that is there, or a negative errno */
+static void reply_bytes(fuse_req_t req, const char *buffer, size_t size, ssize_t rc)
+{
+	if (rc < 0)
+		fuse_reply_status(req, (int)rc);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)rc);
+	else if ((size_t)rc > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, buffer, (size_t)rc);
+}
+
+static void reply_status_xattr(fuse_req_t req, size_t size)
+{
+	const struct fuse_front_options *options = &fuse_front_of(req)->options;
+	char *buffer = fuse_buffer_thread(FUSE_FRONT_STATUS_SIZE_MAX);
+	ssize_t rc = -ENODATA;
+
+	if (!buffer)
+		rc = -ENOMEM;
+	else if (options->status)
+		rc = options->status(options->status_arg, buffer, FUSE_FRONT_STATUS_SIZE_MAX);
+	/* it grows between the question for its size and the one for its value */
+	if (rc >= 0 && size == 0)
+		rc = FUSE_FRONT_STATUS_SIZE_MAX;
+	reply_bytes(req, buffer, size, rc);
+}
+
+void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *buffer = NULL;
+	ssize_t rc;
+
+	if (!strcmp(name, FUSE_FRONT_STATUS_XATTR)) {
+		reply_status_xattr(req, size);
+		return;
+	}
+	if (has_prefix(name, SYSTEM_PREFIX)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	if (size) {
+		buffer = fuse_buffer_thread(size);
+		if (!buffer) {
+			fuse_reply_err(req, ENOMEM);
+			return;
+		}
+	}
+	rc = kvfs_getxattr(fuse_front_of(req)->fs, ino, name, buffer, size);
+	reply_bytes(req, buffer, size, rc);
+}
+
+/* Takes the names that only the privileged see out of a list; returns the length of what is left. */
+static ssize_t list_hide_trusted(char *list, size_t size)
+{
+	size_t from = 0, to = 0;
+
+	while (from < size) {
+		size_t length = strnlen(list + from, size - from - 1) + 1;
+
+		if (!has_prefix(list + from, TRUSTED_PREFIX)) {
+			memmove(list + to, list + from, length);
+			to += length;
+		}
+		from += length;
+	}
+	return (ssize_t)to;
+}
+
+/* Also for the question of the size the list itself is needed: that of what will be shown. */
+void fuse_xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct kvfs *fs = fuse_front_of(req)->fs;
+	ssize_t rc = kvfs_listxattr(fs, ino, NULL, 0);
+	char *buffer = NULL;
+
+	if (rc > 0) {
+		size_t there = (size_t)rc;
+
+		buffer = fuse_buffer_thread(there);
+		rc = buffer ? kvfs_listxattr(fs, ino, buffer, there) : -ENOMEM;
+	}
+	if (rc > 0 && fuse_req_ctx(req)->uid != 0)
+		rc = list_hide_trusted(buffer, (size_t)rc);
+	reply_bytes(req, buffer, size, rc);
+}
+
+void fuse_xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	int rc = -EOPNOTSUPP;
+
+	if (!has_prefix(name, SYSTEM_PREFIX))
+		rc = kvfs_removexattr(fuse_front_of(req)->fs, ino, name);
+	fuse_reply_inode_changed(req, rc);
+}
