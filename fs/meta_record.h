@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta_record.h - the records about the file system itself, keys in keyspace meta:
+ *
+ *   "format"    0         4          8              16
+ *               +---------+----------+--------------+
+ *               | version | reserved | name secret  |     the seed of the name hash, never shown
+ *               +---------+----------+--------------+
+ *   "next_ino"  0              8
+ *               +--------------+
+ *               | next ino     |     inode numbers from here on were never used
+ *               +--------------+
+ */
+#ifndef META_RECORD_H
+#define META_RECORD_H
+
+#include "kv.h"
+
+#define META_VERSION 1u
+#define META_FORMAT_KEY "format"
+#define META_FORMAT_SIZE 16u /* bytes */
+#define META_NEXT_INO_KEY "next_ino"
+#define META_NEXT_INO_SIZE 8u /* bytes */
+
+void meta_format_encode(uint64_t name_secret, uint8_t value[META_FORMAT_SIZE]);
+/* -EPROTONOSUPPORT of a newer version, -EIO */
+KV_MUST_CHECK int meta_format_decode(struct kv_slice value, uint64_t *name_secret);
+
+void meta_next_ino_encode(uint64_t next_ino, uint8_t value[META_NEXT_INO_SIZE]);
+KV_MUST_CHECK int meta_next_ino_decode(struct kv_slice value, uint64_t *next_ino);
+
+#endif
