@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* format.c - encoding and validating what format.h draws. Pure functions over bytes. */
+#include "format.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in place");
+
+/* As bytes: 0x8b, "kvsup", CR, LF: a text-mode copy breaks it visibly. */
+#define SUPER_MAGIC 0x0a0d7075736b768bull
+#define SEGMENT_MAGIC 0x0a0d6765736b768bull
+
+static uint64_t super_check(const struct format_super *super)
+{
+	struct format_super copy = *super;
+
+	copy.check = 0;
+	return XXH3_64bits(&copy, sizeof(copy));
+}
+
+void format_super_seal(struct format_super *super)
+{
+	super->magic = SUPER_MAGIC;
+	super->version = FORMAT_VERSION;
+	super->check = super_check(super);
+}
+
+static bool segment_size_valid(uint32_t size)
+{
+	return size >= FORMAT_SEGMENT_SIZE_MIN && size <= FORMAT_SEGMENT_SIZE_MAX &&
+	       !(size & (size - 1));
+}
+
+static bool super_fields_valid(const struct format_super *super)
+{
+	unsigned i;
+
+	if (!segment_size_valid(super->segment_size))
+		return false;
+	if (super->hash != KV_HASH_XXH3 && super->hash != KV_HASH_BLAKE2B)
+		return false;
+	if (super->compress > KV_COMPRESS_INLINE)
+		return false;
+	if (super->keyspace_count < 1 || super->keyspace_count > KV_KEYSPACES_MAX)
+		return false;
+	for (i = 0; i < super->keyspace_count; i++) {
+		if (!super->keyspaces[i].name[0] ||
+		    !memchr(super->keyspaces[i].name, 0, sizeof(super->keyspaces[i].name)) ||
+		    (super->keyspaces[i].flags & ~FORMAT_KEYSPACE_ORDERED))
+			return false;
+	}
+	return true;
+}
+
+int format_super_validate(const struct format_super *super, const char **why)
+{
+	if (super->magic != SUPER_MAGIC) {
+		*why = "it has no kv superblock";
+		return -EMEDIUMTYPE;
+	}
+	/* The version comes before the check: a newer format may compute that in another way. */
+	if (super->version > FORMAT_VERSION) {
+		*why = "it was made by a newer version; use that version";
+		return -EPROTONOSUPPORT;
+	}
+	if (super->check != super_check(super)) {
+		*why = "its superblock is damaged (wrong checksum)";
+		return -EUCLEAN;
+	}
+	if (!super_fields_valid(super)) {
+		*why = "its superblock holds impossible values";
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE])
+{
+	snprintf(name, FORMAT_SEGMENT_NAME_SIZE, "seg-%08x", slot);
+}
+
+int64_t format_segment_slot(const char *name)
+{
+	char again[FORMAT_SEGMENT_NAME_SIZE];
+	unsigned long slot;
+
+	if (strncmp(name, "seg-", 4) || strlen(name) != 12)
+		return -EINVAL;
+	slot = strtoul(name + 4, NULL, 16);
+	if (slot > UINT32_MAX)
+		return -EINVAL;
+	format_segment_name((uint32_t)slot, again);
+	return strcmp(again, name) ? -EINVAL : (int64_t)slot;
+}
+
+static uint64_t segment_check(const struct format_segment *header)
+{
+	struct format_segment copy = *header;
+
+	copy.check = 0;
+	return XXH3_64bits(&copy, sizeof(copy));
+}
+
+void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], uint64_t id,
+			 uint32_t slot, uint32_t size)
+{
+	memset(header, 0, sizeof(*header));
+	header->magic = SEGMENT_MAGIC;
+	header->version = FORMAT_VERSION;
+	header->kind = FORMAT_SEGMENT_LOG;
+	memcpy(header->uuid, uuid, 16);
+	header->id = id;
+	header->slot = slot;
+	header->size = size;
+	header->check = segment_check(header);
+}
+
+int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
+			    uint32_t slot, uint32_t size)
+{
+	static const struct format_segment zeros;
+
+	if (!memcmp(header, &zeros, sizeof(zeros)))
+		return -ENOENT;
+	if (header->magic != SEGMENT_MAGIC)
+		return -EUCLEAN;
+	if (header->version > FORMAT_VERSION)
+		return -EPROTONOSUPPORT;
+	if (header->check != segment_check(header) || header->kind != FORMAT_SEGMENT_LOG ||
+	    memcmp(header->uuid, uuid, 16) || header->slot != slot || header->size != size ||
+	    !header->id)
+		return -EUCLEAN;
+	return 0;
+}
+
+uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id)
+{
+	return XXH3_64bits_withSeed(uuid, 16, id);
+}
+
+uint64_t format_record_body_hash(const struct format_record *record)
+{
+	return XXH3_64bits(&record->value_size, FORMAT_RECORD_HEADER_SIZE - 16 +
+						       (size_t)record->key_size +
+						       record->value_size);
+}
+
+void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t flags,
+			     uint64_t salt)
+{
+	memset(record, 0, sizeof(*record));
+	record->seq = seq;
+	record->flags = flags;
+	record->check = format_record_body_hash(record) ^ format_record_place(seq, salt);
+}
+
+static bool record_shape_valid(const struct format_record *record, unsigned keyspace_count)
+{
+	if (record->flags & ~FORMAT_RECORD_FLAGS)
+		return false;
+	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
+		return (record->flags == FORMAT_RECORD_MARK ||
+			record->flags == FORMAT_RECORD_END) &&
+		       !record->key_size && !record->value_size && !record->keyspace;
+	if ((record->flags & FORMAT_RECORD_TOMBSTONE) &&
+	    (record->value_size || (record->flags & FORMAT_RECORD_ZSTD)))
+		return false;
+	return record->key_size && record->keyspace < keyspace_count && record->seq;
+}
+
+int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
+			       unsigned keyspace_count)
+{
+	uint64_t length, used;
+
+	if (room < FORMAT_RECORD_HEADER_SIZE)
+		return 0;
+	length = format_record_length(record);
+	if (length > room || !record_shape_valid(record, keyspace_count))
+		return -EUCLEAN;
+	if (record->check !=
+	    (format_record_body_hash(record) ^ format_record_place(record->seq, salt)))
+		return -EUCLEAN;
+	for (used = FORMAT_RECORD_HEADER_SIZE + record->key_size + (uint64_t)record->value_size;
+	     used < length; used++) {
+		if (((const uint8_t *)record)[used])
+			return -EUCLEAN;
+	}
+	return (int64_t)length;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * format.h - every byte that a store has on disk, drawn, encoded and validated. FORMAT.md says why.
+ *
+ * Nothing outside format.c interprets these bytes, but for the fields of a record that was validated. All integers are
+ * little-endian. Decoders accept any bytes and read nothing beyond the size they are given.
+ */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kv.h"
+
+#define FORMAT_VERSION 1u
+#define FORMAT_SEGMENT_SIZE_MIN (1u << 20)
+#define FORMAT_SEGMENT_SIZE_MAX (1u << 30)
+#define FORMAT_SEGMENT_SIZE_DEFAULT (16u << 20)
+
+/* A store's directory: the superblock, and segments named by their slot. */
+#define FORMAT_SUPER_NAME "super"
+#define FORMAT_SEGMENT_NAME_SIZE 16 /* bytes, with the NUL */
+
+/* ---- superblock -------------------------------------------------------------------------------
+ *
+ * Written once by kv_create, and never again.
+ *
+ * 0       8       16      20      24                40                    72
+ * +-------+-------+-------+-------+-----------------+---------------------+
+ * | magic | check |version|segsize| uuid            | secret of the hash  |
+ * +-------+--+--+-+--+--+-+-------+-----------------+---------------------+
+ * | applicat.|hash|compr|level|ks | keyspaces: 16 x (name, 15 bytes and NUL; flags) ... zeros to 4096
+ * check: XXH3-64 of the 4096 bytes with check as zero. */
+#define FORMAT_SUPER_SIZE 4096u
+#define FORMAT_KEYSPACE_ORDERED 1u
+
+struct format_super {
+	uint64_t magic;
+	uint64_t check;
+	uint32_t version;
+	uint32_t segment_size; /* bytes */
+	uint8_t uuid[16];
+	uint8_t secret[32];
+	uint64_t application;
+	uint8_t hash;		/* enum kv_hash */
+	uint8_t compress;	/* enum kv_compress */
+	int8_t compress_level;
+	uint8_t keyspace_count;
+	uint8_t reserved[4];
+	struct {
+		char name[KV_KEYSPACE_NAME_MAX + 1];
+		uint8_t flags;
+	} keyspaces[KV_KEYSPACES_MAX];
+	uint8_t zeros[FORMAT_SUPER_SIZE - 88 - 17 * KV_KEYSPACES_MAX];
+};
+static_assert(sizeof(struct format_super) == FORMAT_SUPER_SIZE, "superblock size");
+static_assert(offsetof(struct format_super, keyspaces) == 88, "superblock layout");
+
+void format_super_seal(struct format_super *super);
+/* 0, -EMEDIUMTYPE no superblock, -EPROTONOSUPPORT newer, -EUCLEAN damaged; *why says it for people. */
+int format_super_validate(const struct format_super *super, const char **why);
+
+/* ---- segment ----------------------------------------------------------------------------------
+ *
+ * 0       8       16      20      24                40      48      56
+ * +-------+-------+-------+-------+-----------------+-------+-------+-------- - - -
+ * | magic | check |version| kind  | uuid of store   | id    |slot|sz| zeros to 4096, then records
+ * +-------+-------+-------+-------+-----------------+-------+-------+-------- - - -
+ * id: the segment's place in the log, 1, 2, 3...; a reused file gets a new one, and the id salts every record's
+ * check, so that what an earlier life left in the file is never taken for a record of this one.
+ * check: XXH3-64 of the 56 bytes with check as zero. A free segment's header is zeros. */
+#define FORMAT_SEGMENT_HEADER_SIZE 4096u
+#define FORMAT_SEGMENT_LOG 1u
+
+struct format_segment {
+	uint64_t magic;
+	uint64_t check;
+	uint32_t version;
+	uint32_t kind;
+	uint8_t uuid[16];
+	uint64_t id;
+	uint32_t slot;
+	uint32_t size; /* bytes of the file */
+};
+static_assert(sizeof(struct format_segment) == 56, "segment header size");
+
+void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
+/* The slot a file's name stands for, or -EINVAL. */
+int64_t format_segment_slot(const char *name);
+void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], uint64_t id,
+			 uint32_t slot, uint32_t size);
+/* 0, -ENOENT free (zeros), -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's slot. */
+int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
+			    uint32_t slot, uint32_t size);
+uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id);
+
+/* ---- record -----------------------------------------------------------------------------------
+ *
+ * 0       8       16      20  22 23 24
+ * +-------+-------+-------+---+--+--+-----+-------+------------------------+
+ * | check | seq   | value |key|ks|fl| key | value | zeros to a multiple of 8 |
+ * +-------+-------+-------+---+--+--+-----+-------+------------------------+
+ * value, key: sizes in bytes; ks: keyspace; fl: flags. seq: the batch's number.
+ * check: XXH3-64 of bytes 16.. to the value's end, combined with seq and the segment's salt, so that a record moves to
+ * another segment without being hashed again. Records of a batch stand together in one segment, all but the last with
+ * MORE. MARK and END are records without key and value: MARK says that everything up to its seq
+ * is durable, END that the segment is full. */
+#define FORMAT_RECORD_HEADER_SIZE 24u
+#define FORMAT_RECORD_ALIGN 8u
+
+#define FORMAT_RECORD_MORE (1u << 0)
+#define FORMAT_RECORD_TOMBSTONE (1u << 1)
+#define FORMAT_RECORD_ZSTD (1u << 2)
+#define FORMAT_RECORD_RELOCATED (1u << 3) /* moved here by compaction; seq is the original's */
+#define FORMAT_RECORD_MARK (1u << 4)
+#define FORMAT_RECORD_END (1u << 5)
+#define FORMAT_RECORD_FLAGS 0x3fu
+
+struct format_record {
+	uint64_t check;
+	uint64_t seq;
+	uint32_t value_size; /* bytes, as stored */
+	uint16_t key_size;   /* bytes */
+	uint8_t keyspace;
+	uint8_t flags;
+	uint8_t key[];
+};
+static_assert(sizeof(struct format_record) == FORMAT_RECORD_HEADER_SIZE, "record header size");
+static_assert(offsetof(struct format_record, value_size) == 16, "check covers from here");
+
+static inline uint64_t format_record_size(size_t key_size, uint64_t value_size)
+{
+	return (FORMAT_RECORD_HEADER_SIZE + key_size + value_size + (FORMAT_RECORD_ALIGN - 1)) &
+	       ~(uint64_t)(FORMAT_RECORD_ALIGN - 1);
+}
+
+static inline uint64_t format_record_length(const struct format_record *record)
+{
+	return format_record_size(record->key_size, record->value_size);
+}
+
+static inline const uint8_t *format_record_value(const struct format_record *record)
+{
+	return record->key + record->key_size;
+}
+
+/* The part of the check that does not depend on where the record stands. */
+uint64_t format_record_body_hash(const struct format_record *record);
+
+/* A bijective mixer (the finalizer of MurmurHash3): each input bit changes half of the output's. */
+static inline uint64_t format_mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
+/* What turns a body hash into a check at a place, and back. */
+static inline uint64_t format_record_place(uint64_t seq, uint64_t salt)
+{
+	return format_mix(seq + salt) ^ salt;
+}
+
+/* Seals MARK and END records. */
+void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t flags,
+			     uint64_t salt);
+
+/*
+ * Is there a valid record in these bytes? Its length, 0 if the room is too small for any record, or -EUCLEAN.
+ * Validated: sizes within `room`, flags, keyspace, key presence, padding, check.
+ */
+int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
+			       unsigned keyspace_count);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv.h - an embedded, crash-safe key-value store: the public interface of libkv.
+ *
+ * A store is a directory with a log of segments and, in memory, a hash index over it (and an ordered
+ * index for the keyspaces that ask for one). Keys and values are any bytes; a key lives in one of
+ * the store's keyspaces.
+ *
+ * Conventions
+ *   Errors      0 or a negative errno. An out parameter is written only on success.
+ *   Threads     Every function may be called from any thread at any time, unless it says otherwise.
+ *               A batch, and a cursor, belong to one thread at a time.
+ *   Lifetimes   What kv_get and a cursor return points into the store's memory and lives until the
+ *               calling thread's kv_read_end. A read section delays the giving back of memory, so keep
+ *               it short: no waiting inside, and no kv_sync or kv_close.
+ *   Order       Batches are numbered 1, 2, 3... in commit order: the sequence number. After a crash the
+ *               store holds the batches 1..n for some n that is at least what was synced.
+ *   Failure     After a failed write or sync the store is poisoned: reads go on, every change is
+ *               refused with -EROFS until the store is opened again (the failing call gets -EIO).
+ */
+#ifndef KV_H
+#define KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KV_API __attribute__((visibility("default")))
+#define KV_MUST_CHECK __attribute__((warn_unused_result))
+
+struct kv;	  /* an open store */
+struct kv_batch;  /* changes that become visible, and durable, together */
+struct kv_cursor; /* a place in an ordered keyspace */
+struct kv_env;	  /* the world underneath: files and clock (see env.h); NULL is the operating system */
+
+#define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
+#define KV_KEYSPACES_MAX 16u
+#define KV_KEYSPACE_NAME_MAX 15u
+
+/* Bytes that somebody else owns. */
+struct kv_slice {
+	const void *data;
+	size_t size; /* bytes */
+};
+
+/* ---- making a store ------------------------------------------------------------------------- */
+
+enum kv_hash { KV_HASH_XXH3 = 1, KV_HASH_BLAKE2B = 2 };
+enum kv_compress { KV_COMPRESS_NONE = 0, KV_COMPRESS_INLINE = 1 };
+
+struct kv_keyspace_spec {
+	const char *name; /* 1..KV_KEYSPACE_NAME_MAX bytes */
+	bool ordered;	  /* cursors work; costs about 28 bytes of memory a key */
+};
+
+struct kv_create_options {
+	const struct kv_keyspace_spec *keyspaces; /* keyspace number = position */
+	unsigned keyspace_count;		  /* 1..KV_KEYSPACES_MAX */
+	enum kv_hash hash;			  /* 0: KV_HASH_XXH3 */
+	enum kv_compress compress;
+	int compress_level;    /* zstd level; 0: 1 */
+	uint32_t segment_size; /* bytes, a power of two, 1 MiB..1 GiB; 0: 16 MiB */
+	uint64_t application;  /* whose store it is: returned by kv_info, never interpreted */
+};
+
+/* Severity of a message, as in syslog(3). */
+enum kv_severity { KV_ERROR = 3, KV_WARNING = 4, KV_INFO = 6 };
+
+/* Receives messages for people: one line, no newline. Any thread; must not call the store. */
+typedef void kv_report_fn(void *arg, enum kv_severity severity, const char *message);
+
+/*
+ * Makes a store in `path`: a directory that does not exist (its parent does) or is empty.
+ * Durable on return. Errors: -EEXIST not empty, -EINVAL options, and those of mkdir and open.
+ */
+KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
+				   const struct kv_create_options *options, kv_report_fn *report,
+				   void *report_arg);
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+#define KV_OPEN_READ_ONLY (1u << 0) /* nothing is written; changes get -EROFS */
+/* No thread of the store's own: callers do the background work, and only kv_sync and kv_close make anything durable. */
+#define KV_OPEN_INLINE (1u << 1)
+
+struct kv_open_options {
+	unsigned flags;
+	unsigned commit_interval_ms; /* at most this old is what a crash loses; 0: 1000 */
+	uint64_t resident_size;	     /* bytes of newest log kept in memory besides the page cache; 0: default */
+	kv_report_fn *report;	     /* NULL: messages are dropped */
+	void *report_arg;
+};
+
+/*
+ * Opens a store, recovers it after a crash. The store is locked until kv_close: one process for
+ * writing, or any number for reading.
+ * Damage that was met and skipped is reported and counted in kv_stats; the rest is there.
+ * Errors: -EBUSY locked by another process, -ENOENT, -ENOTDIR, -EMEDIUMTYPE not a store,
+ * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EIO. Each is reported.
+ */
+KV_API KV_MUST_CHECK int kv_open(struct kv_env *env, const char *path,
+				 const struct kv_open_options *options, struct kv **out);
+
+/*
+ * Syncs, and closes. The store is freed in every case; the result is that of the last sync.
+ * No other call may be under way, and no cursor open. NULL is fine.
+ */
+KV_API int kv_close(struct kv *kv);
+
+struct kv_info {
+	uint8_t uuid[16];
+	uint64_t application;
+	enum kv_hash hash;
+	enum kv_compress compress;
+	int compress_level;
+	uint32_t segment_size; /* bytes */
+	uint32_t batch_size_max; /* bytes a batch may take in the log */
+	uint32_t value_size_max; /* bytes of one value */
+	unsigned keyspace_count;
+	bool read_only;
+	struct {
+		char name[KV_KEYSPACE_NAME_MAX + 1];
+		bool ordered;
+	} keyspaces[KV_KEYSPACES_MAX];
+};
+
+KV_API void kv_info(const struct kv *kv, struct kv_info *out);
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/*
+ * Opens a read section of this thread; sections nest. What is read inside keeps its place until the
+ * outermost kv_read_end. Costs a few nanoseconds, never waits.
+ */
+KV_API void kv_read_begin(struct kv *kv);
+KV_API void kv_read_end(struct kv *kv);
+
+/*
+ * The newest committed value of a key. Call inside a read section; the value points into the store (a
+ * compressed one into memory of this thread, until the thread's next kv_get or kv_cursor_value).
+ * Errors: -ENOENT, -EIO the record is damaged (reported), -EINVAL keyspace or key size.
+ */
+KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				struct kv_slice *value);
+
+/* Is there such a key? 0 or -ENOENT; the value is not looked at. */
+KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
+				     size_t key_size);
+
+/* ---- changing -------------------------------------------------------------------------------- */
+
+/* A batch may be committed, and then filled again, any number of times; it keeps its memory. */
+KV_API KV_MUST_CHECK int kv_batch_new(struct kv *kv, struct kv_batch **out);
+KV_API void kv_batch_free(struct kv_batch *batch);
+KV_API void kv_batch_reset(struct kv_batch *batch);
+
+/*
+ * Adds a change; key and value are copied. Within a batch the last change of a key wins.
+ * Errors: -EINVAL keyspace or key size, -EFBIG value over value_size_max, -E2BIG batch over
+ * batch_size_max, -ENOMEM. After an error the batch is as it was before the call.
+ */
+KV_API KV_MUST_CHECK int kv_batch_put(struct kv_batch *batch, unsigned keyspace, const void *key,
+				      size_t key_size, const void *value, size_t value_size);
+/* The value is the concatenation of `count` parts. */
+KV_API KV_MUST_CHECK int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key,
+				       size_t key_size, const struct kv_slice *parts, unsigned count);
+/* Deleting a key that is not there is no error. */
+KV_API KV_MUST_CHECK int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key,
+					 size_t key_size);
+/*
+ * Marks the batch as one that frees more than it takes (an unlink, a truncation): on a full disk it may use
+ * the reserve that is kept so that deleting always works. Cleared by kv_commit and kv_batch_reset.
+ */
+KV_API void kv_batch_set_frees(struct kv_batch *batch);
+KV_API size_t kv_batch_count(const struct kv_batch *batch);
+
+/*
+ * Makes the batch's changes visible to every reader, one after the other, and to recovery at once or not at
+ * all; empties the batch. The sequence number (may be NULL) is for kv_sync. An empty batch
+ * gets the number of the last commit. Memory speed; waits only when the disk cannot keep up.
+ * Errors: -EROFS read-only or poisoned, -ENOSPC disk full (nothing changed, the batch is kept), -EIO.
+ */
+KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
+
+/* One change, committed. */
+KV_API KV_MUST_CHECK int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				const void *value, size_t value_size, uint64_t *seq);
+KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void *key,
+				   size_t key_size, uint64_t *seq);
+
+/* ---- durability ------------------------------------------------------------------------------ */
+
+/* The newest committed sequence number, and the newest one known to be durable. */
+KV_API uint64_t kv_last_seq(const struct kv *kv);
+KV_API uint64_t kv_durable_seq(const struct kv *kv);
+
+/* Returns when everything up to `seq` is on stable storage. Callers share syncs. Errors: -EIO. */
+KV_API KV_MUST_CHECK int kv_sync(struct kv *kv, uint64_t seq);
+
+/*
+ * Calls done(waiter, status) once everything up to waiter->seq is durable (status 0) or never will be (-EIO).
+ * The caller owns the waiter and leaves it alone until then. `done` runs on the store's commit thread
+ * (or at once on this one if it is durable already): it must not wait, and must not call kv_sync or kv_close.
+ */
+struct kv_waiter {
+	uint64_t seq;
+	void (*done)(struct kv_waiter *waiter, int status);
+	struct kv_waiter *next; /* the store's */
+};
+KV_API void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter);
+
+/* ---- ordered keyspaces ----------------------------------------------------------------------- */
+
+/*
+ * A cursor walks an ordered keyspace in the order of memcmp (a shorter key before its extensions). It
+ * survives every concurrent change: a move goes to the nearest key in its direction that is there at
+ * that moment. The key is the cursor's own copy, valid until its next move; the value needs the read section
+ * in which it was asked for. Moves return 0, -ENOENT beyond the last key (the cursor is then nowhere, and
+ * next and prev return -ENOENT until it is placed again), -ENOMEM.
+ */
+KV_API KV_MUST_CHECK int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out);
+KV_API void kv_cursor_close(struct kv_cursor *cursor);
+KV_API KV_MUST_CHECK int kv_cursor_first(struct kv_cursor *cursor);
+KV_API KV_MUST_CHECK int kv_cursor_last(struct kv_cursor *cursor);
+/* To the first key that is not less than this one. */
+KV_API KV_MUST_CHECK int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size);
+KV_API KV_MUST_CHECK int kv_cursor_next(struct kv_cursor *cursor);
+KV_API KV_MUST_CHECK int kv_cursor_prev(struct kv_cursor *cursor);
+KV_API struct kv_slice kv_cursor_key(const struct kv_cursor *cursor);
+/* The value as kv_get; -ENOENT when the key was deleted since the cursor came here. */
+KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_slice *value);
+
+/* ---- self-knowledge -------------------------------------------------------------------------- */
+
+struct kv_stats {
+	uint64_t keys[KV_KEYSPACES_MAX]; /* keys now */
+	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key */
+	uint64_t log_bytes;		 /* log bytes of all records in the store */
+	uint64_t disk_bytes;		 /* size of the store's files */
+	uint64_t avail_bytes;		 /* what the disk has free for this store */
+	uint64_t segments;
+	uint64_t memory_index_bytes, memory_order_bytes, memory_resident_bytes;
+	uint64_t puts, deletes, batches; /* since opening, as all below */
+	uint64_t gets, hits;
+	uint64_t appended_bytes; /* into the log by commits */
+	uint64_t relocated_bytes; /* into the log by compaction */
+	uint64_t flushes, syncs, synced_batches; /* synced_batches / syncs: the group-commit size */
+	uint64_t waits;		 /* commits that had to wait for the disk */
+	uint64_t damaged;	 /* damaged records or stretches met */
+	uint64_t recovered_batches, recovered_bytes; /* replayed when opening */
+	uint64_t open_us;	 /* time kv_open took */
+	uint64_t last_seq, durable_seq;
+};
+
+KV_API void kv_stats(struct kv *kv, struct kv_stats *out);
+
+/*
+ * Reads everything and verifies it: every record's checksum, and that both indexes agree with the log. Findings
+ * go to `report` (not NULL). progress (may be NULL) gets the bytes done and in all, and stops
+ * the check by returning non-zero. Out: the number of findings. Runs beside readers; writers wait.
+ */
+typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg,
+				  kv_progress_fn *progress, void *progress_arg, uint64_t *findings);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
