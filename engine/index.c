@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* index.c - inserting, removing and growing: the writer's side of index.h. */
+#include "index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/*
+ * The fewest buckets for which place and tag give back the fingerprint: the 2^32 fingerprints, over the buckets, times
+ * the window of homes that a place leaves open, must not exceed a tag's 2^24.
+ */
+#define COUNT_MIN ((uint64_t)(INDEX_REACH + 1) << 8)
+/* Growth starts when more than FILL_MAX of the slots are taken, to 1.2 times as many: 10 to 12 bytes an entry. */
+#define FILL_NUM 4
+#define FILL_DEN 5
+#define GROWTH_NUM 6
+#define GROWTH_DEN 5
+/* Old buckets that move with each insert: a growth is over long before the next one is due. */
+#define MOVE_PER_INSERT 4
+
+static struct index_table *table_new(uint64_t count)
+{
+	struct index_table *table = calloc(1, sizeof(*table));
+	size_t size = (count + INDEX_REACH) * sizeof(struct index_bucket);
+	void *map;
+
+	if (!table)
+		return NULL;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED) {
+		free(table);
+		return NULL;
+	}
+	madvise(map, size, MADV_HUGEPAGE);
+	table->buckets = map;
+	table->count = count;
+	table->map_size = size;
+	return table;
+}
+
+static void table_free(struct index_table *table)
+{
+	if (!table)
+		return;
+	munmap(table->buckets, table->map_size);
+	free(table);
+}
+
+int index_init(struct index *index)
+{
+	struct index_table *table = table_new(COUNT_MIN);
+	unsigned i;
+
+	if (!table)
+		return -ENOMEM;
+	for (i = 0; i < INDEX_STRIPES; i++)
+		atomic_init(&index->versions[i], 0);
+	atomic_init(&index->entries, 0);
+	atomic_init(&index->memory, table->map_size);
+	atomic_init(&index->retired, NULL);
+	atomic_init(&index->table, table);
+	return 0;
+}
+
+void index_fini(struct index *index)
+{
+	struct index_table *table = atomic_load(&index->table);
+
+	if (!table)
+		return;
+	table_free(atomic_load(&table->next));
+	table_free(table);
+	index_free_retired(index, index_take_retired(index));
+	atomic_store(&index->table, NULL);
+}
+
+/* The fingerprint of the entry with this tag in bucket `bucket`. */
+static uint32_t fingerprint_at(const struct index_table *table, uint64_t bucket, uint64_t entry)
+{
+	uint64_t first = bucket > INDEX_REACH ? bucket - INDEX_REACH : 0;
+	/* The least fingerprint whose home is `first`. */
+	uint64_t low = ((first << 32) + table->count - 1) / table->count;
+	uint64_t tag = entry >> INDEX_ADDRESS_BITS;
+
+	return (uint32_t)(low + ((tag - low) & 0xffffff));
+}
+
+/* The first empty slot from the home on, or NULL if the reach is full. */
+static _Atomic uint64_t *empty_slot(struct index_table *table, uint64_t home)
+{
+	uint64_t bucket;
+	unsigned i;
+
+	for (bucket = home; bucket <= home + INDEX_REACH; bucket++) {
+		for (i = 0; i < INDEX_SLOTS; i++) {
+			_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+
+			if (!atomic_load_explicit(slot, memory_order_relaxed))
+				return slot;
+		}
+	}
+	return NULL;
+}
+
+static void retire(struct index *index, struct index_table *table)
+{
+	table->retired_next = atomic_load_explicit(&index->retired, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&index->retired, &table->retired_next, table))
+		;
+}
+
+/* Copies a bucket's entries with homes in [from, to) to another table. False: no place there. */
+static bool copy_bucket(struct index_table *table, uint64_t bucket, uint64_t from, uint64_t to,
+			struct index_table *target, bool *full)
+{
+	unsigned i;
+
+	*full = true;
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
+						      memory_order_relaxed);
+		_Atomic uint64_t *slot;
+		uint32_t fingerprint;
+		uint64_t home;
+
+		if (!entry) {
+			*full = false;
+			continue;
+		}
+		fingerprint = fingerprint_at(table, bucket, entry);
+		home = index_home(table, fingerprint);
+		if (home < from || home >= to)
+			continue;
+		slot = empty_slot(target, index_home(target, fingerprint));
+		if (!slot)
+			return false;
+		atomic_store_explicit(slot, entry, memory_order_release);
+	}
+	return true;
+}
+
+/* Copies the entries with homes in [from, to). */
+static bool copy_homes(struct index_table *table, uint64_t from, uint64_t to,
+		       struct index_table *target)
+{
+	uint64_t bucket;
+	bool full;
+
+	for (bucket = from; bucket < to + INDEX_REACH; bucket++) {
+		if (!copy_bucket(table, bucket, from, to, target, &full))
+			return false;
+		/* No entry stands behind a gap that its home is before. */
+		if (!full && bucket >= to)
+			break;
+	}
+	return true;
+}
+
+/*
+ * Puts everything into one new table at once. For the case, rare to the point of never under a secret hash, that an
+ * entry's whole reach is full.
+ */
+static int rebuild(struct index *index)
+{
+	struct index_table *old = atomic_load_explicit(&index->table, memory_order_relaxed);
+	struct index_table *next = atomic_load_explicit(&old->next, memory_order_relaxed);
+	uint64_t moved = atomic_load_explicit(&old->moved, memory_order_relaxed);
+	uint64_t count = (next ? next : old)->count;
+	struct index_table *table;
+
+	do {
+		count *= 2;
+		if (count >> 31 || !(table = table_new(count)))
+			return -ENOMEM;
+		if (copy_homes(old, moved, old->count, table) &&
+		    (!next || copy_homes(next, 0, next->count, table)))
+			break;
+		table_free(table);
+	} while (1);
+
+	atomic_store_explicit(&index->table, table, memory_order_release);
+	retire(index, old);
+	if (next)
+		retire(index, next);
+	atomic_fetch_add_explicit(&index->memory, table->map_size, memory_order_relaxed);
+	return 0;
+}
+
+/*
+ * Moves the next `buckets` of a growth under way. What moved stays in the old table, dead: a reader on its way there still
+ * finds it, nobody else looks, and the growth is over before the old table fills up.
+ */
+static int move_some(struct index *index, uint64_t buckets)
+{
+	struct index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
+	struct index_table *next = atomic_load_explicit(&table->next, memory_order_relaxed);
+	uint64_t from = atomic_load_explicit(&table->moved, memory_order_relaxed);
+	uint64_t to = buckets < table->count - from ? from + buckets : table->count;
+
+	if (!copy_homes(table, from, to, next))
+		return rebuild(index);
+	atomic_store_explicit(&table->moved, to, memory_order_release);
+	if (to == table->count) {
+		atomic_store_explicit(&index->table, next, memory_order_release);
+		retire(index, table);
+	}
+	return 0;
+}
+
+static int start_growth(struct index *index, struct index_table *table, uint64_t entries)
+{
+	uint64_t count = table->count * GROWTH_NUM / GROWTH_DEN;
+	uint64_t needed = (entries / INDEX_SLOTS + 1) * FILL_DEN / FILL_NUM * GROWTH_NUM / GROWTH_DEN;
+	struct index_table *next;
+
+	if (count < needed)
+		count = needed;
+	next = count >> 31 ? NULL : table_new(count);
+	if (!next)
+		return -ENOMEM;
+	atomic_fetch_add_explicit(&index->memory, next->map_size, memory_order_relaxed);
+	atomic_store_explicit(&table->next, next, memory_order_release);
+	return 0;
+}
+
+static bool over(const struct index_table *table, uint64_t entries, unsigned num, unsigned den)
+{
+	return entries * den > table->count * INDEX_SLOTS * num;
+}
+
+int index_reserve(struct index *index, uint64_t count)
+{
+	uint64_t entries = atomic_load_explicit(&index->entries, memory_order_relaxed) + count;
+	int error;
+
+	for (;;) {
+		struct index_table *table =
+			atomic_load_explicit(&index->table, memory_order_relaxed);
+		bool growing = atomic_load_explicit(&table->next, memory_order_relaxed) != NULL;
+
+		if (!growing && !over(table, entries, FILL_NUM, FILL_DEN))
+			return 0;
+		if (!growing) {
+			error = start_growth(index, table, entries);
+			if (error)
+				return error;
+		}
+		/* Too many for the old table to take its share: all of it now. */
+		if (!over(table, entries, 9, 10))
+			return move_some(index, count * MOVE_PER_INSERT);
+		error = move_some(index, table->count);
+		if (error)
+			return error;
+	}
+}
+
+int index_insert(struct index *index, uint64_t hash, uint64_t address)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+	uint64_t entry = (uint64_t)fingerprint << INDEX_ADDRESS_BITS | address;
+	_Atomic uint64_t *slot;
+	int error;
+
+	assert(address && address <= INDEX_ADDRESS_MASK);
+	for (;;) {
+		struct index_table *table = index_table_of(index, fingerprint);
+
+		slot = empty_slot(table, index_home(table, fingerprint));
+		if (slot)
+			break;
+		error = rebuild(index);
+		if (error)
+			return error;
+	}
+	atomic_store_explicit(slot, entry, memory_order_release);
+	atomic_fetch_add_explicit(&index->entries, 1, memory_order_relaxed);
+	return 0;
+}
+
+void index_replace(struct index_place *place, uint64_t address)
+{
+	uint64_t entry = atomic_load_explicit(place->slot, memory_order_relaxed);
+
+	atomic_store_explicit(place->slot, (entry & ~INDEX_ADDRESS_MASK) | address,
+			      memory_order_release);
+}
+
+/* An entry in `bucket` whose home is at or before `hole`, or NULL. */
+static _Atomic uint64_t *spilled_past(struct index_table *table, uint64_t bucket, uint64_t hole,
+				      bool *full)
+{
+	_Atomic uint64_t *found = NULL;
+	unsigned i;
+
+	*full = true;
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+		uint64_t entry = atomic_load_explicit(slot, memory_order_relaxed);
+
+		if (!entry)
+			*full = false;
+		else if (!found &&
+			 index_home(table, fingerprint_at(table, bucket, entry)) <= hole)
+			found = slot;
+	}
+	return found;
+}
+
+static bool bucket_full(const struct index_bucket *bucket)
+{
+	unsigned i;
+
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		if (!atomic_load_explicit(&bucket->slots[i], memory_order_relaxed))
+			return false;
+	}
+	return true;
+}
+
+/* Moves an entry nearer to its home; readers who miss it meanwhile look again. */
+static void pull_back(struct index *index, struct index_table *table, uint64_t bucket,
+		      _Atomic uint64_t *from, _Atomic uint64_t *to)
+{
+	uint64_t entry = atomic_load_explicit(from, memory_order_relaxed);
+	uint64_t home = index_home(table, fingerprint_at(table, bucket, entry));
+	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
+
+	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
+	atomic_store_explicit(to, entry, memory_order_release);
+	atomic_store_explicit(from, 0, memory_order_release);
+	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
+}
+
+/*
+ * Empties a slot, and fills the gap with an entry that had spilled past it, as long as there is one: the invariant that a
+ * look-up may stop at a gap.
+ */
+void index_remove(struct index *index, struct index_place *place)
+{
+	struct index_table *table = place->table;
+	_Atomic uint64_t *hole = place->slot;
+	uint64_t hole_bucket = place->bucket, bucket;
+	bool full = bucket_full(&table->buckets[hole_bucket]);
+
+	atomic_store_explicit(hole, 0, memory_order_release);
+	atomic_fetch_sub_explicit(&index->entries, 1, memory_order_relaxed);
+	for (bucket = hole_bucket + 1; full && bucket <= hole_bucket + INDEX_REACH &&
+				       bucket < table->count + INDEX_REACH;
+	     bucket++) {
+		_Atomic uint64_t *from = spilled_past(table, bucket, hole_bucket, &full);
+
+		if (!from)
+			continue;
+		pull_back(index, table, bucket, from, hole);
+		hole = from;
+		hole_bucket = bucket;
+	}
+}
+
+struct index_table *index_take_retired(struct index *index)
+{
+	return atomic_exchange(&index->retired, NULL);
+}
+
+void index_free_retired(struct index *index, struct index_table *tables)
+{
+	while (tables) {
+		struct index_table *next = tables->retired_next;
+
+		atomic_fetch_sub_explicit(&index->memory, tables->map_size, memory_order_relaxed);
+		table_free(tables);
+		tables = next;
+	}
+}
+
+static int each_of_table(struct index_table *table, uint64_t first_home,
+			 int (*each)(void *arg, uint64_t address), void *arg)
+{
+	uint64_t bucket;
+	unsigned i;
+	int stop;
+
+	for (bucket = first_home; bucket < table->count + INDEX_REACH; bucket++) {
+		for (i = 0; i < INDEX_SLOTS; i++) {
+			uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
+							      memory_order_relaxed);
+
+			if (!entry || index_home(table, fingerprint_at(table, bucket, entry)) <
+					      first_home)
+				continue;
+			stop = each(arg, entry & INDEX_ADDRESS_MASK);
+			if (stop)
+				return stop;
+		}
+	}
+	return 0;
+}
+
+int index_each(struct index *index, int (*each)(void *arg, uint64_t address), void *arg)
+{
+	struct index_table *table = atomic_load(&index->table);
+	struct index_table *next = atomic_load(&table->next);
+	int stop = each_of_table(table, atomic_load(&table->moved), each, arg);
+
+	if (stop || !next)
+		return stop;
+	return each_of_table(next, 0, each, arg);
+}

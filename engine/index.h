@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * index.h - the hash index: a key's 64-bit hash -> the log address of its newest record.
+ *
+ * A table of cache-line buckets of eight 8-byte slots. A slot is (tag, address); 0 is empty. Entries are placed in the
+ * order of their hash's top 32 bits, the fingerprint: home bucket = fingerprint * buckets / 2^32, spilling into the next
+ * buckets when that one is full. The tag is the fingerprint's low 24 bits; its high bits follow from where the slot
+ * stands, so a table grows without looking at a key, in one streaming pass from the old table to a larger one, a few
+ * buckets with each insert. Until an old bucket has moved, its entries are found in the old table.
+ *
+ * Invariants
+ *   An entry with home h stands in bucket p, h <= p <= h + INDEX_REACH, and buckets h..p-1 are full.
+ *   So a look-up ends at the first bucket with an empty slot.
+ *
+ * Threads: one writer at a time (the commit lock), any number of readers inside an epoch, without locks. A reader that found
+ * nothing looks again if the writer moved an entry of this home or the table's boundary meanwhile.
+ */
+#ifndef INDEX_H
+#define INDEX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INDEX_SLOTS 8u	 /* per bucket: one cache line */
+#define INDEX_REACH 63u	 /* buckets an entry may stand behind its home */
+#define INDEX_STRIPES 256u
+#define INDEX_ADDRESS_BITS 40u
+#define INDEX_ADDRESS_MASK (((uint64_t)1 << INDEX_ADDRESS_BITS) - 1)
+
+struct index_bucket {
+	_Atomic uint64_t slots[INDEX_SLOTS];
+};
+
+struct index_table {
+	struct index_bucket *buckets; /* count + INDEX_REACH of them */
+	uint64_t count;
+	size_t map_size;		    /* bytes */
+	_Atomic(struct index_table *) next; /* growing into; set with release, read with acquire */
+	_Atomic uint64_t moved;		    /* homes below are in `next`; pairs as next */
+	struct index_table *retired_next;
+};
+
+struct index {
+	_Atomic(struct index_table *) table;
+	/* Odd while an entry of one of the stripe's homes is being moved within a table. */
+	_Atomic uint32_t versions[INDEX_STRIPES];
+	_Atomic uint64_t entries;
+	_Atomic uint64_t memory; /* bytes */
+	_Atomic(struct index_table *) retired; /* tables that readers may still look at */
+};
+
+/* Where an entry stands: the writer's, until its next change of the index. */
+struct index_place {
+	_Atomic uint64_t *slot;
+	struct index_table *table;
+	uint64_t bucket;
+};
+
+int index_init(struct index *index);
+void index_fini(struct index *index);
+
+/* Makes room for `count` inserts; moves a share of a growth under way. -ENOMEM */
+int index_reserve(struct index *index, uint64_t count);
+/* Fails, with -ENOMEM, only if 512 reserved entries crowd in one place and there is no memory to spread them. */
+int index_insert(struct index *index, uint64_t hash, uint64_t address);
+void index_replace(struct index_place *place, uint64_t address);
+void index_remove(struct index *index, struct index_place *place);
+
+/* Frees the tables that were grown out of; the caller has waited for the epoch since it took them. */
+struct index_table *index_take_retired(struct index *index);
+void index_free_retired(struct index *index, struct index_table *tables);
+
+/* Calls each(arg, address) for every entry. The writer's. Stops at non-zero and returns it. */
+int index_each(struct index *index, int (*each)(void *arg, uint64_t address), void *arg);
+
+static inline uint32_t index_fingerprint(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
+}
+
+static inline uint64_t index_home(const struct index_table *table, uint32_t fingerprint)
+{
+	return (uint64_t)fingerprint * table->count >> 32;
+}
+
+/* The table that holds this fingerprint now. */
+static inline struct index_table *index_table_of(struct index *index, uint32_t fingerprint)
+{
+	struct index_table *table = atomic_load_explicit(&index->table, memory_order_acquire);
+	struct index_table *next = atomic_load_explicit(&table->next, memory_order_acquire);
+
+	if (__builtin_expect(next != NULL, 0) &&
+	    index_home(table, fingerprint) <
+		    atomic_load_explicit(&table->moved, memory_order_acquire))
+		return next;
+	return table;
+}
+
+static inline void index_prefetch(struct index *index, uint64_t hash)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+	struct index_table *table = index_table_of(index, fingerprint);
+
+	__builtin_prefetch(&table->buckets[index_home(table, fingerprint)]);
+}
+
+/*
+ * Scans one table for an entry that matches. The compiler inlines `match`, which decides whether the record at an
+ * address has the key that is sought.
+ */
+typedef bool index_match_fn(void *arg, uint64_t address);
+
+static inline __attribute__((always_inline)) uint64_t
+index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *match, void *arg,
+	   struct index_place *place)
+{
+	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
+	uint64_t bucket = index_home(table, fingerprint), last = bucket + INDEX_REACH;
+	bool full;
+	unsigned i;
+
+	do {
+		full = true;
+		for (i = 0; i < INDEX_SLOTS; i++) {
+			_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
+
+			if (!entry) {
+				full = false;
+				continue;
+			}
+			if ((entry ^ tag) & ~INDEX_ADDRESS_MASK)
+				continue;
+			if (!match(arg, entry & INDEX_ADDRESS_MASK))
+				continue;
+			if (place)
+				*place = (struct index_place){slot, table, bucket};
+			return entry & INDEX_ADDRESS_MASK;
+		}
+	} while (full && bucket++ < last);
+	return 0;
+}
+
+/* The address of the entry that matches, or 0. Readers, inside an epoch. */
+static inline __attribute__((always_inline)) uint64_t
+index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *arg)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+
+	for (;;) {
+		struct index_table *table = index_table_of(index, fingerprint);
+		_Atomic uint32_t *version =
+			&index->versions[index_home(table, fingerprint) % INDEX_STRIPES];
+		uint32_t before = atomic_load_explicit(version, memory_order_acquire);
+		uint64_t address = index_scan(table, fingerprint, match, arg, NULL);
+
+		if (address)
+			return address;
+		atomic_thread_fence(memory_order_acquire);
+		if (!(before & 1) &&
+		    atomic_load_explicit(version, memory_order_relaxed) == before &&
+		    index_table_of(index, fingerprint) == table)
+			return 0;
+	}
+}
+
+/* As index_lookup, for the writer, who also learns the place. */
+static inline __attribute__((always_inline)) uint64_t
+index_find(struct index *index, uint64_t hash, index_match_fn *match, void *arg,
+	   struct index_place *place)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+
+	return index_scan(index_table_of(index, fingerprint), fingerprint, match, arg, place);
+}
+
+#endif
