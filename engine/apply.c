@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* apply.c - see apply.h. */
+#include "apply.h"
+
+#include "lookup.h"
+
+int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[KV_KEYSPACES_MAX],
+		  uint64_t key_bytes)
+{
+	int error = index_reserve(&kv->index, count);
+	unsigned i;
+
+	for (i = 0; i < kv->info.keyspace_count && !error; i++) {
+		if (keys[i] && kv->orders[i])
+			error = order_reserve(kv->orders[i], keys[i], key_bytes);
+	}
+	return error;
+}
+
+static void account(struct kv *kv, uint64_t address, int64_t bytes)
+{
+	struct segment *segment = kv->segments.table[segments_slot(&kv->segments, address)];
+
+	store_add(&segment->live_bytes, (uint64_t)bytes);
+	store_add(&kv->live_bytes, (uint64_t)bytes);
+}
+
+static int apply_put(struct kv *kv, const struct format_record *record, uint64_t address,
+		     uint64_t hash, uint64_t old, const struct format_record *old_record,
+		     struct index_place *place)
+{
+	struct order *order = kv->orders[record->keyspace];
+	int error = 0;
+
+	if (order)
+		error = order_put(order, record->key, record->key_size, address);
+	if (error)
+		return error;
+	account(kv, address, (int64_t)format_record_length(record));
+	if (old) {
+		account(kv, old, -(int64_t)format_record_length(old_record));
+		index_replace(place, address);
+		return 0;
+	}
+	store_add(&kv->keys[record->keyspace], 1);
+	return index_insert(&kv->index, hash, address);
+}
+
+static int apply_delete(struct kv *kv, const struct format_record *record, uint64_t old,
+			const struct format_record *old_record, struct index_place *place)
+{
+	struct order *order = kv->orders[record->keyspace];
+
+	if (!old)
+		return 0;
+	account(kv, old, -(int64_t)format_record_length(old_record));
+	index_remove(&kv->index, place);
+	store_add(&kv->keys[record->keyspace], (uint64_t)-1);
+	return order ? order_delete(order, record->key, record->key_size) : 0;
+}
+
+int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
+{
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct index_place place;
+	uint64_t old = index_find(&kv->index, hash, lookup_match, &lookup, &place);
+
+	if (record->flags & FORMAT_RECORD_TOMBSTONE)
+		return apply_delete(kv, record, old, lookup.record, &place);
+	return apply_put(kv, record, address, hash, old, lookup.record, &place);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.c - point reads: no locks, no copies, one cache miss for a key that is not there and two for one that is.
+ */
+#include <errno.h>
+
+#include "epoch.h"
+#include "lookup.h"
+#include "value.h"
+
+void kv_read_begin(struct kv *kv)
+{
+	(void)kv;
+	epoch_enter();
+}
+
+void kv_read_end(struct kv *kv)
+{
+	(void)kv;
+	epoch_leave();
+}
+
+/* Threads spread over the stripes; two that share one lose a count now and then, which costs less than a lock. */
+static struct counters *counters_of(struct kv *kv)
+{
+	static _Atomic unsigned next;
+	static __thread unsigned stripe;
+
+	if (!stripe)
+		stripe = 1 + atomic_fetch_add(&next, 1) % STORE_STRIPES;
+	return &kv->counters[stripe - 1];
+}
+
+/* An unreadable page reads as zeros: what looks absent may only be lost. */
+static int absent(struct kv *kv, uint64_t address)
+{
+	if (address && segments_failed(&kv->segments, address))
+		return -EIO;
+	return -ENOENT;
+}
+
+struct find {
+	struct lookup lookup;
+	uint64_t address; /* the last one looked at */
+};
+
+static inline bool find_match(void *arg, uint64_t address)
+{
+	struct find *find = arg;
+
+	find->address = address;
+	return lookup_match(&find->lookup, address);
+}
+
+static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		       const struct format_record **out)
+{
+	struct find find = {{&kv->segments, key, key_size, keyspace, NULL}, 0};
+	struct counters *counters;
+
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
+	counters = counters_of(kv);
+	store_add(&counters->gets, 1);
+	if (!index_lookup(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size),
+			  find_match, &find))
+		return absent(kv, find.address);
+	store_add(&counters->hits, 1);
+	*out = find.lookup.record;
+	return 0;
+}
+
+int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+	   struct kv_slice *value)
+{
+	const struct format_record *record;
+	int error = find_record(kv, keyspace, key, key_size, &record);
+
+	return error ? error : value_of(kv, record, value);
+}
+
+int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
+{
+	const struct format_record *record;
+	int error;
+
+	epoch_enter();
+	error = find_record(kv, keyspace, key, key_size, &record);
+	epoch_leave();
+	return error;
+}

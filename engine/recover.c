@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* recover.c - see recover.h. */
+#include "recover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apply.h"
+#include "log.h"
+
+struct loaded {
+	struct segment **segments; /* by rising id */
+	size_t count, capacity;
+};
+
+struct listing {
+	struct kv *kv;
+	struct loaded *loaded;
+};
+
+/* ---- finding the segments -------------------------------------------------------------------- */
+
+/* A file whose header was being written when the power failed holds nothing else. */
+static bool file_is_blank(struct kv *kv, uint32_t slot)
+{
+	struct format_record first, zeros = {0};
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	struct env_file *file;
+	int error;
+
+	format_segment_name(slot, name);
+	if (kv->env->file_open(kv->dir, name, ENV_READ_ONLY, &file))
+		return false;
+	error = kv->env->file_read(file, &first, sizeof(first), FORMAT_SEGMENT_HEADER_SIZE);
+	kv->env->file_close(file);
+	return error == -ENODATA || (!error && !memcmp(&first, &zeros, sizeof(first)));
+}
+
+static int load_one(void *arg, const char *name)
+{
+	struct listing *listing = arg;
+	struct loaded *loaded = listing->loaded;
+	struct kv *kv = listing->kv;
+	int64_t slot = format_segment_slot(name);
+	struct segment *segment;
+	int error;
+
+	if (slot < 0)
+		return 0;
+	error = segment_load(&kv->segments, (uint32_t)slot, kv->info.read_only, &segment);
+	if (error == -ENOENT)
+		return 0;
+	if (error == -EUCLEAN && file_is_blank(kv, (uint32_t)slot))
+		return 0;
+	if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
+		store_report(kv, KV_ERROR, "%s: %s", name,
+			     error == -EUCLEAN ?
+				     "the segment's header is damaged; restore this file from a copy" :
+				     "the segment was written by a newer version; use that version");
+		return error;
+	}
+	if (error) {
+		store_report(kv, KV_ERROR, "%s: cannot be read: %s", name, strerror(-error));
+		return error;
+	}
+	if (loaded->count == loaded->capacity) {
+		size_t capacity = loaded->capacity * 2 + 16;
+		struct segment **segments =
+			realloc(loaded->segments, capacity * sizeof(*segments));
+
+		if (!segments)
+			return -ENOMEM;
+		loaded->segments = segments;
+		loaded->capacity = capacity;
+	}
+	loaded->segments[loaded->count++] = segment;
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct segment *const *left = a, *const *right = b;
+
+	return (*left)->id < (*right)->id ? -1 : (*left)->id > (*right)->id;
+}
+
+static int check_ids(struct kv *kv, const struct loaded *loaded)
+{
+	size_t i;
+
+	for (i = 1; i < loaded->count; i++) {
+		if (loaded->segments[i]->id == loaded->segments[i - 1]->id) {
+			store_report(kv, KV_ERROR, "two segment files, slots %u and %u, are number %llu "
+				     "of the log; remove the one that is a copy",
+				     loaded->segments[i - 1]->slot, loaded->segments[i]->slot,
+				     (unsigned long long)loaded->segments[i]->id);
+			return -EUCLEAN;
+		}
+	}
+	return 0;
+}
+
+/* ---- replaying ------------------------------------------------------------------------------- */
+
+struct replay {
+	struct kv *kv;
+	struct segment *segment;
+	uint64_t last_seq;
+	bool first; /* no batch of this segment was applied yet */
+};
+
+static int64_t record_at(const struct replay *replay, uint32_t offset)
+{
+	return segment_validate(&replay->kv->segments, replay->segment, replay->segment->map, offset);
+}
+
+static const struct format_record *record_ptr(const struct replay *replay, uint32_t offset)
+{
+	return (const struct format_record *)(replay->segment->map + offset);
+}
+
+static bool seq_follows(const struct replay *replay, const struct format_record *record)
+{
+	if (record->flags & FORMAT_RECORD_RELOCATED)
+		return true;
+	return replay->first ? record->seq > replay->last_seq :
+			       record->seq == replay->last_seq + 1;
+}
+
+/*
+ * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records.
+ */
+static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t *count)
+{
+	const struct format_record *first = record_ptr(replay, offset);
+
+	*count = 0;
+	for (;;) {
+		int64_t length = record_at(replay, offset);
+		const struct format_record *record = record_ptr(replay, offset);
+
+		if (length <= 0)
+			return 0;
+		if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
+			return *count ? 0 : offset + (uint32_t)length;
+		if (*count ? record->seq != first->seq : !seq_follows(replay, record))
+			return 0;
+		offset += (uint32_t)length;
+		++*count;
+		if (!(record->flags & FORMAT_RECORD_MORE))
+			return offset;
+	}
+}
+
+static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
+{
+	struct kv *kv = replay->kv;
+	int error = index_reserve(&kv->index, count);
+
+	while (count-- && !error) {
+		const struct format_record *record = record_ptr(replay, offset);
+		uint64_t hash = keyhash_of(&kv->keyhash, record->keyspace, record->key,
+					   record->key_size);
+
+		error = apply_record(kv, record,
+				     segments_address(&kv->segments, replay->segment->slot, offset),
+				     hash);
+		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
+			replay->last_seq = record->seq;
+			replay->first = false;
+		}
+		offset += (uint32_t)format_record_length(record);
+	}
+	kv->recovered_batches++;
+	return error;
+}
+
+/* The next offset from which on records are valid again, or the segment's size. */
+static uint32_t resync(const struct replay *replay, uint32_t offset)
+{
+	uint32_t size = replay->kv->segments.size;
+
+	for (; offset + FORMAT_RECORD_HEADER_SIZE <= size; offset += FORMAT_RECORD_ALIGN) {
+		if (record_at(replay, offset) > 0)
+			return offset;
+	}
+	return size;
+}
+
+/* Does a record behind the offset say that what belongs here was durable? */
+static bool was_durable(const struct replay *replay, uint32_t offset)
+{
+	for (;;) {
+		const struct format_record *record;
+
+		offset = resync(replay, offset);
+		if (offset == replay->kv->segments.size)
+			return false;
+		record = record_ptr(replay, offset);
+		if ((record->flags & FORMAT_RECORD_MARK) && record->seq > replay->last_seq)
+			return true;
+		offset += (uint32_t)format_record_length(record);
+	}
+}
+
+static uint32_t skip_damage(struct replay *replay, uint32_t offset)
+{
+	uint32_t next = resync(replay, offset + FORMAT_RECORD_ALIGN);
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	format_segment_name(replay->segment->slot, name);
+	store_report(replay->kv, KV_ERROR,
+		     "%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
+		     "readable",
+		     name, next - offset, offset);
+	store_add(&replay->kv->damaged, 1);
+	replay->first = true; /* numbers are missing */
+	return next;
+}
+
+/* Replays one segment. Out: where its records end, and whether it was closed by an END. */
+static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
+{
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, next;
+	struct kv *kv = replay->kv;
+	uint64_t count;
+	int error;
+
+	replay->first = true;
+	*closed = false;
+	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
+		next = batch_at(replay, offset, &count);
+		if (!next) {
+			if (last && !was_durable(replay, offset))
+				break;
+			offset = skip_damage(replay, offset);
+			continue;
+		}
+		if (record_ptr(replay, offset)->flags & FORMAT_RECORD_END) {
+			*closed = true;
+			offset = next;
+			break;
+		}
+		error = count ? apply_batch(replay, offset, count) : 0;
+		if (error)
+			return error;
+		offset = next;
+	}
+	*end = offset;
+	store_add(&kv->log_bytes, offset);
+	kv->recovered_bytes += offset;
+	return 0;
+}
+
+/* ---- the end of the log ---------------------------------------------------------------------- */
+
+static bool is_empty(struct kv *kv, struct segment *segment)
+{
+	struct replay replay = {kv, segment, 0, true};
+	uint64_t count;
+
+	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count);
+}
+
+/* Prepared segments that the crash left behind the end of the log. */
+static int drop_empty(struct kv *kv, struct loaded *loaded)
+{
+	int error = 0;
+
+	while (loaded->count > 1 && is_empty(kv, loaded->segments[loaded->count - 1]) && !error) {
+		struct segment *segment = loaded->segments[--loaded->count];
+
+		error = kv->info.read_only ? 0 : segment_free(&kv->segments, segment);
+	}
+	return error;
+}
+
+/* Overwrites what a crash left behind the end, so that it can never be taken for what comes to stand before it. */
+static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
+{
+	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), offset;
+
+	for (offset = end; offset < kv->segments.size && !segment->buffer[offset]; offset++)
+		;
+	if (offset == kv->segments.size)
+		return 0;
+	memset(segment->buffer + end, 0, kv->segments.size - end);
+	return kv->env->file_write(segment->file, segment->buffer + first, kv->segments.size - first,
+				   first, true);
+}
+
+static int resume(struct kv *kv, struct segment *segment, uint32_t end)
+{
+	int error = segment_resume(&kv->segments, segment);
+
+	if (!error)
+		error = erase_behind(kv, segment, end);
+	/* What a killed process wrote may still be in the page cache only. */
+	if (!error)
+		error = kv->env->file_sync(segment->file);
+	if (error)
+		return error;
+	segment->written = end;
+	kv->log.active = kv->log.flushing = segment;
+	kv->log.tail = end;
+	return 0;
+}
+
+static int begin_segment(struct kv *kv)
+{
+	struct segment *segment;
+	int error = segment_prepare(&kv->segments, kv->log.next_id, &segment);
+
+	if (error)
+		return error;
+	kv->log.next_id++;
+	kv->log.active = kv->log.flushing = segment;
+	kv->log.tail = FORMAT_SEGMENT_HEADER_SIZE;
+	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
+	return 0;
+}
+
+static int replay_all(struct kv *kv, struct loaded *loaded)
+{
+	struct replay replay = {kv, NULL, 0, true};
+	uint32_t end = 0;
+	bool closed = true;
+	size_t i;
+	int error;
+
+	for (i = 0; i < loaded->count; i++) {
+		struct segment *segment = loaded->segments[i];
+
+		replay.segment = segment;
+		kv->env->map_advise(segment->map, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
+		error = replay_segment(&replay, i + 1 == loaded->count, &end, &closed);
+		if (!error && kv->env->map_failed(segment->map, kv->segments.size))
+			error = -EIO;
+		if (error)
+			return error;
+		segment->end = end;
+		kv->env->map_advise(segment->map, kv->segments.size, ENV_ADVICE_RANDOM);
+	}
+	atomic_store(&kv->log.last_seq, replay.last_seq);
+	atomic_store(&kv->sync.durable_seq, replay.last_seq);
+	if (kv->info.read_only)
+		return 0;
+	if (closed)
+		return begin_segment(kv);
+	return resume(kv, loaded->segments[loaded->count - 1], end);
+}
+
+int recover(struct kv *kv)
+{
+	struct loaded loaded = {0};
+	struct listing listing = {kv, &loaded};
+	int error = kv->env->dir_list(kv->dir, load_one, &listing);
+
+	if (error)
+		goto out;
+	qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
+	error = check_ids(kv, &loaded);
+	if (error)
+		goto out;
+	if (loaded.count)
+		kv->log.next_id = loaded.segments[loaded.count - 1]->id + 1;
+	error = drop_empty(kv, &loaded);
+	if (!error)
+		error = replay_all(kv, &loaded);
+out:
+	free(loaded.segments);
+	return error;
+}

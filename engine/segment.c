@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/* segment.c - see segment.h. */
+#include "segment.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* Fewer buffers than this and the log could not go on while the last one is written. */
+#define BUFFERS_MIN 3u
+
+/* Zeroed memory that takes no space before it is touched. */
+static void *table_map(size_t size)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
+int segments_init(struct segments *segments, struct kv_env *env, struct env_dir *dir,
+		  const uint8_t uuid[16], uint32_t size, unsigned keyspace_count,
+		  uint64_t resident_size)
+{
+	memset(segments, 0, sizeof(*segments));
+	segments->env = env;
+	segments->dir = dir;
+	memcpy(segments->uuid, uuid, 16);
+	segments->size = size;
+	segments->shift = (unsigned)__builtin_ctz(size) - 3;
+	segments->slots_max = (uint32_t)1 << (INDEX_ADDRESS_BITS - segments->shift);
+	segments->keyspace_count = keyspace_count;
+	segments->buffers_max = (uint32_t)(resident_size / size);
+	if (segments->buffers_max < BUFFERS_MIN)
+		segments->buffers_max = BUFFERS_MIN;
+	pthread_mutex_init(&segments->pool_lock, NULL);
+	segments->bases = table_map(segments->slots_max * sizeof(*segments->bases));
+	segments->table = table_map(segments->slots_max * sizeof(*segments->table));
+	if (!segments->bases || !segments->table) {
+		segments_fini(segments);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void segment_close(struct segments *segments, struct segment *segment)
+{
+	if (!segment)
+		return;
+	if (segment->buffer)
+		segments->env->buffer_free(segments->env, segment->buffer, segments->size);
+	if (segment->map)
+		segments->env->file_unmap(segment->file, segment->map, segments->size);
+	if (segment->file)
+		segments->env->file_close(segment->file);
+	free(segment);
+}
+
+void segments_fini(struct segments *segments)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+
+	if (!segments->slots_max)
+		return;
+	for (slot = 0; slot < count; slot++)
+		segment_close(segments, segments->table[slot]);
+	while (segments->pool_count)
+		segments->env->buffer_free(segments->env, segments->pool[--segments->pool_count],
+					   segments->size);
+	free(segments->pool);
+	if (segments->bases)
+		munmap((void *)segments->bases, segments->slots_max * sizeof(*segments->bases));
+	if (segments->table)
+		munmap((void *)segments->table, segments->slots_max * sizeof(*segments->table));
+	pthread_mutex_destroy(&segments->pool_lock);
+	segments->slots_max = 0;
+}
+
+bool segments_failed(const struct segments *segments, uint64_t address)
+{
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+
+	return segment->map && segments->env->map_failed(segment->map, segments->size);
+}
+
+/* ---- buffers -------------------------------------------------------------------------------- */
+
+int segments_take_buffer(struct segments *segments, uint8_t **out)
+{
+	uint8_t *buffer = NULL;
+
+	pthread_mutex_lock(&segments->pool_lock);
+	if (segments->pool_count) {
+		buffer = segments->pool[--segments->pool_count];
+	} else if (segments->buffers == segments->pool_capacity) {
+		uint32_t capacity = segments->pool_capacity * 2 + 8;
+		uint8_t **pool = realloc(segments->pool, capacity * sizeof(*pool));
+
+		if (!pool) {
+			pthread_mutex_unlock(&segments->pool_lock);
+			return -ENOMEM;
+		}
+		segments->pool = pool;
+		segments->pool_capacity = capacity;
+	}
+	if (!buffer && !segments->env->buffer_new(segments->env, segments->size, (void **)&buffer))
+		segments->buffers++;
+	pthread_mutex_unlock(&segments->pool_lock);
+	if (!buffer)
+		return -ENOMEM;
+	*out = buffer;
+	return 0;
+}
+
+void segments_give_buffer(struct segments *segments, uint8_t *buffer)
+{
+	if (!buffer)
+		return;
+	pthread_mutex_lock(&segments->pool_lock);
+	segments->pool[segments->pool_count++] = buffer;
+	pthread_mutex_unlock(&segments->pool_lock);
+}
+
+/* ---- a segment's life ------------------------------------------------------------------------ */
+
+static int segment_open(struct segments *segments, uint32_t slot, unsigned flags,
+			struct segment **out)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	if (!segment)
+		return -ENOMEM;
+	segment->slot = slot;
+	/* What is written stays in the buffer: a copy in the page cache would be a second one. */
+	flags |= flags & ENV_READ_ONLY ? 0 : ENV_DIRECT;
+	format_segment_name(slot, name);
+	error = segments->env->file_open(segments->dir, name, flags, &segment->file);
+	if (error) {
+		free(segment);
+		return error;
+	}
+	*out = segment;
+	return 0;
+}
+
+static void table_enter(struct segments *segments, struct segment *segment)
+{
+	segments->table[segment->slot] = segment;
+	if (segment->slot >= atomic_load(&segments->count))
+		atomic_store(&segments->count, segment->slot + 1);
+}
+
+/* A slot that can be used, opened and in the table. New files come last: reused ones sync faster. */
+static int slot_take(struct segments *segments, struct segment **out)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *segment;
+	int error;
+
+	for (slot = 0; slot < count; slot++) {
+		segment = segments->table[slot];
+		if (segment && !segment->id && !segment->sealed) {
+			*out = segment;
+			return 0;
+		}
+	}
+	for (slot = 0; slot < segments->slots_max; slot++) {
+		if (slot < count && segments->table[slot])
+			continue;
+		error = segment_open(segments, slot, ENV_CREATE, &segment);
+		if (error == -EEXIST)
+			continue;
+		if (error)
+			return error;
+		table_enter(segments, segment);
+		*out = segment;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+int segment_prepare(struct segments *segments, uint64_t id, struct segment **out)
+{
+	struct format_segment header;
+	struct segment *segment;
+	uint8_t *buffer;
+	int error;
+
+	error = segments_take_buffer(segments, &buffer);
+	if (error)
+		return error;
+	error = slot_take(segments, &segment);
+	if (error)
+		goto out;
+	error = segments->env->file_allocate(segment->file, segments->size);
+	if (error)
+		goto out;
+	format_segment_seal(&header, segments->uuid, id, segment->slot, segments->size);
+	memset(buffer, 0, FORMAT_SEGMENT_HEADER_SIZE);
+	memcpy(buffer, &header, sizeof(header));
+	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
+					  true);
+	if (!error)
+		error = segments->env->dir_sync(segments->dir);
+	if (error)
+		goto out;
+
+	segment->id = id;
+	segment->salt = format_segment_salt(segments->uuid, id);
+	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
+	segment->end = 0;
+	segment->next = NULL;
+	segment->buffer = buffer;
+	atomic_store(&segment->live_bytes, 0);
+	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
+	*out = segment;
+	return 0;
+out:
+	segments_give_buffer(segments, buffer);
+	return error;
+}
+
+int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out)
+{
+	struct format_segment header;
+	struct segment *segment;
+	uint64_t size;
+	int error;
+
+	if (slot >= segments->slots_max)
+		return -EUCLEAN;
+	error = segment_open(segments, slot, read_only ? ENV_READ_ONLY : 0, &segment);
+	if (error)
+		return error;
+	error = segments->env->file_size(segment->file, &size);
+	if (error)
+		goto out;
+	/* A crash while the file was being allocated leaves it short, and without a header. */
+	if (size < sizeof(header)) {
+		table_enter(segments, segment);
+		return -ENOENT;
+	}
+	error = segments->env->file_read(segment->file, &header, sizeof(header), 0);
+	if (error)
+		goto out;
+	error = format_segment_validate(&header, segments->uuid, slot, segments->size);
+	if (error == -ENOENT) {
+		table_enter(segments, segment);
+		return error;
+	}
+	if (!error && size < segments->size)
+		error = -EUCLEAN;
+	if (!error)
+		error = segments->env->file_map(segment->file, segments->size,
+						(const void **)&segment->map);
+	if (error)
+		goto out;
+	segment->id = header.id;
+	segment->salt = format_segment_salt(segments->uuid, header.id);
+	segment->sealed = true;
+	table_enter(segments, segment);
+	atomic_store_explicit(&segments->bases[slot], segment->map, memory_order_release);
+	*out = segment;
+	return 0;
+out:
+	segment_close(segments, segment);
+	return error;
+}
+
+int segment_map(struct segments *segments, struct segment *segment, uint8_t **buffer)
+{
+	int error = segments->env->file_map(segment->file, segments->size,
+					    (const void **)&segment->map);
+
+	if (error)
+		return error;
+	segments->env->map_advise(segment->map, segments->size, ENV_ADVICE_RANDOM);
+	*buffer = segment->buffer;
+	segment->buffer = NULL;
+	atomic_store_explicit(&segments->bases[segment->slot], segment->map, memory_order_release);
+	return 0;
+}
+
+int segment_resume(struct segments *segments, struct segment *segment)
+{
+	uint8_t *buffer;
+	int error = segments_take_buffer(segments, &buffer);
+
+	if (error)
+		return error;
+	error = segments->env->file_read(segment->file, buffer, segments->size, 0);
+	if (error) {
+		segments_give_buffer(segments, buffer);
+		return error;
+	}
+	segment->buffer = buffer;
+	segment->sealed = false;
+	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
+	segments->env->file_unmap(segment->file, segment->map, segments->size);
+	segment->map = NULL;
+	return 0;
+}
+
+int segment_free(struct segments *segments, struct segment *segment)
+{
+	static const uint8_t zeros[FORMAT_SEGMENT_HEADER_SIZE];
+	int error = segments->env->file_write(segment->file, zeros, sizeof(zeros), 0, true);
+
+	if (error)
+		return error;
+	if (segment->map)
+		segments->env->file_unmap(segment->file, segment->map, segments->size);
+	segment->map = NULL;
+	segments_give_buffer(segments, segment->buffer);
+	segment->buffer = NULL;
+	atomic_store_explicit(&segments->bases[segment->slot], NULL, memory_order_release);
+	segment->sealed = false;
+	segment->id = 0;
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * segment.h - the segments that the log is made of: the table from addresses to bytes, and each segment's life.
+ *
+ *   prepared   file allocated, header durable, a tail buffer attached          segment_prepare
+ *   active     the log appends to the buffer                                  (log.c)
+ *   sealed     full; its bytes are written and durable, the buffer stays      (log.c)
+ *   mapped     the buffer was given back, readers use the file's map          segment_map
+ *   free       header zeroed; the file waits to be prepared again             segment_free
+ *
+ * An address is a slot and an offset in units of 8 bytes. A slot is a position in the table and names the file; an id is
+ * the segment's place in the log.
+ *
+ * Threads: readers, inside an epoch, use segments_record alone. All else belongs to whoever holds the log's
+ * lock or, before a segment is active and after it is sealed, to the maintainer.
+ */
+#ifndef SEGMENT_H
+#define SEGMENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "env.h"
+#include "format.h"
+#include "index.h"
+
+struct segment {
+	uint64_t id;
+	uint64_t salt;
+	uint32_t slot;
+	uint32_t end;	  /* offset behind the last record, once sealed */
+	uint32_t written; /* offset up to which the file has the buffer's bytes; the flusher's */
+	bool sealed;
+	struct env_file *file;
+	uint8_t *buffer;	/* segment_size bytes, or NULL */
+	const uint8_t *map;	/* or NULL */
+	struct segment *next;	/* in the log */
+	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
+};
+
+struct segments {
+	struct kv_env *env;
+	struct env_dir *dir;
+	uint8_t uuid[16];
+	uint32_t size;	    /* bytes of a segment */
+	unsigned shift;	    /* log2(size) - 3 */
+	uint32_t slots_max;
+	unsigned keyspace_count;
+	_Atomic(const uint8_t *) *bases; /* [slots_max]; stored with release, loaded with acquire */
+	struct segment **table;	      /* [slots_max]; the maintainer's and the lock holder's */
+	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
+
+	pthread_mutex_t pool_lock;    /* innermost rank */
+	uint8_t **pool;		      /* buffers that wait; protected by pool_lock */
+	uint32_t pool_count, pool_capacity;
+	uint32_t buffers;	      /* allocated in all; protected by pool_lock */
+	uint32_t buffers_max;	      /* the maintainer's bound for residents */
+};
+
+int segments_init(struct segments *segments, struct kv_env *env, struct env_dir *dir,
+		  const uint8_t uuid[16], uint32_t size, unsigned keyspace_count,
+		  uint64_t resident_size);
+void segments_fini(struct segments *segments);
+
+static inline uint64_t segments_address(const struct segments *segments, uint32_t slot,
+					uint32_t offset)
+{
+	return (uint64_t)slot << segments->shift | offset >> 3;
+}
+
+static inline uint32_t segments_slot(const struct segments *segments, uint64_t address)
+{
+	return (uint32_t)(address >> segments->shift);
+}
+
+static inline uint32_t segments_offset(const struct segments *segments, uint64_t address)
+{
+	return (uint32_t)(address & (((uint64_t)1 << segments->shift) - 1)) << 3;
+}
+
+static inline const struct format_record *segments_record(const struct segments *segments,
+							  uint64_t address)
+{
+	const uint8_t *base = atomic_load_explicit(
+		&segments->bases[segments_slot(segments, address)], memory_order_acquire);
+
+	return (const struct format_record *)(base + segments_offset(segments, address));
+}
+
+/* Has a page of the segment at this address become unreadable? */
+bool segments_failed(const struct segments *segments, uint64_t address);
+
+/* A free slot's file, or a new one, allocated, with a durable header and a buffer. -ENOSPC, -ENOMEM, -EIO */
+int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
+/* An existing file: header read and checked. -ENOENT: it is free (entered in the table as such). */
+int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
+/* Readers use the file's map from now on; a buffer is returned, to be given back after the epoch. */
+int segment_map(struct segments *segments, struct segment *segment, uint8_t **buffer);
+/* A buffer with the file's bytes, for a segment that is to be appended to again. */
+int segment_resume(struct segments *segments, struct segment *segment);
+/* Makes the slot free, durably: no reader may reach it any more. */
+int segment_free(struct segments *segments, struct segment *segment);
+
+int segments_take_buffer(struct segments *segments, uint8_t **out);
+void segments_give_buffer(struct segments *segments, uint8_t *buffer);
+
+/* How a segment's bytes are validated record by record: at an offset, the record's length, 0 at the end of the room. */
+static inline int64_t segment_validate(const struct segments *segments,
+				       const struct segment *segment, const uint8_t *base,
+				       uint32_t offset)
+{
+	return format_record_validate((const struct format_record *)(base + offset),
+				      segments->size - offset, segment->salt,
+				      segments->keyspace_count);
+}
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/* store.c - making, opening and closing a store; messages; statistics. */
+#include "store.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "recover.h"
+#include "sync.h"
+
+#define COMMIT_INTERVAL_MS_DEFAULT 1000u
+#define RESIDENT_SIZE_MAX ((uint64_t)512 << 20)
+#define RESIDENT_MEMORY_SHARE 32
+
+/* ---- messages and failure -------------------------------------------------------------------- */
+
+__attribute__((format(printf, 4, 5))) static void
+say(kv_report_fn *report, void *arg, enum kv_severity severity, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!report)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	report(arg, severity, text);
+}
+
+void store_report(struct kv *kv, enum kv_severity severity, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!kv->report)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	kv->report(kv->report_arg, severity, text);
+}
+
+int store_poison(struct kv *kv, int error, const char *what)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&kv->failed, &none, error)) {
+		store_report(kv, KV_ERROR,
+			     "%s: %s; the store is read-only until it is opened again", what,
+			     strerror(-error));
+		sync_kick(kv);
+	}
+	return -EIO;
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+static int fill_super(struct format_super *super, struct kv_env *env,
+		      const struct kv_create_options *options)
+{
+	unsigned i;
+	int error;
+
+	memset(super, 0, sizeof(*super));
+	super->segment_size =
+		options->segment_size ? options->segment_size : FORMAT_SEGMENT_SIZE_DEFAULT;
+	super->hash = (uint8_t)(options->hash ? options->hash : KV_HASH_XXH3);
+	super->compress = (uint8_t)options->compress;
+	super->compress_level = (int8_t)(options->compress_level ? options->compress_level : 1);
+	super->application = options->application;
+	if (!options->keyspace_count || options->keyspace_count > KV_KEYSPACES_MAX)
+		return -EINVAL;
+	super->keyspace_count = (uint8_t)options->keyspace_count;
+	for (i = 0; i < options->keyspace_count; i++) {
+		const struct kv_keyspace_spec *spec = &options->keyspaces[i];
+
+		if (!spec->name || strlen(spec->name) > KV_KEYSPACE_NAME_MAX)
+			return -EINVAL;
+		memcpy(super->keyspaces[i].name, spec->name, strlen(spec->name));
+		super->keyspaces[i].flags = spec->ordered ? FORMAT_KEYSPACE_ORDERED : 0;
+	}
+	error = env->random(env, super->uuid, sizeof(super->uuid));
+	if (!error)
+		error = env->random(env, super->secret, sizeof(super->secret));
+	format_super_seal(super);
+	return error;
+}
+
+static int count_entry(void *arg, const char *name)
+{
+	(void)name;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static int write_super(struct kv_env *env, struct env_dir *dir, const struct format_super *super)
+{
+	struct env_file *file;
+	int error = env->file_open(dir, FORMAT_SUPER_NAME, ENV_CREATE, &file);
+
+	if (error)
+		return error;
+	error = env->file_allocate(file, sizeof(*super));
+	if (!error)
+		error = env->file_write(file, super, sizeof(*super), 0, true);
+	env->file_close(file);
+	if (!error)
+		error = env->dir_sync(dir);
+	if (error)
+		(void)env->unlink(dir, FORMAT_SUPER_NAME);
+	return error;
+}
+
+int kv_create(struct kv_env *env, const char *path, const struct kv_create_options *options,
+	      kv_report_fn *report, void *report_arg)
+{
+	struct format_super super;
+	struct env_dir *dir;
+	unsigned entries = 0;
+	const char *why;
+	int error;
+
+	env = env ? env : env_system();
+	error = fill_super(&super, env, options);
+	if (!error && format_super_validate(&super, &why))
+		error = -EINVAL;
+	if (error) {
+		say(report, report_arg, KV_ERROR, "%s: these options make no store", path);
+		return error;
+	}
+	error = env->dir_create(env, path);
+	if (error && error != -EEXIST) {
+		say(report, report_arg, KV_ERROR, "%s: cannot make the directory: %s", path,
+		    strerror(-error));
+		return error;
+	}
+	error = env->dir_open(env, path, &dir);
+	if (!error) {
+		error = env->dir_list(dir, count_entry, &entries);
+		if (!error && entries)
+			error = -EEXIST;
+		if (!error)
+			error = write_super(env, dir, &super);
+		env->dir_close(dir);
+	}
+	if (error == -EEXIST)
+		say(report, report_arg, KV_ERROR,
+		    "%s: is not empty; choose a new or an empty directory", path);
+	else if (error)
+		say(report, report_arg, KV_ERROR, "%s: cannot make a store: %s", path,
+		    strerror(-error));
+	return error;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static uint64_t resident_size_default(void)
+{
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t size = memory / RESIDENT_MEMORY_SHARE;
+
+	return size < RESIDENT_SIZE_MAX ? size : RESIDENT_SIZE_MAX;
+}
+
+static void fill_info(struct kv *kv, const struct format_super *super, bool read_only)
+{
+	struct kv_info *info = &kv->info;
+	unsigned i;
+
+	memcpy(info->uuid, super->uuid, sizeof(info->uuid));
+	info->application = super->application;
+	info->hash = super->hash;
+	info->compress = super->compress;
+	info->compress_level = super->compress_level;
+	info->segment_size = super->segment_size;
+	info->batch_size_max = log_batch_size_max(super->segment_size);
+	info->value_size_max = info->batch_size_max - (uint32_t)format_record_size(KV_KEY_SIZE_MAX, 0);
+	info->keyspace_count = super->keyspace_count;
+	info->read_only = read_only;
+	for (i = 0; i < super->keyspace_count; i++) {
+		memcpy(info->keyspaces[i].name, super->keyspaces[i].name,
+		       sizeof(info->keyspaces[i].name));
+		info->keyspaces[i].ordered = super->keyspaces[i].flags & FORMAT_KEYSPACE_ORDERED;
+	}
+}
+
+/* Opens, locks and reads the superblock. */
+static int open_super(struct kv *kv, const char *path, bool read_only, struct format_super *super)
+{
+	const char *why = NULL;
+	int error;
+
+	error = kv->env->dir_open(kv->env, path, &kv->dir);
+	if (error) {
+		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));
+		return error;
+	}
+	error = kv->env->file_open(kv->dir, FORMAT_SUPER_NAME, read_only ? ENV_READ_ONLY : 0,
+				   &kv->super);
+	if (error == -ENOENT) {
+		store_report(kv, KV_ERROR, "%s: is not a store: it has no superblock", path);
+		return -EMEDIUMTYPE;
+	}
+	if (!error)
+		error = kv->env->file_lock(kv->super, !read_only);
+	if (error == -EBUSY) {
+		store_report(kv, KV_ERROR, "%s: is in use by another process", path);
+		return error;
+	}
+	if (!error)
+		error = kv->env->file_read(kv->super, super, sizeof(*super), 0);
+	if (error == -ENODATA) {
+		error = -EMEDIUMTYPE;
+		why = "its superblock is too short";
+	} else if (!error) {
+		error = format_super_validate(super, &why);
+	}
+	if (error)
+		store_report(kv, KV_ERROR, "%s: is not a store that can be opened: %s", path,
+			     why ? why : strerror(-error));
+	return error;
+}
+
+static int init_parts(struct kv *kv, const struct format_super *super, uint64_t resident_size)
+{
+	unsigned i;
+	int error;
+
+	keyhash_init(&kv->keyhash, super->hash, super->secret);
+	error = segments_init(&kv->segments, kv->env, kv->dir, super->uuid, super->segment_size,
+			      super->keyspace_count,
+			      resident_size ? resident_size : resident_size_default());
+	if (!error)
+		error = index_init(&kv->index);
+	for (i = 0; i < super->keyspace_count && !error; i++) {
+		if (kv->info.keyspaces[i].ordered)
+			error = order_new(&kv->orders[i]);
+	}
+	return error;
+}
+
+static void kv_free(struct kv *kv)
+{
+	unsigned i;
+
+	for (i = 0; i < KV_KEYSPACES_MAX; i++)
+		order_free(kv->orders[i]);
+	index_fini(&kv->index);
+	segments_fini(&kv->segments);
+	log_fini(&kv->log);
+	sync_fini(&kv->sync);
+	if (kv->super)
+		kv->env->file_close(kv->super);
+	if (kv->dir)
+		kv->env->dir_close(kv->dir);
+	free(kv);
+}
+
+int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *options,
+	    struct kv **out)
+{
+	static const struct kv_open_options defaults;
+	struct format_super super;
+	struct kv *kv;
+	bool read_only;
+	uint64_t started_us;
+	int error;
+
+	options = options ? options : &defaults;
+	read_only = options->flags & KV_OPEN_READ_ONLY;
+	kv = aligned_alloc(64, (sizeof(*kv) + 63) & ~(size_t)63);
+	if (!kv)
+		return -ENOMEM;
+	memset(kv, 0, sizeof(*kv));
+	kv->env = env ? env : env_system();
+	kv->report = options->report;
+	kv->report_arg = options->report_arg;
+	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
+	kv->commit_interval_us =
+		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
+							 COMMIT_INTERVAL_MS_DEFAULT) *
+		1000;
+	log_init(&kv->log);
+	sync_init(&kv->sync);
+	started_us = kv->env->clock_us(kv->env);
+
+	error = open_super(kv, path, read_only, &super);
+	if (error)
+		goto out;
+	fill_info(kv, &super, read_only);
+	error = init_parts(kv, &super, options->resident_size);
+	if (!error)
+		error = recover(kv);
+	if (!error && !read_only && !kv->inline_maintenance)
+		error = sync_start(kv);
+	if (error) {
+		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));
+		goto out;
+	}
+	kv->open_us = kv->env->clock_us(kv->env) - started_us;
+	*out = kv;
+	return 0;
+out:
+	kv_free(kv);
+	return error;
+}
+
+int kv_close(struct kv *kv)
+{
+	int error = 0;
+
+	if (!kv)
+		return 0;
+	sync_stop(kv);
+	if (!kv->info.read_only)
+		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
+	kv_free(kv);
+	return error;
+}
+
+/* ---- durability and self-knowledge ----------------------------------------------------------- */
+
+uint64_t kv_last_seq(const struct kv *kv)
+{
+	return atomic_load_explicit(&kv->log.last_seq, memory_order_acquire);
+}
+
+uint64_t kv_durable_seq(const struct kv *kv)
+{
+	return atomic_load_explicit(&kv->sync.durable_seq, memory_order_acquire);
+}
+
+int kv_sync(struct kv *kv, uint64_t seq)
+{
+	return sync_wait(kv, seq);
+}
+
+void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter)
+{
+	sync_notify(kv, waiter);
+}
+
+void kv_info(const struct kv *kv, struct kv_info *out)
+{
+	*out = kv->info;
+}
+
+static void count_disk(struct kv *kv, struct kv_stats *out)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	uint64_t total;
+
+	out->disk_bytes = FORMAT_SUPER_SIZE;
+	pthread_mutex_lock(&kv->log.lock);
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = segments->table[slot];
+
+		if (!segment)
+			continue;
+		out->disk_bytes += segments->size;
+		if (segment->id)
+			out->segments++;
+	}
+	pthread_mutex_unlock(&kv->log.lock);
+	pthread_mutex_lock(&segments->pool_lock);
+	out->memory_resident_bytes = (uint64_t)segments->buffers * segments->size;
+	pthread_mutex_unlock(&segments->pool_lock);
+	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))
+		out->avail_bytes = 0;
+}
+
+void kv_stats(struct kv *kv, struct kv_stats *out)
+{
+	unsigned i;
+
+	memset(out, 0, sizeof(*out));
+	count_disk(kv, out);
+	for (i = 0; i < kv->info.keyspace_count; i++) {
+		out->keys[i] = atomic_load(&kv->keys[i]);
+		if (kv->orders[i])
+			out->memory_order_bytes += order_memory(kv->orders[i]);
+	}
+	for (i = 0; i < STORE_STRIPES; i++) {
+		out->gets += atomic_load(&kv->counters[i].gets);
+		out->hits += atomic_load(&kv->counters[i].hits);
+	}
+	out->live_bytes = atomic_load(&kv->live_bytes);
+	out->log_bytes = atomic_load(&kv->log_bytes);
+	out->memory_index_bytes = atomic_load(&kv->index.memory);
+	out->puts = atomic_load(&kv->puts);
+	out->deletes = atomic_load(&kv->deletes);
+	out->batches = atomic_load(&kv->batches);
+	out->appended_bytes = atomic_load(&kv->appended_bytes);
+	out->relocated_bytes = atomic_load(&kv->relocated_bytes);
+	out->flushes = atomic_load(&kv->flushes);
+	out->syncs = atomic_load(&kv->syncs);
+	out->synced_batches = atomic_load(&kv->synced_batches);
+	out->waits = atomic_load(&kv->waits);
+	out->damaged = atomic_load(&kv->damaged);
+	out->recovered_batches = kv->recovered_batches;
+	out->recovered_bytes = kv->recovered_bytes;
+	out->open_us = kv->open_us;
+	out->last_seq = kv_last_seq(kv);
+	out->durable_seq = kv_durable_seq(kv);
+}

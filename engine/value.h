@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* value.h - from a record to its value: where it stands, or decompressed into memory of this thread. */
+#ifndef VALUE_H
+#define VALUE_H
+
+#include "store.h"
+
+/* -EIO: not decompressible (reported), -ENOMEM */
+int value_of(struct kv *kv, const struct format_record *record, struct kv_slice *value);
+
+#endif
