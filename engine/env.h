@@ -7,8 +7,9 @@
  *
  * The contract every world keeps, and the engine builds on:
  *   - What write put is seen by read and by maps at once, by everyone. After a power failure any subset
- *     of the 512-byte sectors written since the file's last successful sync may be there, the others
- *     hold what they held before (zeros if never written), and a sector in flight may be garbage.
+ *     of the 512-byte sectors written since the file's last successful sync may be there, the others hold what
+ *     they held before (zeros if never written). A sector is old or new, never a mixture, so rewriting
+ *     bytes with the same bytes is safe; a sector that held nothing durable may be garbage.
  *   - sync makes a file's data, size and allocation durable. Its name is durable after sync_dir of the directory.
  *   - create, rename and unlink may be undone by a power failure until sync_dir, in any combination.
  *   - A failed sync loses what it could not write: it must not be retried as if it could still succeed.
