@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_file.c - one file of the simulated disk: what readers see, what the medium holds, and what
+ * lies between.
+ *
+ * A change goes into `live` at once and onto a list; sync carries the list over into `durable`. A
+ * power failure replays the list onto `durable`, sector by sector, each kept or dropped by chance,
+ * later changes over earlier ones, so that a sector can hold any of the versions it had. Sectors
+ * that were on their way at that moment may be garbage, but only in the bytes that the change would
+ * have altered: a device that destroys what it is told to rewrite unchanged would be beyond any
+ * store's help.
+ *
+ * Owns: the bytes. Invariant: beyond `size` live holds zeros, beyond durable_size durable does.
+ */
+#include "sim_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct sim_change {
+	struct sim_change *next;
+	bool resize;    /* `position` is the new size; no data */
+	bool in_flight; /* was being written when the power failed */
+	uint64_t position;
+	size_t size; /* bytes */
+	uint8_t data[];
+};
+
+uint64_t sim_random_next(struct sim_random *random)
+{
+	uint64_t x = random->state += 0x9e3779b97f4a7c15u;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+uint64_t sim_random_below(struct sim_random *random, uint64_t bound)
+{
+	return sim_random_next(random) % bound;
+}
+
+/* Memory that is zero and takes no room until it is written; the page before it is for whose it is.
+ */
+static uint8_t *bytes_new(uint64_t size, struct sim_file *file)
+{
+	uint8_t *bytes = mmap(NULL, SIM_PAGE_SIZE + size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (bytes == MAP_FAILED)
+		return NULL;
+	*(struct sim_file **)bytes = file;
+	return bytes + SIM_PAGE_SIZE;
+}
+
+int sim_file_new(uint64_t size_max, struct sim_file **out)
+{
+	struct sim_file *file = calloc(1, sizeof(*file));
+
+	if (!file)
+		return -ENOMEM;
+	file->live = bytes_new(size_max, file);
+	file->durable = bytes_new(size_max, file);
+	file->size_max = size_max;
+	file->changes_end = &file->changes;
+	file->page_failed = UINT64_MAX;
+	if (!file->live || !file->durable) {
+		sim_file_free(file);
+		return -ENOMEM;
+	}
+	*out = file;
+	return 0;
+}
+
+static void changes_drop(struct sim_file *file)
+{
+	while (file->changes) {
+		struct sim_change *change = file->changes;
+
+		file->changes = change->next;
+		free(change);
+	}
+	file->changes_end = &file->changes;
+}
+
+void sim_file_free(struct sim_file *file)
+{
+	if (!file)
+		return;
+	changes_drop(file);
+	if (file->live)
+		munmap(file->live - SIM_PAGE_SIZE, SIM_PAGE_SIZE + file->size_max);
+	if (file->durable)
+		munmap(file->durable - SIM_PAGE_SIZE, SIM_PAGE_SIZE + file->size_max);
+	free(file);
+}
+
+static int change_add(
+	struct sim_file *file, bool resize, uint64_t position, const void *data, size_t size)
+{
+	struct sim_change *change = malloc(sizeof(*change) + size);
+
+	if (!change)
+		return -ENOMEM;
+	*change = (struct sim_change){.resize = resize, .position = position, .size = size};
+	if (size > 0)
+		memcpy(change->data, data, size);
+	*file->changes_end = change;
+	file->changes_end = &change->next;
+	return 0;
+}
+
+static void bytes_resize(uint8_t *bytes, uint64_t *size, uint64_t size_new)
+{
+	if (size_new < *size)
+		memset(bytes + size_new, 0, *size - size_new);
+	*size = size_new;
+}
+
+static void bytes_write(
+	uint8_t *bytes, uint64_t *size, const void *data, size_t length, uint64_t position)
+{
+	memcpy(bytes + position, data, length);
+	if (position + length > *size)
+		*size = position + length;
+}
+
+int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_t position)
+{
+	int result = change_add(file, false, position, data, size);
+
+	if (result == 0)
+		bytes_write(file->live, &file->size, data, size, position);
+	return result;
+}
+
+int sim_file_resize(struct sim_file *file, uint64_t size)
+{
+	int result = change_add(file, true, size, NULL, 0);
+
+	if (result == 0)
+		bytes_resize(file->live, &file->size, size);
+	return result;
+}
+
+static void change_apply(struct sim_file *file, const struct sim_change *change)
+{
+	if (change->resize)
+		bytes_resize(file->durable, &file->durable_size, change->position);
+	else
+		bytes_write(file->durable, &file->durable_size, change->data, change->size,
+			change->position);
+}
+
+void sim_file_sync(struct sim_file *file)
+{
+	for (struct sim_change *change = file->changes; change; change = change->next)
+		change_apply(file, change);
+	changes_drop(file);
+}
+
+void sim_file_tear_newest(struct sim_file *file)
+{
+	for (struct sim_change *change = file->changes; change; change = change->next)
+		if (!change->next)
+			change->in_flight = true;
+}
+
+/* ---- what a power failure leaves ---------------------------------------------------------------
+ *
+ * Purely random sectors would hardly ever leave a long prefix, or a lonely late write: the cases
+ * that are hard for recovery. So each file gets a style, and the style decides about each sector in
+ * turn. */
+enum style {
+	KEEP_ALL,
+	KEEP_NONE,
+	KEEP_PREFIX,
+	KEEP_SUFFIX,
+	KEEP_HALF,
+	KEEP_MOST,
+	KEEP_FEW,
+	STYLES
+};
+
+struct judge {
+	enum style style;
+	uint64_t turn_at; /* sectors, for a prefix or a suffix */
+	uint64_t seen;    /* sectors */
+	struct sim_random *random;
+};
+
+static uint64_t change_sectors(const struct sim_change *change)
+{
+	if (change->resize || change->size == 0)
+		return 1;
+	return (change->position + change->size - 1) / SIM_SECTOR_SIZE -
+	       change->position / SIM_SECTOR_SIZE + 1;
+}
+
+static bool judge_keeps(struct judge *judge)
+{
+	uint64_t at = judge->seen++;
+
+	switch (judge->style) {
+	case KEEP_ALL:
+		return true;
+	case KEEP_PREFIX:
+		return at < judge->turn_at;
+	case KEEP_SUFFIX:
+		return at >= judge->turn_at;
+	case KEEP_HALF:
+		return sim_random_below(judge->random, 2) == 0;
+	case KEEP_MOST:
+		return sim_random_below(judge->random, 16) != 0;
+	case KEEP_FEW:
+		return sim_random_below(judge->random, 16) == 0;
+	default:
+		return false;
+	}
+}
+
+static void judge_init(struct judge *judge, const struct sim_file *file, enum sim_loss loss,
+	struct sim_random *random)
+{
+	uint64_t sectors = 0;
+
+	for (const struct sim_change *change = file->changes; change; change = change->next)
+		sectors += change_sectors(change);
+	judge->random = random;
+	judge->seen = 0;
+	judge->style = loss == SIM_LOSS_NONE  ? KEEP_ALL
+		       : loss == SIM_LOSS_ALL ? KEEP_NONE
+					      : (enum style)sim_random_below(random, STYLES);
+	judge->turn_at = sim_random_below(random, sectors + 1);
+}
+
+static void write_garbage(struct sim_file *file, const uint8_t *data, size_t length,
+	uint64_t position, struct sim_random *random)
+{
+	for (size_t i = 0; i < length; i++)
+		if (file->durable[position + i] != data[i])
+			file->durable[position + i] = (uint8_t)sim_random_next(random);
+	if (position + length > file->durable_size)
+		file->durable_size = position + length;
+}
+
+static void write_lose(struct sim_file *file, const struct sim_change *change, struct judge *judge,
+	bool may_be_garbage)
+{
+	uint64_t position = change->position;
+	const uint8_t *data = change->data;
+	size_t left = change->size;
+
+	while (left > 0) {
+		size_t length = SIM_SECTOR_SIZE - position % SIM_SECTOR_SIZE;
+
+		length = length < left ? length : left;
+		if (may_be_garbage && sim_random_below(judge->random, 8) == 0)
+			write_garbage(file, data, length, position, judge->random);
+		else if (judge_keeps(judge))
+			bytes_write(file->durable, &file->durable_size, data, length, position);
+		position += length;
+		data += length;
+		left -= length;
+	}
+}
+
+void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random *random)
+{
+	struct judge judge;
+	bool changed = file->changes || file->diverged || file->page_failed != UINT64_MAX;
+	uint64_t size_before = file->size;
+
+	judge_init(&judge, file, loss, random);
+	for (struct sim_change *change = file->changes; change; change = change->next) {
+		bool garbage = loss == SIM_LOSS_ANY && (change->in_flight || file->in_flight);
+
+		if (!change->resize)
+			write_lose(file, change, &judge, garbage);
+		else if (judge_keeps(&judge))
+			change_apply(file, change);
+	}
+	changes_drop(file);
+	if (changed) {
+		uint64_t end = size_before > file->durable_size ? size_before : file->durable_size;
+
+		memcpy(file->live, file->durable, end);
+		file->size = file->durable_size;
+	}
+	file->in_flight = file->diverged = false;
+	file->page_failed = UINT64_MAX;
+	file->locks_shared = 0;
+	file->locked_exclusive = false;
+}
+
+void sim_file_sync_failed(struct sim_file *file, struct sim_random *random)
+{
+	struct judge judge;
+
+	judge_init(&judge, file, SIM_LOSS_ANY, random);
+	for (struct sim_change *change = file->changes; change; change = change->next) {
+		if (!change->resize)
+			write_lose(file, change, &judge, false);
+		else if (judge_keeps(&judge))
+			change_apply(file, change);
+	}
+	changes_drop(file);
+	file->diverged = true;
+}
+
+int sim_file_read(const struct sim_file *file, void *buffer, size_t size, uint64_t position)
+{
+	if (file->page_failed != UINT64_MAX && file->page_failed < position + size &&
+		position < file->page_failed + SIM_PAGE_SIZE)
+		return -EIO;
+	memcpy(buffer, file->live + position, size);
+	return 0;
+}
+
+void sim_file_fail_page(struct sim_file *file, uint64_t position)
+{
+	file->page_failed = position - position % SIM_PAGE_SIZE;
+	memset(file->live + file->page_failed, 0, SIM_PAGE_SIZE);
+}
+
+int sim_file_replace(struct sim_file *file, const void *data, uint64_t size)
+{
+	if (size > file->size_max)
+		return -EFBIG;
+	changes_drop(file);
+	bytes_resize(file->live, &file->size, 0);
+	bytes_resize(file->durable, &file->durable_size, 0);
+	if (size > 0) {
+		bytes_write(file->live, &file->size, data, size, 0);
+		bytes_write(file->durable, &file->durable_size, data, size, 0);
+	}
+	return 0;
+}
+
+int sim_file_flip(struct sim_file *file, uint64_t position, unsigned bit)
+{
+	if (position >= file->size || position >= file->durable_size)
+		return -EINVAL;
+	file->live[position] ^= (uint8_t)(1u << bit);
+	file->durable[position] = file->live[position];
+	return 0;
+}
+
+struct sim_file *sim_file_of_map(const void *live)
+{
+	return *(struct sim_file *const *)((const uint8_t *)live - SIM_PAGE_SIZE);
+}
