@@ -24,6 +24,7 @@
 
 #define TIMEOUT_SECONDS 1e9 /* for ever: nobody else changes the tree */
 #define READ_SIZE_MAX (1u << 20)
+#define SYNCS_MAX 256
 #define BUCKETS (1u << 20)
 
 struct node {
@@ -48,6 +49,13 @@ static struct entry *buckets[BUCKETS];
 static struct node root;
 static ino_t ino_next = 2;
 static char zeros[READ_SIZE_MAX];
+
+/* requests to sync that wait for an answer; protected by sync_lock */
+static pthread_mutex_t sync_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t sync_wake = PTHREAD_COND_INITIALIZER, sync_space = PTHREAD_COND_INITIALIZER;
+static fuse_req_t syncs[SYNCS_MAX];
+static size_t sync_count;
+static bool sync_stop;
 
 static struct node *node_get(fuse_ino_t ino)
 {
@@ -422,9 +430,36 @@ static void nullfs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_
 	fuse_reply_write(req, size);
 }
 
+/* A sync is answered by another thread, as kvfs does when the disk has it. */
 static void nullfs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *file)
 {
-	fuse_reply_err(req, 0);
+	pthread_mutex_lock(&sync_lock);
+	while (sync_count == SYNCS_MAX)
+		pthread_cond_wait(&sync_space, &sync_lock);
+	syncs[sync_count++] = req;
+	pthread_cond_signal(&sync_wake);
+	pthread_mutex_unlock(&sync_lock);
+}
+
+static void *sync_main(void *arg)
+{
+	fuse_req_t taken[SYNCS_MAX];
+	size_t count;
+
+	for (;;) {
+		pthread_mutex_lock(&sync_lock);
+		while (!sync_count && !sync_stop)
+			pthread_cond_wait(&sync_wake, &sync_lock);
+		count = sync_count;
+		memcpy(taken, syncs, count * sizeof(*taken));
+		sync_count = 0;
+		pthread_cond_broadcast(&sync_space);
+		pthread_mutex_unlock(&sync_lock);
+		if (!count)
+			return NULL;
+		while (count)
+			fuse_reply_err(taken[--count], 0);
+	}
 }
 
 static void nullfs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t size,
@@ -582,6 +617,7 @@ int main(int argc, char **argv)
 		.source = "nullfs", .subtype = "nullfs", .options = "default_permissions",
 	};
 	struct session *session;
+	pthread_t sync_thread;
 	int opt, rc;
 
 	while ((opt = getopt(argc, argv, "do:")) != -1) {
@@ -607,6 +643,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "nullfs: %s\n", strerror(-rc));
 		return 1;
 	}
+	if (pthread_create(&sync_thread, NULL, sync_main, NULL))
+		return 1;
 	rc = session_mount(session, argv[optind]);
 	if (!rc) {
 		printf("nullfs: mounted on %s over %s\n", argv[optind], session_transport_name(session));
@@ -615,6 +653,11 @@ int main(int argc, char **argv)
 	}
 	if (rc)
 		fprintf(stderr, "nullfs: %s: %s\n", argv[optind], strerror(-rc));
+	pthread_mutex_lock(&sync_lock);
+	sync_stop = true;
+	pthread_cond_signal(&sync_wake);
+	pthread_mutex_unlock(&sync_lock);
+	pthread_join(sync_thread, NULL);
 	session_close(session);
 	return rc ? 1 : 0;
 }

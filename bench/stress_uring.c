@@ -389,10 +389,14 @@ static int child_wait(pid_t pid, unsigned int limit_ms)
 	return status;
 }
 
-static void child_kill(pid_t pid)
+/* Kills what is left of a round. A client cannot die before the kernel gives up on its request. */
+static void round_kill(const char *dir, pid_t server, pid_t clients)
 {
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	kill(clients, SIGKILL);
+	kill(server, SIGKILL);
+	umount2(dir, MNT_FORCE | MNT_DETACH);
+	if (child_wait(server, END_MS) == -ETIMEDOUT || child_wait(clients, END_MS) == -ETIMEDOUT)
+		fprintf(stderr, "a process survives SIGKILL\n");
 }
 
 /* Lets the clients run; false if one of them stands still. */
@@ -417,34 +421,29 @@ static bool watch(unsigned int duration_ms)
 				return false;
 			}
 		}
-		/* a hang may start near the end: do not stop before it shows */
-		for (i = 0; i < CLIENTS && now_ms() >= until; i++)
-			if (now_ms() - since[i] > 500)
-				until += 20;
+		/* a hang may have started near the end: do not stop before it shows */
+		for (i = 0; i < CLIENTS; i++)
+			if (now_ms() - since[i] > 500 && until < now_ms() + 100)
+				until = now_ms() + 100;
 	}
 	return !atomic_load(&shared->failed);
 }
 
-/* Ends the round in the given way; false if somebody survives it. */
+/* Ends the round in the given way; false if somebody or the mount survives it. */
 static bool round_end(enum ending ending, const char *dir, pid_t server, pid_t clients)
 {
-	bool good = true;
 	int status;
 
 	atomic_store(&shared->ending, true);
 	switch (ending) {
 	case END_UNMOUNT:
 		atomic_store(&shared->quit, true);
-		if (child_wait(clients, END_MS) == -ETIMEDOUT) {
-			fprintf(stderr, "a client does not return\n");
-			good = false;
-			child_kill(clients);
-		}
+		if (child_wait(clients, END_MS) == -ETIMEDOUT)
+			goto stuck;
 		clients = 0;
 		if (umount2(dir, 0)) {
 			fprintf(stderr, "unmount: %s\n", strerror(errno));
-			good = false;
-			kill(server, SIGTERM);
+			return false;
 		}
 		break;
 	case END_FORCE:
@@ -461,25 +460,25 @@ static bool round_end(enum ending ending, const char *dir, pid_t server, pid_t c
 	status = child_wait(server, END_MS);
 	if (status == -ETIMEDOUT) {
 		fprintf(stderr, "the server does not end\n");
-		good = false;
-		child_kill(server);
-	} else if (ending != END_KILL && status) {
+		return false;
+	}
+	if (ending == END_KILL) {
+		umount2(dir, MNT_DETACH);
+	} else if (status) {
 		fprintf(stderr, "the server ended with %s %d\n", WIFSIGNALED(status) ? "signal" : "status",
 			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-		good = false;
+		return false;
 	}
-	if (ending == END_KILL)
-		umount2(dir, MNT_DETACH);
-	if (clients && child_wait(clients, END_MS) == -ETIMEDOUT) {
-		fprintf(stderr, "a client does not return\n");
-		good = false;
-		child_kill(clients);
-	}
-	while (!umount2(dir, MNT_DETACH)) {
+	if (clients && child_wait(clients, END_MS) == -ETIMEDOUT)
+		goto stuck;
+	if (!umount2(dir, MNT_DETACH)) {
 		fprintf(stderr, "the mount was still there\n");
-		good = false;
+		return false;
 	}
-	return good;
+	return true;
+stuck:
+	fprintf(stderr, "a client does not return\n");
+	return false;
 }
 
 static bool round_run(const struct session_config *config, const char *dir, enum ending ending,
@@ -504,7 +503,8 @@ static bool round_run(const struct session_config *config, const char *dir, enum
 	if (read(ready[0], transport, sizeof(transport) - 1) <= 0) {
 		close(ready[0]);
 		fprintf(stderr, "the server did not start\n");
-		child_kill(server);
+		kill(server, SIGKILL);
+		waitpid(server, NULL, 0);
 		return false;
 	}
 	close(ready[0]);
@@ -512,15 +512,10 @@ static bool round_run(const struct session_config *config, const char *dir, enum
 	if (!clients)
 		_exit(clients_main());
 
-	good = watch(duration_ms);
-	if (!good) {
-		/* after a failure only clean up */
-		child_kill(server);
-		umount2(dir, MNT_FORCE | MNT_DETACH);
-		child_kill(clients);
-	} else {
-		good = round_end(ending, dir, server, clients) && !atomic_load(&shared->failed);
-	}
+	good = watch(duration_ms) && round_end(ending, dir, server, clients) &&
+		!atomic_load(&shared->failed);
+	if (!good)
+		round_kill(dir, server, clients);
 	for (i = 0; i < CLIENTS; i++)
 		total += atomic_load(&shared->progress[i]);
 	printf("%s: %llu requests, %llu answered from elsewhere, ended by %s: %s\n", transport,

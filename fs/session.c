@@ -34,6 +34,7 @@
 #define REQUEST_SIZE_MAX (1u << 20)
 #define BACKGROUND_MAX 64
 #define READERS_MAX 64
+#define DETACH_MS_MAX 30000
 
 struct reader {
 	struct session *session;
@@ -51,6 +52,8 @@ struct session {
 
 	int event_fd; /* readable: something happened, look at the flags */
 	atomic_bool stop; /* somebody asked for the end */
+	atomic_bool detached; /* the orderly end is through, and unmounted says with what result */
+	bool unmounted;
 	atomic_bool ready; /* reader 0 has handled the first message, or has ended */
 
 	unsigned int reader_count;
@@ -102,13 +105,17 @@ static void event_raise(struct session *session)
 	(void)done; /* fails only when the counter is full, and then it is readable */
 }
 
-static void event_wait(struct session *session)
+/* Waits until something may have happened; false if nothing did in time (ms, -1: no limit). */
+static bool event_wait(struct session *session, int limit_ms)
 {
 	struct pollfd pollfd = { .fd = session->event_fd, .events = POLLIN };
 	uint64_t count;
 
-	if (poll(&pollfd, 1, -1) == 1 && read(session->event_fd, &count, sizeof(count)) < 0)
-		return; /* somebody else's wake-up: the caller looks at the flags anyway */
+	if (poll(&pollfd, 1, limit_ms) == 0)
+		return false;
+	if (read(session->event_fd, &count, sizeof(count)) < 0)
+		return true; /* interrupted: the caller looks at the flags anyway */
+	return true;
 }
 
 void session_stop(struct session *session)
@@ -309,7 +316,7 @@ int session_mount(struct session *session, const char *mountpoint)
 	if (rc)
 		goto out;
 	while (!atomic_load(&session->ready))
-		event_wait(session);
+		event_wait(session, -1);
 	if (fuse_session_exited(session->fuse)) {
 		rc = -EPROTO;
 	} else if (session->transport == SESSION_IO_URING && !session->uring) {
@@ -342,21 +349,46 @@ struct fuse_session *session_fuse(const struct session *session)
  * Takes the mount away while the session still serves. Needs privileges: without, the data is
  * safe all the same, and session_unmount() asks the set-user-id helper.
  */
-static void session_detach(struct session *session)
+static void *detach_main(void *arg)
 {
+	struct session *session = arg;
 	int fd;
 
 	/* writes back, and is refused while somebody uses the mount */
-	if (!umount2(session->mountpoint, UMOUNT_NOFOLLOW))
-		return;
-	fd = open(session->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (syncfs(fd))
-			fuse_log(FUSE_LOG_ERR, "%s: not all could be written back: %s\n",
-				session->mountpoint, strerror(errno));
-		close(fd);
+	session->unmounted = !umount2(session->mountpoint, UMOUNT_NOFOLLOW);
+	if (!session->unmounted) {
+		fd = open(session->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0) {
+			if (syncfs(fd))
+				fuse_log(FUSE_LOG_ERR, "%s: not all could be written back: %s\n",
+					session->mountpoint, strerror(errno));
+			close(fd);
+		}
 	}
-	umount2(session->mountpoint, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+	atomic_store(&session->detached, true);
+	event_raise(session);
+	return NULL;
+}
+
+/*
+ * The orderly way is made of requests to our own handlers. If they do not answer in time, or
+ * somebody asks for the end once more, the connection is broken off instead.
+ */
+static void session_detach(struct session *session)
+{
+	pthread_t thread;
+	bool started = !pthread_create(&thread, NULL, detach_main, session);
+
+	atomic_store(&session->stop, false);
+	while (started && !atomic_load(&session->detached) && !atomic_load(&session->stop)) {
+		if (!event_wait(session, DETACH_MS_MAX))
+			break;
+	}
+	/* not twice: there may be another mount below ours */
+	if (!atomic_load(&session->detached) || !session->unmounted)
+		umount2(session->mountpoint, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+	if (started)
+		pthread_join(thread, NULL);
 }
 
 static void signal_stop(int number)
@@ -391,7 +423,7 @@ int session_run(struct session *session)
 	}
 
 	while (!atomic_load(&session->stop) && !fuse_session_exited(session->fuse))
-		event_wait(session);
+		event_wait(session, -1);
 	if (!fuse_session_exited(session->fuse))
 		session_detach(session);
 	rc = readers_end(session);
