@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * del.c - kvfs del: removes keys, and with -r whole directories, without a mount.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "message.h"
+#include "options.h"
+#include "store.h"
+
+/* A listing is read a page at a time: what is removed must not be under the lister's feet. */
+#define PAGE_ENTRIES 128
+
+struct page {
+	unsigned count;
+	struct {
+		char name[KVFS_NAME_MAX + 1];
+		uint64_t ino;
+		bool directory;
+	} entries[PAGE_ENTRIES];
+};
+
+static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, uint64_t cookie)
+{
+	struct page *page = arg;
+
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return 0;
+	if (page->count == PAGE_ENTRIES)
+		return 1;
+	snprintf(page->entries[page->count].name, sizeof(page->entries[0].name), "%s", name);
+	page->entries[page->count].ino = attr->ino;
+	page->entries[page->count++].directory = S_ISDIR(attr->mode);
+	return 0;
+}
+
+static int empty_directory(struct kvfs *fs, uint64_t ino);
+
+static int remove_tree(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t ino,
+		       bool directory)
+{
+	int rc;
+
+	if (!directory)
+		return kvfs_unlink(fs, parent_ino, name);
+	rc = empty_directory(fs, ino);
+	return rc ? rc : kvfs_rmdir(fs, parent_ino, name);
+}
+
+static int empty_directory(struct kvfs *fs, uint64_t ino)
+{
+	struct page *page = malloc(sizeof(*page));
+	unsigned i;
+	int rc = page ? 0 : -ENOMEM;
+
+	while (!rc) {
+		page->count = 0;
+		rc = kvfs_readdir(fs, ino, 0, false, page_add, page);
+		if (page->count == 0)
+			break;
+		for (i = 0; !rc && i < page->count; i++)
+			rc = remove_tree(fs, ino, page->entries[i].name, page->entries[i].ino,
+					 page->entries[i].directory);
+	}
+	free(page);
+	return rc;
+}
+
+static int del_one(struct kvfs *fs, const char *key, bool recursive)
+{
+	char name[KVFS_NAME_MAX + 1];
+	struct kvfs_attr parent, attr;
+	int rc = kvfs_resolve_parent(fs, key, NULL, &parent, name);
+
+	if (!rc)
+		rc = kvfs_lookup(fs, parent.ino, name, &attr);
+	if (rc)
+		return rc;
+	if (S_ISDIR(attr.mode) && !recursive)
+		return kvfs_rmdir(fs, parent.ino, name);
+	return remove_tree(fs, parent.ino, name, attr.ino, S_ISDIR(attr.mode));
+}
+
+static int del_run(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"recursive", no_argument, NULL, 'r'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct kvfs_open_options options;
+	bool recursive = false;
+	struct kvfs *fs;
+	const char *store;
+	int i, rc, code = 0;
+
+	while (options_next(&del_command, argc, argv, ":rh", names) != -1)
+		recursive = true;
+	options_arguments(&del_command, argc, 2, 0);
+	store = argv[optind];
+	store_options(store, false, &options);
+	if (store_open(store, &options, &fs))
+		return 1;
+	for (i = optind + 1; i < argc; i++) {
+		rc = del_one(fs, argv[i], recursive);
+		if (rc) {
+			message(KV_ERROR, "%s: %s%s", argv[i], message_error(rc),
+				rc == -ENOTEMPTY ? " (-r removes all that is in it)" : "");
+			code = 1;
+		}
+	}
+	if (store_close(store, fs))
+		code = 1;
+	return code;
+}
+
+const struct command del_command = {
+	.name = "del",
+	.arguments = "[-r] STORE KEY...",
+	.summary = "Removes keys, and directories that are empty",
+	.details = "  -r, --recursive  directories with all that is in them\n",
+	.usage_code = 2,
+	.run = del_run,
+};

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * get.c - kvfs get: writes values to the standard output, without a mount.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "message.h"
+#include "options.h"
+#include "store.h"
+
+#define PIECE_SIZE (1u << 20)
+
+static int write_all(const char *data, size_t size)
+{
+	while (size) {
+		ssize_t done = write(STDOUT_FILENO, data, size);
+
+		if (done < 0 && errno != EINTR)
+			return -errno;
+		if (done > 0) {
+			data += done;
+			size -= (size_t)done;
+		}
+	}
+	return 0;
+}
+
+static int get_one(struct kvfs *fs, const char *key, char *buffer)
+{
+	struct kvfs_attr attr;
+	int64_t offset = 0;
+	ssize_t size;
+	int rc = kvfs_resolve(fs, key, true, &attr);
+
+	if (!rc && S_ISDIR(attr.mode))
+		rc = -EISDIR;
+	while (!rc) {
+		size = kvfs_read(fs, attr.ino, buffer, PIECE_SIZE, offset);
+		if (size < 0) {
+			rc = (int)size;
+			break;
+		}
+		if (size == 0)
+			return 0;
+		rc = write_all(buffer, (size_t)size);
+		if (rc) {
+			message(KV_ERROR, "standard output: %s", message_error(rc));
+			return rc;
+		}
+		offset += size;
+	}
+	message(KV_ERROR, "%s: %s", key, message_error(rc));
+	return rc;
+}
+
+static int get_run(int argc, char **argv)
+{
+	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	struct kvfs_open_options options;
+	struct kvfs *fs;
+	char *buffer;
+	const char *store;
+	int i, code = 0;
+
+	while (options_next(&get_command, argc, argv, ":h", names) != -1)
+		;
+	options_arguments(&get_command, argc, 2, 0);
+	store = argv[optind];
+	buffer = malloc(PIECE_SIZE);
+	store_options(store, true, &options);
+	if (!buffer || store_open(store, &options, &fs)) {
+		free(buffer);
+		return 1;
+	}
+	for (i = optind + 1; i < argc; i++) {
+		if (get_one(fs, argv[i], buffer))
+			code = 1;
+	}
+	if (store_close(store, fs))
+		code = 1;
+	free(buffer);
+	return code;
+}
+
+const struct command get_command = {
+	.name = "get",
+	.arguments = "STORE KEY...",
+	.summary = "Writes the values of keys, one after the other, to the standard output",
+	.details = NULL,
+	.usage_code = 2,
+	.run = get_run,
+};

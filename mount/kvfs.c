@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvfs.c - the program: finds the command that is meant by its first argument, or by the program's own name
+ * (mount.kvfs and the like, as mount(8) and umount(8) call their helpers).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "message.h"
+#include "options.h"
+#include "serve.h"
+
+static const struct command *const commands[] = {
+	&mkfs_command, &mount_command, &umount_command, &get_command,	&put_command,
+	&del_command,  &list_command,  &stat_command,	&check_command,
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *command_find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COMMANDS; i++) {
+		if (!strcmp(name, commands[i]->name))
+			return commands[i];
+	}
+	return NULL;
+}
+
+static void print_help(FILE *out)
+{
+	size_t i;
+
+	fprintf(out, "usage: kvfs COMMAND ...\n\n"
+		     "A key-value store that is a file system: names are keys, contents are values.\n\n");
+	for (i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-7s %s\n", commands[i]->name, commands[i]->summary);
+	fprintf(out, "  %-7s Shows this, or a command's help (kvfs help COMMAND)\n", "help");
+	fprintf(out, "  %-7s Shows the program's version\n", "version");
+}
+
+static int help(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2) {
+		print_help(stdout);
+		return 0;
+	}
+	command = command_find(argv[1]);
+	if (!command) {
+		message(KV_ERROR, "%s: there is no such command (see: kvfs help)", argv[1]);
+		return 2;
+	}
+	options_help(command);
+	return 0;
+}
+
+static bool is_helper(const char *program, const char *verb)
+{
+	const char *slash = strrchr(program, '/');
+	size_t length = strlen(verb);
+
+	if (slash)
+		program = slash + 1;
+	if (strncmp(program, verb, length))
+		return false;
+	return !strcmp(program + length, ".kvfs") || !strcmp(program + length, ".fuse.kvfs");
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+	const char *name;
+
+	if (argc < 1)
+		return 2;
+	if (is_helper(argv[0], "mount"))
+		return mount_helper_run(argc, argv);
+	if (is_helper(argv[0], "umount"))
+		return umount_command.run(argc, argv);
+	if (argc < 2) {
+		print_help(stderr);
+		return 2;
+	}
+	name = argv[1];
+	argc--;
+	argv++;
+	command = command_find(name);
+	if (command)
+		return command->run(argc, argv);
+	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+		return help(argc, argv);
+	if (!strcmp(name, "version") || !strcmp(name, "--version") || !strcmp(name, "-V")) {
+		printf("kvfs %s\n", KVFS_VERSION);
+		return 0;
+	}
+	message(KV_ERROR, "%s: there is no such command (see: kvfs help)", name);
+	return 2;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * list.c - kvfs list: names, as they come, without a mount.
+ *
+ * Streams: whatever a directory's size, what is in memory is one page of entries for each level of depth.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#include "command.h"
+#include "message.h"
+#include "options.h"
+#include "store.h"
+
+#define PAGE_ENTRIES 64
+
+struct listing {
+	struct kvfs *fs;
+	bool with_attr, recursive;
+	int code;
+};
+
+struct page {
+	unsigned count;
+	uint64_t cookie; /* of the last entry */
+	struct {
+		char name[KVFS_NAME_MAX + 1];
+		struct kvfs_attr attr;
+	} entries[PAGE_ENTRIES];
+};
+
+static void fail(struct listing *listing, const char *path, int rc)
+{
+	message(KV_ERROR, "%s: %s", path, message_error(rc));
+	listing->code = 1;
+}
+
+static void mode_text(uint32_t mode, char text[11])
+{
+	static const char types[] = "?pc?d?b?-?l?s???";
+	static const char bits[] = "rwxrwxrwx";
+	unsigned i;
+
+	text[0] = types[(mode & S_IFMT) >> 12];
+	for (i = 0; i < 9; i++)
+		text[i + 1] = mode & (0400u >> i) ? bits[i] : '-';
+	if (mode & S_ISUID)
+		text[3] = mode & S_IXUSR ? 's' : 'S';
+	if (mode & S_ISGID)
+		text[6] = mode & S_IXGRP ? 's' : 'S';
+	if (mode & S_ISVTX)
+		text[9] = mode & S_IXOTH ? 't' : 'T';
+	text[10] = '\0';
+}
+
+static void print_attr(const struct kvfs_attr *attr)
+{
+	char mode[11], size[32], when[32] = "?";
+	struct tm tm;
+
+	mode_text(attr->mode, mode);
+	if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+		snprintf(size, sizeof(size), "%u, %u", major(attr->rdev), minor(attr->rdev));
+	else
+		snprintf(size, sizeof(size), "%" PRIu64, attr->size);
+	if (localtime_r(&attr->mtime.tv_sec, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	printf("%s %3" PRIu32 " %5" PRIu32 " %5" PRIu32 " %10s %s ", mode, attr->nlink, attr->uid,
+	       attr->gid, size, when);
+}
+
+static void print_entry(struct listing *listing, const char *path, const struct kvfs_attr *attr)
+{
+	char target[KVFS_SYMLINK_MAX];
+	ssize_t size;
+
+	if (listing->with_attr)
+		print_attr(attr);
+	fputs(path, stdout);
+	if (listing->with_attr && S_ISLNK(attr->mode)) {
+		size = kvfs_readlink(listing->fs, attr->ino, target, sizeof(target));
+		if (size >= 0)
+			printf(" -> %.*s", (int)size, target);
+	} else if (S_ISDIR(attr->mode)) {
+		putchar('/');
+	}
+	putchar('\n');
+}
+
+static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, uint64_t cookie)
+{
+	struct page *page = arg;
+
+	if (page->count == PAGE_ENTRIES)
+		return 1;
+	page->cookie = cookie;
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return 0;
+	snprintf(page->entries[page->count].name, sizeof(page->entries[0].name), "%s", name);
+	page->entries[page->count++].attr = *attr;
+	return 0;
+}
+
+static void list_directory(struct listing *listing, const char *path, uint64_t ino);
+
+static void list_entry(struct listing *listing, const char *directory, const char *name,
+		       const struct kvfs_attr *attr)
+{
+	char *path;
+
+	if (!listing->recursive) {
+		print_entry(listing, name, attr);
+		return;
+	}
+	if (asprintf(&path, "%s%s%s", directory, *directory ? "/" : "", name) < 0) {
+		fail(listing, name, -ENOMEM);
+		return;
+	}
+	print_entry(listing, path, attr);
+	if (S_ISDIR(attr->mode))
+		list_directory(listing, path, attr->ino);
+	free(path);
+}
+
+static void list_directory(struct listing *listing, const char *path, uint64_t ino)
+{
+	struct page *page = calloc(1, sizeof(*page));
+	uint64_t cookie;
+	unsigned i;
+	int rc;
+
+	if (!page) {
+		fail(listing, path, -ENOMEM);
+		return;
+	}
+	do {
+		cookie = page->cookie;
+		page->count = 0;
+		rc = kvfs_readdir(listing->fs, ino, cookie, listing->with_attr, page_add, page);
+		for (i = 0; i < page->count; i++)
+			list_entry(listing, path, page->entries[i].name, &page->entries[i].attr);
+	} while (!rc && page->cookie != cookie && !ferror(stdout));
+	if (rc)
+		fail(listing, *path ? path : "/", rc);
+	free(page);
+}
+
+static void list_one(struct listing *listing, const char *key)
+{
+	struct kvfs_attr attr;
+	size_t length;
+	char *path;
+	int rc = kvfs_resolve(listing->fs, key, false, &attr);
+
+	if (rc) {
+		fail(listing, key, rc);
+		return;
+	}
+	if (!S_ISDIR(attr.mode)) {
+		print_entry(listing, key, &attr);
+		return;
+	}
+	while (*key == '/')
+		key++;
+	path = strdup(key);
+	if (!path) {
+		fail(listing, key, -ENOMEM);
+		return;
+	}
+	for (length = strlen(path); length && path[length - 1] == '/'; length--)
+		path[length - 1] = '\0';
+	list_directory(listing, path, attr.ino);
+	free(path);
+}
+
+static int list_run(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"long", no_argument, NULL, 'l'},
+		{"recursive", no_argument, NULL, 'r'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct kvfs_open_options options;
+	struct listing listing = {.code = 0};
+	const char *store;
+	int i, letter;
+
+	while ((letter = options_next(&list_command, argc, argv, ":lrh", names)) != -1) {
+		if (letter == 'l')
+			listing.with_attr = true;
+		else
+			listing.recursive = true;
+	}
+	options_arguments(&list_command, argc, 1, 0);
+	store = argv[optind];
+	store_options(store, true, &options);
+	if (store_open(store, &options, &listing.fs))
+		return 1;
+	if (optind + 1 == argc)
+		list_one(&listing, "/");
+	for (i = optind + 1; i < argc; i++)
+		list_one(&listing, argv[i]);
+	if (fflush(stdout) || ferror(stdout)) {
+		message(KV_ERROR, "standard output: %s", strerror(errno));
+		listing.code = 1;
+	}
+	if (store_close(store, listing.fs))
+		listing.code = 1;
+	return listing.code;
+}
+
+const struct command list_command = {
+	.name = "list",
+	.arguments = "[-l] [-r] STORE [KEY...]",
+	.summary = "Lists keys: what is in directories, by default in the root",
+	.details =
+		"  -l, --long       type and rights, links, owner, group, size, time of last change\n"
+		"  -r, --recursive  also what is in directories below, with full paths\n",
+	.usage_code = 2,
+	.run = list_run,
+};

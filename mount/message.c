@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * message.c - where messages go (see message.h). The destination is set before threads start.
+ */
+#include "message.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "session.h"
+
+#define MESSAGE_SIZE_MAX 8192
+
+static bool to_terminal = true;
+static bool to_log;
+
+static void emit(enum kv_severity severity, const char *text)
+{
+	if (to_terminal)
+		fprintf(stderr, "kvfs: %s%s\n", severity == KV_WARNING ? "warning: " : "", text);
+	if (to_log)
+		syslog((int)severity, "%s", text);
+}
+
+void message(enum kv_severity severity, const char *format, ...)
+{
+	char text[MESSAGE_SIZE_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	emit(severity, text);
+}
+
+void message_report(void *arg, enum kv_severity severity, const char *text)
+{
+	if (severity == KV_INFO && !to_log)
+		return; /* a short-lived command says what it has to say itself */
+	if (arg)
+		message(severity, "%s: %s", (const char *)arg, text);
+	else
+		emit(severity, text);
+}
+
+void message_use_log(bool and_terminal)
+{
+	openlog("kvfs", LOG_PID, LOG_DAEMON);
+	to_log = true;
+	to_terminal = and_terminal;
+}
+
+static void fuse_message(enum fuse_log_level level, const char *format, va_list args)
+{
+	enum kv_severity severity = KV_INFO;
+	char text[MESSAGE_SIZE_MAX];
+	int length = vsnprintf(text, sizeof(text), format, args);
+
+	if (length < 0)
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	if (level <= FUSE_LOG_ERR)
+		severity = KV_ERROR;
+	else if (level == FUSE_LOG_WARNING)
+		severity = KV_WARNING;
+	else if (!to_terminal)
+		return;
+	emit(severity, text);
+}
+
+void message_take_fuse(void)
+{
+	fuse_set_log_func(fuse_message);
+}
+
+const char *message_error(int rc)
+{
+	return strerror(-rc);
+}

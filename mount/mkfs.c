@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mkfs.c - kvfs mkfs: makes a store. Never overwrites anything. Exit codes: mkfs(8).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "kvfs.h"
+#include "message.h"
+#include "options.h"
+
+#define MKFS_FAILED 1
+
+static void parse_hash(const char *text, struct kvfs_create_options *options)
+{
+	if (!strcmp(text, "xxh3"))
+		options->hash = KV_HASH_XXH3;
+	else if (!strcmp(text, "blake2b"))
+		options->hash = KV_HASH_BLAKE2B;
+	else
+		options_fail(&mkfs_command, "--hash %s: neither xxh3 nor blake2b", text);
+}
+
+static void parse_compress(const char *text, struct kvfs_create_options *options)
+{
+	char *end;
+	long level;
+
+	if (!strcmp(text, "none")) {
+		options->compress = KV_COMPRESS_NONE;
+		return;
+	}
+	if (strncmp(text, "inline", 6) || (text[6] && text[6] != ':'))
+		options_fail(&mkfs_command, "--compress %s: neither none nor inline[:LEVEL]", text);
+	options->compress = KV_COMPRESS_INLINE;
+	options->compress_level = 1;
+	if (!text[6])
+		return;
+	level = strtol(text + 7, &end, 10);
+	if (end == text + 7 || *end || level < 1 || level > 19)
+		options_fail(&mkfs_command, "--compress %s: the level is a number from 1 to 19", text);
+	options->compress_level = (int)level;
+}
+
+static void parse_segment_size(const char *text, struct kvfs_create_options *options)
+{
+	uint64_t bytes;
+
+	if (options_size(text, &bytes) || bytes < 1u << 20 || bytes > 1u << 30 || bytes & (bytes - 1))
+		options_fail(&mkfs_command,
+			     "--segment-size %s: must be a power of two from 1M to 1G", text);
+	options->segment_size = (uint32_t)bytes;
+}
+
+static void explain(const char *path, int rc)
+{
+	switch (rc) {
+	case -EEXIST:
+		message(KV_ERROR, "%s: not empty. A store is made in a new or an empty directory", path);
+		break;
+	case -ENOENT:
+		message(KV_ERROR, "%s: the directory that is to hold the store does not exist", path);
+		break;
+	case -ENOTDIR:
+		message(KV_ERROR, "%s: there is something that is not a directory", path);
+		break;
+	default:
+		message(KV_ERROR, "%s: cannot be made: %s", path, message_error(rc));
+	}
+}
+
+static int mkfs_run(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"hash", required_argument, NULL, 'H'},
+		{"compress", required_argument, NULL, 'c'},
+		{"segment-size", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct kvfs_create_options options = {.root_uid = geteuid(), .root_gid = getegid()};
+	const char *path;
+	int letter, rc;
+
+	while ((letter = options_next(&mkfs_command, argc, argv, ":H:c:s:h", names)) != -1) {
+		if (letter == 'H')
+			parse_hash(optarg, &options);
+		else if (letter == 'c')
+			parse_compress(optarg, &options);
+		else
+			parse_segment_size(optarg, &options);
+	}
+	options_arguments(&mkfs_command, argc, 1, 1);
+	path = argv[optind];
+	umask(077);
+	rc = kvfs_create(NULL, path, &options, message_report, NULL);
+	if (rc) {
+		explain(path, rc);
+		return MKFS_FAILED;
+	}
+	return 0;
+}
+
+const struct command mkfs_command = {
+	.name = "mkfs",
+	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] STORE",
+	.summary = "Makes a store: a directory that is new, or empty",
+	.details =
+		"  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
+		"  -c, --compress none|inline[:LEVEL]  whether values are compressed when they are\n"
+		"                                      written, with which zstd level (default: none)\n"
+		"  -s, --segment-size SIZE             size of the log's files, a power of two\n"
+		"                                      from 1M to 1G (default: 16M)\n",
+	.usage_code = MKFS_FAILED,
+	.run = mkfs_run,
+};

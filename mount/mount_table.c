@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mount_table.c - reading /proc/self/mountinfo (see mount_table.h).
+ *
+ * A line: id parent major:minor root DIRECTORY options [tag...] - TYPE SOURCE options; proc(5).
+ * Blanks and the like in a field are written as \ and three octal digits.
+ */
+#include "mount_table.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (; *text; text++) {
+		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' &&
+		    text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
+			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			text += 3;
+		} else {
+			*to++ = *text;
+		}
+	}
+	*to = '\0';
+}
+
+/* Points into the line, which it cuts up. False: not a line of the table. */
+static bool line_parse(char *line, struct mount_entry *entry)
+{
+	char *save = NULL, *field;
+	unsigned i;
+
+	line[strcspn(line, "\n")] = '\0';
+	field = strtok_r(line, " ", &save);
+	for (i = 1; field && i < 5; i++)
+		field = strtok_r(NULL, " ", &save);
+	entry->directory = field;
+	while (field && strcmp(field, "-"))
+		field = strtok_r(NULL, " ", &save);
+	entry->type = strtok_r(NULL, " ", &save);
+	entry->source = entry->type ? strtok_r(NULL, " ", &save) : NULL;
+	if (!entry->source)
+		return false;
+	unescape(entry->directory);
+	unescape(entry->source);
+	return true;
+}
+
+static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
+{
+	struct mount_entry copy = {strdup(entry->directory), strdup(entry->type),
+				   strdup(entry->source)};
+
+	if (!copy.directory || !copy.type || !copy.source) {
+		mount_entry_fini(&copy);
+		return -ENOMEM;
+	}
+	*out = copy;
+	return 0;
+}
+
+/* The last line with this directory, or the first of ours with this source: the other is NULL. */
+static int table_find(const char *directory, const char *source, struct mount_entry *out)
+{
+	FILE *table = fopen("/proc/self/mountinfo", "re");
+	struct mount_entry entry, found = {NULL, NULL, NULL};
+	char *line = NULL;
+	size_t size = 0;
+	int rc = -ENOENT;
+
+	if (!table)
+		return -errno;
+	while (getline(&line, &size, table) > 0) {
+		if (!line_parse(line, &entry))
+			continue;
+		if (directory ? strcmp(entry.directory, directory) :
+				strcmp(entry.type, MOUNT_TABLE_TYPE) || strcmp(entry.source, source))
+			continue;
+		mount_entry_fini(&found);
+		found = (struct mount_entry){NULL, NULL, NULL};
+		rc = entry_copy(&entry, &found);
+		if (rc || source)
+			break;
+	}
+	free(line);
+	fclose(table);
+	if (rc == 0)
+		*out = found;
+	return rc;
+}
+
+int mount_table_at(const char *directory, struct mount_entry *out)
+{
+	return table_find(directory, NULL, out);
+}
+
+int mount_table_of(const char *source, struct mount_entry *out)
+{
+	return table_find(NULL, source, out);
+}
+
+void mount_entry_fini(struct mount_entry *entry)
+{
+	free(entry->directory);
+	free(entry->type);
+	free(entry->source);
+}
+
+int mount_path(const char *path, char **out)
+{
+	char *parent = NULL, *copy, *name, *slash;
+	int rc = 0;
+
+	*out = realpath(path, NULL);
+	if (*out)
+		return 0;
+	if (errno != ENOTCONN && errno != ECONNABORTED && errno != EIO)
+		return -errno;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	for (slash = copy + strlen(copy); slash > copy + 1 && slash[-1] == '/'; slash--)
+		slash[-1] = '\0';
+	slash = strrchr(copy, '/');
+	name = slash ? slash + 1 : copy;
+	if (slash)
+		*slash = '\0';
+	parent = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
+	if (!parent)
+		rc = -errno;
+	else if (asprintf(out, "%s/%s", strcmp(parent, "/") ? parent : "", name) < 0)
+		rc = -ENOMEM;
+	free(parent);
+	free(copy);
+	return rc;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mount_table.h - what is mounted where, as the kernel tells this process.
+ */
+#ifndef MOUNT_TABLE_H
+#define MOUNT_TABLE_H
+
+#include <stdbool.h>
+
+/* What mounts of ours have as their type in the table. */
+#define MOUNT_TABLE_TYPE "fuse.kvfs"
+
+struct mount_entry {
+	char *directory, *type, *source;
+};
+
+/*
+ * The topmost mount on exactly this directory (absolute, without links), and the first mount of ours of this
+ * source. -ENOENT if there is none. The entry is freed by mount_entry_fini.
+ */
+int mount_table_at(const char *directory, struct mount_entry *out)
+	__attribute__((warn_unused_result));
+int mount_table_of(const char *source, struct mount_entry *out)
+	__attribute__((warn_unused_result));
+void mount_entry_fini(struct mount_entry *entry);
+
+/* An absolute path without links, also where the last component is a mount whose server has died. */
+int mount_path(const char *path, char **out) __attribute__((warn_unused_result));
+
+#endif

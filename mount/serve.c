@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serve.c - serving a mount (see serve.h).
+ *
+ * Order. The store is opened before anything is mounted, so that a mount that exists works. At the end the
+ * mount point is released first, then the answers that wait for the disk are given, then the store is closed: when
+ * this process has ended, all is on the disk and the store can be opened by another.
+ *
+ * Both start in the child of daemon_start, as threads do not survive a fork.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "message.h"
+#include "status.h"
+#include "store.h"
+
+struct server {
+	const struct serve_request *request;
+	struct kvfs *fs;
+	struct fuse_front *front;
+	struct session *session;
+};
+
+static ssize_t server_status(void *arg, char *buffer, size_t size)
+{
+	struct server *server = arg;
+	struct status_mount mount = {server->request->directory,
+				     session_transport_name(server->session)};
+
+	return status_write(server->fs, server->request->store, &mount, buffer, size);
+}
+
+static int server_open_store(struct server *server)
+{
+	const struct mount_options *options = server->request->options;
+	struct kvfs_open_options open_options;
+
+	store_options(server->request->store, options->read_only, &open_options);
+	open_options.kv.commit_interval_ms = options->commit_interval_ms;
+	if (!options->read_only)
+		open_options.atime = options->atime;
+	return store_open(server->request->store, &open_options, &server->fs);
+}
+
+static int server_open_session(struct server *server)
+{
+	const struct mount_options *options = server->request->options;
+	char *fuse_options = mount_options_fuse(options);
+	struct session_config config = {
+		.source = options->fsname ? options->fsname : server->request->store,
+		.subtype = options->subtype ? options->subtype : "kvfs",
+		.options = fuse_options,
+		.transport = options->transport,
+		.debug = options->debug,
+	};
+	int rc = fuse_options ? 0 : -ENOMEM;
+
+	if (!rc)
+		rc = session_open(&config, fuse_front_ops(), server->front, &server->session);
+	free(fuse_options);
+	return rc;
+}
+
+static int server_mount(struct server *server)
+{
+	struct fuse_front_options options = {
+		.sync = server->request->options->sync,
+		.status = server_status,
+		.status_arg = server,
+	};
+	int rc = fuse_front_new(server->fs, &options, &server->front);
+
+	if (!rc)
+		rc = server_open_session(server);
+	if (!rc)
+		rc = session_mount(server->session, server->request->directory);
+	if (rc)
+		message(KV_ERROR, "%s: cannot be mounted: %s", server->request->directory,
+			message_error(rc));
+	return rc;
+}
+
+static void announce(const struct server *server)
+{
+	const struct serve_request *request = server->request;
+
+	printf("kvfs: %s is mounted on %s over %s%s\n", request->store, request->directory,
+	       session_transport_name(server->session),
+	       request->options->read_only ? ", read-only" : "");
+	fflush(stdout);
+}
+
+/* Runs until the mount ends; the result is what could not be kept. */
+static int server_run(struct server *server)
+{
+	const struct serve_request *request = server->request;
+	int rc;
+
+	message(KV_INFO, "%s: mounted on %s over %s", request->store, request->directory,
+		session_transport_name(server->session));
+	rc = session_run(server->session);
+	if (rc)
+		message(KV_ERROR, "%s: serving ended: %s", request->directory, message_error(rc));
+	fuse_front_drain(server->front);
+	return rc;
+}
+
+static int server_close(struct server *server)
+{
+	int rc = 0;
+
+	session_close(server->session);
+	fuse_front_free(server->front);
+	if (server->fs)
+		rc = store_close(server->request->store, server->fs);
+	return rc;
+}
+
+/* A store may have many files; the store's own are nobody else's to read. */
+static void prepare_process(void)
+{
+	struct rlimit limit;
+
+	umask(077);
+	prctl(PR_SET_NAME, SERVE_PROCESS_NAME);
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (chdir("/"))
+		message(KV_WARNING, "cannot change to /: %s", strerror(errno));
+}
+
+int serve(const struct serve_request *request)
+{
+	struct server server = {.request = request};
+	int ready_fd = -1;
+	int rc;
+
+	if (!request->foreground) {
+		rc = daemon_start(MOUNT_FAILED, &ready_fd);
+		if (rc) {
+			message(KV_ERROR, "cannot start a process: %s", message_error(rc));
+			return MOUNT_SYSTEM;
+		}
+	}
+	prepare_process();
+	message_take_fuse();
+	rc = server_open_store(&server);
+	if (!rc)
+		rc = server_mount(&server);
+	if (rc) {
+		(void)server_close(&server);
+		return MOUNT_FAILED;
+	}
+	if (request->announce)
+		announce(&server);
+	message_use_log(request->foreground);
+	if (!request->foreground)
+		daemon_ready(ready_fd);
+	rc = server_run(&server);
+	if (server_close(&server))
+		rc = -EIO;
+	message(KV_INFO, "%s: closed", request->store);
+	return rc ? MOUNT_SYSTEM : MOUNT_OK;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * status.c - a store's statistics as lines (see status.h), for people, and as JSON.
+ */
+#include "status.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "fuse_front.h"
+
+struct lines {
+	char *buffer;
+	size_t size, used;
+	bool full;
+};
+
+static void lines_add(struct lines *lines, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void lines_add(struct lines *lines, const char *format, ...)
+{
+	size_t left = lines->size - lines->used;
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(lines->buffer + lines->used, left, format, args);
+	va_end(args);
+	if (length < 0 || (size_t)length >= left)
+		lines->full = true;
+	else
+		lines->used += (size_t)length;
+}
+
+static void lines_add_text(struct lines *lines, const char *name, const char *value)
+{
+	lines_add(lines, "%s ", name);
+	for (; *value; value++) {
+		if (*value == '\n')
+			lines_add(lines, "\\n");
+		else if (*value == '\\')
+			lines_add(lines, "\\\\");
+		else
+			lines_add(lines, "%c", *value);
+	}
+	lines_add(lines, "\n");
+}
+
+static void add_store(struct lines *lines, const struct kv_info *info)
+{
+	unsigned i;
+
+	lines_add(lines, "uuid ");
+	for (i = 0; i < sizeof(info->uuid); i++)
+		lines_add(lines, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			  info->uuid[i]);
+	lines_add(lines, "\nhash %s\n", info->hash == KV_HASH_BLAKE2B ? "blake2b" : "xxh3");
+	if (info->compress == KV_COMPRESS_INLINE)
+		lines_add(lines, "compress inline:%d\n", info->compress_level);
+	else
+		lines_add(lines, "compress none\n");
+	lines_add(lines, "segment_bytes %" PRIu32 "\n", info->segment_size);
+	lines_add(lines, "read_only %d\n", info->read_only);
+}
+
+static void add_stats(struct lines *lines, const struct kv_info *info, const struct kv_stats *stats)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"live_bytes", stats->live_bytes},
+		{"log_bytes", stats->log_bytes},
+		{"disk_bytes", stats->disk_bytes},
+		{"avail_bytes", stats->avail_bytes},
+		{"segments", stats->segments},
+		{"memory.index_bytes", stats->memory_index_bytes},
+		{"memory.order_bytes", stats->memory_order_bytes},
+		{"memory.resident_bytes", stats->memory_resident_bytes},
+		{"puts", stats->puts},
+		{"deletes", stats->deletes},
+		{"batches", stats->batches},
+		{"gets", stats->gets},
+		{"hits", stats->hits},
+		{"appended_bytes", stats->appended_bytes},
+		{"relocated_bytes", stats->relocated_bytes},
+		{"flushes", stats->flushes},
+		{"syncs", stats->syncs},
+		{"synced_batches", stats->synced_batches},
+		{"waits", stats->waits},
+		{"damaged", stats->damaged},
+		{"recovered_batches", stats->recovered_batches},
+		{"recovered_bytes", stats->recovered_bytes},
+		{"open_us", stats->open_us},
+		{"last_seq", stats->last_seq},
+		{"durable_seq", stats->durable_seq},
+	};
+	unsigned i;
+
+	for (i = 0; i < info->keyspace_count; i++)
+		lines_add(lines, "keys.%s %" PRIu64 "\n", info->keyspaces[i].name, stats->keys[i]);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		lines_add(lines, "%s %" PRIu64 "\n", rows[i].name, rows[i].value);
+}
+
+ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
+		     char *buffer, size_t size)
+{
+	struct lines lines = {.buffer = buffer, .size = size};
+	struct kv_stats stats;
+	struct kv_info info;
+
+	kv_info(kvfs_kv(fs), &info);
+	kv_stats(kvfs_kv(fs), &stats);
+	lines_add_text(&lines, "store", store);
+	if (mount) {
+		lines_add_text(&lines, "directory", mount->directory);
+		lines_add(&lines, "transport %s\npid %d\n", mount->transport, (int)getpid());
+	}
+	lines_add(&lines, "version %s\n", KVFS_VERSION);
+	add_store(&lines, &info);
+	add_stats(&lines, &info, &stats);
+	return lines.full ? -ENOSPC : (ssize_t)lines.used;
+}
+
+ssize_t status_read_mount(const char *path, char *buffer, size_t size)
+{
+	ssize_t length = getxattr(path, FUSE_FRONT_STATUS_XATTR, buffer, size - 1);
+
+	if (length < 0)
+		return errno == EOPNOTSUPP ? -ENODATA : -errno;
+	buffer[length] = '\0';
+	return length;
+}
+
+bool status_number(const char *lines, const char *name, uint64_t *value)
+{
+	size_t length = strlen(name);
+
+	for (; lines && *lines; lines = strchr(lines, '\n'), lines += !!lines) {
+		if (!strncmp(lines, name, length) && lines[length] == ' ') {
+			*value = strtoull(lines + length + 1, NULL, 10);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Cuts the next line into name and value; false at the end. */
+static bool line_next(char **lines, char **name, char **value)
+{
+	char *line = strsep(lines, "\n"), *from, *to;
+
+	if (!line || !*line)
+		return false;
+	*name = strsep(&line, " ");
+	*value = line ? line : strchr(*name, '\0');
+	for (from = to = *value; *from; from++) {
+		if (from[0] == '\\' && from[1]) {
+			from++;
+			*to++ = *from == 'n' ? '\n' : *from;
+		} else {
+			*to++ = *from;
+		}
+	}
+	*to = '\0';
+	return true;
+}
+
+static bool is_number(const char *value)
+{
+	return *value && value[strspn(value, "0123456789")] == '\0';
+}
+
+/* " (1.2 GiB)" behind a number of bytes worth it */
+static void print_bytes(const char *name, const char *value, FILE *out)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+	size_t length = strlen(name);
+	double number;
+	unsigned i = 0;
+
+	if (length < 5 || strcmp(name + length - 5, "bytes") || !is_number(value))
+		return;
+	number = strtod(value, NULL) / 1024;
+	if (number < 1)
+		return;
+	while (number >= 1024 && i + 1 < sizeof(units) / sizeof(units[0])) {
+		number /= 1024;
+		i++;
+	}
+	fprintf(out, " (%.1f %s)", number, units[i]);
+}
+
+void status_print(const char *lines, FILE *out)
+{
+	char *copy = strdup(lines), *rest = copy, *name, *value;
+
+	while (copy && line_next(&rest, &name, &value)) {
+		fprintf(out, "%-22s %s", name, value);
+		print_bytes(name, value, out);
+		fputc('\n', out);
+	}
+	free(copy);
+}
+
+static void json_string(const char *text, FILE *out)
+{
+	fputc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			fprintf(out, "\\%c", *text);
+		else if ((unsigned char)*text < 0x20)
+			fprintf(out, "\\u%04x", *text);
+		else
+			fputc(*text, out);
+	}
+	fputc('"', out);
+}
+
+void status_print_json(const char *lines, FILE *out)
+{
+	char *copy = strdup(lines), *rest = copy, *name, *value, *dot, *group = NULL;
+	const char *between = "{\n";
+
+	while (copy && line_next(&rest, &name, &value)) {
+		dot = strchr(name, '.');
+		if (group && (!dot || strncmp(group, name, (size_t)(dot - name) + 1))) {
+			fputs("\n  }", out);
+			between = ",\n";
+			group = NULL;
+		}
+		if (dot && !group) {
+			fprintf(out, "%s  \"%.*s\": {\n", between, (int)(dot - name), name);
+			between = "";
+			group = name;
+		}
+		fprintf(out, "%s%s\"%s\": ", between, group ? "    " : "  ", dot ? dot + 1 : name);
+		if (is_number(value))
+			fputs(value, out);
+		else
+			json_string(value, out);
+		between = ",\n";
+	}
+	fputs(group ? "\n  }\n}\n" : "\n}\n", out);
+	free(copy);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * status.h - what a store tells about itself: lines of "name value", the same from an open store and,
+ * through an extended attribute, from the process that serves a mount.
+ *
+ * A name with a dot belongs to a group: "keys.inode 12". A value reaches to the end of its line; \ and line ends
+ * in it are written as \\ and \n.
+ */
+#ifndef STATUS_H
+#define STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "kvfs.h"
+
+struct status_mount {
+	const char *directory, *transport;
+};
+
+/* Writes the lines, terminated; mount may be NULL. The length, or -ENOSPC. */
+ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
+		     char *buffer, size_t size);
+
+/* Reads the lines of the mount that `path` is in. -ENODATA: it is not in one. */
+ssize_t status_read_mount(const char *path, char *buffer, size_t size);
+
+/* A value as a number; false: there is no such line. */
+bool status_number(const char *lines, const char *name, uint64_t *value);
+
+void status_print(const char *lines, FILE *out);
+void status_print_json(const char *lines, FILE *out);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.c - opening a store for a command (see store.h).
+ *
+ * What the store reports while it opens is kept back: where the reason for a failure is a plain one, one
+ * clear line takes its place; otherwise it is shown.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "mount_table.h"
+
+#define REPORTS_MAX 32u
+
+struct reports {
+	pthread_mutex_t lock; /* protects all that follows; a leaf */
+	kv_report_fn *next;   /* takes over once the store is open */
+	void *next_arg;
+	bool opening;
+	unsigned count, lost;
+	enum kv_severity severity[REPORTS_MAX];
+	char *text[REPORTS_MAX];
+};
+
+static struct reports reports = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void reports_collect(void *arg, enum kv_severity severity, const char *text)
+{
+	bool pass = false;
+
+	pthread_mutex_lock(&reports.lock);
+	if (!reports.opening) {
+		pass = true;
+	} else if (reports.count == REPORTS_MAX) {
+		reports.lost++;
+	} else {
+		reports.severity[reports.count] = severity;
+		reports.text[reports.count++] = strdup(text);
+	}
+	pthread_mutex_unlock(&reports.lock);
+	if (pass && reports.next)
+		reports.next(reports.next_arg, severity, text);
+}
+
+/* Passes on what was kept back, or drops it. */
+static void reports_release(bool pass)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&reports.lock);
+	reports.opening = false;
+	pthread_mutex_unlock(&reports.lock);
+	for (i = 0; i < reports.count; i++) {
+		if (pass && reports.next && reports.text[i])
+			reports.next(reports.next_arg, reports.severity[i], reports.text[i]);
+		free(reports.text[i]);
+	}
+	if (pass && reports.lost)
+		message(KV_WARNING, "%u more messages like these", reports.lost);
+	reports.count = reports.lost = 0;
+}
+
+static void explain_busy(const char *path)
+{
+	char *real = realpath(path, NULL);
+	struct mount_entry entry;
+
+	if (real && !mount_table_of(real, &entry)) {
+		message(KV_ERROR, "%s: in use: it is mounted on %s. Use it there, or run: kvfs umount %s",
+			path, entry.directory, entry.directory);
+		mount_entry_fini(&entry);
+	} else {
+		message(KV_ERROR, "%s: in use by another process, which has it open", path);
+	}
+	free(real);
+}
+
+/* True: this is all there is to say. */
+static bool explain(const char *path, int rc)
+{
+	switch (rc) {
+	case -EBUSY:
+		explain_busy(path);
+		return true;
+	case -ENOENT:
+		message(KV_ERROR, "%s: there is no such store. To make one: kvfs mkfs %s", path, path);
+		return true;
+	case -ENOTDIR:
+		message(KV_ERROR, "%s: not a kvfs store (a store is a directory)", path);
+		return true;
+	case -EMEDIUMTYPE:
+		message(KV_ERROR, "%s: not a kvfs store", path);
+		return true;
+	case -EPROTONOSUPPORT:
+		message(KV_ERROR, "%s: made by a newer kvfs than this one (%s); a newer program is needed",
+			path, KVFS_VERSION);
+		return true;
+	case -EACCES:
+	case -EPERM:
+		message(KV_ERROR, "%s: no permission: only its owner and root may open a store", path);
+		return true;
+	case -EUCLEAN:
+		message(KV_ERROR, "%s: damaged so that it cannot be opened", path);
+		return false;
+	case -EROFS:
+		message(KV_ERROR, "%s: on a read-only file system: it can be opened read-only only (-o ro)",
+			path);
+		return false;
+	default:
+		message(KV_ERROR, "%s: cannot be opened: %s", path, message_error(rc));
+		return false;
+	}
+}
+
+void store_options(const char *path, bool read_only, struct kvfs_open_options *options)
+{
+	*options = (struct kvfs_open_options){
+		.kv = {.flags = read_only ? KV_OPEN_READ_ONLY : 0,
+		       .report = message_report,
+		       .report_arg = (void *)path},
+		.atime = read_only ? KVFS_NOATIME : KVFS_RELATIME,
+	};
+}
+
+int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
+{
+	struct kvfs_open_options own = *options;
+	int rc;
+
+	reports.next = options->kv.report;
+	reports.next_arg = options->kv.report_arg;
+	reports.opening = true;
+	own.kv.report = reports_collect;
+	own.kv.report_arg = NULL;
+	rc = kvfs_open(NULL, path, &own, out);
+	reports_release(rc == 0 || !explain(path, rc));
+	return rc;
+}
+
+int store_close(const char *path, struct kvfs *fs)
+{
+	int rc = kvfs_close(fs);
+
+	if (rc)
+		message(KV_ERROR, "%s: the last changes could not be written: %s", path,
+			message_error(rc));
+	return rc;
+}
+
+struct kvfs_caller store_caller(void)
+{
+	mode_t mask = umask(0);
+
+	umask(mask);
+	return (struct kvfs_caller){.uid = geteuid(), .gid = getegid(), .umask = mask,
+				    .privileged = geteuid() == 0};
+}

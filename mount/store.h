@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - opening a store on behalf of a person: what went wrong, where, and what to do about it.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include <stdbool.h>
+
+#include "kvfs.h"
+
+/* Options for a command that opens the store at `path` for a moment. */
+void store_options(const char *path, bool read_only, struct kvfs_open_options *options);
+
+/* kvfs_open that explains a failure on stderr. */
+int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
+	__attribute__((warn_unused_result));
+
+/* kvfs_close that explains a failure. */
+int store_close(const char *path, struct kvfs *fs);
+
+/* The caller as the owner of what a command makes. */
+struct kvfs_caller store_caller(void);
+
+#endif

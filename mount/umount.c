@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * umount.c - kvfs umount, also as umount(8) calls it: ends a mount and waits until the store is closed.
+ *
+ * The process that serves the mount is known from the mount itself (status.h). A descriptor for it is taken while
+ * the mount still answers; it becomes readable when the process has ended, and with it all is on the disk.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "message.h"
+#include "mount_table.h"
+#include "options.h"
+#include "serve.h"
+#include "status.h"
+
+#define PATIENCE_MS 3000
+
+extern char **environ;
+
+static bool is_kvfs(pid_t pid)
+{
+	char path[64], name[32] = "";
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	length = read(fd, name, sizeof(name) - 1);
+	close(fd);
+	return length > 0 && !strcmp(name, SERVE_PROCESS_NAME "\n");
+}
+
+/* A descriptor of the process that serves the mount, or -1: then there is nobody to wait for that we know. */
+static int server_open(const char *directory)
+{
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
+	uint64_t pid;
+	int fd;
+
+	if (status_read_mount(directory, lines, sizeof(lines)) < 0 ||
+	    !status_number(lines, "pid", &pid))
+		return -1;
+	fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	/* it tells its number as it sees it, which in a container is another's here */
+	if (fd >= 0 && !is_kvfs((pid_t)pid)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void server_wait(const char *directory, int fd)
+{
+	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+	int rc = poll(&pollfd, 1, PATIENCE_MS);
+
+	if (rc == 0) {
+		message(KV_INFO, "%s: unmounted; waiting until everything is written", directory);
+		do {
+			rc = poll(&pollfd, 1, -1);
+		} while (rc < 0 && errno == EINTR);
+	}
+	close(fd);
+}
+
+/* Users without privileges have a helper for it that belongs to root. */
+static int release_by_helper(const char *directory, bool lazy)
+{
+	char *const argv[] = {(char *)"fusermount3", (char *)(lazy ? "-uz" : "-u"), (char *)"--",
+			      (char *)directory, NULL};
+	int status;
+	pid_t pid;
+	int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+
+	if (rc) {
+		message(KV_ERROR, "fusermount3: %s", strerror(rc));
+		return MOUNT_SYSTEM;
+	}
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return MOUNT_SYSTEM;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? MOUNT_OK : MOUNT_FAILED;
+}
+
+static int release(const char *directory, bool lazy, bool force)
+{
+	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0);
+
+	if (geteuid() != 0)
+		return release_by_helper(directory, lazy);
+	if (!umount2(directory, flags))
+		return MOUNT_OK;
+	if (errno == EBUSY)
+		message(KV_ERROR, "%s: in use. What uses it is shown by: fuser -vm %s", directory,
+			directory);
+	else
+		message(KV_ERROR, "%s: cannot be unmounted: %s", directory, strerror(errno));
+	return MOUNT_FAILED;
+}
+
+/* The mount that `name` means: its directory, or its store. */
+static int find(const char *name, struct mount_entry *entry)
+{
+	char *path = NULL;
+	int rc = mount_path(name, &path);
+
+	if (rc) {
+		message(KV_ERROR, "%s: %s", name, message_error(rc));
+		return rc;
+	}
+	rc = mount_table_at(path, entry);
+	if (rc == -ENOENT)
+		rc = mount_table_of(path, entry);
+	if (rc == -ENOENT) {
+		message(KV_ERROR, "%s: nothing is mounted here", name);
+	} else if (rc) {
+		message(KV_ERROR, "%s: %s", name, message_error(rc));
+	} else if (strncmp(entry->type, "fuse", 4)) {
+		message(KV_ERROR, "%s: not a kvfs mount (its type is %s); see umount(8)", name,
+			entry->type);
+		mount_entry_fini(entry);
+		rc = -EINVAL;
+	}
+	free(path);
+	return rc;
+}
+
+static int umount_run(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"lazy", no_argument, NULL, 'l'},
+		{"force", no_argument, NULL, 'f'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	bool lazy = false, force = false;
+	struct mount_entry entry;
+	int letter, server, code;
+
+	/* -n, -r, -v, -t and -N are what umount(8) may pass on */
+	while ((letter = options_next(&umount_command, argc, argv, ":lfnrvt:N:h", names)) != -1) {
+		lazy = lazy || letter == 'l';
+		force = force || letter == 'f';
+	}
+	options_arguments(&umount_command, argc, 1, 1);
+	if (find(argv[optind], &entry))
+		return MOUNT_FAILED;
+	server = lazy ? -1 : server_open(entry.directory);
+	code = release(entry.directory, lazy, force);
+	if (code == MOUNT_OK && server >= 0)
+		server_wait(entry.directory, server);
+	else if (server >= 0)
+		close(server);
+	mount_entry_fini(&entry);
+	return code;
+}
+
+const struct command umount_command = {
+	.name = "umount",
+	.arguments = "[-l] [-f] DIR",
+	.summary = "Ends a mount, and waits until everything is written and the store is closed",
+	.details =
+		"  -l, --lazy   take it out of the tree now, end it when nobody uses it any more;\n"
+		"               does not wait\n"
+		"  -f, --force  also if the process that serves it does not answer\n",
+	.usage_code = MOUNT_USAGE,
+	.run = umount_run,
+};
