@@ -5,7 +5,8 @@
  * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted." is
  * shown to the privileged only, and names under "system." have a meaning that the file system must know. Of
  * these there is the status of the mount (fuse_front.h); the answer to all others, ACLs among them, is that they
- * are not supported, which tools take for the whole mount, so that ls -l asks once and not for every file.
+ * are not supported, which tools take for the whole mount, so that ls -l asks once and not for every file. The
+ * same is the answer for a missing SELinux label.
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
@@ -16,6 +17,7 @@
 
 #define SYSTEM_PREFIX "system."
 #define TRUSTED_PREFIX "trusted."
+#define SELINUX_NAME "security.selinux"
 
 static bool has_prefix(const char *name, const char *prefix)
 {
@@ -82,6 +84,8 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 		}
 	}
 	rc = kvfs_getxattr(fuse_front_of(req)->fs, ino, name, buffer, size);
+	if (rc == -ENODATA && !strcmp(name, SELINUX_NAME))
+		rc = -EOPNOTSUPP;
 	reply_bytes(req, buffer, size, rc);
 }
 
