@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * order_find.c - point reads of the ordered index: neighbours of a key, rank, select, counts.
+ *
+ * Every read happens inside the gate, in which the tree stands still, and copies out what it found. No leaf is
+ * empty but the root of an empty tree, so a neighbour is in the leaf where a key belongs or the next one.
+ */
+#include <errno.h>
+
+#include "order_node.h"
+
+static struct order_node *find_leaf(const struct order *order, const uint8_t *key, size_t size)
+{
+	struct order_node *node = order->root;
+
+	while (node->level) {
+		node = order_children(node)->nodes[order_branch_child(node, key, size)];
+		__builtin_prefetch(node);
+		__builtin_prefetch((uint8_t *)node + 512);
+	}
+	return node;
+}
+
+/* One step back or forward when the index is beyond the leaf. */
+static void place_settle(struct order_place *place)
+{
+	struct order_node *leaf = place->leaf;
+
+	if (place->index < leaf->count)
+		return;
+	place->leaf = leaf->next;
+	place->index = 0;
+}
+
+void order_find(const struct order *order, enum order_where where, const uint8_t *key, size_t size,
+	struct order_place *out)
+{
+	struct order_node *leaf = find_leaf(order, key, size);
+	bool exact;
+	unsigned index = order_page_find(leaf, key, size, &exact);
+
+	if (where == ORDER_BELOW) {
+		out->leaf = index ? leaf : leaf->prev;
+		out->index = index ? index - 1 : leaf->prev ? leaf->prev->count - 1u : 0;
+		return;
+	}
+	out->leaf = leaf;
+	out->index = index + (where == ORDER_ABOVE && exact);
+	place_settle(out);
+}
+
+void order_find_position(const struct order *order, uint64_t position, struct order_place *out)
+{
+	struct order_node *node = order->root;
+
+	while (node->level) {
+		const struct order_children *children = order_children(node);
+		unsigned child = 0;
+
+		while (child < node->count && position >= children->counts[child])
+			position -= children->counts[child++];
+		node = children->nodes[child];
+	}
+	out->leaf = position < node->count ? node : NULL;
+	out->index = (unsigned)position;
+}
+
+static uint64_t find_rank(const struct order *order, const uint8_t *key, size_t size)
+{
+	struct order_node *node = order->root;
+	uint64_t rank = 0;
+	bool exact;
+
+	while (node->level) {
+		const struct order_children *children = order_children(node);
+		unsigned child = order_branch_child(node, key, size);
+
+		for (unsigned i = 0; i < child; i++)
+			rank += children->counts[i];
+		node = children->nodes[child];
+	}
+	return rank + order_page_find(node, key, size, &exact);
+}
+
+/* ---- public ----------------------------------------------------------------------------------- */
+
+static int copy_entry(const struct order_place *place, void *key, struct order_entry *out)
+{
+	if (!place->leaf || place->index >= place->leaf->count)
+		return -ENOENT;
+	out->key_size = order_page_key(place->leaf, place->index, key, ORDER_KEY_SIZE_MAX);
+	out->address = order_item_address(order_item(place->leaf, place->index));
+	return 0;
+}
+
+int order_first(struct order *order, void *key, struct order_entry *out)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	struct order_place place = {order->first, 0};
+	int ret = copy_entry(&place, key, out);
+
+	order_gate_leave(&order->gate, lane);
+	return ret;
+}
+
+int order_last(struct order *order, void *key, struct order_entry *out)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	struct order_place place = {order->last, order->last->count - 1u};
+	int ret = copy_entry(&place, key, out);
+
+	order_gate_leave(&order->gate, lane);
+	return ret;
+}
+
+static int copy_found(struct order *order, enum order_where where, const void *from,
+	size_t from_size, void *key, struct order_entry *out)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	struct order_place place;
+	int ret;
+
+	order_find(order, where, from, from_size, &place);
+	ret = copy_entry(&place, key, out);
+	order_gate_leave(&order->gate, lane);
+	return ret;
+}
+
+int order_at_least(struct order *order, const void *from, size_t from_size, void *key,
+	struct order_entry *out)
+{
+	return copy_found(order, ORDER_AT_LEAST, from, from_size, key, out);
+}
+
+int order_above(struct order *order, const void *from, size_t from_size, void *key,
+	struct order_entry *out)
+{
+	return copy_found(order, ORDER_ABOVE, from, from_size, key, out);
+}
+
+int order_below(struct order *order, const void *from, size_t from_size, void *key,
+	struct order_entry *out)
+{
+	return copy_found(order, ORDER_BELOW, from, from_size, key, out);
+}
+
+int order_select(struct order *order, uint64_t position, void *key, struct order_entry *out)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	struct order_place place;
+	int ret;
+
+	order_find_position(order, position, &place);
+	ret = copy_entry(&place, key, out);
+	order_gate_leave(&order->gate, lane);
+	return ret;
+}
+
+int order_get(struct order *order, const void *key, size_t key_size, uint64_t *address)
+{
+	unsigned lane = order_gate_enter(&order->gate), index;
+	struct order_node *leaf = find_leaf(order, key, key_size);
+	bool exact;
+
+	index = order_page_find(leaf, key, key_size, &exact);
+	if (exact)
+		*address = order_item_address(order_item(leaf, index));
+	order_gate_leave(&order->gate, lane);
+	return exact ? 0 : -ENOENT;
+}
+
+uint64_t order_rank(struct order *order, const void *key, size_t key_size)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	uint64_t rank = find_rank(order, key, key_size);
+
+	order_gate_leave(&order->gate, lane);
+	return rank;
+}
+
+uint64_t order_count_range(struct order *order, const void *from, size_t from_size, const void *to,
+	size_t to_size)
+{
+	unsigned lane = order_gate_enter(&order->gate);
+	uint64_t low = find_rank(order, from, from_size);
+	uint64_t high = find_rank(order, to, to_size);
+
+	order_gate_leave(&order->gate, lane);
+	return high > low ? high - low : 0;
+}

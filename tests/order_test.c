@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * order_test.c - the ordered index against a sorted array, beside readers, without memory, and after mass deletes.
+ *
+ * Random steps come from a seed that is printed on failure; KVFS_TEST_SEED repeats it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "order_node.h"
+
+static uint64_t seed, state;
+
+static uint64_t random_next(uint64_t *from)
+{
+	uint64_t x = *from += UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
+static unsigned below(unsigned bound)
+{
+	return (unsigned)(random_next(&state) % bound);
+}
+
+static void complain(void *arg, const char *message)
+{
+	print_message("%s\n", message);
+}
+
+/* A failure, on any thread, says which seed repeats it. */
+static void check(bool good, const char *what, int line)
+{
+	if (!good) {
+		fprintf(stderr, "seed %" PRIu64 ", line %d: %s\n", seed, line, what);
+		abort();
+	}
+}
+
+#define CHECK(what) check(what, #what, __LINE__)
+
+/* ---- the model: a sorted array ---------------------------------------------------------------- */
+
+struct entry {
+	uint8_t *key;
+	size_t size;
+	uint64_t address;
+};
+
+struct model {
+	struct entry *entries;
+	size_t count, room;
+};
+
+static int compare(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+	int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+
+	return order ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+static size_t model_find(const struct model *model, const void *key, size_t size, bool *exact)
+{
+	size_t low = 0, high = model->count;
+
+	*exact = false;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		const struct entry *entry = &model->entries[middle];
+		int order = compare(entry->key, entry->size, key, size);
+
+		if (!order) {
+			*exact = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void model_insert(struct model *model, size_t at, const void *key, size_t size,
+	uint64_t address)
+{
+	struct entry entry = {malloc(size), size, address};
+
+	memcpy(entry.key, key, size);
+	if (model->count == model->room) {
+		model->room = model->room ? 2 * model->room : 64;
+		model->entries = realloc(model->entries, model->room * sizeof(entry));
+	}
+	memmove(model->entries + at + 1, model->entries + at,
+		(model->count++ - at) * sizeof(entry));
+	model->entries[at] = entry;
+}
+
+static void model_remove(struct model *model, size_t at)
+{
+	free(model->entries[at].key);
+	memmove(model->entries + at, model->entries + at + 1,
+		(--model->count - at) * sizeof(struct entry));
+}
+
+static void model_fini(struct model *model)
+{
+	while (model->count)
+		model_remove(model, model->count - 1);
+	free(model->entries);
+}
+
+/* ---- keys of many shapes ---------------------------------------------------------------------- */
+
+enum shape { SHORT, BINARY, DECIMAL, SHARED, STAIRS, LONG, NAMES, ZEROS, SHAPES };
+
+static uint8_t key[ORDER_KEY_SIZE_MAX + 1], found[ORDER_KEY_SIZE_MAX + 1];
+
+static size_t make_key(enum shape shape)
+{
+	static const uint8_t letters[] = {0, 1, 'a', 'b', 254, 255};
+	size_t size = 0;
+
+	switch (shape) {
+	case SHORT:
+		size = 1 + below(5);
+		for (size_t i = 0; i < size; i++)
+			key[i] = letters[below(sizeof(letters))];
+		return size;
+	case BINARY:
+		for (size = 0; size < 16; size++)
+			key[size] = (uint8_t)below(256);
+		return size;
+	case DECIMAL:
+		return (size_t)sprintf((char *)key, "%016u", below(20000));
+	case SHARED: /* all share 200 bytes */
+		memset(key, 'p', 200);
+		for (size = 200; size < 203 + below(40); size++)
+			key[size] = (uint8_t)('a' + below(26));
+		return size;
+	case STAIRS: /* each shares another length with the next */
+		size = below(300);
+		memset(key, 'a', size);
+		key[size++] = (uint8_t)('a' + below(3));
+		key[size++] = (uint8_t)below(30);
+		return size;
+	case LONG:
+		size = below(8) ? 254 + below(800) : 60000 + below(5536);
+		memset(key, 'l', size);
+		key[size - 1] = (uint8_t)below(200);
+		if (below(2))
+			key[below((unsigned)size)] = (uint8_t)below(200);
+		return size;
+	case NAMES: /* eight bytes of directory, then a name */
+		memset(key, 0, 8);
+		key[7] = (uint8_t)below(20);
+		return 8 + (size_t)sprintf((char *)key + 8, "file-%u.txt", below(1000));
+	default:
+		size = 1 + below(280);
+		memset(key, 0, size);
+		if (below(4) == 0)
+			key[size - 1] = 1;
+		return size;
+	}
+}
+
+/* ---- against the model ------------------------------------------------------------------------ */
+
+static void expect(const struct model *model, size_t at, int ret, const struct order_entry *entry)
+{
+	if (at >= model->count) {
+		CHECK(ret == -ENOENT);
+		return;
+	}
+	CHECK(ret == 0);
+	CHECK(entry->key_size == model->entries[at].size);
+	CHECK(!memcmp(found, model->entries[at].key, entry->key_size));
+	CHECK(entry->address == model->entries[at].address);
+}
+
+static void compare_reads(struct order *order, const struct model *model, size_t size)
+{
+	struct order_entry entry = {0};
+	bool exact;
+	size_t at = model_find(model, key, size, &exact), to;
+	uint64_t address = 0;
+
+	CHECK(order_get(order, key, size, &address) == (exact ? 0 : -ENOENT));
+	CHECK(!exact || address == model->entries[at].address);
+	expect(model, at, order_at_least(order, key, size, found, &entry), &entry);
+	expect(model, at + exact, order_above(order, key, size, found, &entry), &entry);
+	expect(model, at ? at - 1 : SIZE_MAX, order_below(order, key, size, found, &entry), &entry);
+	expect(model, 0, order_first(order, found, &entry), &entry);
+	expect(model, model->count - 1, order_last(order, found, &entry), &entry);
+	CHECK(order_rank(order, key, size) == at);
+	to = at + below((unsigned)(model->count - at + 1));
+	expect(model, to, order_select(order, to, found, &entry), &entry);
+	if (to < model->count)
+		CHECK(order_count_range(order, key, size, model->entries[to].key,
+			      model->entries[to].size) == to - at);
+}
+
+static void compare_all(struct order *order, const struct model *model)
+{
+	struct order_walk *walk;
+	size_t size;
+	int ret;
+
+	CHECK(!order_verify(order, complain, NULL));
+	CHECK(order_count(order) == model->count);
+	CHECK(!order_walk_new(order, &walk));
+	ret = order_walk_first(walk);
+	for (size_t i = 0; i < model->count; i++, ret = order_walk_next(walk)) {
+		const void *at = order_walk_key(walk, &size);
+
+		CHECK(ret == 0);
+		CHECK(size == model->entries[i].size);
+		CHECK(!memcmp(at, model->entries[i].key, size));
+		CHECK(order_walk_address(walk) == model->entries[i].address);
+	}
+	CHECK(ret == -ENOENT && order_walk_next(walk) == -ENOENT);
+	ret = order_walk_last(walk);
+	for (size_t i = model->count; i-- > 0; ret = order_walk_prev(walk)) {
+		const void *at = order_walk_key(walk, &size);
+
+		CHECK(ret == 0);
+		CHECK(size == model->entries[i].size);
+		CHECK(!memcmp(at, model->entries[i].key, size));
+	}
+	CHECK(ret == -ENOENT && order_walk_prev(walk) == -ENOENT);
+	order_walk_free(walk);
+}
+
+static void step_put(struct order *order, struct model *model, size_t size)
+{
+	uint64_t address = random_next(&state) & ORDER_ADDRESS_MAX;
+	bool exact;
+	size_t at = model_find(model, key, size, &exact);
+
+	CHECK(!order_put(order, key, size, address));
+	if (exact)
+		model->entries[at].address = address;
+	else
+		model_insert(model, at, key, size, address);
+}
+
+static void step_delete(struct order *order, struct model *model, size_t size)
+{
+	bool exact;
+	size_t at = model_find(model, key, size, &exact);
+
+	if (!exact && model->count && below(4)) { /* mostly one that is there */
+		at = at < model->count ? at : at - 1;
+		size = model->entries[at].size;
+		memcpy(key, model->entries[at].key, size);
+		exact = true;
+	}
+	CHECK(order_delete(order, key, size) == (exact ? 0 : -ENOENT));
+	if (exact)
+		model_remove(model, at);
+}
+
+static void step_set(struct order *order, struct model *model, size_t size)
+{
+	bool exact;
+	size_t at = model_find(model, key, size, &exact);
+	uint64_t old = exact ? model->entries[at].address : 5;
+
+	CHECK(order_set_address(order, key, size, old ^ 1, 7) == (exact ? -ESTALE : -ENOENT));
+	CHECK(order_set_address(order, key, size, old, 9) == (exact ? 0 : -ENOENT));
+	if (exact)
+		model->entries[at].address = 9;
+}
+
+/* A walk goes on to the nearest key although the tree changes under it. */
+static void step_walk(struct order_walk *walk, const struct model *model)
+{
+	size_t size, at;
+	const void *here = order_walk_key(walk, &size);
+	bool forward = below(2), exact;
+	struct order_entry entry;
+	int ret;
+
+	if (!here) {
+		ret = order_walk_select(walk, below((unsigned)model->count + 1));
+		CHECK(ret == 0 || ret == -ENOENT);
+		return;
+	}
+	at = model_find(model, here, size, &exact);
+	if (forward)
+		at += exact;
+	else
+		at = at ? at - 1 : SIZE_MAX;
+	ret = forward ? order_walk_next(walk) : order_walk_prev(walk);
+	here = order_walk_key(walk, &entry.key_size);
+	if (here)
+		memcpy(found, here, entry.key_size);
+	entry.address = order_walk_address(walk);
+	expect(model, at, ret, &entry);
+}
+
+static void run_steps(unsigned shapes, unsigned steps, unsigned verify_every)
+{
+	struct model model = {0};
+	struct order_walk *walk;
+	struct order *order;
+
+	CHECK(!order_new(&order));
+	CHECK(!order_walk_new(order, &walk));
+	for (unsigned step = 0; step < steps; step++) {
+		/* grows in the first half and shrinks in the second, to nothing */
+		unsigned deletes = step < steps / 2 ? 2 : 9, action = below(12);
+		enum shape shape = below(SHAPES);
+		size_t size;
+
+		while (!(shapes >> shape & 1))
+			shape = (shape + 1) % SHAPES;
+		size = make_key(shape);
+		if (action < deletes)
+			step_delete(order, &model, size);
+		else if (action < 11)
+			step_put(order, &model, size);
+		else
+			step_set(order, &model, size);
+		step_walk(walk, &model);
+		if (step % 16 == 0) {
+			size = make_key(shape);
+			compare_reads(order, &model, size);
+		}
+		if (step % verify_every == 0)
+			compare_all(order, &model);
+	}
+	compare_all(order, &model);
+	while (model.count) {
+		size_t at = below((unsigned)model.count);
+
+		CHECK(!order_delete(order, model.entries[at].key, model.entries[at].size));
+		model_remove(&model, at);
+		if (model.count % verify_every == 0)
+			compare_all(order, &model);
+	}
+	compare_all(order, &model);
+	CHECK(order->depth == 0);
+	order_walk_free(walk);
+	order_free(order);
+	model_fini(&model);
+}
+
+static void test_shapes(void **unused)
+{
+	for (unsigned shape = 0; shape < SHAPES; shape++)
+		run_steps(1u << shape, shape == LONG ? 3000 : 20000, 1000);
+}
+
+static void test_mixed(void **unused)
+{
+	run_steps((1u << SHAPES) - 1, 40000, 2000);
+	run_steps(1u << SHORT | 1u << STAIRS | 1u << ZEROS, 20000, 500);
+	run_steps(1u << SHARED | 1u << LONG | 1u << STAIRS, 10000, 500);
+}
+
+static void test_small_steps(void **unused)
+{
+	for (unsigned i = 0; i < 20; i++)
+		run_steps(1u + below((1u << SHAPES) - 1), 300, 1);
+}
+
+/* ---- single properties ------------------------------------------------------------------------ */
+
+static void test_limits(void **unused)
+{
+	struct order_entry entry;
+	struct order *order;
+	uint64_t address;
+
+	CHECK(!order_new(&order));
+	CHECK(order_first(order, found, &entry) == -ENOENT);
+	CHECK(order_last(order, found, &entry) == -ENOENT);
+	CHECK(order_select(order, 0, found, &entry) == -ENOENT);
+	CHECK(order_delete(order, "a", 1) == -ENOENT);
+	CHECK(order_put(order, "", 0, 1) == -EINVAL);
+	CHECK(order_put(order, key, ORDER_KEY_SIZE_MAX + 1, 1) == -EINVAL);
+	CHECK(order_put(order, "a", 1, ORDER_ADDRESS_MAX + 1) == -EINVAL);
+	CHECK(order_count(order) == 0);
+	memset(key, 0xff, sizeof(key));
+	for (size_t size = ORDER_KEY_SIZE_MAX; size > ORDER_KEY_SIZE_MAX - 300; size--)
+		CHECK(!order_put(order, key, size, ORDER_ADDRESS_MAX - size));
+	CHECK(!order_verify(order, complain, NULL));
+	CHECK(!order_last(order, found, &entry));
+	CHECK(entry.key_size == ORDER_KEY_SIZE_MAX && !memcmp(found, key, entry.key_size));
+	for (size_t size = ORDER_KEY_SIZE_MAX; size > ORDER_KEY_SIZE_MAX - 300; size--) {
+		CHECK(!order_get(order, key, size, &address));
+		CHECK(address == ORDER_ADDRESS_MAX - size);
+		CHECK(order_rank(order, key, size) == size - (ORDER_KEY_SIZE_MAX - 299));
+	}
+	order_free(order);
+	order_free(NULL);
+	order_walk_free(NULL);
+}
+
+static void number_key(uint64_t number)
+{
+	uint64_t big = htobe64(number * UINT64_C(0x9e3779b97f4a7c15));
+
+	number = htobe64(number);
+	memcpy(key, &big, 8);
+	memcpy(key + 8, &number, 8);
+}
+
+/* Bytes of memory a key, after `count` keys arrived in some order. */
+static double density(unsigned count, int kind)
+{
+	struct order *order;
+	double bytes;
+	size_t size = 16;
+
+	CHECK(!order_new(&order));
+	for (unsigned i = 0; i < count; i++) {
+		if (kind == 'r')
+			number_key(i);
+		else
+			size = (size_t)sprintf((char *)key, "%016u", kind == 'a' ? i : count - i);
+		CHECK(!order_put(order, key, size, i));
+	}
+	CHECK(!order_verify(order, complain, NULL));
+	bytes = (double)(order_memory(order) - sizeof(*order) - sizeof(*order->scratch)) / count;
+	order_free(order);
+	return bytes;
+}
+
+static void test_density(void **unused)
+{
+	double ascending = density(200000, 'a'), descending = density(200000, 'd');
+	double random = density(200000, 'r');
+
+	print_message("bytes a key: %.1f ascending, %.1f descending, %.1f random\n", ascending,
+		descending, random);
+	CHECK(ascending < 20 && descending < 20 && random < 31);
+}
+
+static void test_decay(void **unused)
+{
+	const unsigned count = 200000;
+	uint64_t full, decayed;
+	struct order *order;
+
+	CHECK(!order_new(&order));
+	for (unsigned i = 0; i < count; i++) {
+		number_key(i);
+		CHECK(!order_put(order, key, 16, i));
+	}
+	full = order_memory(order) - order->pool.available * ORDER_NODE_SIZE;
+	for (unsigned i = 0; i < count; i++) {
+		number_key(i);
+		if (i % 20)
+			CHECK(!order_delete(order, key, 16));
+	}
+	CHECK(!order_verify(order, complain, NULL));
+	CHECK(order_count(order) == count / 20);
+	{
+		uint64_t leaves = 0;
+
+		for (struct order_node *leaf = order->first; leaf; leaf = leaf->next)
+			leaves++;
+		decayed = leaves * ORDER_NODE_SIZE;
+	}
+	CHECK(decayed * 20 < full * 3); /* a twentieth of the keys: leaves at least a third full */
+	for (unsigned i = 0; i < count; i += 20) {
+		number_key(i);
+		CHECK(!order_delete(order, key, 16));
+	}
+	CHECK(!order_verify(order, complain, NULL));
+	CHECK(order->first == order->last && order->depth == 0);
+	CHECK(order_memory(order) < ((uint64_t)5 << 20)); /* one chunk in use, one kept */
+	order_free(order);
+}
+
+/* ---- without memory --------------------------------------------------------------------------- */
+
+static unsigned allocations_left;
+
+static void *scarce_alloc(size_t size)
+{
+	return allocations_left && allocations_left-- ? malloc(size) : NULL;
+}
+
+static void *(*real_map)(size_t size);
+
+static void *scarce_map(size_t size)
+{
+	return allocations_left && allocations_left-- ? real_map(size) : NULL;
+}
+
+static void make_scarce(struct order *order)
+{
+	real_map = order->pool.map;
+	order->pool.map = scarce_map;
+	order->pool.alloc = scarce_alloc;
+}
+
+static void test_no_memory(void **unused)
+{
+	struct model model = {0};
+	struct order *order;
+	unsigned failures = 0;
+
+	CHECK(!order_new(&order));
+	make_scarce(order);
+	for (unsigned step = 0; step < 30000; step++) {
+		size_t size = make_key(below(3) ? BINARY : below(2) ? LONG : SHARED), at;
+		uint64_t address;
+		bool exact;
+		int ret;
+
+		allocations_left = below(40) ? 1 : 0;
+		ret = order_put(order, key, size, step);
+		at = model_find(&model, key, size, &exact);
+		if (ret) {
+			CHECK(ret == -ENOMEM && !exact);
+			CHECK(order_get(order, key, size, &address) == -ENOENT);
+			failures++;
+		} else if (exact) {
+			model.entries[at].address = step;
+		} else {
+			model_insert(&model, at, key, size, step);
+		}
+		if (step % 2000 == 0)
+			compare_all(order, &model);
+	}
+	CHECK(failures > 0);
+	compare_all(order, &model);
+	order_free(order);
+	model_fini(&model);
+}
+
+/* What was reserved can be put without any memory. */
+static void test_reserve(void **unused)
+{
+	struct model model = {0};
+	struct order *order;
+
+	CHECK(!order_new(&order));
+	make_scarce(order);
+	for (unsigned round = 0; round < 60; round++) {
+		enum { BATCH = 300 };
+		static uint8_t *keys[BATCH];
+		static size_t sizes[BATCH];
+		size_t count = 1 + below(BATCH), bytes = 0;
+
+		for (size_t i = 0; i < count; i++) {
+			bytes += sizes[i] = make_key(below(SHAPES));
+			keys[i] = malloc(sizes[i]);
+			memcpy(keys[i], key, sizes[i]);
+		}
+		allocations_left = 0;
+		if (round == 0)
+			CHECK(order_reserve(order, count + 100, bytes + 70000) == -ENOMEM);
+		allocations_left = UINT32_MAX;
+		CHECK(!order_reserve(order, count, bytes));
+		allocations_left = 0;
+		for (size_t i = 0; i < count; i++) {
+			memcpy(key, keys[i], sizes[i]);
+			step_put(order, &model, sizes[i]);
+			free(keys[i]);
+		}
+		compare_all(order, &model);
+		while (model.count > 4000 || (round % 8 == 7 && model.count > 100))
+			step_delete(order, &model, make_key(below(SHAPES)));
+	}
+	CHECK(order_reserve(order, SIZE_MAX / 2, 1) == -ENOMEM);
+	compare_all(order, &model);
+	order_free(order);
+	model_fini(&model);
+}
+
+/* ---- readers beside a writer ------------------------------------------------------------------ */
+
+/*
+ * Even numbers stay, odd ones come and go, by one writer. A reader must meet the numbers in order,
+ * every even one among them, and each with an address that belongs to it.
+ */
+#define NUMBERS 3000u
+#define LONG_EVERY 50u /* one number in so many has a key that is not in its node */
+
+struct arena {
+	struct order *order;
+	_Atomic bool stop;
+	_Atomic uint64_t walks;
+	uint64_t seed;
+};
+
+static size_t concurrent_key(uint8_t *out, unsigned number)
+{
+	size_t size = (size_t)sprintf((char *)out, "/shared/prefix/%08u", number);
+
+	if (number % LONG_EVERY < 2) {
+		memset(out + size, 'x', 700);
+		size += 700;
+	}
+	return size;
+}
+
+static unsigned number_of(const uint8_t *at, size_t size, uint64_t address)
+{
+	uint8_t again[1024];
+	unsigned number = (unsigned)(address & 0xffff);
+
+	CHECK(concurrent_key(again, number) == size && !memcmp(again, at, size));
+	return number;
+}
+
+static void *run_reader(void *arg)
+{
+	struct arena *arena = arg;
+	struct order_walk *walk;
+	uint8_t *mine = malloc(ORDER_KEY_SIZE_MAX), wanted[1024];
+
+	CHECK(!order_walk_new(arena->order, &walk));
+	while (!arena->stop) {
+		struct order_entry entry;
+		bool forward = arena->walks++ % 2;
+		int64_t last = forward ? -1 : (int64_t)NUMBERS, evens = 0;
+		int ret = forward ? order_walk_first(walk) : order_walk_last(walk);
+
+		for (; !ret; ret = forward ? order_walk_next(walk) : order_walk_prev(walk)) {
+			size_t size;
+			const void *at = order_walk_key(walk, &size);
+			int64_t number = number_of(at, size, order_walk_address(walk));
+
+			CHECK(forward ? number > last : number < last);
+			evens += number % 2 == 0;
+			last = number;
+		}
+		CHECK(ret == -ENOENT && evens == NUMBERS / 2);
+		for (unsigned i = 0; i < NUMBERS; i += 50) {
+			size_t size = concurrent_key(wanted, i);
+			uint64_t rank;
+
+			CHECK(!order_at_least(arena->order, wanted, size, mine, &entry));
+			CHECK(number_of(mine, entry.key_size, entry.address) == i);
+			rank = order_rank(arena->order, wanted, size);
+			CHECK(rank >= i / 2 && rank <= i);
+			CHECK(!order_select(arena->order, i / 2, mine, &entry));
+			CHECK(number_of(mine, entry.key_size, entry.address) <= i);
+			if (i) {
+				CHECK(!order_below(arena->order, wanted, size, mine, &entry));
+				CHECK(number_of(mine, entry.key_size, entry.address) >= i - 2);
+			}
+		}
+	}
+	order_walk_free(walk);
+	free(mine);
+	return NULL;
+}
+
+static void *run_writer(void *arg)
+{
+	struct arena *arena = arg;
+	uint64_t mine = arena->seed;
+	uint8_t wanted[1024];
+
+	while (!arena->stop) {
+		unsigned number = (unsigned)(random_next(&mine) % NUMBERS);
+		size_t size = concurrent_key(wanted, number);
+		uint64_t address = (random_next(&mine) & 0xffff) << 16 | number;
+		int ret;
+
+		if (number % 2 && random_next(&mine) % 2)
+			ret = order_delete(arena->order, wanted, size);
+		else
+			ret = order_put(arena->order, wanted, size, address);
+		CHECK(!ret || ret == -ENOENT);
+		if (random_next(&mine) % 4096 == 0) /* all odd ones go: leaves merge, nodes are reused */
+			for (unsigned odd = 1; odd < NUMBERS; odd += 2)
+				(void)order_delete(arena->order, wanted,
+					concurrent_key(wanted, odd));
+	}
+	return NULL;
+}
+
+static void test_concurrent(void **unused)
+{
+	struct arena arena = {.seed = seed};
+	struct timespec second = {.tv_sec = 1, .tv_nsec = 500000000};
+	pthread_t writer, readers[3];
+	uint8_t wanted[1024];
+
+	CHECK(!order_new(&arena.order));
+	for (unsigned i = 0; i < NUMBERS; i += 2)
+		CHECK(!order_put(arena.order, wanted, concurrent_key(wanted, i), i));
+	CHECK(!pthread_create(&writer, NULL, run_writer, &arena));
+	for (unsigned i = 0; i < 3; i++)
+		CHECK(!pthread_create(&readers[i], NULL, run_reader, &arena));
+	nanosleep(&second, NULL);
+	arena.stop = true;
+	pthread_join(writer, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(readers[i], NULL);
+	print_message("%" PRIu64 " walks beside the writer\n", arena.walks);
+	CHECK(arena.walks >= 3);
+	CHECK(!order_verify(arena.order, complain, NULL));
+	order_free(arena.order);
+}
+
+int main(void)
+{
+	const char *given = getenv("KVFS_TEST_SEED");
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits),	   cmocka_unit_test(test_small_steps),
+		cmocka_unit_test(test_shapes),	   cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_density),	   cmocka_unit_test(test_decay),
+		cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_concurrent),
+	};
+
+	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+	state = seed;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
