@@ -65,7 +65,11 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match, &lookup, &place);
 
-	if (record->flags & FORMAT_RECORD_TOMBSTONE)
+	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
+		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
+			format_record_length(record);
+		kv->tombstone_bytes += format_record_length(record);
 		return apply_delete(kv, record, old, lookup.record, &place);
+	}
 	return apply_put(kv, record, address, hash, old, lookup.record, &place);
 }

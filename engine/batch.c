@@ -148,6 +148,7 @@ int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, si
 	record->value_size = (uint32_t)value_size;
 	record->key_size = (uint16_t)key_size;
 	record->keyspace = (uint8_t)keyspace;
+	record->zero = 0;
 	record->flags = 0;
 	memcpy(record->key, key, key_size);
 	at = record->key + key_size;
@@ -188,6 +189,7 @@ int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, 
 	record->value_size = 0;
 	record->key_size = (uint16_t)key_size;
 	record->keyspace = (uint8_t)keyspace;
+	record->zero = 0;
 	record->flags = FORMAT_RECORD_TOMBSTONE;
 	memcpy(record->key, key, key_size);
 	add_finish(batch, record);
@@ -204,7 +206,7 @@ void batch_finish(struct kv_batch *batch)
 		if (offset != batch->last)
 			record->flags |= FORMAT_RECORD_MORE;
 		else
-			record->flags &= (uint8_t)~FORMAT_RECORD_MORE;
+			record->flags &= FORMAT_RECORD_FLAGS & ~FORMAT_RECORD_MORE;
 		record->check = format_record_body_hash(record);
 		offset += format_record_length(record);
 	}

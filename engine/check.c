@@ -97,7 +97,7 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 			     segments_address(segments, segment->slot, offset));
 		offset += (uint32_t)length;
 	}
-	if (segment->map && segments->env->map_failed(segment->map, segments->size))
+	if (segment->map && segments->env->map_failed(base, segments->size))
 		finding(check, "%s: a part of the file cannot be read", name);
 	check->done_bytes += segments->size;
 	if (check->progress &&
@@ -118,8 +118,10 @@ static int check_segments(struct check *check)
 
 		if (!segment || !segment->id || segment == kv->log.spare)
 			continue;
+		epoch_enter();
 		error = check_segment(check, segment,
 				      segment == kv->log.active ? kv->log.tail : segment->end);
+		epoch_leave();
 	}
 	return error;
 }

@@ -14,7 +14,7 @@
 static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t *at,
 			   uint64_t address, uint64_t seq)
 {
-	uint64_t place = format_record_place(seq, kv->log.active->salt);
+	uint64_t salt = kv->log.active->salt;
 	size_t offset = 0;
 	unsigned i;
 	int error;
@@ -23,7 +23,7 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 		struct format_record *record = (struct format_record *)(at + offset);
 
 		record->seq = seq;
-		record->check ^= place;
+		record->check ^= format_record_place(record, salt);
 		error = apply_record(kv, record, address + (offset >> 3), batch->hashes[i]);
 		if (error)
 			return error;

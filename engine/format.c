@@ -154,12 +154,12 @@ void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t
 	memset(record, 0, sizeof(*record));
 	record->seq = seq;
 	record->flags = flags;
-	record->check = format_record_body_hash(record) ^ format_record_place(seq, salt);
+	record->check = format_record_body_hash(record) ^ format_record_place(record, salt);
 }
 
 static bool record_shape_valid(const struct format_record *record, unsigned keyspace_count)
 {
-	if (record->flags & ~FORMAT_RECORD_FLAGS)
+	if ((record->flags & ~FORMAT_RECORD_FLAGS) || record->zero)
 		return false;
 	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
 		return (record->flags == FORMAT_RECORD_MARK ||
@@ -182,7 +182,7 @@ int64_t format_record_validate(const struct format_record *record, uint64_t room
 	if (length > room || !record_shape_valid(record, keyspace_count))
 		return -EUCLEAN;
 	if (record->check !=
-	    (format_record_body_hash(record) ^ format_record_place(record->seq, salt)))
+	    (format_record_body_hash(record) ^ format_record_place(record, salt)))
 		return -EUCLEAN;
 	for (used = FORMAT_RECORD_HEADER_SIZE + record->key_size + (uint64_t)record->value_size;
 	     used < length; used++) {

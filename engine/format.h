@@ -100,13 +100,13 @@ uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id);
 
 /* ---- record -----------------------------------------------------------------------------------
  *
- * 0       8       16      20  22 23 24
- * +-------+-------+-------+---+--+--+-----+-------+------------------------+
- * | check | seq   | value |key|ks|fl| key | value | zeros to a multiple of 8 |
- * +-------+-------+-------+---+--+--+-----+-------+------------------------+
- * value, key: sizes in bytes; ks: keyspace; fl: flags. seq: the batch's number.
- * check: XXH3-64 of bytes 16.. to the value's end, combined with seq and the segment's salt, so that a record moves to
- * another segment without being hashed again. Records of a batch stand together in one segment, all but the last with
+ * 0       8  9    16      20  22 23 24
+ * +-------+--+----+-------+---+--+--+-----+-------+------------------------+
+ * | check |fl|seq | value |key|ks| 0| key | value | zeros to a multiple of 8 |
+ * +-------+--+----+-------+---+--+--+-----+-------+------------------------+
+ * fl: flags; seq: the batch's number, 7 bytes; value, key: sizes in bytes; ks: keyspace.
+ * check: XXH3-64 of bytes 16.. to the value's end, combined with flags, seq and the segment's salt, so that a record
+ * moves to another segment, or out of its batch, without being hashed again. Records of a batch stand together in one segment, all but the last with
  * MORE. MARK and END are records without key and value: MARK says that everything up to its seq
  * is durable, END that the segment is full. */
 #define FORMAT_RECORD_HEADER_SIZE 24u
@@ -122,11 +122,12 @@ uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id);
 
 struct format_record {
 	uint64_t check;
-	uint64_t seq;
+	uint64_t flags : 8;
+	uint64_t seq : 56;
 	uint32_t value_size; /* bytes, as stored */
 	uint16_t key_size;   /* bytes */
 	uint8_t keyspace;
-	uint8_t flags;
+	uint8_t zero;
 	uint8_t key[];
 };
 static_assert(sizeof(struct format_record) == FORMAT_RECORD_HEADER_SIZE, "record header size");
@@ -161,10 +162,10 @@ static inline uint64_t format_mix(uint64_t x)
 	return x ^ x >> 33;
 }
 
-/* What turns a body hash into a check at a place, and back. */
-static inline uint64_t format_record_place(uint64_t seq, uint64_t salt)
+/* What turns a body hash into a check, and back: the flags, the number and the segment. */
+static inline uint64_t format_record_place(const struct format_record *record, uint64_t salt)
 {
-	return format_mix(seq + salt) ^ salt;
+	return format_mix(((uint64_t)record->seq << 8 | record->flags) + salt) ^ salt;
 }
 
 /* Seals MARK and END records. */

@@ -76,28 +76,22 @@ static int await_spare(struct kv *kv)
 	return log->spare ? 0 : log->spare_error;
 }
 
-int log_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
+int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
 {
 	struct log *log = &kv->log;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
 	uint32_t reserve = kv->segments.size / RESERVE_DIVISOR;
-	int error;
+	bool fits = log->tail + need <= limit(kv);
 
-	for (;;) {
-		bool fits = log->tail + need <= limit(kv);
-
-		if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
-			return -EROFS;
-		if (fits && (log->spare || may_use_reserve ||
-			     log->tail + need <= limit(kv) - reserve))
-			break;
-		if (!fits && log->spare) {
-			switch_segment(kv);
-			continue;
-		}
-		error = await_spare(kv);
-		if (error)
-			return error;
+	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
+		return -EROFS;
+	if (!fits && log->spare) {
+		switch_segment(kv);
+		fits = true;
+	}
+	if (!fits || (!log->spare && !may_use_reserve && log->tail + need > limit(kv) - reserve)) {
+		log->spare_wanted = true;
+		return -EAGAIN;
 	}
 	/* Half-way through a segment the next one is prepared, so that nobody waits for it. */
 	if (!log->spare && !log->spare_wanted && log->tail > kv->segments.size / 2) {
@@ -105,6 +99,18 @@ int log_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
 		sync_kick(kv);
 	}
 	return 0;
+}
+
+int log_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
+{
+	int error;
+
+	while ((error = log_try_reserve(kv, size, may_use_reserve)) == -EAGAIN) {
+		error = await_spare(kv);
+		if (error)
+			break;
+	}
+	return error;
 }
 
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address)
@@ -196,10 +202,10 @@ int log_flush(struct kv *kv, bool sync, uint64_t *seq)
 
 /* ---- the next segment ------------------------------------------------------------------------ */
 
-void log_prepare_spare(struct kv *kv)
+int log_prepare_spare(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	struct segment *spare = NULL;
+	struct segment *spare;
 	bool wanted;
 	int error;
 
@@ -207,15 +213,23 @@ void log_prepare_spare(struct kv *kv)
 	wanted = log->spare_wanted && !log->spare;
 	pthread_mutex_unlock(&log->lock);
 	if (!wanted)
-		return;
-
+		return 0;
 	error = segment_prepare(&kv->segments, log->next_id, &spare);
+	if (error)
+		return error;
+	log->next_id++;
 	pthread_mutex_lock(&log->lock);
-	if (!error) {
-		log->next_id++;
-		log->spare = spare;
-		store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
-	}
+	log->spare = spare;
+	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+void log_spare_attempted(struct kv *kv, int error)
+{
+	struct log *log = &kv->log;
+
+	pthread_mutex_lock(&log->lock);
 	log->spare_wanted = false;
 	log->spare_error = error;
 	log->spare_attempts++;

@@ -28,8 +28,12 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
  */
 int log_flush(struct kv *kv, bool sync, uint64_t *seq);
 
-/* The maintainer's: prepares a spare segment if one is wanted. */
-void log_prepare_spare(struct kv *kv);
+/* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
+int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve);
+
+/* The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that ended. */
+int log_prepare_spare(struct kv *kv);
+void log_spare_attempted(struct kv *kv, int error);
 
 /* Bytes of batch that fit in one segment. */
 static inline uint32_t log_batch_size_max(uint32_t segment_size)

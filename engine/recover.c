@@ -105,18 +105,19 @@ static int check_ids(struct kv *kv, const struct loaded *loaded)
 struct replay {
 	struct kv *kv;
 	struct segment *segment;
+	const uint8_t *base;
 	uint64_t last_seq;
 	bool first; /* no batch of this segment was applied yet */
 };
 
 static int64_t record_at(const struct replay *replay, uint32_t offset)
 {
-	return segment_validate(&replay->kv->segments, replay->segment, replay->segment->map, offset);
+	return segment_validate(&replay->kv->segments, replay->segment, replay->base, offset);
 }
 
 static const struct format_record *record_ptr(const struct replay *replay, uint32_t offset)
 {
-	return (const struct format_record *)(replay->segment->map + offset);
+	return (const struct format_record *)(replay->base + offset);
 }
 
 static bool seq_follows(const struct replay *replay, const struct format_record *record)
@@ -165,10 +166,10 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 		error = apply_record(kv, record,
 				     segments_address(&kv->segments, replay->segment->slot, offset),
 				     hash);
-		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
-			replay->last_seq = record->seq;
+		if (!(record->flags & FORMAT_RECORD_RELOCATED))
 			replay->first = false;
-		}
+		if (record->seq > replay->last_seq)
+			replay->last_seq = record->seq;
 		offset += (uint32_t)format_record_length(record);
 	}
 	kv->recovered_batches++;
@@ -241,6 +242,9 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 			offset = next;
 			break;
 		}
+		/* A MARK's number may be of a batch whose segment is gone. */
+		if (!count && record_ptr(replay, offset)->seq > replay->last_seq)
+			replay->last_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
 		if (error)
 			return error;
@@ -256,7 +260,7 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 
 static bool is_empty(struct kv *kv, struct segment *segment)
 {
-	struct replay replay = {kv, segment, 0, true};
+	struct replay replay = {kv, segment, segment->map, 0, true};
 	uint64_t count;
 
 	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count);
@@ -270,7 +274,9 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 	while (loaded->count > 1 && is_empty(kv, loaded->segments[loaded->count - 1]) && !error) {
 		struct segment *segment = loaded->segments[--loaded->count];
 
-		error = kv->info.read_only ? 0 : segment_free(&kv->segments, segment);
+		error = kv->info.read_only ? 0 : segment_erase(&kv->segments, segment);
+		if (!error)
+			segment_release(&kv->segments, segment);
 	}
 	return error;
 }
@@ -322,7 +328,7 @@ static int begin_segment(struct kv *kv)
 
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
-	struct replay replay = {kv, NULL, 0, true};
+	struct replay replay = {kv, NULL, NULL, 0, true};
 	uint32_t end = 0;
 	bool closed = true;
 	size_t i;
@@ -332,14 +338,15 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		struct segment *segment = loaded->segments[i];
 
 		replay.segment = segment;
-		kv->env->map_advise(segment->map, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
+		replay.base = segment->map;
+		kv->env->map_advise(replay.base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
 		error = replay_segment(&replay, i + 1 == loaded->count, &end, &closed);
-		if (!error && kv->env->map_failed(segment->map, kv->segments.size))
+		if (!error && kv->env->map_failed(replay.base, kv->segments.size))
 			error = -EIO;
 		if (error)
 			return error;
 		segment->end = end;
-		kv->env->map_advise(segment->map, kv->segments.size, ENV_ADVICE_RANDOM);
+		kv->env->map_advise(replay.base, kv->segments.size, ENV_ADVICE_RANDOM);
 	}
 	atomic_store(&kv->log.last_seq, replay.last_seq);
 	atomic_store(&kv->sync.durable_seq, replay.last_seq);

@@ -45,12 +45,15 @@ int segments_init(struct segments *segments, struct kv_env *env, struct env_dir 
 
 static void segment_close(struct segments *segments, struct segment *segment)
 {
+	const uint8_t *map;
+
 	if (!segment)
 		return;
+	map = atomic_load(&segment->map);
 	if (segment->buffer)
 		segments->env->buffer_free(segments->env, segment->buffer, segments->size);
-	if (segment->map)
-		segments->env->file_unmap(segment->file, segment->map, segments->size);
+	if (map)
+		segments->env->file_unmap(segment->file, map, segments->size);
 	if (segment->file)
 		segments->env->file_close(segment->file);
 	free(segment);
@@ -79,8 +82,9 @@ void segments_fini(struct segments *segments)
 bool segments_failed(const struct segments *segments, uint64_t address)
 {
 	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
 
-	return segment->map && segments->env->map_failed(segment->map, segments->size);
+	return map && segments->env->map_failed(map, segments->size);
 }
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -161,7 +165,7 @@ static int slot_take(struct segments *segments, struct segment **out)
 
 	for (slot = 0; slot < count; slot++) {
 		segment = segments->table[slot];
-		if (segment && !segment->id && !segment->sealed) {
+		if (segment && !segment->id) {
 			*out = segment;
 			return 0;
 		}
@@ -213,6 +217,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->end = 0;
 	segment->next = NULL;
 	segment->buffer = buffer;
+	segment->tombstone_bytes = 0;
 	atomic_store(&segment->live_bytes, 0);
 	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
 	*out = segment;
@@ -226,6 +231,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 {
 	struct format_segment header;
 	struct segment *segment;
+	const void *map;
 	uint64_t size;
 	int error;
 
@@ -253,15 +259,15 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	if (!error && size < segments->size)
 		error = -EUCLEAN;
 	if (!error)
-		error = segments->env->file_map(segment->file, segments->size,
-						(const void **)&segment->map);
+		error = segments->env->file_map(segment->file, segments->size, &map);
 	if (error)
 		goto out;
+	segment->map = map;
 	segment->id = header.id;
 	segment->salt = format_segment_salt(segments->uuid, header.id);
 	segment->sealed = true;
 	table_enter(segments, segment);
-	atomic_store_explicit(&segments->bases[slot], segment->map, memory_order_release);
+	atomic_store_explicit(&segments->bases[slot], map, memory_order_release);
 	*out = segment;
 	return 0;
 out:
@@ -269,18 +275,23 @@ out:
 	return error;
 }
 
-int segment_map(struct segments *segments, struct segment *segment, uint8_t **buffer)
+int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map)
 {
-	int error = segments->env->file_map(segment->file, segments->size,
-					    (const void **)&segment->map);
+	int error = segments->env->file_map(segment->file, segments->size, (const void **)map);
 
-	if (error)
-		return error;
-	segments->env->map_advise(segment->map, segments->size, ENV_ADVICE_RANDOM);
-	*buffer = segment->buffer;
+	if (!error)
+		segments->env->map_advise(*map, segments->size, ENV_ADVICE_RANDOM);
+	return error;
+}
+
+uint8_t *segment_use_map(struct segments *segments, struct segment *segment, const uint8_t *map)
+{
+	uint8_t *buffer = segment->buffer;
+
+	atomic_store_explicit(&segment->map, map, memory_order_release);
 	segment->buffer = NULL;
-	atomic_store_explicit(&segments->bases[segment->slot], segment->map, memory_order_release);
-	return 0;
+	atomic_store_explicit(&segments->bases[segment->slot], map, memory_order_release);
+	return buffer;
 }
 
 int segment_resume(struct segments *segments, struct segment *segment)
@@ -303,20 +314,36 @@ int segment_resume(struct segments *segments, struct segment *segment)
 	return 0;
 }
 
-int segment_free(struct segments *segments, struct segment *segment)
+int segment_erase(struct segments *segments, struct segment *segment)
 {
-	static const uint8_t zeros[FORMAT_SEGMENT_HEADER_SIZE];
-	int error = segments->env->file_write(segment->file, zeros, sizeof(zeros), 0, true);
+	static const uint8_t zeros[FORMAT_SEGMENT_HEADER_SIZE] __attribute__((aligned(4096)));
 
-	if (error)
-		return error;
-	if (segment->map)
-		segments->env->file_unmap(segment->file, segment->map, segments->size);
-	segment->map = NULL;
+	return segments->env->file_write(segment->file, zeros, sizeof(zeros), 0, true);
+}
+
+void segment_release(struct segments *segments, struct segment *segment)
+{
+	const uint8_t *map = atomic_exchange(&segment->map, NULL);
+
+	atomic_store_explicit(&segments->bases[segment->slot], NULL, memory_order_release);
+	if (map)
+		segments->env->file_unmap(segment->file, map, segments->size);
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
-	atomic_store_explicit(&segments->bases[segment->slot], NULL, memory_order_release);
 	segment->sealed = false;
 	segment->id = 0;
+}
+
+int segment_remove(struct segments *segments, struct segment *segment)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	format_segment_name(segment->slot, name);
+	error = segments->env->unlink(segments->dir, name);
+	if (error)
+		return error;
+	segments->table[segment->slot] = NULL;
+	segment_close(segments, segment);
 	return 0;
 }

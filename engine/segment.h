@@ -6,7 +6,7 @@
  *   active     the log appends to the buffer                                  (log.c)
  *   sealed     full; its bytes are written and durable, the buffer stays      (log.c)
  *   mapped     the buffer was given back, readers use the file's map          segment_map
- *   free       header zeroed; the file waits to be prepared again             segment_free
+ *   free       header zeroed; the file waits to be prepared again             segment_release
  *
  * An address is a slot and an offset in units of 8 bytes. A slot is a position in the table and names the file; an id is
  * the segment's place in the log.
@@ -26,17 +26,19 @@
 #include "index.h"
 
 struct segment {
-	uint64_t id;
+	_Atomic uint64_t id; /* 0: free */
 	uint64_t salt;
 	uint32_t slot;
 	uint32_t end;	  /* offset behind the last record, once sealed */
 	uint32_t written; /* offset up to which the file has the buffer's bytes; the flusher's */
-	bool sealed;
+	_Atomic bool sealed; /* complete and durable; the flusher's */
 	struct env_file *file;
-	uint8_t *buffer;	/* segment_size bytes, or NULL */
-	const uint8_t *map;	/* or NULL */
-	struct segment *next;	/* in the log */
+	uint8_t *buffer;	      /* segment_size bytes, or NULL; changed under the log's lock */
+	_Atomic(const uint8_t *) map; /* or NULL; changed under the log's lock */
+	struct segment *next;	      /* in the log */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
+	uint64_t tombstone_bytes;     /* under the log's lock */
+	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
 struct segments {
@@ -48,7 +50,7 @@ struct segments {
 	uint32_t slots_max;
 	unsigned keyspace_count;
 	_Atomic(const uint8_t *) *bases; /* [slots_max]; stored with release, loaded with acquire */
-	struct segment **table;	      /* [slots_max]; the maintainer's and the lock holder's */
+	_Atomic(struct segment *) *table; /* [slots_max]; entered by the maintainer, removed under the log's lock */
 	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
 
 	pthread_mutex_t pool_lock;    /* innermost rank */
@@ -95,12 +97,17 @@ bool segments_failed(const struct segments *segments, uint64_t address);
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
 /* An existing file: header read and checked. -ENOENT: it is free (entered in the table as such). */
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
-/* Readers use the file's map from now on; a buffer is returned, to be given back after the epoch. */
-int segment_map(struct segments *segments, struct segment *segment, uint8_t **buffer);
+/* Maps the file of a sealed segment; then, under the log's lock, makes readers use the map. The buffer is to be given back after
+ * the epoch. */
+int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map);
+uint8_t *segment_use_map(struct segments *segments, struct segment *segment, const uint8_t *map);
 /* A buffer with the file's bytes, for a segment that is to be appended to again. */
 int segment_resume(struct segments *segments, struct segment *segment);
-/* Makes the slot free, durably: no reader may reach it any more. */
-int segment_free(struct segments *segments, struct segment *segment);
+/* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
+int segment_erase(struct segments *segments, struct segment *segment);
+void segment_release(struct segments *segments, struct segment *segment);
+/* Gives a free slot's file back to the disk. Under the log's lock. */
+int segment_remove(struct segments *segments, struct segment *segment);
 
 int segments_take_buffer(struct segments *segments, uint8_t **out);
 void segments_give_buffer(struct segments *segments, uint8_t *buffer);

@@ -3,6 +3,7 @@
  * store.h - struct kv: what an open store consists of, and how its parts meet. Private to engine/.
  *
  * Locks, in the order in which they are taken (DESIGN.md has the table):
+ *   0 sync.maintaining  the maintainer's work
  *   1 sync.lock     who flushes, who waits for it
  *   2 log.lock      the commit lock: tail, sequence numbers, both indexes' writers
  *   3 segments.pool_lock
@@ -34,7 +35,7 @@ struct log {
 	bool mark_due;		   /* a sync succeeded since the last MARK; protected by lock */
 	bool spare_wanted;	   /* protected by lock */
 	uint64_t spare_attempts;   /* protected by lock */
-	int spare_error;	   /* of the last attempt; protected by lock */
+	_Atomic int spare_error;   /* of the last attempt */
 	uint64_t next_id;	   /* the maintainer's */
 	_Atomic uint64_t last_seq; /* stored under lock */
 	_Atomic uint64_t unwritten_bytes; /* appended and not yet handed to the file */
@@ -49,12 +50,21 @@ struct sync {
 	bool flushing;		      /* someone is the flusher; protected by lock */
 	struct kv_waiter *waiters;    /* protected by lock */
 	_Atomic uint64_t durable_seq; /* stored by the flusher */
+	pthread_mutex_t maintaining;  /* held by the maintainer at work, outermost rank */
 	sem_t kick;		      /* wakes the maintainer */
 	_Atomic bool kicked;
 	_Atomic bool resting;	      /* the maintainer sleeps without a deadline */
 	_Atomic bool stopping;
 	bool running;
 	pthread_t thread;
+};
+
+/* The segment that is being emptied; the maintainer's. compact.c */
+struct compaction {
+	struct segment *victim; /* or NULL */
+	uint32_t offset;	/* of the next record to look at */
+	bool oldest;		/* no older segment is left */
+	uint64_t given_up_at;	/* log_bytes when there was last no room for the copies */
 };
 
 struct counters {
@@ -78,6 +88,8 @@ struct kv {
 	struct order *orders[KV_KEYSPACES_MAX]; /* NULL: not ordered */
 	struct log log;
 	struct sync sync;
+	struct compaction compaction;
+	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
 
 	/* Statistics; the first group is written under log.lock */

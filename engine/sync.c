@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "compact.h"
 #include "epoch.h"
 #include "log.h"
 
@@ -14,6 +15,7 @@
 void sync_init(struct sync *sync)
 {
 	pthread_mutex_init(&sync->lock, NULL);
+	pthread_mutex_init(&sync->maintaining, NULL);
 	pthread_cond_init(&sync->done, NULL);
 	sem_init(&sync->kick, 0, 0);
 }
@@ -22,6 +24,7 @@ void sync_fini(struct sync *sync)
 {
 	sem_destroy(&sync->kick);
 	pthread_cond_destroy(&sync->done);
+	pthread_mutex_destroy(&sync->maintaining);
 	pthread_mutex_destroy(&sync->lock);
 }
 
@@ -47,6 +50,19 @@ static int flush_unlocked(struct kv *kv, bool durable)
 	pthread_mutex_lock(&sync->lock);
 	sync->flushing = false;
 	pthread_cond_broadcast(&sync->done);
+	return error;
+}
+
+int sync_flush(struct kv *kv)
+{
+	struct sync *sync = &kv->sync;
+	int error;
+
+	pthread_mutex_lock(&sync->lock);
+	while (sync->flushing)
+		pthread_cond_wait(&sync->done, &sync->lock);
+	error = flush_unlocked(kv, true);
+	pthread_mutex_unlock(&sync->lock);
 	return error;
 }
 
@@ -177,35 +193,57 @@ void sync_committed(struct kv *kv)
 		sync_kick(kv);
 }
 
+/* The sealed segment with the lowest id that has a buffer, if there are as many buffers in use as the store may keep. */
+static struct segment *surplus_resident(struct kv *kv, bool *surplus)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count), resident = 0;
+	struct segment *oldest = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || !segment->buffer)
+			continue;
+		resident++;
+		if (segment->sealed && (!oldest || segment->id < oldest->id))
+			oldest = segment;
+	}
+	*surplus = resident >= segments->buffers_max;
+	return oldest;
+}
+
 /* Gives buffers back, oldest segments first, until one more may be taken. False: all are still to be written. */
 static bool trim_residents(struct kv *kv)
 {
-	struct segments *segments = &kv->segments;
-	struct segment *oldest;
-	uint8_t *buffer;
-	uint32_t slot, count;
-
 	for (;;) {
-		uint32_t resident = 0;
+		struct segment *oldest;
+		const uint8_t *map;
+		uint8_t *buffer;
+		bool surplus;
 
-		oldest = NULL;
-		count = atomic_load(&segments->count);
-		for (slot = 0; slot < count; slot++) {
-			struct segment *segment = segments->table[slot];
-
-			if (!segment || !segment->buffer)
-				continue;
-			resident++;
-			if (segment->sealed && (!oldest || segment->id < oldest->id))
-				oldest = segment;
-		}
-		if (resident < segments->buffers_max)
+		oldest = surplus_resident(kv, &surplus);
+		if (!surplus)
 			return true;
-		if (!oldest || segment_map(segments, oldest, &buffer))
+		if (!oldest || segment_map(&kv->segments, oldest, &map))
 			return false;
+		pthread_mutex_lock(&kv->log.lock);
+		buffer = segment_use_map(&kv->segments, oldest, map);
+		pthread_mutex_unlock(&kv->log.lock);
 		epoch_wait();
-		segments_give_buffer(segments, buffer);
+		segments_give_buffer(&kv->segments, buffer);
 	}
+}
+
+/* On a full disk the store makes room in itself. */
+static void prepare_spare(struct kv *kv)
+{
+	int error;
+
+	do {
+		error = log_prepare_spare(kv);
+	} while (error == -ENOSPC && compact_for_space(kv));
+	log_spare_attempted(kv, error);
 }
 
 void sync_maintain(struct kv *kv)
@@ -213,6 +251,7 @@ void sync_maintain(struct kv *kv)
 	struct index_table *retired;
 	bool wanted;
 
+	pthread_mutex_lock(&kv->sync.maintaining);
 	pthread_mutex_lock(&kv->log.lock);
 	wanted = kv->log.spare_wanted;
 	pthread_mutex_unlock(&kv->log.lock);
@@ -221,13 +260,15 @@ void sync_maintain(struct kv *kv)
 		if (!trim_residents(kv) &&
 		    !sync_wait(kv, atomic_load(&kv->log.last_seq)))
 			trim_residents(kv);
-		log_prepare_spare(kv);
+		prepare_spare(kv);
 	}
+	compact_step(kv);
 	retired = index_take_retired(&kv->index);
 	if (retired) {
 		epoch_wait();
 		index_free_retired(&kv->index, retired);
 	}
+	pthread_mutex_unlock(&kv->sync.maintaining);
 }
 
 /* Microseconds until the oldest unsynced batch is due, or UINT64_MAX if there is none. */
@@ -252,6 +293,9 @@ static void sleep_until_due(struct kv *kv)
 	struct timespec deadline;
 	uint64_t due_us = until_due(kv);
 
+	/* Compaction goes on in small steps, between which everyone else is served. */
+	if (compact_under_way(kv) && due_us > COMPACT_PAUSE_US)
+		due_us = COMPACT_PAUSE_US;
 	if (due_us == UINT64_MAX) {
 		/* A commit that does not see `resting` is seen by the second look. */
 		atomic_store(&sync->resting, true);

@@ -20,6 +20,8 @@ void sync_stop(struct kv *kv);
 
 /* Returns when seq is durable, or -EIO. */
 int sync_wait(struct kv *kv, uint64_t seq);
+/* Makes everything that was appended before the call durable, relocated records too. -EIO */
+int sync_flush(struct kv *kv);
 void sync_notify(struct kv *kv, struct kv_waiter *waiter);
 
 /* Wakes the maintainer. Any lock may be held. */

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compact.c - see compact.h.
+ *
+ * What a record of the victim is worth:
+ *   a value whose address is the index's    appended again, and the indexes pointed there
+ *   a tombstone, key absent, older segments exist   appended again: one of them may hold the key
+ *   anything else                           dropped
+ * The copies are RELOCATED batches of one. The order of the log decides at recovery, and each copy is appended, under the
+ * commit lock, at a moment at which it is the truth about its key.
+ *
+ * The victim's file is erased only after a flush: then everything that made its records garbage is durable.
+ */
+#include "compact.h"
+
+#include <errno.h>
+
+#include "apply.h"
+#include "epoch.h"
+#include "log.h"
+#include "lookup.h"
+#include "sync.h"
+
+#define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
+#define SEGMENTS_MIN 4u			 /* smaller stores are left alone */
+#define FREE_FILES_MIN 2u		 /* kept for reuse; more only in proportion to the store */
+
+static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
+{
+	uint64_t needed = atomic_load(&segment->live_bytes) + segment->tombstone_bytes +
+			  FORMAT_SEGMENT_HEADER_SIZE;
+
+	return segment->end > needed ? segment->end - needed : 0;
+}
+
+/* ---- picking --------------------------------------------------------------------------------- */
+
+static bool is_candidate(const struct segment *segment)
+{
+	return segment && segment->id && segment->sealed && !segment->unreadable;
+}
+
+static struct segment *oldest_segment(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *oldest = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (segment && segment->id && segment->sealed &&
+		    (!oldest || segment->id < oldest->id))
+			oldest = segment;
+	}
+	return oldest;
+}
+
+/* The segment with the most garbage; of equals the oldest, so that tombstones outlive what they hide. */
+static struct segment *most_garbage(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *best = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!is_candidate(segment) || !garbage_of(kv, segment))
+			continue;
+		if (!best || garbage_of(kv, segment) > garbage_of(kv, best) ||
+		    (garbage_of(kv, segment) == garbage_of(kv, best) && segment->id < best->id))
+			best = segment;
+	}
+	return best;
+}
+
+/* Called with the lock. */
+static struct segment *pick(struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes), live = atomic_load(&kv->live_bytes);
+	uint64_t tombstones = kv->tombstone_bytes;
+
+	if (log < (uint64_t)SEGMENTS_MIN * kv->segments.size || log == kv->compaction.given_up_at)
+		return NULL;
+	if (tombstones > log / 4 && is_candidate(oldest_segment(kv)))
+		return oldest_segment(kv);
+	if (log - live - tombstones <= log / 2)
+		return NULL;
+	return most_garbage(kv);
+}
+
+/* ---- copying --------------------------------------------------------------------------------- */
+
+/* Is the record still the truth about its key? */
+static bool is_needed(struct kv *kv, const struct format_record *record, uint64_t address,
+		      uint64_t hash)
+{
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct index_place place;
+	uint64_t newest;
+
+	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
+		return false;
+	newest = index_find(&kv->index, hash, lookup_match, &lookup, &place);
+	if (record->flags & FORMAT_RECORD_TOMBSTONE)
+		return !newest && !kv->compaction.oldest;
+	return newest == address;
+}
+
+/* Copies one record behind the tail. Called with the lock. -EAGAIN: no room now */
+static int relocate(struct kv *kv, const struct segment *victim, const struct format_record *record,
+		    uint64_t hash, bool for_space)
+{
+	uint64_t keys[KV_KEYSPACES_MAX] = {0}, length = format_record_length(record), address;
+	struct format_record *copy;
+	int error;
+
+	error = log_try_reserve(kv, length, for_space);
+	if (error)
+		return error;
+	keys[record->keyspace] = 1;
+	error = apply_reserve(kv, 1, keys, record->key_size);
+	if (error)
+		return error;
+	copy = (struct format_record *)log_append(kv, length, &address);
+	memcpy(copy, record, length);
+	copy->flags = (record->flags & ~(unsigned)FORMAT_RECORD_MORE & 0xff) | FORMAT_RECORD_RELOCATED;
+	copy->check ^= format_record_place(record, victim->salt) ^
+		       format_record_place(copy, kv->log.active->salt);
+	store_add(&kv->relocated_bytes, length);
+	return apply_record(kv, copy, address, hash);
+}
+
+/*
+ * Goes on with the victim, up to `bytes` further. 0: done with that share; -EAGAIN: no room for a copy now.
+ */
+static int copy_some(struct kv *kv, uint32_t bytes, bool for_space)
+{
+	struct compaction *compaction = &kv->compaction;
+	struct segment *victim = compaction->victim;
+	const uint8_t *base = atomic_load(&kv->segments.bases[victim->slot]);
+	uint32_t stop = victim->end - compaction->offset > bytes ? compaction->offset + bytes :
+								   victim->end;
+	int error = 0;
+
+	while (compaction->offset < stop && !error) {
+		uint32_t offset = compaction->offset;
+		const struct format_record *record = (const struct format_record *)(base + offset);
+		int64_t length = segment_validate(&kv->segments, victim, base, offset);
+		uint64_t hash;
+
+		if (length <= 0) {
+			/* Damaged since it was opened. What can be saved is; the rest was reported. */
+			compaction->offset += FORMAT_RECORD_ALIGN;
+			continue;
+		}
+		hash = record->key_size ? keyhash_of(&kv->keyhash, record->keyspace, record->key,
+						     record->key_size) :
+					  0;
+		pthread_mutex_lock(&kv->log.lock);
+		if (is_needed(kv, record, segments_address(&kv->segments, victim->slot, offset),
+			      hash))
+			error = relocate(kv, victim, record, hash, for_space);
+		pthread_mutex_unlock(&kv->log.lock);
+		if (!error)
+			compaction->offset += (uint32_t)length;
+	}
+	return error;
+}
+
+/* ---- freeing --------------------------------------------------------------------------------- */
+
+/* Files beyond what the store will soon use again go back to the disk. Called with the lock. */
+static void drop_free_files(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count), unused = 0, used = 0;
+
+	for (slot = 0; slot < count; slot++) {
+		if (segments->table[slot])
+			++*(segments->table[slot]->id ? &used : &unused);
+	}
+	while (slot-- > 0 && unused > FREE_FILES_MIN + used / 8) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id)
+			continue;
+		if (segment_remove(segments, segment))
+			return;
+		unused--;
+	}
+}
+
+/* A victim with nothing left that anyone needs becomes a free file. */
+static int free_victim(struct kv *kv)
+{
+	struct segment *victim = kv->compaction.victim;
+	int error;
+
+	kv->compaction.victim = NULL;
+	if (atomic_load(&victim->live_bytes)) {
+		/* Something in it can no longer be read: it stays as it is, for a repair. */
+		victim->unreadable = true;
+		return 0;
+	}
+	error = sync_flush(kv);
+	if (error)
+		return error;
+	epoch_wait();
+	error = segment_erase(&kv->segments, victim);
+	if (error)
+		return store_poison(kv, error, "freeing a segment failed");
+	pthread_mutex_lock(&kv->log.lock);
+	store_add(&kv->log_bytes, -(uint64_t)victim->end);
+	kv->tombstone_bytes -= victim->tombstone_bytes;
+	segment_release(&kv->segments, victim);
+	drop_free_files(kv);
+	pthread_mutex_unlock(&kv->log.lock);
+	return 0;
+}
+
+/* ---- the maintainer's calls ------------------------------------------------------------------ */
+
+static void take_victim(struct kv *kv, struct segment *victim)
+{
+	kv->compaction.victim = victim;
+	kv->compaction.oldest = victim && victim == oldest_segment(kv);
+	kv->compaction.offset = FORMAT_SEGMENT_HEADER_SIZE;
+}
+
+bool compact_under_way(struct kv *kv)
+{
+	return kv->compaction.victim != NULL;
+}
+
+void compact_step(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	int error;
+
+	if (atomic_load(&kv->failed))
+		return;
+	if (!compaction->victim) {
+		pthread_mutex_lock(&kv->log.lock);
+		take_victim(kv, pick(kv));
+		pthread_mutex_unlock(&kv->log.lock);
+	}
+	if (!compaction->victim)
+		return;
+	error = copy_some(kv, STEP_BYTES, false);
+	if (error == -EAGAIN && !kv->log.spare_error)
+		return;
+	if (error) {
+		/* No room for copies: not before the log has changed. */
+		compaction->victim = NULL;
+		compaction->given_up_at = atomic_load(&kv->log_bytes);
+		return;
+	}
+	if (compaction->offset >= compaction->victim->end)
+		free_victim(kv);
+}
+
+/* The segment with the most garbage among those whose needed records fit behind the tail. Called with the lock. */
+static struct segment *pick_for_space(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	uint64_t room = segments->size - kv->log.tail, used;
+	struct segment *best = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!is_candidate(segment) || !garbage_of(kv, segment))
+			continue;
+		used = segment->end - garbage_of(kv, segment);
+		if (used + 3 * FORMAT_RECORD_HEADER_SIZE > room)
+			continue;
+		if (!best || garbage_of(kv, segment) > garbage_of(kv, best))
+			best = segment;
+	}
+	return best;
+}
+
+bool compact_for_space(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	struct segment *victim;
+	int error;
+
+	pthread_mutex_lock(&kv->log.lock);
+	victim = pick_for_space(kv);
+	pthread_mutex_unlock(&kv->log.lock);
+	if (!victim)
+		return false;
+	/* One that was half done starts again later: what it had copied is garbage there now. */
+	take_victim(kv, victim);
+	error = copy_some(kv, UINT32_MAX, true);
+	if (error) {
+		compaction->victim = NULL;
+		return false;
+	}
+	return !free_victim(kv) && !victim->id;
+}
