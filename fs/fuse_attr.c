@@ -2,8 +2,8 @@
 /*
  * fuse_attr.c - attributes of inodes, and of the file system.
  *
- * Permissions were checked by the kernel (default_permissions), which leaves to us what depends on both the
- * caller and the inode: clearing set-id bits (the capability HANDLE_KILLPRIV_V2).
+ * Permissions were checked by the kernel (default_permissions), which leaves to us what depends on
+ * both the caller and the inode: clearing set-id bits (the capability HANDLE_KILLPRIV_V2).
  */
 #include "fuse_handlers.h"
 #include "fuse_reply.h"
@@ -64,7 +64,7 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 
 #define SET_KNOWN                                                                                  \
 	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE |         \
-	 FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
+		FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
 
 static unsigned set_mask(int to_set)
 {
@@ -93,13 +93,13 @@ static unsigned set_mask(int to_set)
 	 * before such a caller's write the kernel sends a request that sets nothing at all.
 	 */
 	if ((to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) ||
-	    !(to_set & SET_KNOWN))
+		!(to_set & SET_KNOWN))
 		set |= KVFS_KILL_SUIDGID;
 	return set;
 }
 
-void fuse_attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
-		       struct fuse_file_info *fi)
+void fuse_attr_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
 	struct kvfs_attr wanted = {
 		.ino = ino,

@@ -62,7 +62,7 @@ char *fuse_buffer_answer(fuse_req_t req, size_t size)
 	size_t payload_size;
 
 	if (fuse_req_is_uring(req) && !fuse_req_get_payload(req, &payload, &payload_size, NULL) &&
-	    payload_size >= size)
+		payload_size >= size)
 		return payload;
 #endif
 	return fuse_buffer_thread(size);

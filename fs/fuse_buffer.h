@@ -3,8 +3,9 @@
  * fuse_buffer.h - memory for an answer's bytes, without an allocation per request.
  *
  * Over io_uring the answer is built where the kernel fetches it, in the request's own payload; over
- * /dev/fuse, in memory of the serving thread that stays for its next request. A request's names and data lie in
- * that same payload: a handler that needs them while it fills the buffer uses fuse_buffer_thread.
+ * /dev/fuse, in memory of the serving thread that stays for its next request. A request's names and
+ * data lie in that same payload: a handler that needs them while it fills the buffer uses
+ * fuse_buffer_thread.
  */
 #ifndef FUSE_BUFFER_H
 #define FUSE_BUFFER_H

@@ -3,8 +3,8 @@
  * fuse_file.c - contents of files: reading, writing, space, making durable.
  *
  * There are no handles: state hangs on the inode, so open needs no message. O_APPEND needs nothing
- * either: the kernel serialises writers and knows the size. After a write to a file that is open with O_SYNC or
- * O_DSYNC (or on a mount with -o sync) the kernel sends an fsync by itself.
+ * either: the kernel serialises writers and knows the size. After a write to a file that is open
+ * with O_SYNC or O_DSYNC (or on a mount with -o sync) the kernel sends an fsync by itself.
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
@@ -12,7 +12,9 @@
 
 #include <errno.h>
 
-/* Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages. */
+/*
+ * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages.
+ */
 void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	if (fuse_front_of(req)->open_needless) {
@@ -23,8 +25,8 @@ void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-void fuse_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
+void fuse_file_read(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	char *buffer = fuse_buffer_answer(req, size);
 	ssize_t done;
@@ -41,7 +43,7 @@ void fuse_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 }
 
 void fuse_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
-		     struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	unsigned flags = 0;
 	ssize_t done;
@@ -64,15 +66,15 @@ void fuse_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 }
 
 void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
-			 struct fuse_file_info *fi)
+	struct fuse_file_info *fi)
 {
 	int rc = kvfs_fallocate(fuse_front_of(req)->fs, ino, mode, offset, size);
 
 	fuse_reply_inode_changed(req, rc);
 }
 
-void fuse_file_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-		     struct fuse_file_info *fi)
+void fuse_file_lseek(
+	fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	int64_t found = kvfs_seek(fuse_front_of(req)->fs, ino, offset, whence);
 

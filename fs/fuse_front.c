@@ -2,9 +2,10 @@
 /*
  * fuse_front.c - the FUSE front end as a whole: its life, what it asks of the kernel, its handlers.
  *
- * What is not in the table is answered with ENOSYS by the library, and then not asked again: create (the
- * kernel uses mknod and open), flush (nothing is buffered here), access (default_permissions), copy_file_range
- * (the kernel copies through its page cache), locks and ioctl. Release and releasedir have nothing to do.
+ * What is not in the table is answered with ENOSYS by the library, and then not asked again: create
+ * (the kernel uses mknod and open), flush (nothing is buffered here), access (default_permissions),
+ * copy_file_range (the kernel copies through its page cache), locks and ioctl. Release and
+ * releasedir have nothing to do.
  */
 #include "fuse_front.h"
 
@@ -65,8 +66,8 @@ const struct fuse_lowlevel_ops *fuse_front_ops(void)
 	return &front_ops;
 }
 
-int fuse_front_new(struct kvfs *fs, const struct fuse_front_options *options,
-		   struct fuse_front **out)
+int fuse_front_new(
+	struct kvfs *fs, const struct fuse_front_options *options, struct fuse_front **out)
 {
 	struct fuse_front *front = calloc(1, sizeof(*front));
 

@@ -2,8 +2,8 @@
 /*
  * fuse_front.h - the FUSE front end: answers the kernel's requests from an open file system.
  *
- * A program opens a file system, makes a front end over it, gives its handlers and itself to a session
- * (session.h), and afterwards ends in this order: session_run returns, fuse_front_drain,
+ * A program opens a file system, makes a front end over it, gives its handlers and itself to a
+ * session (session.h), and afterwards ends in this order: session_run returns, fuse_front_drain,
  * session_close, fuse_front_free, kvfs_close.
  */
 #ifndef FUSE_FRONT_H
@@ -18,27 +18,30 @@
 struct fuse_front;
 
 /*
- * An extended attribute that every inode has, that no listing shows and nobody can change: its value is
- * whatever the program that serves the mount wants to tell about itself.
+ * An extended attribute that every inode has, that no listing shows and nobody can change: its
+ * value is whatever the program that serves the mount wants to tell about itself.
  */
 #define FUSE_FRONT_STATUS_XATTR "system.kvfs.status"
 #define FUSE_FRONT_STATUS_SIZE_MAX 16384u
 
 enum fuse_front_sync {
 	FUSE_FRONT_SYNC_NONE,
-	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable */
-	FUSE_FRONT_SYNC_ALL,   /* -o sync: every change is (the kernel asks by itself after writes) */
+	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable
+				*/
+	FUSE_FRONT_SYNC_ALL, /* -o sync: every change is (the kernel asks by itself after writes) */
 };
 
 struct fuse_front_options {
 	enum fuse_front_sync sync;
-	/* Writes the status text, returns its length or a negative errno; NULL: no such attribute. */
+	/*
+	 * Writes the status text, returns its length or a negative errno; NULL: no such attribute.
+	 */
 	ssize_t (*status)(void *arg, char *buffer, size_t size);
 	void *status_arg;
 };
 
 int fuse_front_new(struct kvfs *fs, const struct fuse_front_options *options,
-		   struct fuse_front **out) __attribute__((warn_unused_result));
+	struct fuse_front **out) __attribute__((warn_unused_result));
 
 /* The table for session_open, whose userdata is the front end. */
 const struct fuse_lowlevel_ops *fuse_front_ops(void);

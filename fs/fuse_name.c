@@ -2,8 +2,9 @@
 /*
  * fuse_name.c - names: finding, making, moving and removing them, and the kernel's lookup counts.
  *
- * A FUSE node id is the inode number. The kernel holds the directories' locks over each of these requests, and
- * keeps its own copies of what they change in step, so nothing needs to be invalidated.
+ * A FUSE node id is the inode number. The kernel holds the directories' locks over each of these
+ * requests, and keeps its own copies of what they change in step, so nothing needs to be
+ * invalidated.
  */
 #include "fuse_handlers.h"
 #include "fuse_reply.h"
@@ -93,7 +94,7 @@ void fuse_name_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 void fuse_name_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-		      const char *new_name, unsigned flags)
+	const char *new_name, unsigned flags)
 {
 	struct kvfs *fs = fuse_front_of(req)->fs;
 

@@ -2,8 +2,9 @@
 /*
  * fuse_reply.c - answers: attributes, entries, results, at once or when durable (see fuse_reply.h).
  *
- * A deferred answer belongs to the store from kvfs_sync_notify until `done`, which gives the answer on the
- * commit thread and puts the struct on the spare list. There are as many as requests ever waited together.
+ * A deferred answer belongs to the store from kvfs_sync_notify until `done`, which gives the answer
+ * on the commit thread and puts the struct on the spare list. There are as many as requests ever
+ * waited together.
  */
 #include "fuse_reply.h"
 

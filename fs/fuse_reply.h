@@ -2,12 +2,12 @@
 /*
  * fuse_reply.h - the front end's state, and how its handlers answer.
  *
- * Answers are given on the thread that took the request, except those that promise durability: they are
- * kept in a `deferred` and given by the store's commit thread. Nothing here waits for the disk.
+ * Answers are given on the thread that took the request, except those that promise durability: they
+ * are kept in a `deferred` and given by the store's commit thread. Nothing here waits for the disk.
  *
- * Lookup counts. Every entry the kernel learns of counts as one hold of its inode (kvfs_hold), taken before the
- * answer leaves, because the kernel may forget it at once. No unlink can come between finding a name and
- * holding its inode: the kernel locks the directory over both requests.
+ * Lookup counts. Every entry the kernel learns of counts as one hold of its inode (kvfs_hold),
+ * taken before the answer leaves, because the kernel may forget it at once. No unlink can come
+ * between finding a name and holding its inode: the kernel locks the directory over both requests.
  */
 #ifndef FUSE_REPLY_H
 #define FUSE_REPLY_H
@@ -17,8 +17,8 @@
 #include "fuse_front.h"
 
 /*
- * Nobody but the kernel changes the store while it is mounted, so what it knows stays true: seconds for
- * which it may believe names, attributes, and that a name is not there.
+ * Nobody but the kernel changes the store while it is mounted, so what it knows stays true: seconds
+ * for which it may believe names, attributes, and that a name is not there.
  */
 #define FUSE_TIMEOUT_S 1e9
 

@@ -2,11 +2,11 @@
 /*
  * fuse_xattr.c - extended attributes.
  *
- * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted." is
- * shown to the privileged only, and names under "system." have a meaning that the file system must know. Of
- * these there is the status of the mount (fuse_front.h); the answer to all others, ACLs among them, is that they
- * are not supported, which tools take for the whole mount, so that ls -l asks once and not for every file. The
- * same is the answer for a missing SELinux label.
+ * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted."
+ * is shown to the privileged only, and names under "system." have a meaning that the file system
+ * must know. Of these there is the status of the mount (fuse_front.h); the answer to all others,
+ * ACLs among them, is that they are not supported, which tools take for the whole mount, so that ls
+ * -l asks once and not for every file. The same is the answer for a missing SELinux label.
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
@@ -24,8 +24,8 @@ static bool has_prefix(const char *name, const char *prefix)
 	return !strncmp(name, prefix, strlen(prefix));
 }
 
-void fuse_xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-		    size_t size, int flags)
+void fuse_xattr_set(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	int rc = -EOPNOTSUPP;
 
@@ -89,7 +89,9 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	reply_bytes(req, buffer, size, rc);
 }
 
-/* Takes the names that only the privileged see out of a list; returns the length of what is left. */
+/*
+ * Takes the names that only the privileged see out of a list; returns the length of what is left.
+ */
 static ssize_t list_hide_trusted(char *list, size_t size)
 {
 	size_t from = 0, to = 0;

@@ -2,8 +2,8 @@
 /*
  * check.c - kvfs check: reads and verifies everything, changes nothing. Exit codes: fsck(8).
  *
- * Findings go to the standard output, one a line; progress to a terminal. An interruption ends the check, not the
- * process, so that the store is closed as usual.
+ * Findings go to the standard output, one a line; progress to a terminal. An interruption ends the
+ * check, not the process, so that the store is closed as usual.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -90,7 +90,8 @@ static int check_store(struct kvfs *fs, const char *path)
 		return CHECK_CANCELLED;
 	}
 	if (rc) {
-		message(KV_ERROR, "%s: the check could not be finished: %s", path, message_error(rc));
+		message(KV_ERROR, "%s: the check could not be finished: %s", path,
+			message_error(rc));
 		return CHECK_FAILED;
 	}
 	if (findings) {
@@ -132,7 +133,8 @@ const struct command check_command = {
 	.name = "check",
 	.arguments = "STORE",
 	.summary = "Reads and verifies everything in a store; changes nothing",
-	.details = "exit codes: 0 clean, 4 there are findings, 8 could not be checked, 16 wrong usage,\n"
+	.details = "exit codes: 0 clean, 4 there are findings, 8 could not be checked, 16 wrong "
+		   "usage,\n"
 		   "32 interrupted\n",
 	.usage_code = CHECK_USAGE,
 	.run = check_run,

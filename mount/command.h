@@ -13,7 +13,7 @@ struct command {
 	const char *arguments; /* behind the name, for the usage line */
 	const char *summary;   /* one line */
 	const char *details;   /* the options, for --help */
-	int usage_code;	       /* exit code for a wrong invocation */
+	int usage_code;        /* exit code for a wrong invocation */
 	/* argv[0] is the command's name; the exit code is returned */
 	int (*run)(int argc, char **argv);
 };

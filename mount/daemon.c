@@ -2,8 +2,9 @@
 /*
  * daemon.c - going into the background (see daemon.h).
  *
- * The child tells by one byte through a pipe; that the pipe ends without it tells the opposite. It joins a
- * session of its own only then, so that an interrupt from the terminal before reaches it too.
+ * The child tells by one byte through a pipe; that the pipe ends without it tells the opposite. It
+ * joins a session of its own only then, so that an interrupt from the terminal before reaches it
+ * too.
  */
 #include "daemon.h"
 

@@ -9,8 +9,9 @@
 #define DAEMON_H
 
 /*
- * Forks. In the child: 0, and a descriptor for daemon_ready. The parent does not come back: it exits with 0 once the
- * child is ready, or with the child's exit code, or with failure_code. Call before threads start.
+ * Forks. In the child: 0, and a descriptor for daemon_ready. The parent does not come back: it
+ * exits with 0 once the child is ready, or with the child's exit code, or with failure_code. Call
+ * before threads start.
  */
 int daemon_start(int failure_code, int *ready_fd) __attribute__((warn_unused_result));
 

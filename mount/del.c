@@ -41,8 +41,8 @@ static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, u
 
 static int empty_directory(struct kvfs *fs, uint64_t ino);
 
-static int remove_tree(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t ino,
-		       bool directory)
+static int remove_tree(
+	struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t ino, bool directory)
 {
 	int rc;
 
@@ -65,7 +65,7 @@ static int empty_directory(struct kvfs *fs, uint64_t ino)
 			break;
 		for (i = 0; !rc && i < page->count; i++)
 			rc = remove_tree(fs, ino, page->entries[i].name, page->entries[i].ino,
-					 page->entries[i].directory);
+				page->entries[i].directory);
 	}
 	free(page);
 	return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kvfs.c - the program: finds the command that is meant by its first argument, or by the program's own name
- * (mount.kvfs and the like, as mount(8) and umount(8) call their helpers).
+ * kvfs.c - the program: finds the command that is meant by its first argument, or by the program's
+ * own name (mount.kvfs and the like, as mount(8) and umount(8) call their helpers).
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +12,15 @@
 #include "serve.h"
 
 static const struct command *const commands[] = {
-	&mkfs_command, &mount_command, &umount_command, &get_command,	&put_command,
-	&del_command,  &list_command,  &stat_command,	&check_command,
+	&mkfs_command,
+	&mount_command,
+	&umount_command,
+	&get_command,
+	&put_command,
+	&del_command,
+	&list_command,
+	&stat_command,
+	&check_command,
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -34,7 +41,8 @@ static void print_help(FILE *out)
 	size_t i;
 
 	fprintf(out, "usage: kvfs COMMAND ...\n\n"
-		     "A key-value store that is a file system: names are keys, contents are values.\n\n");
+		     "A key-value store that is a file system: names are keys, contents are "
+		     "values.\n\n");
 	for (i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-7s %s\n", commands[i]->name, commands[i]->summary);
 	fprintf(out, "  %-7s Shows this, or a command's help (kvfs help COMMAND)\n", "help");

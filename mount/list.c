@@ -2,7 +2,8 @@
 /*
  * list.c - kvfs list: names, as they come, without a mount.
  *
- * Streams: whatever a directory's size, what is in memory is one page of entries for each level of depth.
+ * Streams: whatever a directory's size, what is in memory is one page of entries for each level of
+ * depth.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -72,7 +73,7 @@ static void print_attr(const struct kvfs_attr *attr)
 	if (localtime_r(&attr->mtime.tv_sec, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
 	printf("%s %3" PRIu32 " %5" PRIu32 " %5" PRIu32 " %10s %s ", mode, attr->nlink, attr->uid,
-	       attr->gid, size, when);
+		attr->gid, size, when);
 }
 
 static void print_entry(struct listing *listing, const char *path, const struct kvfs_attr *attr)
@@ -110,7 +111,7 @@ static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, u
 static void list_directory(struct listing *listing, const char *path, uint64_t ino);
 
 static void list_entry(struct listing *listing, const char *directory, const char *name,
-		       const struct kvfs_attr *attr)
+	const struct kvfs_attr *attr)
 {
 	char *path;
 
@@ -220,9 +221,9 @@ const struct command list_command = {
 	.name = "list",
 	.arguments = "[-l] [-r] STORE [KEY...]",
 	.summary = "Lists keys: what is in directories, by default in the root",
-	.details =
-		"  -l, --long       type and rights, links, owner, group, size, time of last change\n"
-		"  -r, --recursive  also what is in directories below, with full paths\n",
+	.details = "  -l, --long       type and rights, links, owner, group, size, time of last "
+		   "change\n"
+		   "  -r, --recursive  also what is in directories below, with full paths\n",
 	.usage_code = 2,
 	.run = list_run,
 };

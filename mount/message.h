@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * message.h - what the program tells people: to the terminal, or to the system's log once it serves a mount.
+ * message.h - what the program tells people: to the terminal, or to the system's log once it serves
+ * a mount.
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
@@ -10,7 +11,8 @@
 #include "kv.h"
 
 /* One line, without its end. Any thread. */
-void message(enum kv_severity severity, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void message(enum kv_severity severity, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* A kv_report_fn that passes on what the store says; arg: the store's path, or NULL. */
 void message_report(void *arg, enum kv_severity severity, const char *text);

@@ -42,7 +42,8 @@ static void parse_compress(const char *text, struct kvfs_create_options *options
 		return;
 	level = strtol(text + 7, &end, 10);
 	if (end == text + 7 || *end || level < 1 || level > 19)
-		options_fail(&mkfs_command, "--compress %s: the level is a number from 1 to 19", text);
+		options_fail(
+			&mkfs_command, "--compress %s: the level is a number from 1 to 19", text);
 	options->compress_level = (int)level;
 }
 
@@ -50,9 +51,10 @@ static void parse_segment_size(const char *text, struct kvfs_create_options *opt
 {
 	uint64_t bytes;
 
-	if (options_size(text, &bytes) || bytes < 1u << 20 || bytes > 1u << 30 || bytes & (bytes - 1))
+	if (options_size(text, &bytes) || bytes < 1u << 20 || bytes > 1u << 30 ||
+		bytes & (bytes - 1))
 		options_fail(&mkfs_command,
-			     "--segment-size %s: must be a power of two from 1M to 1G", text);
+			"--segment-size %s: must be a power of two from 1M to 1G", text);
 	options->segment_size = (uint32_t)bytes;
 }
 
@@ -60,10 +62,12 @@ static void explain(const char *path, int rc)
 {
 	switch (rc) {
 	case -EEXIST:
-		message(KV_ERROR, "%s: not empty. A store is made in a new or an empty directory", path);
+		message(KV_ERROR, "%s: not empty. A store is made in a new or an empty directory",
+			path);
 		break;
 	case -ENOENT:
-		message(KV_ERROR, "%s: the directory that is to hold the store does not exist", path);
+		message(KV_ERROR, "%s: the directory that is to hold the store does not exist",
+			path);
 		break;
 	case -ENOTDIR:
 		message(KV_ERROR, "%s: there is something that is not a directory", path);
@@ -109,12 +113,13 @@ const struct command mkfs_command = {
 	.name = "mkfs",
 	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] STORE",
 	.summary = "Makes a store: a directory that is new, or empty",
-	.details =
-		"  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
-		"  -c, --compress none|inline[:LEVEL]  whether values are compressed when they are\n"
-		"                                      written, with which zstd level (default: none)\n"
-		"  -s, --segment-size SIZE             size of the log's files, a power of two\n"
-		"                                      from 1M to 1G (default: 16M)\n",
+	.details = "  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
+		   "  -c, --compress none|inline[:LEVEL]  whether values are compressed when they "
+		   "are\n"
+		   "                                      written, with which zstd level (default: "
+		   "none)\n"
+		   "  -s, --segment-size SIZE             size of the log's files, a power of two\n"
+		   "                                      from 1M to 1G (default: 16M)\n",
 	.usage_code = MKFS_FAILED,
 	.run = mkfs_run,
 };

@@ -2,12 +2,13 @@
 /*
  * mount.c - kvfs mount, and mount.kvfs as mount(8) calls it. Exit codes: mount(8).
  *
- * What can be said about the arguments is said here, before a process is started. A directory that is not empty is
- * accepted with a remark, as what is in it comes back with the unmount; mount(8) asks no one either. A directory
- * on which a store is mounted already is not: that is a mistake far more often than a wish.
+ * What can be said about the arguments is said here, before a process is started. A directory that
+ * is not empty is accepted with a remark, as what is in it comes back with the unmount; mount(8)
+ * asks no one either. A directory on which a store is mounted already is not: that is a mistake far
+ * more often than a wish.
  */
-#include <errno.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "mount_table.h"
 #include "options.h"
 #include "serve.h"
+#include "status.h"
 
 struct mount_call {
 	const char *store, *directory; /* as given */
@@ -42,59 +44,82 @@ static bool is_empty(const char *path)
 	return empty;
 }
 
-/* The mount point as an absolute path, if a store can be mounted there. */
-static int check_directory(const char *directory, char **out)
+/* Whether a store, or a server that has died, is in the way on this path. */
+static int check_mounted(const char *path)
 {
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
 	struct mount_entry entry;
+	ssize_t answer;
+
+	if (mount_table_at(path, &entry))
+		return 0;
+	answer = status_read_mount(path, lines, sizeof(lines));
+	if (answer == -ENOTCONN || answer == -ECONNABORTED)
+		message(KV_ERROR,
+			"%s: the process that served the mount here has died. First run: %s %s",
+			path, strcmp(entry.type, MOUNT_TABLE_TYPE) ? "umount" : "kvfs umount",
+			path);
+	else if (!strcmp(entry.type, MOUNT_TABLE_TYPE))
+		message(KV_ERROR, "%s: %s is mounted here already. First run: kvfs umount %s", path,
+			entry.source, path);
+	else
+		answer = 0;
+	mount_entry_fini(&entry);
+	return answer ? -EBUSY : 0;
+}
+
+static int check_directory(const char *path)
+{
 	struct stat st;
+	int rc = check_mounted(path);
+
+	if (rc)
+		return rc;
+	if (stat(path, &st)) {
+		rc = -errno;
+		message(KV_ERROR, "%s: cannot be reached: %s", path, message_error(rc));
+		return rc;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		message(KV_ERROR, "%s: not a directory; a store can be mounted only on a directory",
+			path);
+		return -ENOTDIR;
+	}
+	if (!is_empty(path))
+		message(KV_WARNING, "%s: not empty; what is in it cannot be seen until the unmount",
+			path);
+	return 0;
+}
+
+/* The mount point as an absolute path, if a store can be mounted there. */
+static int find_directory(const char *directory, char **out)
+{
 	char *path = NULL;
 	int rc = mount_path(directory, &path);
 
 	if (rc == -ENOENT)
-		message(KV_ERROR, "%s: there is no such directory to mount on. To make it: mkdir %s",
+		message(KV_ERROR,
+			"%s: there is no such directory to mount on. To make it: mkdir %s",
 			directory, directory);
 	else if (rc)
 		message(KV_ERROR, "%s: cannot be reached: %s", directory, message_error(rc));
+	else
+		rc = check_directory(path);
 	if (rc)
-		return rc;
-	rc = stat(path, &st) ? -errno : 0;
-	if (!mount_table_at(path, &entry)) {
-		bool ours = !strcmp(entry.type, MOUNT_TABLE_TYPE);
-
-		if (rc)
-			message(KV_ERROR, "%s: has a mount whose server has ended. First run: %s %s",
-				path, ours ? "kvfs umount" : "umount", path);
-		else if (ours)
-			message(KV_ERROR, "%s: %s is mounted here already. First run: kvfs umount %s", path,
-				entry.source, path);
-		if (!rc && ours)
-			rc = -EBUSY;
-		mount_entry_fini(&entry);
-	} else if (rc) {
-		message(KV_ERROR, "%s: cannot be reached: %s", path, message_error(rc));
-	}
-	if (!rc && !S_ISDIR(st.st_mode)) {
-		message(KV_ERROR, "%s: not a directory; a store can be mounted only on a directory",
-			path);
-		rc = -ENOTDIR;
-	}
-	if (rc) {
 		free(path);
-		return rc;
-	}
-	if (!is_empty(path))
-		message(KV_WARNING, "%s: not empty; what is in it cannot be seen until the unmount", path);
-	*out = path;
-	return 0;
+	else
+		*out = path;
+	return rc;
 }
 
-static int check_store(const char *store, char **out)
+static int find_store(const char *store, char **out)
 {
 	*out = realpath(store, NULL);
 	if (*out)
 		return 0;
 	if (errno == ENOENT)
-		message(KV_ERROR, "%s: there is no such store. To make one: kvfs mkfs %s", store, store);
+		message(KV_ERROR, "%s: there is no such store. To make one: kvfs mkfs %s", store,
+			store);
 	else
 		message(KV_ERROR, "%s: cannot be reached: %s", store, strerror(errno));
 	return -EINVAL;
@@ -124,10 +149,11 @@ static int do_mount(const struct mount_call *call)
 
 	if (call->options.remount)
 		return call->fake ? MOUNT_OK : remount(call);
-	if (check_store(call->store, &store) || check_directory(call->directory, &directory))
+	if (find_store(call->store, &store) || find_directory(call->directory, &directory))
 		goto out;
 	if (access("/dev/fuse", F_OK)) {
-		message(KV_ERROR, "/dev/fuse: %s. Is the kernel's fuse module there? (modprobe fuse)",
+		message(KV_ERROR,
+			"/dev/fuse: %s. Is the kernel's fuse module there? (modprobe fuse)",
 			strerror(errno));
 		goto out;
 	}
@@ -209,22 +235,27 @@ const struct command mount_command = {
 	.arguments = "[-f] [-r] [-o OPTIONS] STORE DIR",
 	.summary = "Mounts a store on a directory",
 	.details =
-		"  -f, --foreground       stay in the foreground, say on the terminal what happens\n"
+		"  -f, --foreground       stay in the foreground, say on the terminal what "
+		"happens\n"
 		"  -r, --read-only        the same as -o ro\n"
 		"  -o, --options OPTIONS  options with commas between them:\n"
 		"\n"
 		"  ro, rw                          whether it can be changed\n"
 		"  relatime, noatime, strictatime  when reading updates times (default: relatime)\n"
-		"  commit=SECONDS                  at most so much is lost in a crash (default: 1);\n"
+		"  commit=SECONDS                  at most so much is lost in a crash (default: "
+		"1);\n"
 		"                                  never what fsync or sync had made durable\n"
-		"  sync, dirsync                   every change, or every change of names, is durable\n"
+		"  sync, dirsync                   every change, or every change of names, is "
+		"durable\n"
 		"                                  when the call that makes it returns\n"
-		"  allow_other                     other users may enter (for ordinary users only if\n"
+		"  allow_other                     other users may enter (for ordinary users only "
+		"if\n"
 		"                                  /etc/fuse.conf has user_allow_other)\n"
 		"  io_uring, no_io_uring           insist on FUSE over io_uring, or do not use it\n"
 		"                                  (default: where the kernel has it)\n"
 		"  fsname=NAME, subtype=NAME       what the mount table shows\n"
-		"  and those of mount(8) for every file system: nosuid, nodev, noexec, noauto, user,\n"
+		"  and those of mount(8) for every file system: nosuid, nodev, noexec, noauto, "
+		"user,\n"
 		"  _netdev, x-*, defaults and so on\n",
 	.usage_code = MOUNT_USAGE,
 	.run = mount_run,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mount_options.c - the options behind -o (see mount_options.h): two tables, one of switches, one of values.
+ * mount_options.c - the options behind -o (see mount_options.h): two tables, one of switches, one
+ * of values.
  */
 #include "mount_options.h"
 
@@ -216,7 +217,8 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 	if (!value)
 		return false;
 	value++;
-	if (has_prefix(text, "user=") || has_prefix(text, "uhelper=") || has_prefix(text, "helper="))
+	if (has_prefix(text, "user=") || has_prefix(text, "uhelper=") ||
+		has_prefix(text, "helper="))
 		return true;
 	if (has_prefix(text, "commit="))
 		*rc = take_commit(options, value);
@@ -289,7 +291,7 @@ int mount_options_parse(struct mount_options *options, const char *list, bool sl
 
 char *mount_options_fuse(const struct mount_options *options)
 {
-	/* without one of a pair, libfuse's own default is the careful one */
+	/* without one of a pair, libfuse takes the careful one, which users without rights must */
 	static const struct {
 		unsigned long flag;
 		const char *set, *clear;
@@ -309,9 +311,10 @@ char *mount_options_fuse(const struct mount_options *options)
 	size_t i;
 
 	for (i = 0; !rc && i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-		const char *text = options->flags & pairs[i].flag ? pairs[i].set : pairs[i].clear;
+		bool set = options->flags & pairs[i].flag;
+		const char *text = set ? pairs[i].set : pairs[i].clear;
 
-		if (text)
+		if (text && (set || !(pairs[i].flag & SECURE) || geteuid() == 0))
 			rc = append(&list, text);
 	}
 	if (!rc && options->allow_other)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mount_options.h - the options behind -o: kvfs's own, and those that every file system takes (mount(8)).
+ * mount_options.h - the options behind -o: kvfs's own, and those that every file system takes
+ * (mount(8)).
  */
 #ifndef MOUNT_OPTIONS_H
 #define MOUNT_OPTIONS_H
@@ -19,7 +20,7 @@ struct mount_options {
 	enum fuse_front_sync sync;
 	enum session_transport transport;
 	bool allow_other, debug;
-	unsigned long flags; /* MS_*, as mount(2) */
+	unsigned long flags;    /* MS_*, as mount(2) */
 	char *fsname, *subtype; /* NULL: default */
 	char *security; /* context= and the like for the kernel, comma-separated; may be NULL */
 };
@@ -28,8 +29,9 @@ void mount_options_init(struct mount_options *options);
 void mount_options_fini(struct mount_options *options);
 
 /*
- * Takes a comma-separated list; a later option wins over an earlier one. An option that is not known or has a bad
- * value is reported and -EINVAL; with `sloppy`, those that are not known are ignored.
+ * Takes a comma-separated list; a later option wins over an earlier one. An option that is not
+ * known or has a bad value is reported and -EINVAL; with `sloppy`, those that are not known are
+ * ignored.
  */
 int mount_options_parse(struct mount_options *options, const char *list, bool sloppy)
 	__attribute__((warn_unused_result));

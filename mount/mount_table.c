@@ -18,8 +18,9 @@ static void unescape(char *text)
 
 	for (; *text; text++) {
 		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' &&
-		    text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
-			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
+			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 |
+				       (text[3] - '0'));
 			text += 3;
 		} else {
 			*to++ = *text;
@@ -52,8 +53,8 @@ static bool line_parse(char *line, struct mount_entry *entry)
 
 static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 {
-	struct mount_entry copy = {strdup(entry->directory), strdup(entry->type),
-				   strdup(entry->source)};
+	struct mount_entry copy = {
+		strdup(entry->directory), strdup(entry->type), strdup(entry->source)};
 
 	if (!copy.directory || !copy.type || !copy.source) {
 		mount_entry_fini(&copy);
@@ -77,8 +78,9 @@ static int table_find(const char *directory, const char *source, struct mount_en
 	while (getline(&line, &size, table) > 0) {
 		if (!line_parse(line, &entry))
 			continue;
-		if (directory ? strcmp(entry.directory, directory) :
-				strcmp(entry.type, MOUNT_TABLE_TYPE) || strcmp(entry.source, source))
+		if (directory ? strcmp(entry.directory, directory)
+			      : strcmp(entry.type, MOUNT_TABLE_TYPE) ||
+					strcmp(entry.source, source))
 			continue;
 		mount_entry_fini(&found);
 		found = (struct mount_entry){NULL, NULL, NULL};

@@ -15,16 +15,17 @@ struct mount_entry {
 };
 
 /*
- * The topmost mount on exactly this directory (absolute, without links), and the first mount of ours of this
- * source. -ENOENT if there is none. The entry is freed by mount_entry_fini.
+ * The topmost mount on exactly this directory (absolute, without links), and the first mount of
+ * ours of this source. -ENOENT if there is none. The entry is freed by mount_entry_fini.
  */
 int mount_table_at(const char *directory, struct mount_entry *out)
 	__attribute__((warn_unused_result));
-int mount_table_of(const char *source, struct mount_entry *out)
-	__attribute__((warn_unused_result));
+int mount_table_of(const char *source, struct mount_entry *out) __attribute__((warn_unused_result));
 void mount_entry_fini(struct mount_entry *entry);
 
-/* An absolute path without links, also where the last component is a mount whose server has died. */
+/*
+ * An absolute path without links, also where the last component is a mount whose server has died.
+ */
 int mount_path(const char *path, char **out) __attribute__((warn_unused_result));
 
 #endif

@@ -34,7 +34,7 @@ void options_fail(const struct command *command, const char *format, ...)
 }
 
 int options_next(const struct command *command, int argc, char **argv, const char *letters,
-		 const struct option *names)
+	const struct option *names)
 {
 	int letter;
 
@@ -57,7 +57,8 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 void options_arguments(const struct command *command, int argc, int min, int max)
 {
 	if (argc - optind < min)
-		options_fail(command, "%s", argc == optind ? "arguments are missing" : "an argument is missing");
+		options_fail(command, "%s",
+			argc == optind ? "arguments are missing" : "an argument is missing");
 	if (max && argc - optind > max)
 		options_fail(command, "too many arguments");
 }

@@ -9,9 +9,12 @@
 
 #include "command.h"
 
-/* As getopt_long, -1 at the end. --help and -h print the help and exit; so does what is not an option, with an error. */
+/*
+ * As getopt_long, -1 at the end. --help and -h print the help and exit; so does what is not an
+ * option, with an error.
+ */
 int options_next(const struct command *command, int argc, char **argv, const char *letters,
-		 const struct option *names);
+	const struct option *names);
 
 /* Exits with the usage unless between `min` and `max` (0: any number) arguments are left. */
 void options_arguments(const struct command *command, int argc, int min, int max);

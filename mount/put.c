@@ -3,8 +3,8 @@
  * put.c - kvfs put: the standard input becomes a key's value, without a mount.
  *
  * Replacing is one step: the value is written to a file without a name, which then takes the key's
- * place; an interruption at any point leaves the old value. Only where the key is a link, or has other names, is the
- * file itself written over.
+ * place; an interruption at any point leaves the old value. Only where the key is a link, or has
+ * other names, is the file itself written over.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -2,9 +2,10 @@
 /*
  * serve.c - serving a mount (see serve.h).
  *
- * Order. The store is opened before anything is mounted, so that a mount that exists works. At the end the
- * mount point is released first, then the answers that wait for the disk are given, then the store is closed: when
- * this process has ended, all is on the disk and the store can be opened by another.
+ * Order. The store is opened before anything is mounted, so that a mount that exists works. At the
+ * end the mount point is released first, then the answers that wait for the disk are given, then
+ * the store is closed: when this process has ended, all is on the disk and the store can be opened
+ * by another.
  *
  * Both start in the child of daemon_start, as threads do not survive a fork.
  */
@@ -34,8 +35,8 @@ struct server {
 static ssize_t server_status(void *arg, char *buffer, size_t size)
 {
 	struct server *server = arg;
-	struct status_mount mount = {server->request->directory,
-				     session_transport_name(server->session)};
+	struct status_mount mount = {
+		server->request->directory, session_transport_name(server->session)};
 
 	return status_write(server->fs, server->request->store, &mount, buffer, size);
 }
@@ -95,8 +96,8 @@ static void announce(const struct server *server)
 	const struct serve_request *request = server->request;
 
 	printf("kvfs: %s is mounted on %s over %s%s\n", request->store, request->directory,
-	       session_transport_name(server->session),
-	       request->options->read_only ? ", read-only" : "");
+		session_transport_name(server->session),
+		request->options->read_only ? ", read-only" : "");
 	fflush(stdout);
 }
 

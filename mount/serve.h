@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * serve.h - a mount's life in the process that serves it: store, front end, session, and their ends.
+ * serve.h - a mount's life in the process that serves it: store, front end, session, and their
+ * ends.
  */
 #ifndef SERVE_H
 #define SERVE_H
@@ -26,7 +27,10 @@ struct serve_request {
 	bool announce; /* say where it is mounted, and over which transport */
 };
 
-/* Returns the exit code when the mount has ended; the process that was called may return earlier (daemon.h). */
+/*
+ * Returns the exit code when the mount has ended; the process that was called may return earlier
+ * (daemon.h).
+ */
 int serve(const struct serve_request *request);
 
 #endif

@@ -60,7 +60,7 @@ static void add_store(struct lines *lines, const struct kv_info *info)
 	lines_add(lines, "uuid ");
 	for (i = 0; i < sizeof(info->uuid); i++)
 		lines_add(lines, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			  info->uuid[i]);
+			info->uuid[i]);
 	lines_add(lines, "\nhash %s\n", info->hash == KV_HASH_BLAKE2B ? "blake2b" : "xxh3");
 	if (info->compress == KV_COMPRESS_INLINE)
 		lines_add(lines, "compress inline:%d\n", info->compress_level);
@@ -111,7 +111,7 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 }
 
 ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
-		     char *buffer, size_t size)
+	char *buffer, size_t size)
 {
 	struct lines lines = {.buffer = buffer, .size = size};
 	struct kv_stats stats;

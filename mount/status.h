@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * status.h - what a store tells about itself: lines of "name value", the same from an open store and,
- * through an extended attribute, from the process that serves a mount.
+ * status.h - what a store tells about itself: lines of "name value", the same from an open store
+ * and, through an extended attribute, from the process that serves a mount.
  *
- * A name with a dot belongs to a group: "keys.inode 12". A value reaches to the end of its line; \ and line ends
- * in it are written as \\ and \n.
+ * A name with a dot belongs to a group: "keys.inode 12". A value reaches to the end of its line; \
+ * and line ends in it are written as \\ and \n.
  */
 #ifndef STATUS_H
 #define STATUS_H
@@ -22,7 +22,7 @@ struct status_mount {
 
 /* Writes the lines, terminated; mount may be NULL. The length, or -ENOSPC. */
 ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
-		     char *buffer, size_t size);
+	char *buffer, size_t size);
 
 /* Reads the lines of the mount that `path` is in. -ENODATA: it is not in one. */
 ssize_t status_read_mount(const char *path, char *buffer, size_t size);

@@ -2,8 +2,8 @@
 /*
  * store.c - opening a store for a command (see store.h).
  *
- * What the store reports while it opens is kept back: where the reason for a failure is a plain one, one
- * clear line takes its place; otherwise it is shown.
+ * What the store reports while it opens is kept back: where the reason for a failure is a plain
+ * one, one clear line takes its place; otherwise it is shown.
  */
 #include "store.h"
 
@@ -73,7 +73,8 @@ static void explain_busy(const char *path)
 	struct mount_entry entry;
 
 	if (real && !mount_table_of(real, &entry)) {
-		message(KV_ERROR, "%s: in use: it is mounted on %s. Use it there, or run: kvfs umount %s",
+		message(KV_ERROR,
+			"%s: in use: it is mounted on %s. Use it there, or run: kvfs umount %s",
 			path, entry.directory, entry.directory);
 		mount_entry_fini(&entry);
 	} else {
@@ -90,7 +91,8 @@ static bool explain(const char *path, int rc)
 		explain_busy(path);
 		return true;
 	case -ENOENT:
-		message(KV_ERROR, "%s: there is no such store. To make one: kvfs mkfs %s", path, path);
+		message(KV_ERROR, "%s: there is no such store. To make one: kvfs mkfs %s", path,
+			path);
 		return true;
 	case -ENOTDIR:
 		message(KV_ERROR, "%s: not a kvfs store (a store is a directory)", path);
@@ -99,18 +101,21 @@ static bool explain(const char *path, int rc)
 		message(KV_ERROR, "%s: not a kvfs store", path);
 		return true;
 	case -EPROTONOSUPPORT:
-		message(KV_ERROR, "%s: made by a newer kvfs than this one (%s); a newer program is needed",
+		message(KV_ERROR,
+			"%s: made by a newer kvfs than this one (%s); a newer program is needed",
 			path, KVFS_VERSION);
 		return true;
 	case -EACCES:
 	case -EPERM:
-		message(KV_ERROR, "%s: no permission: only its owner and root may open a store", path);
+		message(KV_ERROR, "%s: no permission: only its owner and root may open a store",
+			path);
 		return true;
 	case -EUCLEAN:
 		message(KV_ERROR, "%s: damaged so that it cannot be opened", path);
 		return false;
 	case -EROFS:
-		message(KV_ERROR, "%s: on a read-only file system: it can be opened read-only only (-o ro)",
+		message(KV_ERROR,
+			"%s: on a read-only file system: it can be opened read-only only (-o ro)",
 			path);
 		return false;
 	default:
@@ -123,8 +128,8 @@ void store_options(const char *path, bool read_only, struct kvfs_open_options *o
 {
 	*options = (struct kvfs_open_options){
 		.kv = {.flags = read_only ? KV_OPEN_READ_ONLY : 0,
-		       .report = message_report,
-		       .report_arg = (void *)path},
+			.report = message_report,
+			.report_arg = (void *)path},
 		.atime = read_only ? KVFS_NOATIME : KVFS_RELATIME,
 	};
 }
@@ -159,6 +164,6 @@ struct kvfs_caller store_caller(void)
 	mode_t mask = umask(0);
 
 	umask(mask);
-	return (struct kvfs_caller){.uid = geteuid(), .gid = getegid(), .umask = mask,
-				    .privileged = geteuid() == 0};
+	return (struct kvfs_caller){
+		.uid = geteuid(), .gid = getegid(), .umask = mask, .privileged = geteuid() == 0};
 }

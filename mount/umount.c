@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * umount.c - kvfs umount, also as umount(8) calls it: ends a mount and waits until the store is closed.
+ * umount.c - kvfs umount, also as umount(8) calls it: ends a mount and waits until the store is
+ * closed.
  *
- * The process that serves the mount is known from the mount itself (status.h). A descriptor for it is taken while
- * the mount still answers; it becomes readable when the process has ended, and with it all is on the disk.
+ * The process that serves the mount is known from the mount itself (status.h). A descriptor for it
+ * is taken while the mount still answers; it becomes readable when the process has ended, and with
+ * it all is on the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +46,10 @@ static bool is_kvfs(pid_t pid)
 	return length > 0 && !strcmp(name, SERVE_PROCESS_NAME "\n");
 }
 
-/* A descriptor of the process that serves the mount, or -1: then there is nobody to wait for that we know. */
+/*
+ * A descriptor of the process that serves the mount, or -1: then there is nobody to wait for that
+ * we know.
+ */
 static int server_open(const char *directory)
 {
 	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
@@ -52,7 +57,7 @@ static int server_open(const char *directory)
 	int fd;
 
 	if (status_read_mount(directory, lines, sizeof(lines)) < 0 ||
-	    !status_number(lines, "pid", &pid))
+		!status_number(lines, "pid", &pid))
 		return -1;
 	fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 	/* it tells its number as it sees it, which in a container is another's here */
@@ -81,7 +86,7 @@ static void server_wait(const char *directory, int fd)
 static int release_by_helper(const char *directory, bool lazy)
 {
 	char *const argv[] = {(char *)"fusermount3", (char *)(lazy ? "-uz" : "-u"), (char *)"--",
-			      (char *)directory, NULL};
+		(char *)directory, NULL};
 	int status;
 	pid_t pid;
 	int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
