@@ -15,9 +15,9 @@
  */
 #include "session.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,12 +29,14 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUEST_SIZE_MAX (1u << 20)
 #define BACKGROUND_MAX 64
 #define READERS_MAX 64
 #define DETACH_MS_MAX 30000
+#define FORGET_PAUSE_NS 2000000
 
 struct reader {
 	struct session *session;
@@ -198,25 +200,36 @@ out:
  */
 static bool rings_running(void)
 {
-	DIR *dir = opendir("/proc/self/task");
-	struct dirent *entry;
 	bool found = false;
+	glob_t names;
+	size_t i;
 
-	if (!dir)
+	if (glob("/proc/self/task/*/comm", GLOB_NOSORT, NULL, &names))
 		return false;
-	while (!found && (entry = readdir(dir))) {
-		char path[sizeof("/comm") + sizeof(entry->d_name)], name[16] = "";
-		int fd;
+	for (i = 0; !found && i < names.gl_pathc; i++) {
+		char name[16] = "";
+		int fd = open(names.gl_pathv[i], O_RDONLY | O_CLOEXEC);
 
-		snprintf(path, sizeof(path), "%s/comm", entry->d_name);
-		fd = openat(dirfd(dir), path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		found = read(fd, name, sizeof(name) - 1) > 0 && !strncmp(name, "fuse-ring-", 10);
 		close(fd);
 	}
-	closedir(dir);
+	globfree(&names);
 	return found;
+}
+
+/*
+ * Over io_uring the device brings forgets alone. Nobody waits for those, but each would wake this
+ * thread next to a client at work: let them gather, the kernel then hands out many at once.
+ */
+static void reader_pause(void)
+{
+	const struct timespec pause = { .tv_nsec = FORGET_PAUSE_NS };
+
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	nanosleep(&pause, NULL);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 }
 
 static void *reader_main(void *arg)
@@ -243,6 +256,8 @@ static void *reader_main(void *arg)
 		if (size <= 0)
 			break;
 		fuse_session_process_buf(session->fuse, &reader->buf);
+		if (session->uring)
+			reader_pause();
 		if (!atomic_load_explicit(&session->ready, memory_order_relaxed)) {
 			session->uring = session->transport != SESSION_DEVICE && rings_running();
 			atomic_store(&session->ready, true);
@@ -481,6 +496,9 @@ void session_negotiate(struct fuse_conn_info *conn, unsigned int flags)
 	session_want(conn, FUSE_CAP_ASYNC_DIO);
 	session_want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	session_want(conn, FUSE_CAP_CACHE_SYMLINKS);
+	/* where there is no handler the library then says ENOSYS instead of success */
+	session_want(conn, FUSE_CAP_NO_OPEN_SUPPORT);
+	session_want(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
 #ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
 	if (flags & SESSION_KILLPRIV)
 		session_want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);

@@ -109,8 +109,9 @@ enum session_negotiate_flags {
  * For the init handler: asks for what a store that is ours alone wants. Parallel lookups and
  * readdir in one directory, readdirplus where it pays, asynchronous reads, cached links, 1 MiB
  * requests; no write-back cache, no splice, no invalidation by time stamps (contents change
- * through this mount only), and truncation at open as a message of its own, so that a server may
- * answer open with ENOSYS. ACLs, locks, umask handling stay as the caller and libfuse set them.
+ * through this mount only). Truncation at open is a message of its own, so that a server may
+ * answer open with ENOSYS, which the kernel remembers; a missing handler for open, opendir or
+ * flush means just that. ACLs, locks, umask handling stay as the caller and libfuse set them.
  */
 void session_negotiate(struct fuse_conn_info *conn, unsigned int flags);
 
