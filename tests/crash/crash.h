@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash.h - a program whose power fails at a chosen step, and what is asked of the store
+ * afterwards.
+ *
+ * A subject is a store with a script of operations and a model that knows what the store must hold.
+ * The run (crash_run.c) owns the disk and the power and knows nothing of stores; a subject
+ * (crash_kv.c) knows nothing of the power but that any call may fail once it is gone.
+ *
+ * Threads: one.
+ */
+#ifndef CRASH_H
+#define CRASH_H
+
+#include "sim_env.h"
+
+struct crash_script;
+
+struct crash_subject {
+	const char *name;
+	/* What a run starts with: nothing on the disk. `random` is the subject's for all its
+	 * choices. */
+	int (*new)(const struct crash_script *script, struct kv_env *env, struct sim_random *random,
+		void **out);
+	void (*free)(void *subject);
+	/* Makes the store. */
+	int (*create)(void *subject);
+	/* Is this an answer of `open` that a store may give whose making was interrupted? */
+	bool (*is_unmade)(int error);
+	int (*open)(void *subject);
+	/* Closes it in every case, open or not. */
+	int (*close)(void *subject);
+	/* The next operation: 0, 1 if the script is over, or the error that the store gave. */
+	int (*act)(void *subject);
+	/* More operations, by chance, from now on. */
+	void (*extend)(void *subject, unsigned count);
+	/*
+	 * Compares what was opened after a crash with the model: it holds all that was acknowledged
+	 * as durable, and nothing but a prefix of what was done. From then on the model is what was
+	 * found. 0 or -1, said by crash_fail.
+	 */
+	int (*verify)(void *subject);
+};
+
+struct crash_point {
+	const struct crash_subject *subject;
+	const struct crash_script *script;
+	uint64_t seed;
+	uint64_t step; /* at which the power fails first; 0: never */
+};
+
+/* One whole life: until the step, through crashes of the recovery, on, and to the end. 0 or -1. */
+int crash_run(const struct crash_point *point);
+/* The steps of the script when nothing fails; 0: something did. */
+uint64_t crash_count_steps(const struct crash_point *point);
+/* What the runs so far went through. */
+struct crash_totals {
+	uint64_t runs, crashes, recoveries_cut;
+};
+extern struct crash_totals crash_totals;
+
+/* Says what is wrong. Always -1. */
+__attribute__((format(printf, 1, 2))) int crash_fail(const char *format, ...);
+
+extern const struct crash_subject crash_kv;
+
+#endif

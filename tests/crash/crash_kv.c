@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_kv.c - the engine as a subject of crash runs: its operations, its model, and the comparison
+ * of the two.
+ *
+ * The store runs without a thread of its own (KV_OPEN_INLINE), so that steps come in the same order
+ * each time.
+ */
+#include "crash.h"
+#include "crash_kv.h"
+#include "kv_model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kv.h"
+
+#define STORE_PATH "store"
+#define SEGMENT_SIZE (1u << 20)
+#define BATCH_MAX 48u
+
+static int subject_verify(void *arg);
+
+struct subject {
+	const struct crash_script *script;
+	struct kv_env *env;
+	struct sim_random *random;
+	struct kv_model *model;
+	struct kv *kv; /* NULL: closed */
+	const struct crash_kv_op *op;
+	unsigned done;        /* of this operation's count */
+	unsigned extra;       /* random operations to do when the script is over */
+	uint64_t stamp;       /* of the last value */
+	unsigned complaints;  /* errors that the store reported since it was opened */
+	uint8_t *key, *value; /* scratch, as large as they get */
+};
+
+static const struct kv_keyspace_spec keyspaces[KV_MODEL_KEYSPACES] = {
+	{"hashed", false}, {"ordered", true}};
+
+static void hear(void *arg, enum kv_severity severity, const char *message)
+{
+	struct subject *subject = arg;
+
+	if (severity != KV_ERROR)
+		return;
+	subject->complaints++;
+	if (getenv("CRASH_VERBOSE"))
+		fprintf(stderr, "store: %s\n", message);
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+static void subject_free(void *arg)
+{
+	struct subject *subject = arg;
+
+	kv_model_free(subject->model);
+	free(subject->key);
+	free(subject->value);
+	free(subject);
+}
+
+static int subject_new(const struct crash_script *script, struct kv_env *env,
+	struct sim_random *random, void **out)
+{
+	struct subject *subject = calloc(1, sizeof(*subject));
+
+	if (!subject)
+		return -ENOMEM;
+	subject->script = script;
+	subject->env = env;
+	subject->random = random;
+	subject->op = script->ops;
+	subject->key = malloc(KV_KEY_SIZE_MAX + 1u);
+	subject->value = malloc(SEGMENT_SIZE);
+	if (!subject->key || !subject->value || kv_model_new(&subject->model) < 0) {
+		subject_free(subject);
+		return -ENOMEM;
+	}
+	*out = subject;
+	return 0;
+}
+
+static int subject_create(void *arg)
+{
+	struct subject *subject = arg;
+	struct kv_create_options options = {
+		.keyspaces = keyspaces,
+		.keyspace_count = KV_MODEL_KEYSPACES,
+		.hash = subject->script->hash_blake2b ? KV_HASH_BLAKE2B : KV_HASH_XXH3,
+		.compress = subject->script->compress ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
+		.segment_size = SEGMENT_SIZE,
+	};
+
+	return kv_create(subject->env, STORE_PATH, &options, hear, subject);
+}
+
+static bool subject_is_unmade(int error)
+{
+	return error == -ENOENT || error == -EMEDIUMTYPE || error == -EUCLEAN;
+}
+
+static int open_as(struct subject *subject, unsigned flags)
+{
+	struct kv_open_options options = {
+		.flags = flags,
+		.resident_size = 1, /* as little as the store accepts: maps are read early */
+		.report = hear,
+		.report_arg = subject,
+	};
+
+	subject->complaints = 0;
+	return kv_open(subject->env, STORE_PATH, &options, &subject->kv);
+}
+
+static void complain(void *arg, enum kv_severity severity, const char *message)
+{
+	fprintf(stderr, "check: %s\n", message);
+}
+
+static int check_clean(struct kv *kv)
+{
+	uint64_t findings;
+	int result = kv_check(kv, complain, NULL, NULL, NULL, &findings);
+
+	if (result < 0)
+		return crash_fail("kv_check failed: %s", strerror(-result));
+	return findings > 0 ? crash_fail("kv_check has %llu findings", (unsigned long long)findings)
+			    : 0;
+}
+
+/* A reader sees what the writer that comes after it will find, and changes nothing. */
+static int look_read_only(struct subject *subject, uint64_t *seq)
+{
+	int result = open_as(subject, KV_OPEN_READ_ONLY | KV_OPEN_INLINE);
+
+	if (result < 0)
+		return result;
+	*seq = kv_last_seq(subject->kv);
+	result = check_clean(subject->kv);
+	if (kv_close(subject->kv) < 0)
+		result = crash_fail("closing a reader failed");
+	subject->kv = NULL;
+	return result;
+}
+
+static int subject_open(void *arg)
+{
+	struct subject *subject = arg;
+	uint64_t seq = UINT64_MAX;
+	int result = 0;
+
+	if (sim_random_below(subject->random, 4) == 0)
+		result = look_read_only(subject, &seq);
+	if (result == 0)
+		result = open_as(subject, KV_OPEN_INLINE);
+	if (result == 0 && seq != UINT64_MAX && seq != kv_last_seq(subject->kv))
+		return crash_fail("a reader saw %llu batches, the writer %llu",
+			(unsigned long long)seq, (unsigned long long)kv_last_seq(subject->kv));
+	return result;
+}
+
+static int subject_close(void *arg)
+{
+	struct subject *subject = arg;
+	int result = 0;
+
+	if (subject->kv) {
+		result = kv_close(subject->kv);
+		if (result == 0)
+			kv_model_synced(subject->model, kv_model_last(subject->model));
+	}
+	subject->kv = NULL;
+	return result;
+}
+
+/* ---- operations --------------------------------------------------------------------------------
+ */
+
+static uint32_t random_size(struct subject *subject)
+{
+	uint64_t dice = sim_random_below(subject->random, 100);
+
+	if (dice < 70)
+		return (uint32_t)sim_random_below(subject->random, 300);
+	if (dice < 97)
+		return (uint32_t)sim_random_below(subject->random, 10000);
+	return (uint32_t)sim_random_below(subject->random, 250000);
+}
+
+static struct kv_model_change make_change(
+	struct subject *subject, unsigned keyspace, unsigned key, bool present, uint32_t size)
+{
+	struct kv_info info;
+
+	kv_info(subject->kv, &info);
+	if (size > info.value_size_max)
+		size = info.value_size_max;
+	return (struct kv_model_change){
+		.keyspace = (uint8_t)(keyspace % KV_MODEL_KEYSPACES),
+		.key = (uint8_t)(key % KV_MODEL_KEYS),
+		.present = present,
+		.size = present ? size : 0,
+		.stamp = present ? ++subject->stamp : 0,
+	};
+}
+
+static int add_to_batch(
+	struct subject *subject, struct kv_batch *batch, const struct kv_model_change *change)
+{
+	size_t key_size = kv_model_key(change->key, subject->key);
+
+	if (!change->present)
+		return kv_batch_delete(batch, change->keyspace, subject->key, key_size);
+	kv_model_value(change, subject->value);
+	return kv_batch_put(
+		batch, change->keyspace, subject->key, key_size, subject->value, change->size);
+}
+
+/* Commits the changes as one batch; what does not fit any more is left out. */
+static int commit(struct subject *subject, const struct kv_model_change *changes, unsigned count)
+{
+	struct kv_batch *batch;
+	unsigned added = 0;
+	uint64_t seq;
+	int result = kv_batch_new(subject->kv, &batch);
+
+	while (result == 0 && added < count) {
+		result = add_to_batch(subject, batch, &changes[added]);
+		added += result == 0;
+	}
+	if (result == -E2BIG && added > 0)
+		result = 0;
+	if (result == 0)
+		result = kv_commit(subject->kv, batch, &seq);
+	kv_batch_free(batch);
+	if (result == 0 && kv_model_commit(subject->model, seq, changes, added) < 0)
+		return crash_fail("batch got number %llu, %llu was the last",
+			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
+	return result;
+}
+
+/* A batch of one takes a way of its own through the engine. */
+static int commit_one(struct subject *subject, const struct kv_model_change *change)
+{
+	size_t key_size = kv_model_key(change->key, subject->key);
+	uint64_t seq;
+	int result;
+
+	kv_model_value(change, subject->value);
+	if (change->present)
+		result = kv_put(subject->kv, change->keyspace, subject->key, key_size,
+			subject->value, change->size, &seq);
+	else
+		result = kv_delete(subject->kv, change->keyspace, subject->key, key_size, &seq);
+	if (result == 0 && kv_model_commit(subject->model, seq, change, 1) < 0)
+		return crash_fail("change got number %llu, %llu was the last",
+			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
+	return result;
+}
+
+static int commit_batch(struct subject *subject, unsigned key, unsigned count, uint32_t size)
+{
+	struct kv_model_change changes[BATCH_MAX];
+
+	for (unsigned i = 0; i < count; i++)
+		changes[i] = make_change(subject, i, key + i, i % 5 != 4, size);
+	return commit(subject, changes, count);
+}
+
+static int sync_all(struct subject *subject)
+{
+	uint64_t seq = kv_model_last(subject->model);
+	int result = kv_sync(subject->kv, seq);
+
+	if (result == 0)
+		kv_model_synced(subject->model, seq);
+	return result;
+}
+
+struct noted {
+	struct kv_waiter waiter;
+	unsigned answers;
+	int status;
+};
+
+static void note(struct kv_waiter *waiter, int status)
+{
+	struct noted *noted = (struct noted *)waiter;
+
+	noted->answers++;
+	noted->status = status;
+}
+
+static int sync_notified(struct subject *subject)
+{
+	struct noted noted = {.waiter = {.seq = kv_model_last(subject->model), .done = note}};
+
+	kv_sync_notify(subject->kv, &noted.waiter);
+	if (noted.answers != 1)
+		return crash_fail("a waiter got %u answers", noted.answers);
+	if (noted.status == 0)
+		kv_model_synced(subject->model, noted.waiter.seq);
+	return noted.status;
+}
+
+static int reopen(struct subject *subject)
+{
+	int result = subject_close(subject);
+
+	if (result == 0)
+		result = subject_open(subject);
+	return result == 0 ? subject_verify(subject) : result;
+}
+
+static int act_random(struct subject *subject)
+{
+	uint64_t dice = sim_random_below(subject->random, 100);
+	unsigned keyspace = (unsigned)sim_random_below(subject->random, KV_MODEL_KEYSPACES);
+	unsigned key = (unsigned)sim_random_below(subject->random, KV_MODEL_KEYS);
+	struct kv_model_change change;
+
+	if (dice < 22)
+		return commit_batch(subject, key,
+			2 + (unsigned)sim_random_below(subject->random, BATCH_MAX - 2),
+			random_size(subject) / 4);
+	if (dice < 30)
+		return sync_all(subject);
+	if (dice < 32)
+		return sync_notified(subject);
+	if (dice < 34)
+		return reopen(subject);
+	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
+	return commit_one(subject, &change);
+}
+
+static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigned index)
+{
+	struct kv_model_change change;
+
+	switch (op->kind) {
+	case CRASH_KV_PUT:
+	case CRASH_KV_DELETE:
+		change = make_change(subject, op->key + index, op->key + index / 2,
+			op->kind == CRASH_KV_PUT, op->size);
+		return commit_one(subject, &change);
+	case CRASH_KV_BATCH:
+		return commit_batch(subject, op->key, op->count, op->size);
+	case CRASH_KV_SYNC:
+		return sync_all(subject);
+	case CRASH_KV_NOTIFY:
+		return sync_notified(subject);
+	case CRASH_KV_REOPEN:
+		return reopen(subject);
+	default:
+		return act_random(subject);
+	}
+}
+
+static bool op_repeats(const struct crash_kv_op *op)
+{
+	return op->kind == CRASH_KV_PUT || op->kind == CRASH_KV_DELETE ||
+	       op->kind == CRASH_KV_RANDOM;
+}
+
+static int subject_act(void *arg)
+{
+	struct subject *subject = arg;
+	const struct crash_kv_op *op = subject->op;
+
+	if (op->kind == CRASH_KV_END) {
+		if (subject->extra == 0)
+			return 1;
+		subject->extra--;
+		return act_random(subject);
+	}
+	if (!op_repeats(op) || subject->done + 1 >= op->count) {
+		unsigned index = subject->done;
+
+		subject->op++;
+		subject->done = 0;
+		return act_on(subject, op, index);
+	}
+	return act_on(subject, op, subject->done++);
+}
+
+static void subject_extend(void *arg, unsigned count)
+{
+	struct subject *subject = arg;
+
+	subject->extra += count;
+}
+
+/* ---- comparing ---------------------------------------------------------------------------------
+ */
+
+static int compare_key(struct subject *subject, unsigned keyspace, unsigned key)
+{
+	const struct kv_model_change *expected = kv_model_get(subject->model, keyspace, key);
+	size_t key_size = kv_model_key(key, subject->key);
+	struct kv_slice value;
+	int result = kv_get(subject->kv, keyspace, subject->key, key_size, &value);
+
+	if (!expected && result != -ENOENT)
+		return crash_fail("key %u of keyspace %u was deleted and is there (%d)", key,
+			keyspace, result);
+	if (!expected)
+		return 0;
+	if (result < 0)
+		return crash_fail("key %u of keyspace %u: %s", key, keyspace, strerror(-result));
+	kv_model_value(expected, subject->value);
+	if (value.size != expected->size || memcmp(value.data, subject->value, value.size) != 0)
+		return crash_fail("key %u of keyspace %u has another value, of %zu bytes, not %u",
+			key, keyspace, value.size, expected->size);
+	return 0;
+}
+
+/* The next key in the order, or KV_MODEL_KEYS. */
+static unsigned next_present(const struct subject *subject, unsigned from, int direction)
+{
+	unsigned position = from;
+
+	while (position < KV_MODEL_KEYS &&
+		!kv_model_get(subject->model, 1, kv_model_sorted()[position]))
+		position += (unsigned)direction; /* wraps below 0 to more than KV_MODEL_KEYS */
+	return position < KV_MODEL_KEYS ? position : KV_MODEL_KEYS;
+}
+
+static int compare_walk(struct subject *subject, struct kv_cursor *cursor, int direction)
+{
+	unsigned position = next_present(subject, direction > 0 ? 0 : KV_MODEL_KEYS - 1, direction);
+	int result = direction > 0 ? kv_cursor_first(cursor) : kv_cursor_last(cursor);
+
+	while (result == 0) {
+		struct kv_slice key = kv_cursor_key(cursor);
+		size_t key_size;
+
+		if (position == KV_MODEL_KEYS)
+			return crash_fail("the ordered index has a key too many");
+		key_size = kv_model_key(kv_model_sorted()[position], subject->key);
+		if (key.size != key_size || memcmp(key.data, subject->key, key_size) != 0)
+			return crash_fail(
+				"the ordered index has another key at place %u", position);
+		position = next_present(subject, position + (unsigned)direction, direction);
+		result = direction > 0 ? kv_cursor_next(cursor) : kv_cursor_prev(cursor);
+	}
+	if (result != -ENOENT)
+		return crash_fail("a cursor failed: %s", strerror(-result));
+	return position == KV_MODEL_KEYS ? 0 : crash_fail("the ordered index lacks a key");
+}
+
+static int compare_order(struct subject *subject)
+{
+	struct kv_cursor *cursor;
+	int result = kv_cursor_open(subject->kv, 1, &cursor);
+
+	if (result < 0)
+		return crash_fail("no cursor: %s", strerror(-result));
+	result = compare_walk(subject, cursor, 1);
+	if (result == 0)
+		result = compare_walk(subject, cursor, -1);
+	kv_cursor_close(cursor);
+	return result;
+}
+
+static int compare_counts(struct subject *subject)
+{
+	struct kv_stats stats;
+
+	kv_stats(subject->kv, &stats);
+	for (unsigned keyspace = 0; keyspace < KV_MODEL_KEYSPACES; keyspace++) {
+		uint64_t count = 0;
+
+		for (unsigned key = 0; key < KV_MODEL_KEYS; key++)
+			count += kv_model_get(subject->model, keyspace, key) != NULL;
+		if (stats.keys[keyspace] != count)
+			return crash_fail("keyspace %u counts %llu keys, not %llu", keyspace,
+				(unsigned long long)stats.keys[keyspace],
+				(unsigned long long)count);
+	}
+	return stats.damaged == 0 ? 0 : crash_fail("the store found damage");
+}
+
+static int compare(struct subject *subject)
+{
+	int result = 0;
+
+	kv_read_begin(subject->kv);
+	for (unsigned keyspace = 0; result == 0 && keyspace < KV_MODEL_KEYSPACES; keyspace++)
+		for (unsigned key = 0; result == 0 && key < KV_MODEL_KEYS; key++)
+			result = compare_key(subject, keyspace, key);
+	kv_read_end(subject->kv);
+	if (result == 0)
+		result = compare_order(subject);
+	if (result == 0)
+		result = compare_counts(subject);
+	return result == 0 ? check_clean(subject->kv) : result;
+}
+
+static int subject_verify(void *arg)
+{
+	struct subject *subject = arg;
+	uint64_t seq = kv_last_seq(subject->kv);
+
+	if (subject->complaints > 0)
+		return crash_fail("the store complained while it was opened");
+	if (seq < kv_model_durable(subject->model) || seq > kv_model_last(subject->model))
+		return crash_fail(
+			"the store has batches 1 to %llu; %llu were made, %llu are durable",
+			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model),
+			(unsigned long long)kv_model_durable(subject->model));
+	kv_model_forget_after(subject->model, seq);
+	kv_model_synced(subject->model, kv_durable_seq(subject->kv));
+	return compare(subject);
+}
+
+const struct crash_subject crash_kv = {
+	.name = "kv",
+	.new = subject_new,
+	.free = subject_free,
+	.create = subject_create,
+	.is_unmade = subject_is_unmade,
+	.open = subject_open,
+	.close = subject_close,
+	.act = subject_act,
+	.extend = subject_extend,
+	.verify = subject_verify,
+};

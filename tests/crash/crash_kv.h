@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* crash_kv.h - the scripts of the engine's crash runs. */
+#ifndef CRASH_KV_H
+#define CRASH_KV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum crash_kv_kind {
+	CRASH_KV_PUT,    /* `count` commits of one put each, keys from `key` on */
+	CRASH_KV_DELETE, /* likewise */
+	CRASH_KV_BATCH,  /* one commit of `count` changes in both keyspaces, every fifth a deletion
+			  */
+	CRASH_KV_SYNC,
+	CRASH_KV_NOTIFY, /* a sync whose answer comes through a callback */
+	CRASH_KV_REOPEN,
+	CRASH_KV_RANDOM, /* `count` operations by chance */
+	CRASH_KV_END,
+};
+
+#define CRASH_KV_LARGEST UINT32_MAX /* as size: as large as the store takes */
+
+struct crash_kv_op {
+	enum crash_kv_kind kind;
+	unsigned key;
+	unsigned count;
+	uint32_t size; /* bytes of each value */
+};
+
+struct crash_script {
+	const char *name;
+	const struct crash_kv_op *ops; /* up to CRASH_KV_END */
+	bool hash_blake2b;
+	bool compress;
+};
+
+#endif

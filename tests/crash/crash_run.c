@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_run.c - one life of a store: the power fails at a given step, often again while the store
+ * recovers, and at random steps of what is done after that; each time what comes back is compared
+ * with the model.
+ *
+ * Everything follows from the seed, the script and the step.
+ */
+#include "crash.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIVES 3u                /* crashes outside of recovery, at most */
+#define RECOVERY_CRASHES_MAX 3u /* in a row */
+#define RECOVERY_STEPS 4u       /* about as many as a recovery takes */
+#define EXTRA_ACTS 30u          /* after a recovery */
+#define EXTRA_STEPS 12u         /* of them, before the next crash */
+
+struct crash_totals crash_totals;
+static bool failed; /* crash_fail was called in this run */
+
+struct life {
+	const struct crash_subject *ops;
+	struct sim_env *sim;
+	struct sim_random random;
+	void *subject;
+};
+
+int crash_fail(const char *format, ...)
+{
+	va_list args;
+
+	failed = true;
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return -1;
+}
+
+static enum sim_loss choose_loss(struct life *life)
+{
+	switch (sim_random_below(&life->random, 8)) {
+	case 0:
+		return SIM_LOSS_ALL;
+	case 1:
+		return SIM_LOSS_NONE;
+	default:
+		return SIM_LOSS_ANY;
+	}
+}
+
+static int power_cycle(struct life *life, enum sim_loss loss)
+{
+	unsigned open;
+
+	life->ops->close(life->subject);
+	open = sim_env_power_on(life->sim, loss);
+	return open > 0 ? crash_fail("%u files or directories are still open after closing", open)
+			: 0;
+}
+
+/* Acts until the power fails (1), the script is over (0) or the store gives an error that it has no
+ * reason for (-1). */
+static int live(struct life *life)
+{
+	int result = 0;
+
+	while (result == 0 && !sim_env_is_cut(life->sim))
+		result = life->ops->act(life->subject);
+	if (sim_env_is_cut(life->sim))
+		return 1;
+	if (result < 0)
+		return crash_fail("an operation failed without cause: %s", strerror(-result));
+	result = life->ops->close(life->subject);
+	if (sim_env_is_cut(life->sim))
+		return 1;
+	return result < 0 ? crash_fail("closing failed: %s", strerror(-result)) : 0;
+}
+
+/* The power comes back, perhaps to fail again while the store is being opened; in the end it is
+ * open. */
+static int come_back(struct life *life)
+{
+	uint64_t failures = sim_random_below(&life->random, RECOVERY_CRASHES_MAX + 1);
+	int result;
+
+	crash_totals.crashes++;
+	for (;;) {
+		if (power_cycle(life, choose_loss(life)) < 0)
+			return -1;
+		if (failures-- > 0)
+			sim_env_cut_at(
+				life->sim, sim_env_steps(life->sim) + 1 +
+						   sim_random_below(&life->random, RECOVERY_STEPS));
+		else
+			failures = 0;
+		result = life->ops->open(life->subject);
+		if (!sim_env_is_cut(life->sim))
+			break;
+		crash_totals.recoveries_cut++;
+	}
+	sim_env_cut_at(life->sim, 0);
+	if (result < 0)
+		return crash_fail("opening after a crash failed: %s", strerror(-result));
+	return life->ops->verify(life->subject);
+}
+
+/* The power failed while the store was being made. */
+static int come_back_unmade(struct life *life)
+{
+	int result;
+
+	crash_totals.crashes++;
+	if (power_cycle(life, choose_loss(life)) < 0)
+		return -1;
+	result = life->ops->open(life->subject);
+	if (result == 0)
+		return life->ops->verify(life->subject);
+	return life->ops->is_unmade(result)
+		       ? 0
+		       : crash_fail(
+				 "opening after a crash of making failed: %s", strerror(-result));
+}
+
+/* Closed in good order, nothing may be missing even if the disk forgets all that it may. */
+static int end_well(struct life *life)
+{
+	int result;
+
+	if (power_cycle(life, SIM_LOSS_ALL) < 0)
+		return -1;
+	result = life->ops->open(life->subject);
+	if (result < 0)
+		return crash_fail("opening after closing failed: %s", strerror(-result));
+	if (life->ops->verify(life->subject) < 0)
+		return -1;
+	result = life->ops->close(life->subject);
+	return result < 0 ? crash_fail("closing again failed: %s", strerror(-result)) : 0;
+}
+
+static int live_and_crash(struct life *life)
+{
+	unsigned lives = LIVES;
+	int result;
+
+	while ((result = live(life)) > 0) {
+		if (come_back(life) < 0)
+			return -1;
+		life->ops->extend(life->subject, EXTRA_ACTS);
+		if (--lives > 0 && sim_random_below(&life->random, 2) == 0)
+			sim_env_cut_at(
+				life->sim, sim_env_steps(life->sim) + 1 +
+						   sim_random_below(&life->random, EXTRA_STEPS));
+	}
+	return result;
+}
+
+static int life_run(struct life *life, uint64_t step)
+{
+	int result;
+
+	sim_env_cut_at(life->sim, step);
+	result = life->ops->create(life->subject);
+	if (sim_env_is_cut(life->sim))
+		return come_back_unmade(life);
+	if (result < 0)
+		return crash_fail("making the store failed: %s", strerror(-result));
+	result = life->ops->open(life->subject);
+	if (result < 0 && !sim_env_is_cut(life->sim))
+		return crash_fail("opening a new store failed: %s", strerror(-result));
+	if (live_and_crash(life) < 0)
+		return -1;
+	return end_well(life);
+}
+
+static uint64_t run(const struct crash_point *point, int *result)
+{
+	struct sim_options options = {.seed = point->seed * 0x10001u + point->step};
+	struct life life = {.ops = point->subject, .random = {point->seed ^ point->step << 32}};
+	struct sim_random subject_random = {point->seed};
+	uint64_t steps;
+
+	failed = false;
+	*result = sim_env_new(&options, &life.sim);
+	if (*result < 0)
+		return 0;
+	*result = life.ops->new (
+		point->script, sim_env_table(life.sim), &subject_random, &life.subject);
+	if (*result == 0) {
+		*result = life_run(&life, point->step);
+		life.ops->close(life.subject);
+		life.ops->free(life.subject);
+	}
+	if (failed)
+		*result = -1;
+	steps = sim_env_steps(life.sim);
+	sim_env_free(life.sim);
+	crash_totals.runs++;
+	return steps;
+}
+
+int crash_run(const struct crash_point *point)
+{
+	int result;
+
+	run(point, &result);
+	return result;
+}
+
+uint64_t crash_count_steps(const struct crash_point *point)
+{
+	struct crash_point whole = *point;
+	uint64_t steps;
+	int result;
+
+	whole.step = 0;
+	steps = run(&whole, &result);
+	return result < 0 ? 0 : steps;
+}

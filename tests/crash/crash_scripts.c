@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* crash_scripts.c - the scripts: each short, and each about one thing that a crash could spoil. */
+#include "crash_scripts.h"
+#include "crash_kv.h"
+
+#define PUT(key, count, size)                                                                      \
+	{                                                                                          \
+		CRASH_KV_PUT, key, count, size                                                     \
+	}
+#define DELETE(key, count)                                                                         \
+	{                                                                                          \
+		CRASH_KV_DELETE, key, count, 0                                                     \
+	}
+#define BATCH(key, count, size)                                                                    \
+	{                                                                                          \
+		CRASH_KV_BATCH, key, count, size                                                   \
+	}
+#define RANDOM(count)                                                                              \
+	{                                                                                          \
+		CRASH_KV_RANDOM, 0, count, 0                                                       \
+	}
+#define SYNC                                                                                       \
+	{                                                                                          \
+		CRASH_KV_SYNC, 0, 1, 0                                                             \
+	}
+#define NOTIFY                                                                                     \
+	{                                                                                          \
+		CRASH_KV_NOTIFY, 0, 1, 0                                                           \
+	}
+#define REOPEN                                                                                     \
+	{                                                                                          \
+		CRASH_KV_REOPEN, 0, 1, 0                                                           \
+	}
+#define END                                                                                        \
+	{                                                                                          \
+		CRASH_KV_END, 0, 0, 0                                                              \
+	}
+
+static const struct crash_kv_op basic[] = {
+	PUT(0, 4, 100),
+	SYNC,
+	PUT(0, 4, 120),
+	DELETE(2, 2),
+	SYNC,
+	PUT(4, 3, 0),
+	NOTIFY,
+	DELETE(0, 8),
+	PUT(1, 2, 50),
+	SYNC,
+	PUT(9, 2, 700),
+	END,
+};
+
+static const struct crash_kv_op batches[] = {
+	BATCH(0, 8, 60),
+	SYNC,
+	BATCH(3, 20, 300),
+	BATCH(5, 2, 10),
+	SYNC,
+	BATCH(0, 40, 1500),
+	BATCH(20, 40, 2000),
+	NOTIFY,
+	BATCH(30, 48, 5000),
+	BATCH(1, 5, 1),
+	END,
+};
+
+static const struct crash_kv_op syncs[] = {
+	PUT(0, 1, 10),
+	SYNC,
+	PUT(1, 1, 600),
+	SYNC,
+	DELETE(0, 1),
+	SYNC,
+	PUT(2, 1, 3000),
+	SYNC,
+	PUT(3, 1, 480),
+	SYNC,
+	PUT(4, 1, 488),
+	SYNC,
+	PUT(5, 1, 496),
+	SYNC,
+	BATCH(0, 9, 100),
+	SYNC,
+	END,
+};
+
+static const struct crash_kv_op large[] = {
+	PUT(0, 2, 200000),
+	SYNC,
+	PUT(2, 2, 400000),
+	PUT(0, 1, CRASH_KV_LARGEST),
+	SYNC,
+	DELETE(2, 4),
+	PUT(6, 2, 600000),
+	NOTIFY,
+	PUT(8, 1, 5),
+	END,
+};
+
+static const struct crash_kv_op turnover[] = {
+	PUT(0, 30, 60000),
+	SYNC,
+	PUT(5, 30, 60000),
+	BATCH(0, 48, 9000),
+	SYNC,
+	PUT(10, 60, 30000),
+	END,
+};
+
+static const struct crash_kv_op turnover_syncs[] = {
+	PUT(0, 9, 100000),
+	SYNC,
+	PUT(9, 2, 40000),
+	SYNC,
+	PUT(1, 2, 40000),
+	SYNC,
+	PUT(3, 9, 100000),
+	SYNC,
+	BATCH(0, 40, 20000),
+	SYNC,
+	PUT(7, 9, 100000),
+	SYNC,
+	PUT(0, 3, 10),
+	SYNC,
+	END,
+};
+
+static const struct crash_kv_op reopens[] = {
+	PUT(0, 3, 100),
+	REOPEN,
+	PUT(0, 3, 100),
+	SYNC,
+	REOPEN,
+	REOPEN,
+	PUT(5, 2, 600000),
+	REOPEN,
+	PUT(7, 1, 600000),
+	BATCH(0, 30, 500),
+	REOPEN,
+	DELETE(0, 20),
+	REOPEN,
+	PUT(0, 2, 9),
+	END,
+};
+
+static const struct crash_kv_op random_life[] = {RANDOM(150), END};
+
+static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
+
+static const struct crash_script kv_basic = {.ops = basic};
+static const struct crash_script kv_batches = {.ops = batches};
+static const struct crash_script kv_syncs = {.ops = syncs};
+static const struct crash_script kv_large = {.ops = large};
+static const struct crash_script kv_turnover = {.ops = turnover};
+static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
+static const struct crash_script kv_reopens = {.ops = reopens};
+static const struct crash_script kv_random = {.ops = random_life};
+static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
+static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_blake2b = true};
+static const struct crash_script kv_random_long = {.ops = random_long};
+
+const struct crash_named crash_scripts[] = {
+	{"basic", &crash_kv, &kv_basic, false},
+	{"batches", &crash_kv, &kv_batches, false},
+	{"syncs", &crash_kv, &kv_syncs, false},
+	{"large", &crash_kv, &kv_large, false},
+	{"turnover", &crash_kv, &kv_turnover, false},
+	{"turnover-syncs", &crash_kv, &kv_turnover_syncs, false},
+	{"reopens", &crash_kv, &kv_reopens, false},
+	{"random", &crash_kv, &kv_random, false},
+	{"random-zstd", &crash_kv, &kv_random_zstd, true},
+	{"random-blake2b", &crash_kv, &kv_random_blake2b, true},
+	{"random-long", &crash_kv, &kv_random_long, true},
+	{0},
+};

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_model.h - what a store must hold: a plain table of a few keys, and the batches since it was
+ * last known.
+ *
+ * Keys are numbers here; kv_model_key gives their bytes: of all lengths, in pairs of which one is
+ * the other's prefix. A value is its size and a stamp that no other value has; kv_model_value gives
+ * its bytes.
+ */
+#ifndef KV_MODEL_H
+#define KV_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KV_MODEL_KEYSPACES 2u /* 0 is hashed, 1 is ordered as well */
+#define KV_MODEL_KEYS 64u
+
+struct kv_model_change {
+	uint8_t keyspace;
+	uint8_t key;
+	bool present; /* put, or deleted */
+	uint32_t size;
+	uint64_t stamp;
+};
+
+struct kv_model;
+
+int kv_model_new(struct kv_model **out);
+void kv_model_free(struct kv_model *model);
+
+/* A batch was committed with this number, which must be the next one. -ENOMEM, -EINVAL */
+int kv_model_commit(struct kv_model *model, uint64_t seq, const struct kv_model_change *changes,
+	unsigned count);
+void kv_model_synced(struct kv_model *model, uint64_t seq);
+uint64_t kv_model_last(const struct kv_model *model);
+uint64_t kv_model_durable(const struct kv_model *model);
+/* Nothing after `seq` has happened. */
+void kv_model_forget_after(struct kv_model *model, uint64_t seq);
+/* The key's value after all batches; valid until the next commit. NULL: the key is not there. */
+const struct kv_model_change *kv_model_get(
+	const struct kv_model *model, unsigned keyspace, unsigned key);
+
+/* Writes the key's bytes (at most 65,535): their number. */
+size_t kv_model_key(unsigned key, uint8_t *bytes);
+/* Key numbers in the order of their bytes. */
+const uint8_t *kv_model_sorted(void);
+void kv_model_value(const struct kv_model_change *change, uint8_t *bytes);
+
+#endif
