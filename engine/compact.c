@@ -22,6 +22,7 @@
 #include "sync.h"
 
 #define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
+#define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
 #define SEGMENTS_MIN 4u			 /* smaller stores are left alone */
 #define FREE_FILES_MIN 2u		 /* kept for reuse; more only in proportion to the store */
 
@@ -234,7 +235,7 @@ bool compact_under_way(struct kv *kv)
 	return kv->compaction.victim != NULL;
 }
 
-void compact_step(struct kv *kv)
+static void step(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
 	int error;
@@ -259,6 +260,24 @@ void compact_step(struct kv *kv)
 	}
 	if (compaction->offset >= compaction->victim->end)
 		free_victim(kv);
+}
+
+/* More garbage than the store should ever have: writers are faster than small steps. */
+static bool behind(const struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes);
+
+	return log > (uint64_t)SEGMENTS_MIN * kv->segments.size &&
+	       log / 3 > atomic_load(&kv->live_bytes) && log != kv->compaction.given_up_at;
+}
+
+void compact_step(struct kv *kv)
+{
+	unsigned steps = 0;
+
+	do {
+		step(kv);
+	} while (behind(kv) && ++steps < STEPS_MAX);
 }
 
 /* The segment with the most garbage among those whose needed records fit behind the tail. Called with the lock. */

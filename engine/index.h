@@ -158,7 +158,7 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 
 		if (address)
 			return address;
-		atomic_thread_fence(memory_order_acquire);
+		/* The slots were loaded with acquire: whoever saw a move's effect sees its version. */
 		if (!(before & 1) &&
 		    atomic_load_explicit(version, memory_order_relaxed) == before &&
 		    index_table_of(index, fingerprint) == table)

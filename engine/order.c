@@ -77,8 +77,7 @@ static unsigned descend(struct order *order, const uint8_t *key, size_t size, bo
 		order->path[level].node = node;
 		order->path[level].child = child;
 		node = order_children(node)->nodes[child];
-		__builtin_prefetch(node);
-		__builtin_prefetch((uint8_t *)node + 512);
+		order_prefetch(node);
 	}
 	if (order->path_valid && node == before)
 		order->streak = STREAK;

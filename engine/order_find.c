@@ -15,8 +15,7 @@ static struct order_node *find_leaf(const struct order *order, const uint8_t *ke
 
 	while (node->level) {
 		node = order_children(node)->nodes[order_branch_child(node, key, size)];
-		__builtin_prefetch(node);
-		__builtin_prefetch((uint8_t *)node + 512);
+		order_prefetch(node);
 	}
 	return node;
 }
@@ -75,9 +74,10 @@ static uint64_t find_rank(const struct order *order, const uint8_t *key, size_t 
 		const struct order_children *children = order_children(node);
 		unsigned child = order_branch_child(node, key, size);
 
+		node = children->nodes[child];
+		order_prefetch(node);
 		for (unsigned i = 0; i < child; i++)
 			rank += children->counts[i];
-		node = children->nodes[child];
 	}
 	return rank + order_page_find(node, key, size, &exact);
 }

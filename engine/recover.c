@@ -365,7 +365,8 @@ int recover(struct kv *kv)
 
 	if (error)
 		goto out;
-	qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
+	if (loaded.count)
+		qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
 	error = check_ids(kv, &loaded);
 	if (error)
 		goto out;
