@@ -5,6 +5,7 @@
 #include "message.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -15,6 +16,7 @@
 
 static bool to_terminal = true;
 static bool to_log;
+static atomic_bool fuse_explained;
 
 static void emit(enum kv_severity severity, const char *text)
 {
@@ -61,11 +63,13 @@ static void fuse_message(enum fuse_log_level level, const char *format, va_list 
 	if (length < 0)
 		return;
 	text[strcspn(text, "\n")] = '\0';
-	if (level <= FUSE_LOG_ERR)
+	if (level <= FUSE_LOG_ERR) {
 		severity = KV_ERROR;
-	else if (level == FUSE_LOG_WARNING)
+		atomic_store(&fuse_explained, true);
+	}
+	if (level == FUSE_LOG_WARNING)
 		severity = KV_WARNING;
-	else if (!to_terminal)
+	else if (level > FUSE_LOG_WARNING && !to_terminal)
 		return;
 	emit(severity, text);
 }
@@ -73,6 +77,11 @@ static void fuse_message(enum fuse_log_level level, const char *format, va_list 
 void message_take_fuse(void)
 {
 	fuse_set_log_func(fuse_message);
+}
+
+bool message_fuse_explained(void)
+{
+	return atomic_load(&fuse_explained);
 }
 
 const char *message_error(int rc)

@@ -22,6 +22,8 @@ void message_use_log(bool and_terminal);
 
 /* Lets libfuse's messages go the same way. */
 void message_take_fuse(void);
+/* Whether it has told of an error. */
+bool message_fuse_explained(void);
 
 /* The text for a negative errno. */
 const char *message_error(int rc);

@@ -24,6 +24,8 @@
 #include "serve.h"
 #include "status.h"
 
+#define FUSE_DEVICE "/dev/fuse"
+
 struct mount_call {
 	const char *store, *directory; /* as given */
 	struct mount_options options;
@@ -151,10 +153,10 @@ static int do_mount(const struct mount_call *call)
 		return call->fake ? MOUNT_OK : remount(call);
 	if (find_store(call->store, &store) || find_directory(call->directory, &directory))
 		goto out;
-	if (access("/dev/fuse", F_OK)) {
-		message(KV_ERROR,
-			"/dev/fuse: %s. Is the kernel's fuse module there? (modprobe fuse)",
-			strerror(errno));
+	if (access(FUSE_DEVICE, R_OK | W_OK)) {
+		message(KV_ERROR, "%s: %s. %s", FUSE_DEVICE, strerror(errno),
+			errno == EACCES ? "Root can give access: chmod 666 " FUSE_DEVICE
+					: "Is the kernel's fuse module there? (modprobe fuse)");
 		goto out;
 	}
 	request.store = store;

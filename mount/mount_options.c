@@ -220,6 +220,10 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 	if (has_prefix(text, "user=") || has_prefix(text, "uhelper=") ||
 		has_prefix(text, "helper="))
 		return true;
+	/* mount(8) gives a remount what the mount table shows */
+	if (options->remount && (has_prefix(text, "user_id=") || has_prefix(text, "group_id=") ||
+					has_prefix(text, "max_read=")))
+		return true;
 	if (has_prefix(text, "commit="))
 		*rc = take_commit(options, value);
 	else if (has_prefix(text, "fsname="))

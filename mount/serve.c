@@ -85,7 +85,9 @@ static int server_mount(struct server *server)
 		rc = server_open_session(server);
 	if (!rc)
 		rc = session_mount(server->session, server->request->directory);
-	if (rc)
+	if (rc && message_fuse_explained())
+		message(KV_ERROR, "%s: not mounted", server->request->directory);
+	else if (rc)
 		message(KV_ERROR, "%s: cannot be mounted: %s", server->request->directory,
 			message_error(rc));
 	return rc;

@@ -12,12 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "message.h"
 #include "mount_table.h"
 
 #define REPORTS_MAX 32u
+#define BUSY_MS_MAX 5000u
+#define BUSY_PAUSE_MS 20u
 
 struct reports {
 	pthread_mutex_t lock; /* protects all that follows; a leaf */
@@ -49,14 +52,11 @@ static void reports_collect(void *arg, enum kv_severity severity, const char *te
 		reports.next(reports.next_arg, severity, text);
 }
 
-/* Passes on what was kept back, or drops it. */
+/* Passes on what was kept back, or drops it. No other thread is in the store by now. */
 static void reports_release(bool pass)
 {
 	unsigned i;
 
-	pthread_mutex_lock(&reports.lock);
-	reports.opening = false;
-	pthread_mutex_unlock(&reports.lock);
 	for (i = 0; i < reports.count; i++) {
 		if (pass && reports.next && reports.text[i])
 			reports.next(reports.next_arg, reports.severity[i], reports.text[i]);
@@ -67,12 +67,21 @@ static void reports_release(bool pass)
 	reports.count = reports.lost = 0;
 }
 
-static void explain_busy(const char *path)
+/* The mount that has the store open, if it is one that we see. */
+static bool find_mount(const char *path, struct mount_entry *entry)
 {
 	char *real = realpath(path, NULL);
+	bool found = real && !mount_table_of(real, entry);
+
+	free(real);
+	return found;
+}
+
+static void explain_busy(const char *path)
+{
 	struct mount_entry entry;
 
-	if (real && !mount_table_of(real, &entry)) {
+	if (find_mount(path, &entry)) {
 		message(KV_ERROR,
 			"%s: in use: it is mounted on %s. Use it there, or run: kvfs umount %s",
 			path, entry.directory, entry.directory);
@@ -80,7 +89,30 @@ static void explain_busy(const char *path)
 	} else {
 		message(KV_ERROR, "%s: in use by another process, which has it open", path);
 	}
-	free(real);
+}
+
+/*
+ * Opens, and waits a little while another has it open: a command that is about to end, or a mount
+ * that umount(8) has taken away and whose process still writes. A mount that is there will stay.
+ */
+static int open_patiently(
+	const char *path, const struct kvfs_open_options *options, struct kvfs **out)
+{
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
+	struct mount_entry entry;
+	unsigned waited_ms;
+	int rc = kvfs_open(NULL, path, options, out);
+
+	for (waited_ms = 0; rc == -EBUSY && waited_ms < BUSY_MS_MAX; waited_ms += BUSY_PAUSE_MS) {
+		if (find_mount(path, &entry)) {
+			mount_entry_fini(&entry);
+			break;
+		}
+		nanosleep(&pause, NULL);
+		reports_release(false);
+		rc = kvfs_open(NULL, path, options, out);
+	}
+	return rc;
 }
 
 /* True: this is all there is to say. */
@@ -137,6 +169,7 @@ void store_options(const char *path, bool read_only, struct kvfs_open_options *o
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
 {
 	struct kvfs_open_options own = *options;
+	bool pass;
 	int rc;
 
 	reports.next = options->kv.report;
@@ -144,8 +177,12 @@ int store_open(const char *path, const struct kvfs_open_options *options, struct
 	reports.opening = true;
 	own.kv.report = reports_collect;
 	own.kv.report_arg = NULL;
-	rc = kvfs_open(NULL, path, &own, out);
-	reports_release(rc == 0 || !explain(path, rc));
+	rc = open_patiently(path, &own, out);
+	pass = rc == 0 || !explain(path, rc);
+	pthread_mutex_lock(&reports.lock);
+	reports.opening = false;
+	pthread_mutex_unlock(&reports.lock);
+	reports_release(pass);
 	return rc;
 }
 
