@@ -6,49 +6,51 @@
 
 #define STACK_SIZE 4096u /* bytes of record */
 
-/* Commits one change with a batch in memory of its own. */
-static int commit_large(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-			const void *value, size_t value_size, uint64_t *seq)
+/* Adds the change to the batch, a deletion if there is no value, and commits it. */
+static int commit_change(struct kv *kv, struct kv_batch *batch, unsigned keyspace, const void *key,
+			 size_t key_size, const struct kv_slice *value, uint64_t *seq)
 {
-	struct kv_batch *batch;
-	int error = kv_batch_new(kv, &batch);
+	int error;
 
+	if (value) {
+		error = kv_batch_put(batch, keyspace, key, key_size, value->data, value->size);
+	} else {
+		error = kv_batch_delete(batch, keyspace, key, key_size);
+		kv_batch_set_frees(batch);
+	}
+	return error ? error : kv_commit(kv, batch, seq);
+}
+
+static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		      const struct kv_slice *value, uint64_t *seq)
+{
+	size_t value_size = value ? value->size : 0;
+	_Alignas(8) uint8_t bytes[STACK_SIZE];
+	uint64_t hashes[1];
+	struct kv_batch *large, small = {.kv = kv, .bytes = bytes, .capacity = sizeof(bytes),
+					 .hashes = hashes, .hashes_capacity = 1};
+	int error;
+
+	if (value_size <= STACK_SIZE && format_record_size(key_size, value_size) <= STACK_SIZE &&
+	    kv->info.compress == KV_COMPRESS_NONE)
+		return commit_change(kv, &small, keyspace, key, key_size, value, seq);
+	error = kv_batch_new(kv, &large);
 	if (error)
 		return error;
-	error = kv_batch_put(batch, keyspace, key, key_size, value, value_size);
-	if (!error)
-		error = kv_commit(kv, batch, seq);
-	kv_batch_free(batch);
+	error = commit_change(kv, large, keyspace, key, key_size, value, seq);
+	kv_batch_free(large);
 	return error;
 }
 
 int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
 	   size_t value_size, uint64_t *seq)
 {
-	_Alignas(8) uint8_t bytes[STACK_SIZE];
-	uint64_t hashes[1];
-	struct kv_batch batch = {.kv = kv, .bytes = bytes, .capacity = sizeof(bytes),
-				 .hashes = hashes, .hashes_capacity = 1};
-	int error;
+	struct kv_slice slice = {value, value_size};
 
-	if (kv->info.compress != KV_COMPRESS_NONE || key_size > STACK_SIZE ||
-	    value_size > STACK_SIZE || format_record_size(key_size, value_size) > STACK_SIZE)
-		return commit_large(kv, keyspace, key, key_size, value, value_size, seq);
-	error = kv_batch_put(&batch, keyspace, key, key_size, value, value_size);
-	return error ? error : kv_commit(kv, &batch, seq);
+	return commit_one(kv, keyspace, key, key_size, &slice, seq);
 }
 
 int kv_delete(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t *seq)
 {
-	struct kv_batch *batch;
-	int error = kv_batch_new(kv, &batch);
-
-	if (error)
-		return error;
-	error = kv_batch_delete(batch, keyspace, key, key_size);
-	kv_batch_set_frees(batch);
-	if (!error)
-		error = kv_commit(kv, batch, seq);
-	kv_batch_free(batch);
-	return error;
+	return commit_one(kv, keyspace, key, key_size, NULL, seq);
 }
