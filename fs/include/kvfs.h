@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvfs.h - a file system in a key-value store, without a mount: the public interface of libkvfs.
+ *
+ * The mount, the command-line tools and any program use the same core: inodes by number, names in directories,
+ * contents, extended attributes. Every change is atomic and, after a crash, there if a later one is.
+ *
+ * Conventions
+ *   Errors      0 or a negative errno, as the matching system call would set it. Out parameters are
+ *               written only on success. Functions that return a length return it as ssize_t.
+ *   Threads     Any function from any thread. None of them waits for the disk unless it says so (reading
+ *               contents that are not in memory does).
+ *   Names       One path component: a NUL-terminated string of 1..255 bytes without '/'; "." and ".." only where
+ *               stated. Paths are relative to the root; leading, trailing and doubled slashes are ignored.
+ *   Permissions Not checked here: the kernel does it for the mount (default_permissions). What depends on the caller
+ *               (owner of a new file, set-gid inheritance, clearing of set-id bits) takes a kvfs_caller.
+ */
+#ifndef KVFS_H
+#define KVFS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "kv.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kvfs; /* an open file system */
+
+#define KVFS_ROOT_INO 1u
+#define KVFS_NAME_MAX 255u
+#define KVFS_SYMLINK_MAX 4095u
+#define KVFS_LINK_MAX 2000000000u
+#define KVFS_XATTR_NAME_MAX 255u
+#define KVFS_XATTR_SIZE_MAX 65536u
+#define KVFS_FILE_SIZE_MAX ((int64_t)1 << 60)
+
+struct kvfs_caller {
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;	 /* bits to clear in a new file's mode; 0 if the caller has applied it */
+	bool privileged; /* CAP_FSETID: keeps set-id bits */
+};
+
+struct kvfs_attr {
+	uint64_t ino;
+	uint32_t mode; /* type and permissions, as st_mode */
+	uint32_t nlink;
+	uint32_t uid;
+	uint32_t gid;
+	uint64_t rdev;
+	uint64_t size;	 /* bytes */
+	uint64_t blocks; /* units of 512 bytes that hold data */
+	struct timespec atime, mtime, ctime, btime;
+};
+
+/* ---- store ----------------------------------------------------------------------------------- */
+
+struct kvfs_create_options {
+	enum kv_hash hash;
+	enum kv_compress compress;
+	int compress_level;
+	uint32_t segment_size;
+	uint32_t root_mode; /* permissions; 0: 0755 */
+	uid_t root_uid;
+	gid_t root_gid;
+};
+
+KV_API KV_MUST_CHECK int kvfs_create(struct kv_env *env, const char *path,
+				     const struct kvfs_create_options *options,
+				     kv_report_fn *report, void *report_arg);
+
+enum kvfs_atime { KVFS_RELATIME, KVFS_NOATIME, KVFS_STRICTATIME };
+
+struct kvfs_open_options {
+	struct kv_open_options kv;
+	enum kvfs_atime atime;
+};
+
+/*
+ * Opens; unless read-only, releases files that were unlinked while open before a crash.
+ * Errors: as kv_open, and -EMEDIUMTYPE for a store that is not a file system's.
+ */
+KV_API KV_MUST_CHECK int kvfs_open(struct kv_env *env, const char *path,
+				   const struct kvfs_open_options *options, struct kvfs **out);
+KV_API int kvfs_close(struct kvfs *fs);
+/* The engine below, for statistics and info. */
+KV_API struct kv *kvfs_kv(struct kvfs *fs);
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* "." and ".." are found too (".." of the root is the root). */
+KV_API KV_MUST_CHECK int kvfs_lookup(struct kvfs *fs, uint64_t parent_ino, const char *name,
+				     struct kvfs_attr *out);
+/* Regular files, fifos, sockets, devices (mode has the type); -EEXIST, -ENOENT parent gone, -ENOTDIR, -ENAMETOOLONG. */
+KV_API KV_MUST_CHECK int kvfs_mknod(struct kvfs *fs, const struct kvfs_caller *caller,
+				    uint64_t parent_ino, const char *name, mode_t mode,
+				    uint64_t rdev, struct kvfs_attr *out);
+KV_API KV_MUST_CHECK int kvfs_mkdir(struct kvfs *fs, const struct kvfs_caller *caller,
+				    uint64_t parent_ino, const char *name, mode_t mode,
+				    struct kvfs_attr *out);
+KV_API KV_MUST_CHECK int kvfs_symlink(struct kvfs *fs, const struct kvfs_caller *caller,
+				      const char *target, uint64_t parent_ino, const char *name,
+				      struct kvfs_attr *out);
+/* A file without a name (O_TMPFILE): has nlink 0; hold it with kvfs_hold before anything else can release it
+ * (returned already held once). */
+KV_API KV_MUST_CHECK int kvfs_tmpfile(struct kvfs *fs, const struct kvfs_caller *caller,
+				      uint64_t parent_ino, mode_t mode, struct kvfs_attr *out);
+KV_API KV_MUST_CHECK int kvfs_link(struct kvfs *fs, uint64_t ino, uint64_t parent_ino,
+				   const char *name, struct kvfs_attr *out);
+KV_API KV_MUST_CHECK int kvfs_unlink(struct kvfs *fs, uint64_t parent_ino, const char *name);
+KV_API KV_MUST_CHECK int kvfs_rmdir(struct kvfs *fs, uint64_t parent_ino, const char *name);
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (renameat2); others -EINVAL. */
+KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name,
+				     uint64_t new_parent_ino, const char *new_name,
+				     unsigned flags);
+/* Copies the target, not terminated; the length, or -EINVAL no symlink, -ERANGE buffer too small. */
+KV_API KV_MUST_CHECK ssize_t kvfs_readlink(struct kvfs *fs, uint64_t ino, char *buffer, size_t size);
+
+/*
+ * Lists a directory from the entry behind `cookie` (0: the start; "." and ".." come first). Calls `entry`
+ * for each with the cookie of that entry, until it returns non-zero (that entry is not consumed) or the
+ * end. A cookie stays valid for ever: entries that are there during the whole listing come exactly once, whatever
+ * else changes. With want_attr, attr is filled in, otherwise only its ino and the type bits of its mode.
+ */
+typedef int kvfs_entry_fn(void *arg, const char *name, const struct kvfs_attr *attr,
+			  uint64_t cookie);
+KV_API KV_MUST_CHECK int kvfs_readdir(struct kvfs *fs, uint64_t ino, uint64_t cookie,
+				      bool want_attr, kvfs_entry_fn *entry, void *arg);
+
+/* ---- inodes ---------------------------------------------------------------------------------- */
+
+/*
+ * An inode whose last name goes stays usable while it is held, and is released with the last hold. A holder is
+ * anyone who may come back with the number: the kernel's lookup count, an open file.
+ */
+KV_API void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count);
+KV_API void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count);
+
+KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs_attr *out);
+
+#define KVFS_SET_MODE (1u << 0)
+#define KVFS_SET_UID (1u << 1)
+#define KVFS_SET_GID (1u << 2)
+#define KVFS_SET_SIZE (1u << 3)
+#define KVFS_SET_ATIME (1u << 4)
+#define KVFS_SET_MTIME (1u << 5)
+#define KVFS_SET_CTIME (1u << 6)
+#define KVFS_SET_ATIME_NOW (1u << 7)
+#define KVFS_SET_MTIME_NOW (1u << 8)
+#define KVFS_KILL_SUIDGID (1u << 9) /* clear set-id bits as a write by an unprivileged caller does */
+KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr,
+				      unsigned set, struct kvfs_attr *out);
+
+/* ---- contents -------------------------------------------------------------------------------- */
+
+/* Bytes read, fewer only at the end of the file; holes read as zeros. -EISDIR, -EINVAL not a regular file, -EIO. */
+KV_API KV_MUST_CHECK ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
+				       int64_t offset);
+/* All or nothing for up to 1 MiB: returns `size`; longer writes may end short. -EFBIG, -ENOSPC, -EROFS. */
+#define KVFS_WRITE_KILL_SUIDGID (1u << 0)
+#define KVFS_WRITE_APPEND (1u << 1) /* at the end, whatever `offset` says */
+KV_API KV_MUST_CHECK ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const void *data,
+					size_t size, int64_t offset, unsigned flags);
+/* mode: as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
+KV_API KV_MUST_CHECK int kvfs_fallocate(struct kvfs *fs, uint64_t ino, int mode, int64_t offset,
+					int64_t size);
+/* SEEK_DATA or SEEK_HOLE; the new offset or -ENXIO. */
+KV_API KV_MUST_CHECK int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t offset, int whence);
+
+/* ---- extended attributes --------------------------------------------------------------------- */
+
+/* size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG. flags: XATTR_CREATE, XATTR_REPLACE. */
+KV_API KV_MUST_CHECK ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name,
+					   void *buffer, size_t size);
+KV_API KV_MUST_CHECK int kvfs_setxattr(struct kvfs *fs, uint64_t ino, const char *name,
+				       const void *value, size_t size, int flags);
+KV_API KV_MUST_CHECK int kvfs_removexattr(struct kvfs *fs, uint64_t ino, const char *name);
+/* NUL-terminated names one after the other, as listxattr(2). */
+KV_API KV_MUST_CHECK ssize_t kvfs_listxattr(struct kvfs *fs, uint64_t ino, char *buffer,
+					    size_t size);
+
+/* ---- whole store ----------------------------------------------------------------------------- */
+
+struct kvfs_statfs {
+	uint64_t block_size;		    /* bytes */
+	uint64_t blocks, blocks_free, blocks_avail;
+	uint64_t files, files_free;
+};
+KV_API KV_MUST_CHECK int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out);
+
+/* Waits until all that was done before is durable. */
+KV_API KV_MUST_CHECK int kvfs_sync(struct kvfs *fs);
+/* As kv_sync_notify: waiter->seq is set by this call to cover everything done before. Does not wait. */
+KV_API void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter);
+
+/* kv_check, and above it: every link count, every directory entry has its inode and back, ".." chains reach the
+ * root, every orphan is one, every extent belongs to a file and lies inside it. */
+KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg,
+				    kv_progress_fn *progress, void *progress_arg,
+				    uint64_t *findings);
+
+/* ---- paths, for programs without a mount ------------------------------------------------------ */
+
+/* Follows symlinks inside the store (an absolute target starts at the root); the last one only if asked. -ELOOP after 40. */
+KV_API KV_MUST_CHECK int kvfs_resolve(struct kvfs *fs, const char *path, bool follow_last,
+				      struct kvfs_attr *out);
+/* The directory a path's last component lives in, and that component (points into `path`); with make_parents,
+ * directories that are missing are made (mode 0777 less the umask). */
+KV_API KV_MUST_CHECK int kvfs_resolve_parent(struct kvfs *fs, const char *path,
+					     const struct kvfs_caller *make_parents,
+					     struct kvfs_attr *parent, char name[KVFS_NAME_MAX + 1]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
