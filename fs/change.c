@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * change.c - an operation that changes the file system.
+ */
+#include "change.h"
+
+#include <errno.h>
+
+int change_begin(struct kvfs *fs, struct change *out)
+{
+	struct change change = {.fs = fs};
+	int err;
+
+	if (fs->read_only)
+		return -EROFS;
+	err = scratch_take(&fs->scratch, &change.scratch);
+	if (err)
+		return err;
+	err = scratch_batch(change.scratch, &change.batch);
+	if (err)
+		scratch_give(change.scratch);
+	else
+		*out = change;
+	return err;
+}
+
+void change_lock(struct change *change, const uint64_t *inos, unsigned count)
+{
+	stripe_lock(&change->fs->stripes, inos, count, &change->locked);
+	clock_gettime(CLOCK_REALTIME, &change->now);
+	change_continue(change);
+}
+
+static void change_stop_reading(struct change *change)
+{
+	if (change->reading)
+		kv_read_end(change->fs->kv);
+	change->reading = false;
+}
+
+void change_unlock(struct change *change)
+{
+	change_stop_reading(change);
+	stripe_unlock(&change->fs->stripes, &change->locked);
+}
+
+int change_commit(struct change *change)
+{
+	change_stop_reading(change);
+	return kv_commit(change->fs->kv, change->batch, NULL);
+}
+
+void change_continue(struct change *change)
+{
+	kv_read_begin(change->fs->kv);
+	change->reading = true;
+	change->bodies = 0;
+}
+
+void change_end(struct change *change)
+{
+	change_unlock(change);
+	scratch_give(change->scratch);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fs.h - an open file system: the store and what is shared between operations on it.
+ */
+#ifndef FS_H
+#define FS_H
+
+#include "hold.h"
+#include "kvfs.h"
+#include "number.h"
+#include "scratch.h"
+#include "stripe.h"
+
+struct kvfs {
+	struct kv *kv;
+	uint64_t name_secret; /* seed of the name hash */
+	enum kvfs_atime atime;
+	bool read_only;
+	size_t write_size_max; /* bytes of contents that surely fit one batch */
+	kv_report_fn *report;  /* may be NULL */
+	void *report_arg;
+	struct number_source numbers;
+	struct scratch_pool scratch;
+	struct hold_table holds;
+	struct stripe_table stripes;
+	pthread_mutex_t rename_lock; /* rank 1: which directory is whose parent (see DESIGN.md) */
+};
+
+/* A message for people, about damage in the records of inode `ino`; returns -EIO. */
+int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hold.c - counts of held inodes: linear probing with backward-shift deletion, so that tables never fill up
+ * with the marks of what is gone and shrink again when most is released.
+ */
+#include "hold.h"
+
+#include <stdlib.h>
+
+#define CAPACITY_MIN 64u
+
+static uint64_t hold_hash(uint64_t ino)
+{
+	return ino * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static struct hold_shard *hold_shard(struct hold_table *table, uint64_t ino)
+{
+	return &table->shards[hold_hash(ino) >> 58];
+}
+_Static_assert(HOLD_SHARDS == 1u << (64 - 58), "the top bits of the hash");
+
+static size_t hold_home(const struct hold_shard *shard, uint64_t ino)
+{
+	return (size_t)(hold_hash(ino) >> 20) & (shard->capacity - 1);
+}
+
+/* The inode's entry, or the free one where it would be. Needs a free entry. */
+static struct hold_entry *hold_slot(struct hold_shard *shard, uint64_t ino)
+{
+	size_t at = hold_home(shard, ino);
+
+	while (shard->entries[at].ino && shard->entries[at].ino != ino)
+		at = (at + 1) & (shard->capacity - 1);
+	return &shard->entries[at];
+}
+
+static struct hold_entry *hold_find(struct hold_shard *shard, uint64_t ino)
+{
+	struct hold_entry *entry;
+
+	if (!shard->capacity)
+		return NULL;
+	entry = hold_slot(shard, ino);
+	return entry->ino ? entry : NULL;
+}
+
+static bool hold_resize(struct hold_shard *shard, size_t capacity)
+{
+	struct hold_entry *entries = shard->entries;
+	size_t count = shard->capacity;
+	struct hold_entry *resized = calloc(capacity, sizeof(*resized));
+
+	if (!resized)
+		return false;
+	shard->entries = resized;
+	shard->capacity = capacity;
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].ino)
+			*hold_slot(shard, entries[i].ino) = entries[i];
+	free(entries);
+	return true;
+}
+
+/* Closes the gap: what was pushed past it by a collision moves back. */
+static void hold_erase(struct hold_shard *shard, struct hold_entry *entry)
+{
+	size_t mask = shard->capacity - 1;
+	size_t gap = (size_t)(entry - shard->entries);
+
+	for (size_t at = (gap + 1) & mask; shard->entries[at].ino; at = (at + 1) & mask) {
+		size_t home = hold_home(shard, shard->entries[at].ino);
+
+		if (((at - home) & mask) >= ((at - gap) & mask)) {
+			shard->entries[gap] = shard->entries[at];
+			gap = at;
+		}
+	}
+	shard->entries[gap] = (struct hold_entry){0};
+	shard->used--;
+	if (shard->capacity > CAPACITY_MIN && shard->used * 8 < shard->capacity)
+		(void)hold_resize(shard, shard->capacity / 2);
+}
+
+void hold_table_init(struct hold_table *table)
+{
+	*table = (struct hold_table){0};
+	for (unsigned i = 0; i < HOLD_SHARDS; i++)
+		pthread_mutex_init(&table->shards[i].lock, NULL);
+}
+
+void hold_table_fini(struct hold_table *table)
+{
+	for (unsigned i = 0; i < HOLD_SHARDS; i++) {
+		free(table->shards[i].entries);
+		pthread_mutex_destroy(&table->shards[i].lock);
+	}
+}
+
+void hold_add(struct hold_table *table, uint64_t ino, uint64_t count)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+
+	if (!count)
+		return;
+	pthread_mutex_lock(&shard->lock);
+	if ((shard->used + 1) * 4 > shard->capacity * 3 &&
+		!hold_resize(shard, shard->capacity ? shard->capacity * 2 : CAPACITY_MIN) &&
+		shard->used + 1 >= shard->capacity) {
+		/* Freeing something too early would be worse than too late. */
+		shard->lost = true;
+	} else {
+		entry = hold_slot(shard, ino);
+		if (!entry->ino) {
+			*entry = (struct hold_entry){.ino = ino};
+			shard->used++;
+		}
+		entry->count += count;
+	}
+	pthread_mutex_unlock(&shard->lock);
+}
+
+bool hold_remove(struct hold_table *table, uint64_t ino, uint64_t count)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+	bool freeable = false;
+
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	if (entry && entry->count > count) {
+		entry->count -= count;
+	} else if (entry) {
+		freeable = entry->orphan && !shard->lost;
+		hold_erase(shard, entry);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return freeable;
+}
+
+bool hold_is_held(struct hold_table *table, uint64_t ino)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	bool held;
+
+	pthread_mutex_lock(&shard->lock);
+	held = shard->lost || hold_find(shard, ino);
+	pthread_mutex_unlock(&shard->lock);
+	return held;
+}
+
+bool hold_mark(struct hold_table *table, uint64_t ino, bool orphan)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+	bool held;
+
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	if (entry)
+		entry->orphan = orphan;
+	held = entry || shard->lost;
+	pthread_mutex_unlock(&shard->lock);
+	return held;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hold.h - who may come back with an inode's number: counts, for the inodes that are held and no others.
+ *
+ * The table also remembers which held inodes have lost their last name, so that the last holder knows to
+ * free them. Any thread; each shard has a lock of its own (rank 3, a leaf).
+ */
+#ifndef HOLD_H
+#define HOLD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HOLD_SHARDS 64u
+
+struct hold_entry {
+	uint64_t ino; /* 0: free */
+	uint64_t count : 63;
+	uint64_t orphan : 1; /* it has no name */
+};
+
+struct hold_shard {
+	pthread_mutex_t lock;
+	struct hold_entry *entries; /* protected by lock, as all below: open addressing, linear */
+	size_t capacity;	    /* a power of two, or 0 */
+	size_t used;
+	bool lost; /* a hold could not be entered: from then on every inode counts as held */
+} __attribute__((aligned(64)));
+
+struct hold_table {
+	struct hold_shard shards[HOLD_SHARDS];
+};
+
+void hold_table_init(struct hold_table *table);
+void hold_table_fini(struct hold_table *table);
+
+void hold_add(struct hold_table *table, uint64_t ino, uint64_t count);
+/* True if this was the last hold of an inode without a name. */
+bool hold_remove(struct hold_table *table, uint64_t ino, uint64_t count);
+
+bool hold_is_held(struct hold_table *table, uint64_t ino);
+/* Sets or clears the mark "it has no name"; false if nobody holds the inode. */
+bool hold_mark(struct hold_table *table, uint64_t ino, bool orphan);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stripe.c - locks for inodes. Writers are preferred, so that readers of a busy file cannot starve them; no
+ * thread takes a stripe that it already holds.
+ */
+#include "stripe.h"
+
+#include <assert.h>
+
+static unsigned stripe_number(uint64_t ino)
+{
+	/* Fibonacci hashing: neighbours in number are far apart, and none shares a stripe. */
+	return (unsigned)((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 54);
+}
+_Static_assert(STRIPE_COUNT == 1u << (64 - 54), "the top bits of the product");
+
+void stripe_table_init(struct stripe_table *table)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	for (unsigned i = 0; i < STRIPE_COUNT; i++)
+		pthread_rwlock_init(&table->stripes[i].lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+void stripe_table_fini(struct stripe_table *table)
+{
+	for (unsigned i = 0; i < STRIPE_COUNT; i++)
+		pthread_rwlock_destroy(&table->stripes[i].lock);
+}
+
+/* Inserts in order, unless it is there. */
+static void set_add(struct stripe_set *set, unsigned number)
+{
+	unsigned place = set->count;
+
+	while (place && set->numbers[place - 1] >= number)
+		place--;
+	if (place < set->count && set->numbers[place] == number)
+		return;
+	for (unsigned i = set->count; i > place; i--)
+		set->numbers[i] = set->numbers[i - 1];
+	set->numbers[place] = (uint16_t)number;
+	set->count++;
+}
+
+void stripe_lock(struct stripe_table *table, const uint64_t *inos, unsigned count,
+		 struct stripe_set *out)
+{
+	assert(count <= STRIPE_SET_MAX);
+	out->count = 0;
+	for (unsigned i = 0; i < count; i++)
+		set_add(out, stripe_number(inos[i]));
+	for (unsigned i = 0; i < out->count; i++)
+		pthread_rwlock_wrlock(&table->stripes[out->numbers[i]].lock);
+}
+
+bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out)
+{
+	unsigned number = stripe_number(ino);
+
+	if (pthread_rwlock_trywrlock(&table->stripes[number].lock))
+		return false;
+	out->count = 1;
+	out->numbers[0] = (uint16_t)number;
+	return true;
+}
+
+void stripe_unlock(struct stripe_table *table, struct stripe_set *set)
+{
+	while (set->count)
+		pthread_rwlock_unlock(&table->stripes[set->numbers[--set->count]].lock);
+}
+
+void stripe_lock_shared(struct stripe_table *table, uint64_t ino)
+{
+	pthread_rwlock_rdlock(&table->stripes[stripe_number(ino)].lock);
+}
+
+void stripe_unlock_shared(struct stripe_table *table, uint64_t ino)
+{
+	pthread_rwlock_unlock(&table->stripes[stripe_number(ino)].lock);
+}
+
+void stripe_lock_all_shared(struct stripe_table *table)
+{
+	for (unsigned i = 0; i < STRIPE_COUNT; i++)
+		pthread_rwlock_rdlock(&table->stripes[i].lock);
+}
+
+void stripe_unlock_all_shared(struct stripe_table *table)
+{
+	for (unsigned i = 0; i < STRIPE_COUNT; i++)
+		pthread_rwlock_unlock(&table->stripes[i].lock);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stripe.h - locks for inodes: a fixed table that inode numbers are spread over.
+ *
+ * An inode's stripe guards its record, pieces, attributes and orphan record, and the entries of a directory. Two inodes
+ * may share a stripe. Rank 2 (see DESIGN.md); all stripes of an operation are taken at once, in rising order.
+ */
+#ifndef STRIPE_H
+#define STRIPE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STRIPE_COUNT 1024u
+#define STRIPE_SET_MAX 4u /* inodes an operation locks: both directories and both files of a rename */
+
+struct stripe {
+	pthread_rwlock_t lock;
+} __attribute__((aligned(64)));
+
+struct stripe_table {
+	struct stripe stripes[STRIPE_COUNT];
+};
+
+/* The stripes an operation holds for writing. */
+struct stripe_set {
+	unsigned count;
+	uint16_t numbers[STRIPE_SET_MAX]; /* rising, each once */
+};
+
+void stripe_table_init(struct stripe_table *table);
+void stripe_table_fini(struct stripe_table *table);
+
+void stripe_lock(struct stripe_table *table, const uint64_t *inos, unsigned count,
+		 struct stripe_set *out);
+/* False, with nothing locked, if somebody has the inode's stripe. */
+bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out);
+void stripe_unlock(struct stripe_table *table, struct stripe_set *set);
+
+/* One inode, for reading. */
+void stripe_lock_shared(struct stripe_table *table, uint64_t ino);
+void stripe_unlock_shared(struct stripe_table *table, uint64_t ino);
+
+/* All of them, for reading: changes wait. */
+void stripe_lock_all_shared(struct stripe_table *table);
+void stripe_unlock_all_shared(struct stripe_table *table);
+
+#endif
