@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inode.c - attributes of inodes.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "size.h"
+#include "xattr.h"
+
+#define DAY_SECONDS (24 * 60 * 60)
+
+int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs_attr *out)
+{
+	struct inode inode;
+	int err;
+
+	kv_read_begin(fs->kv);
+	err = inode_get(fs, ino, &inode);
+	if (!err)
+		inode_attr(&inode, out);
+	kv_read_end(fs->kv);
+	return err;
+}
+
+static void set_times(struct inode *inode, const struct kvfs_attr *attr, unsigned set,
+		      struct timespec now)
+{
+	if (set & KVFS_SET_ATIME)
+		inode->atime = attr->atime;
+	if (set & KVFS_SET_ATIME_NOW)
+		inode->atime = now;
+	if (set & KVFS_SET_MTIME)
+		inode->mtime = attr->mtime;
+	if (set & KVFS_SET_MTIME_NOW)
+		inode->mtime = now;
+	inode->ctime = set & KVFS_SET_CTIME ? attr->ctime : now;
+}
+
+static bool time_valid(const struct timespec *time)
+{
+	return time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
+}
+
+static int set_valid(const struct kvfs_attr *attr, unsigned set)
+{
+	if (set & KVFS_SET_SIZE && attr->size > (uint64_t)KVFS_FILE_SIZE_MAX)
+		return -EFBIG;
+	if ((set & KVFS_SET_ATIME && !time_valid(&attr->atime)) ||
+		(set & KVFS_SET_MTIME && !time_valid(&attr->mtime)) ||
+		(set & KVFS_SET_CTIME && !time_valid(&attr->ctime)))
+		return -EINVAL;
+	return 0;
+}
+
+/* Fills the batch, but for the inode itself. */
+static int set_attributes(struct change *change, struct inode *inode, const struct kvfs_attr *attr,
+			  unsigned set)
+{
+	bool owner = set & (KVFS_SET_UID | KVFS_SET_GID) && !S_ISDIR(inode->mode);
+	int err = 0;
+
+	if (set & KVFS_SET_SIZE) {
+		if (!S_ISREG(inode->mode))
+			return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+		err = size_set(change, inode, attr->size);
+		if (err)
+			return err;
+		inode->mtime = change->now;
+	}
+	if (owner || set & KVFS_KILL_SUIDGID)
+		err = inode_kill_suidgid(change, inode);
+	if (err)
+		return err;
+	if (set & KVFS_SET_MODE)
+		inode->mode = (inode->mode & S_IFMT) | (attr->mode & 07777);
+	if (set & KVFS_SET_UID)
+		inode->uid = attr->uid;
+	if (set & KVFS_SET_GID)
+		inode->gid = attr->gid;
+	set_times(inode, attr, set, change->now);
+	return 0;
+}
+
+int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr, unsigned set,
+		 struct kvfs_attr *out)
+{
+	struct change change;
+	struct inode inode;
+	int err = set_valid(attr, set);
+
+	if (err)
+		return err;
+	err = change_begin(fs, &change);
+	if (err)
+		return err;
+	change_lock(&change, &ino, 1);
+	err = inode_load(&change, ino, &inode);
+	if (!err)
+		err = set_attributes(&change, &inode, attr, set);
+	if (!err)
+		err = size_commit(&change, &inode);
+	if (!err)
+		inode_attr(&inode, out);
+	change_end(&change);
+	return err;
+}
+
+int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
+{
+	uint8_t key[INODE_KEY_SIZE];
+	struct kv_slice value;
+	int err;
+
+	inode_key_encode(ino, key);
+	err = kv_get(fs->kv, KEYSPACE_INODE, key, sizeof(key), &value);
+	if (err)
+		return err;
+	err = inode_record_decode(ino, value, out);
+	return err ? fs_damaged(fs, ino, "its record makes no sense") : 0;
+}
+
+int inode_load(struct change *change, uint64_t ino, struct inode *out)
+{
+	struct inode inode;
+	int err = inode_get(change->fs, ino, &inode);
+
+	if (err)
+		return err;
+	if (inode.body.size) {
+		uint8_t *copy = change->scratch->bodies[change->bodies++ % SCRATCH_BODIES];
+
+		memcpy(copy, inode.body.data, inode.body.size);
+		inode.body.data = copy;
+	}
+	*out = inode;
+	return 0;
+}
+
+int inode_put_body(struct change *change, const struct inode *inode, const struct kv_slice *parts,
+		   unsigned count)
+{
+	uint8_t key[INODE_KEY_SIZE];
+	uint8_t head[INODE_HEAD_SIZE];
+	struct kv_slice all[1 + INODE_PARTS_MAX] = {{head, sizeof(head)}};
+
+	inode_key_encode(inode->ino, key);
+	inode_record_encode(inode, head);
+	memcpy(all + 1, parts, count * sizeof(*parts));
+	return kv_batch_putv(change->batch, KEYSPACE_INODE, key, sizeof(key), all, 1 + count);
+}
+
+int inode_put(struct change *change, const struct inode *inode)
+{
+	return inode_put_body(change, inode, &inode->body, inode->body.size ? 1 : 0);
+}
+
+int inode_delete(struct change *change, uint64_t ino)
+{
+	uint8_t key[INODE_KEY_SIZE];
+
+	inode_key_encode(ino, key);
+	return kv_batch_delete(change->batch, KEYSPACE_INODE, key, sizeof(key));
+}
+
+void inode_attr(const struct inode *inode, struct kvfs_attr *out)
+{
+	uint64_t inline_blocks = inode->contents == INODE_INLINE ? (inode->body.size + 511) / 512 : 0;
+
+	*out = (struct kvfs_attr){
+		.ino = inode->ino,
+		.mode = inode->mode,
+		.nlink = inode->nlink,
+		.uid = inode->uid,
+		.gid = inode->gid,
+		.rdev = inode->rdev,
+		.size = inode->size,
+		.blocks = inode->blocks * 8 + inline_blocks,
+		.atime = inode->atime,
+		.mtime = inode->mtime,
+		.ctime = inode->ctime,
+		.btime = inode->btime,
+	};
+}
+
+int inode_kill_suidgid(struct change *change, struct inode *inode)
+{
+	inode->mode &= ~(uint32_t)S_ISUID;
+	if (inode->mode & S_IXGRP)
+		inode->mode &= ~(uint32_t)S_ISGID;
+	return xattr_drop_capability(change, inode);
+}
+
+static bool time_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+}
+
+/* relatime: old enough to mislead nobody who asks whether a file was read since it changed */
+static bool access_due(const struct inode *inode, const struct timespec *now)
+{
+	return !time_before(&inode->mtime, &inode->atime) ||
+	       !time_before(&inode->ctime, &inode->atime) ||
+	       now->tv_sec - inode->atime.tv_sec >= DAY_SECONDS;
+}
+
+static int access_commit(struct change *change, uint64_t ino)
+{
+	struct inode inode;
+	int err;
+
+	change_continue(change);
+	err = inode_load(change, ino, &inode);
+	if (err)
+		return err;
+	inode.atime = change->now;
+	err = inode_put(change, &inode);
+	return err ? err : change_commit(change);
+}
+
+void inode_accessed(struct kvfs *fs, const struct inode *inode)
+{
+	bool strict = fs->atime == KVFS_STRICTATIME;
+	struct timespec now;
+	struct change change;
+
+	if (fs->read_only || fs->atime == KVFS_NOATIME)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((!strict && !access_due(inode, &now)) || change_begin(fs, &change))
+		return;
+	/* Somebody is changing it: he will not be kept waiting for an approximate time. */
+	if (strict)
+		stripe_lock(&fs->stripes, &inode->ino, 1, &change.locked);
+	else if (!stripe_trylock(&fs->stripes, inode->ino, &change.locked))
+		goto out;
+	change.now = now;
+	(void)access_commit(&change, inode->ino);
+out:
+	change_end(&change);
+}

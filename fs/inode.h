@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inode.h - reading and writing inodes, for the files of the core.
+ */
+#ifndef INODE_H
+#define INODE_H
+
+#include "change.h"
+#include "inode_record.h"
+
+/*
+ * The inode as it is now. Inside a read section; out->body lives until the thread's next read of the
+ * store. Errors: -ENOENT, -EIO.
+ */
+KV_MUST_CHECK int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out);
+
+/* The same to change it: its stripe is locked; out->body is a copy that lives until the commit. */
+KV_MUST_CHECK int inode_load(struct change *change, uint64_t ino, struct inode *out);
+
+/* Adds the inode to the batch; with _body, its body is the concatenation of up to INODE_PARTS_MAX parts. */
+#define INODE_PARTS_MAX 4u
+KV_MUST_CHECK int inode_put(struct change *change, const struct inode *inode);
+KV_MUST_CHECK int inode_put_body(struct change *change, const struct inode *inode,
+				 const struct kv_slice *parts, unsigned count);
+KV_MUST_CHECK int inode_delete(struct change *change, uint64_t ino);
+
+/* A count that damage has made too small must not wrap around. */
+static inline void inode_add_blocks(struct inode *inode, int blocks)
+{
+	if (blocks < 0 && inode->blocks < (uint64_t)-blocks)
+		inode->blocks = 0;
+	else
+		inode->blocks += (uint64_t)(int64_t)blocks;
+}
+
+void inode_attr(const struct inode *inode, struct kvfs_attr *out);
+
+/* Clears the set-id bits, and the file capabilities, as a write or a change of owner does. */
+KV_MUST_CHECK int inode_kill_suidgid(struct change *change, struct inode *inode);
+
+/* Updates atime after a read, if the mount's rule asks for it; a failure is nobody's concern. */
+void inode_accessed(struct kvfs *fs, const struct inode *inode);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * piece.c - the pieces that larger contents are stored in.
+ */
+#include "piece.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "keyspaces.h"
+
+int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+	struct kv_slice value;
+	int err;
+
+	extent_key_encode(place, key);
+	err = kv_get(fs->kv, KEYSPACE_EXTENT, key, sizeof(key), &value);
+	if (err)
+		return err;
+	if (value.size > extent_size_max(place.slot))
+		return fs_damaged(fs, place.ino, "a piece of its contents is too large");
+	*out = value;
+	return 0;
+}
+
+int piece_put(struct change *change, struct extent_place place, const void *data, size_t size)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+
+	extent_key_encode(place, key);
+	return kv_batch_put(change->batch, KEYSPACE_EXTENT, key, sizeof(key), data, size);
+}
+
+int piece_delete(struct change *change, struct extent_place place)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+
+	extent_key_encode(place, key);
+	return kv_batch_delete(change->batch, KEYSPACE_EXTENT, key, sizeof(key));
+}
+
+static void chunk_add(struct chunk *chunk, unsigned slot, size_t size)
+{
+	uint16_t bit;
+
+	if (slot == EXTENT_SLOT_CHUNK) {
+		chunk->whole = true;
+		chunk->whole_size = (uint32_t)size;
+		chunk->data = chunk_mask((uint32_t)size);
+		return;
+	}
+	bit = (uint16_t)(1u << (slot - EXTENT_SLOT_BLOCK));
+	chunk->overlaid |= bit;
+	chunk->data = size ? chunk->data | bit : chunk->data & (uint16_t)~bit;
+}
+
+int chunk_get(struct kvfs *fs, uint64_t ino, uint64_t number, bool mixed, struct chunk *out)
+{
+	struct chunk chunk = {.number = number};
+
+	for (unsigned slot = 0; slot < EXTENT_SLOTS; slot++) {
+		struct kv_slice piece;
+		int err = piece_get(fs, (struct extent_place){ino, number, slot}, &piece);
+
+		if (err && err != -ENOENT)
+			return err;
+		if (err)
+			continue;
+		chunk_add(&chunk, slot, piece.size);
+		if (slot == EXTENT_SLOT_CHUNK && !mixed)
+			break;
+	}
+	*out = chunk;
+	return 0;
+}
+
+int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk)
+{
+	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
+	int err = 0;
+
+	if (chunk->whole)
+		err = piece_delete(change, place);
+	for (unsigned block = 0; !err && block < EXTENT_BLOCKS; block++) {
+		place.slot = EXTENT_SLOT_BLOCK + block;
+		if (chunk->overlaid & 1u << block)
+			err = piece_delete(change, place);
+	}
+	return err;
+}
+
+int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk, unsigned block,
+		     uint8_t out[EXTENT_BLOCK_SIZE], uint32_t *out_size)
+{
+	bool overlaid = chunk->overlaid & 1u << block;
+	uint32_t skip = overlaid ? 0 : block * EXTENT_BLOCK_SIZE;
+	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
+	struct kv_slice piece;
+	uint32_t size = 0;
+	int err;
+
+	if (overlaid)
+		place.slot = EXTENT_SLOT_BLOCK + block;
+	if (chunk->data & 1u << block) {
+		err = piece_get(fs, place, &piece);
+		if (err)
+			return err;
+		if (piece.size > skip)
+			size = (uint32_t)(piece.size - skip);
+		if (size > EXTENT_BLOCK_SIZE)
+			size = EXTENT_BLOCK_SIZE;
+		if (size)
+			memcpy(out, (const uint8_t *)piece.data + skip, size);
+	}
+	*out_size = size;
+	return 0;
+}
+
+int chunk_settle(struct change *change, struct inode *inode, struct chunk *chunk)
+{
+	if (!chunk->whole)
+		return 0;
+	if (chunk_mask(chunk->whole_size) & ~chunk->overlaid) {
+		inode->flags |= INODE_MIXED;
+		return 0;
+	}
+	chunk->whole = false;
+	chunk->whole_size = 0;
+	return piece_delete(change,
+		(struct extent_place){inode->ino, chunk->number, EXTENT_SLOT_CHUNK});
+}
+
+int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t chunk,
+		     bool keys_only, struct piece_walk *out)
+{
+	struct piece_walk walk = {.fs = fs, .ino = ino, .keys_only = keys_only};
+	uint8_t key[EXTENT_KEY_SIZE];
+	int err = scratch_cursor(scratch, KEYSPACE_EXTENT, &walk.cursor);
+
+	if (err)
+		return err;
+	extent_key_encode((struct extent_place){ino, chunk, 0}, key);
+	err = kv_cursor_seek(walk.cursor, key, sizeof(key));
+	if (err && err != -ENOENT)
+		return err;
+	walk.more = !err;
+	*out = walk;
+	return 0;
+}
+
+/* The piece under the cursor; -ENOENT if it is another file's, or gone. */
+static int walk_piece(struct piece_walk *walk, struct extent_place *place, size_t *size)
+{
+	struct kv_slice value;
+	int err = extent_key_decode(kv_cursor_key(walk->cursor), place);
+
+	if (err)
+		return fs_damaged(walk->fs, walk->ino, "a piece's key makes no sense");
+	if (place->ino != walk->ino) {
+		walk->more = false;
+		return -ENOENT;
+	}
+	*size = extent_size_max(place->slot);
+	if (walk->keys_only)
+		return 0;
+	err = kv_cursor_value(walk->cursor, &value);
+	if (!err && value.size > *size)
+		err = fs_damaged(walk->fs, walk->ino, "a piece of its contents is too large");
+	if (!err)
+		*size = value.size;
+	return err;
+}
+
+int piece_walk_next(struct piece_walk *walk, struct chunk *out)
+{
+	struct chunk chunk = {0};
+	bool found = false;
+
+	while (walk->more) {
+		struct extent_place place;
+		size_t size = 0;
+		int err = walk_piece(walk, &place, &size);
+
+		if (err && err != -ENOENT)
+			return err;
+		if (!walk->more || (!err && found && place.chunk != chunk.number))
+			break;
+		if (!err) {
+			found = true;
+			chunk.number = place.chunk;
+			chunk_add(&chunk, place.slot, size);
+		}
+		err = kv_cursor_next(walk->cursor);
+		if (err && err != -ENOENT)
+			return err;
+		walk->more = !err;
+	}
+	if (!found)
+		return -ENOENT;
+	*out = chunk;
+	return 0;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.c - reading contents. Inline ones need no lock: their record is read at one instant. Pieces are read under
+ * the inode's stripe, shared, so that no write is seen in half.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "inode.h"
+#include "piece.h"
+
+/* Copies `size` bytes from `offset` of a piece; what the piece does not have is zeros. */
+static void copy_part(uint8_t *out, struct kv_slice piece, size_t offset, size_t size)
+{
+	size_t there = offset < piece.size ? piece.size - offset : 0;
+
+	if (there > size)
+		there = size;
+	if (there)
+		memcpy(out, (const uint8_t *)piece.data + offset, there);
+	memset(out + there, 0, size - there);
+}
+
+/* A part of one chunk, block by block, over what the chunk piece has put there. */
+static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from,
+		       uint32_t to, bool whole)
+{
+	while (from < to) {
+		uint32_t block = from / EXTENT_BLOCK_SIZE;
+		uint32_t start = from % EXTENT_BLOCK_SIZE;
+		uint32_t size = EXTENT_BLOCK_SIZE - start;
+		struct kv_slice piece = {NULL, 0};
+		int err;
+
+		if (size > to - from)
+			size = to - from;
+		place.slot = EXTENT_SLOT_BLOCK + block;
+		err = piece_get(fs, place, &piece);
+		if (err && err != -ENOENT)
+			return err;
+		if (!err || !whole)
+			copy_part(out, piece, start, size);
+		out += size;
+		from += size;
+	}
+	return 0;
+}
+
+/* Bytes [from, to) of one chunk. */
+static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t number, uint8_t *out,
+		      uint32_t from, uint32_t to)
+{
+	struct extent_place place = {inode->ino, number, EXTENT_SLOT_CHUNK};
+	struct kv_slice piece;
+	int err = piece_get(fs, place, &piece);
+
+	if (err && err != -ENOENT)
+		return err;
+	if (!err) {
+		copy_part(out, piece, from, to - from);
+		if (!(inode->flags & INODE_MIXED))
+			return 0;
+	}
+	return read_blocks(fs, place, out, from, to, !err);
+}
+
+static int read_extents(struct kvfs *fs, const struct inode *inode, uint8_t *out, uint64_t offset,
+			size_t size)
+{
+	while (size) {
+		uint32_t from = offset % EXTENT_CHUNK_SIZE;
+		uint32_t part = EXTENT_CHUNK_SIZE - from;
+		int err;
+
+		if (part > size)
+			part = (uint32_t)size;
+		err = read_chunk(fs, inode, offset / EXTENT_CHUNK_SIZE, out, from, from + part);
+		if (err)
+			return err;
+		out += part;
+		offset += part;
+		size -= part;
+	}
+	return 0;
+}
+
+/* Inside a read section; with pieces, under the stripe. */
+static ssize_t read_inode(struct kvfs *fs, const struct inode *inode, void *buffer, size_t size,
+			  uint64_t offset)
+{
+	int err = 0;
+
+	if (offset >= inode->size)
+		return 0;
+	if (size > inode->size - offset)
+		size = inode->size - offset;
+	if (inode->contents == INODE_INLINE)
+		copy_part(buffer, inode->body, offset, size);
+	else
+		err = read_extents(fs, inode, buffer, offset, size);
+	return err ? err : (ssize_t)size;
+}
+
+static ssize_t read_pieces(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
+			   uint64_t offset)
+{
+	struct inode inode;
+	ssize_t result;
+
+	stripe_lock_shared(&fs->stripes, ino);
+	kv_read_begin(fs->kv);
+	result = inode_get(fs, ino, &inode);
+	if (!result)
+		result = read_inode(fs, &inode, buffer, size, offset);
+	kv_read_end(fs->kv);
+	stripe_unlock_shared(&fs->stripes, ino);
+	return result;
+}
+
+ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int64_t offset)
+{
+	struct inode inode;
+	ssize_t result;
+
+	if (offset < 0)
+		return -EINVAL;
+	if (size > SSIZE_MAX)
+		size = SSIZE_MAX;
+	kv_read_begin(fs->kv);
+	result = inode_get(fs, ino, &inode);
+	if (!result && !S_ISREG(inode.mode))
+		result = S_ISDIR(inode.mode) ? -EISDIR : -EINVAL;
+	if (!result && inode.contents == INODE_INLINE)
+		result = read_inode(fs, &inode, buffer, size, (uint64_t)offset);
+	kv_read_end(fs->kv);
+	if (result >= 0 && inode.contents == INODE_EXTENTS)
+		result = read_pieces(fs, ino, buffer, size, (uint64_t)offset);
+	if (result >= 0 && size)
+		inode_accessed(fs, &inode);
+	return result;
+}
