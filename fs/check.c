@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check.c - a check of a whole file system: first the store's own, then what the records say of each other.
+ *
+ * Inodes are reached through their names and the notes of orphans. As the engine counts its keys, what is reached by
+ * neither shows as a difference; only then are all numbers ever given out tried to find it.
+ */
+#include "check.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keyspaces.h"
+
+#define STEPS_PER_PROGRESS 4096u
+#define LOST_TRIES_MAX (UINT64_C(1) << 32) /* numbers tried in search of lost inodes */
+
+static void name_print(FILE *out, const struct check_place *place)
+{
+	for (size_t i = 0; i < place->name_size; i++) {
+		unsigned char c = (unsigned char)place->name[i];
+
+		if (isprint(c) && c != '"' && c != '\\')
+			fputc(c, out);
+		else
+			fprintf(out, "\\x%02x", c);
+	}
+}
+
+void check_finding(struct check *check, const struct check_place *place, const char *format, ...)
+{
+	char message[2048];
+	FILE *out = fmemopen(message, sizeof(message), "w");
+	va_list args;
+
+	check->findings++;
+	if (!out)
+		return;
+	if (place)
+		fprintf(out, "inode %llu", (unsigned long long)place->ino);
+	if (place && place->parent) {
+		fprintf(out, " (\"");
+		name_print(out, place);
+		fprintf(out, "\" in directory %llu)", (unsigned long long)place->parent);
+	}
+	if (place)
+		fprintf(out, ": ");
+	va_start(args, format);
+	vfprintf(out, format, args);
+	va_end(args);
+	fclose(out);
+	message[sizeof(message) - 1] = '\0';
+	check->report(check->report_arg, KV_ERROR, message);
+}
+
+int check_step(struct check *check)
+{
+	if (!check->progress || ++check->steps % STEPS_PER_PROGRESS)
+		return 0;
+	return check->progress(check->progress_arg, check->total_bytes, check->total_bytes)
+		       ? -ECANCELED
+		       : 0;
+}
+
+static int engine_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct check *check = arg;
+
+	check->total_bytes = total_bytes;
+	return check->progress ? check->progress(check->progress_arg, done_bytes, total_bytes) : 0;
+}
+
+static int contains_inode(struct kvfs *fs, uint64_t ino)
+{
+	uint8_t key[INODE_KEY_SIZE];
+
+	inode_key_encode(ino, key);
+	return kv_contains(fs->kv, KEYSPACE_INODE, key, sizeof(key));
+}
+
+/* Inodes that neither a name nor a note leads to. */
+static int check_lost(struct check *check)
+{
+	struct kv_stats stats;
+	uint64_t limit = atomic_load(&check->fs->numbers.next);
+	uint64_t lost;
+
+	kv_stats(check->fs->kv, &stats);
+	lost = stats.keys[KEYSPACE_INODE] - check->inodes;
+	if (limit > LOST_TRIES_MAX)
+		limit = LOST_TRIES_MAX;
+	for (uint64_t ino = KVFS_ROOT_INO; lost && ino < limit; ino++) {
+		struct check_place place = {.ino = ino};
+		int err = check_step(check);
+
+		if (err)
+			return err;
+		if (number_set_has(&check->seen, ino) || contains_inode(check->fs, ino))
+			continue;
+		check_finding(check, &place, "it has no name, and is not noted as unlinked");
+		lost--;
+	}
+	if (lost)
+		check_finding(check, NULL, "%lld inodes cannot be reached", (long long)lost);
+	return 0;
+}
+
+static int check_all(struct check *check)
+{
+	uint64_t findings;
+	int err = kv_check(check->fs->kv, check->report, check->report_arg, engine_progress, check,
+		&findings);
+
+	if (err)
+		return err;
+	check->findings = findings;
+	err = check_tree(check);
+	if (!err)
+		err = check_orphans(check);
+	if (!err)
+		err = check_owners(check);
+	if (!err)
+		err = check_lost(check);
+	return err;
+}
+
+int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progress_fn *progress,
+	       void *progress_arg, uint64_t *findings)
+{
+	struct check check = {
+		.fs = fs,
+		.report = report,
+		.report_arg = report_arg,
+		.progress = progress,
+		.progress_arg = progress_arg,
+	};
+	int err = scratch_take(&fs->scratch, &check.outer);
+
+	if (err)
+		return err;
+	err = scratch_take(&fs->scratch, &check.inner);
+	if (err)
+		goto out;
+	stripe_lock_all_shared(&fs->stripes);
+	err = check_all(&check);
+	stripe_unlock_all_shared(&fs->stripes);
+	scratch_give(check.inner);
+	if (!err)
+		*findings = check.findings;
+out:
+	scratch_give(check.outer);
+	number_table_fini(&check.seen);
+	number_table_fini(&check.links);
+	number_table_fini(&check.parents);
+	return err;
+}
