@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fs.c - making, opening and closing file systems; making them durable.
+ */
+#include "fs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "inode.h"
+#include "keyspaces.h"
+#include "meta_record.h"
+#include "orphan.h"
+
+#define WRITE_SIZE_MAX (1u << 20)   /* bytes of contents in one batch */
+#define WRITE_RESERVE (1u << 16)    /* bytes of a batch that are not contents: keys, inodes, deletions */
+#define SEGMENT_SIZE_MIN (1u << 21) /* bytes: such a write must fit into one */
+
+static const struct kv_keyspace_spec keyspace_specs[KEYSPACE_COUNT] = KEYSPACE_SPECS;
+
+static void report(kv_report_fn *fn, void *arg, const char *message)
+{
+	if (fn)
+		fn(arg, KV_ERROR, message);
+}
+
+int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what)
+{
+	char message[160];
+
+	snprintf(message, sizeof(message), "inode %llu: %s", (unsigned long long)ino, what);
+	report(fs->report, fs->report_arg, message);
+	return -EIO;
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+static int put_format(struct kv_batch *batch)
+{
+	uint8_t format[META_FORMAT_SIZE], next_ino[META_NEXT_INO_SIZE];
+	uint64_t secret;
+	int err;
+
+	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
+		return -EIO;
+	meta_format_encode(secret, format);
+	meta_next_ino_encode(KVFS_ROOT_INO + 1, next_ino);
+	err = kv_batch_put(batch, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1,
+		format, sizeof(format));
+	if (!err)
+		err = kv_batch_put(batch, KEYSPACE_META, META_NEXT_INO_KEY,
+			sizeof(META_NEXT_INO_KEY) - 1, next_ino, sizeof(next_ino));
+	return err;
+}
+
+static int put_root(struct kv_batch *batch, const struct kvfs_create_options *options)
+{
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_SIZE];
+	uint32_t mode = options->root_mode ? options->root_mode : 0755;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	struct inode root = {
+		.ino = KVFS_ROOT_INO,
+		.mode = S_IFDIR | (mode & 07777),
+		.nlink = 2,
+		.uid = options->root_uid,
+		.gid = options->root_gid,
+		.parent = KVFS_ROOT_INO,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now,
+	};
+	inode_key_encode(root.ino, key);
+	inode_record_encode(&root, value);
+	return kv_batch_put(batch, KEYSPACE_INODE, key, sizeof(key), value, sizeof(value));
+}
+
+/* The first batch: a file system with nothing but its root. */
+static int fill(struct kv *kv, const struct kvfs_create_options *options)
+{
+	struct kv_batch *batch;
+	uint64_t seq;
+	int err = kv_batch_new(kv, &batch);
+
+	if (err)
+		return err;
+	err = put_format(batch);
+	if (!err)
+		err = put_root(batch, options);
+	if (!err)
+		err = kv_commit(kv, batch, &seq);
+	if (!err)
+		err = kv_sync(kv, seq);
+	kv_batch_free(batch);
+	return err;
+}
+
+int kvfs_create(struct kv_env *env, const char *path, const struct kvfs_create_options *options,
+		kv_report_fn *report_fn, void *report_arg)
+{
+	struct kv_create_options create = {
+		.keyspaces = keyspace_specs,
+		.keyspace_count = KEYSPACE_COUNT,
+		.hash = options->hash,
+		.compress = options->compress,
+		.compress_level = options->compress_level,
+		.segment_size = options->segment_size,
+		.application = KEYSPACES_APPLICATION,
+	};
+	struct kv_open_options open = {.report = report_fn, .report_arg = report_arg};
+	struct kv *kv;
+	int err, close_err;
+
+	if (create.segment_size && create.segment_size < SEGMENT_SIZE_MIN) {
+		report(report_fn, report_arg, "segments of a file system are at least 2 MiB");
+		return -EINVAL;
+	}
+	err = kv_create(env, path, &create, report_fn, report_arg);
+	if (!err)
+		err = kv_open(env, path, &open, &kv);
+	if (err)
+		return err;
+	err = fill(kv, options);
+	close_err = kv_close(kv);
+	return err ? err : close_err;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Is it a file system's store? */
+static int check_info(struct kvfs *fs)
+{
+	struct kv_info info;
+
+	kv_info(fs->kv, &info);
+	if (info.application != KEYSPACES_APPLICATION || info.keyspace_count != KEYSPACE_COUNT)
+		return -EMEDIUMTYPE;
+	for (unsigned i = 0; i < KEYSPACE_COUNT; i++)
+		if (strcmp(info.keyspaces[i].name, keyspace_specs[i].name) ||
+			info.keyspaces[i].ordered != keyspace_specs[i].ordered)
+			return -EMEDIUMTYPE;
+	if (info.batch_size_max < 2 * WRITE_RESERVE)
+		return -EMEDIUMTYPE;
+	fs->read_only = info.read_only;
+	fs->write_size_max = info.batch_size_max - WRITE_RESERVE;
+	if (fs->write_size_max > WRITE_SIZE_MAX)
+		fs->write_size_max = WRITE_SIZE_MAX;
+	return 0;
+}
+
+/* In a read section. */
+static int read_format(struct kvfs *fs, uint64_t *next_ino)
+{
+	struct kv_slice value;
+	struct inode root;
+	int err = kv_get(fs->kv, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1,
+		&value);
+
+	if (!err)
+		err = meta_format_decode(value, &fs->name_secret);
+	if (err)
+		/* It was never filled: making it was interrupted. */
+		return err == -ENOENT ? -EMEDIUMTYPE : err;
+	err = kv_get(fs->kv, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1,
+		&value);
+	if (!err)
+		err = meta_next_ino_decode(value, next_ino);
+	if (!err)
+		err = inode_get(fs, KVFS_ROOT_INO, &root);
+	if (!err && !S_ISDIR(root.mode))
+		err = -EIO;
+	return err == -ENOENT || err == -EIO ? -EUCLEAN : err;
+}
+
+static int check_format(struct kvfs *fs, uint64_t *next_ino)
+{
+	int err = check_info(fs);
+
+	if (!err) {
+		kv_read_begin(fs->kv);
+		err = read_format(fs, next_ino);
+		kv_read_end(fs->kv);
+	}
+	if (err == -EMEDIUMTYPE)
+		report(fs->report, fs->report_arg, "the store holds no file system");
+	else if (err == -EPROTONOSUPPORT)
+		report(fs->report, fs->report_arg, "the file system is of a newer format");
+	else if (err)
+		report(fs->report, fs->report_arg, "the file system's root cannot be read");
+	return err;
+}
+
+/* What operations share. */
+static int init(struct kvfs *fs, uint64_t next_ino)
+{
+	int err = scratch_pool_init(&fs->scratch, fs->kv);
+
+	if (err)
+		return err;
+	number_source_init(&fs->numbers, fs->kv, next_ino);
+	hold_table_init(&fs->holds);
+	stripe_table_init(&fs->stripes);
+	pthread_mutex_init(&fs->rename_lock, NULL);
+	return 0;
+}
+
+static void fini(struct kvfs *fs)
+{
+	scratch_pool_fini(&fs->scratch);
+	number_source_fini(&fs->numbers);
+	hold_table_fini(&fs->holds);
+	stripe_table_fini(&fs->stripes);
+	pthread_mutex_destroy(&fs->rename_lock);
+}
+
+static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
+		   const struct kvfs_open_options *options)
+{
+	uint64_t next_ino;
+	int err = kv_open(env, path, &options->kv, &fs->kv);
+
+	if (err)
+		return err;
+	err = check_format(fs, &next_ino);
+	if (!err)
+		err = init(fs, next_ino);
+	if (err)
+		kv_close(fs->kv);
+	return err;
+}
+
+int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_options *options,
+	      struct kvfs **out)
+{
+	struct kvfs *fs = aligned_alloc(64, sizeof(*fs));
+	int err;
+
+	if (!fs)
+		return -ENOMEM;
+	memset(fs, 0, sizeof(*fs));
+	fs->atime = options->atime;
+	fs->report = options->kv.report;
+	fs->report_arg = options->kv.report_arg;
+	err = open_kv(fs, env, path, options);
+	if (err) {
+		free(fs);
+		return err;
+	}
+	if (!fs->read_only)
+		err = orphan_recover(fs);
+	if (err)
+		kvfs_close(fs);
+	else
+		*out = fs;
+	return err;
+}
+
+int kvfs_close(struct kvfs *fs)
+{
+	int err;
+
+	if (!fs)
+		return 0;
+	fini(fs);
+	err = kv_close(fs->kv);
+	free(fs);
+	return err;
+}
+
+struct kv *kvfs_kv(struct kvfs *fs)
+{
+	return fs->kv;
+}
+
+/* ---- durability ------------------------------------------------------------------------------ */
+
+int kvfs_sync(struct kvfs *fs)
+{
+	return kv_sync(fs->kv, kv_last_seq(fs->kv));
+}
+
+void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter)
+{
+	waiter->seq = kv_last_seq(fs->kv);
+	kv_sync_notify(fs->kv, waiter);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * statfs.c - how full the store is, in the terms of statvfs(3).
+ */
+#include "extent_record.h"
+#include "fs.h"
+#include "keyspaces.h"
+
+#define FILE_COST 512u /* bytes that a new empty file takes, its name and directory included: a rough guess */
+
+int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out)
+{
+	struct kv_stats stats;
+	uint64_t free_blocks;
+
+	kv_stats(fs->kv, &stats);
+	free_blocks = stats.avail_bytes / EXTENT_BLOCK_SIZE;
+	*out = (struct kvfs_statfs){
+		.block_size = EXTENT_BLOCK_SIZE,
+		.blocks = stats.disk_bytes / EXTENT_BLOCK_SIZE + free_blocks,
+		.blocks_free = free_blocks,
+		.blocks_avail = free_blocks,
+		.files = stats.keys[KEYSPACE_INODE] + stats.avail_bytes / FILE_COST,
+		.files_free = stats.avail_bytes / FILE_COST,
+	};
+	return 0;
+}
