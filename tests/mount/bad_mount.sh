@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# bad_mount.sh - mount points and arguments that cannot work: said on the terminal, with an exit code, before
+# anything goes into the background; and a mount that is in use stays
+
+cases=(no_mount_point file_as_mount_point mounted_already not_empty unknown_options wrong_usage bad_values
+	umount_of_nothing umount_while_busy dead_mount odd_paths closed_streams)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+prepare() {
+	needs_kvfs
+	store_make
+}
+
+case_no_mount_point() {
+	prepare
+	expect_fail 'no such|not exist' "$KVFS" mount "$store" "$SCRATCH/none"
+	expect_fail 'no such|not exist' "$KVFS" mount "$store" "$SCRATCH/none/below" -f
+	[ ! -e none ] || fail "mount made the directory"
+	ln -s "$SCRATCH/none" dangling
+	expect_fail '.' "$KVFS" mount "$store" "$SCRATCH/dangling"
+}
+
+case_file_as_mount_point() {
+	prepare
+	echo text >file
+	expect_fail 'not a directory' "$KVFS" mount "$store" "$SCRATCH/file"
+	expect_same "the file" text "$(cat file)"
+}
+
+case_mounted_already() {
+	prepare
+	"$KVFS" mkfs other
+	store_mount
+	echo text >"$mnt/file"
+	expect_fail 'mounted' "$KVFS" mount "$SCRATCH/other" "$mnt"
+	expect_same "the first mount's file" text "$(cat "$mnt/file")"
+	# a subdirectory of it is free
+	mkdir "$mnt/below"
+	"$KVFS" mount "$SCRATCH/other" "$mnt/below"
+	echo inner >"$mnt/below/file"
+	"$KVFS" umount "$mnt/below"
+	expect_same "get" inner "$("$KVFS" get other file)"
+}
+
+# Hidden for the time of the mount, and said so; back afterwards.
+case_not_empty() {
+	local output
+	prepare
+	echo text >"$mnt/hidden"
+	output=$("$KVFS" mount "$store" "$mnt" 2>&1) || {
+		grep -qi 'not empty' <<<"$output" || fail "refused without a reason: $output"
+		return 0
+	}
+	grep -qi 'not empty' <<<"$output" || fail "says nothing of what it hides"
+	[ ! -e "$mnt/hidden" ] || fail "what is below shows through"
+	"$KVFS" umount "$mnt"
+	expect_same "what was below" text "$(cat "$mnt/hidden")"
+}
+
+case_unknown_options() {
+	local option
+	prepare
+	for option in nonsense ro,nonsense commit commit= commit=x commit=-1 commit=1e99 atime=maybe; do
+		expect_fail "$(cut -d, -f2 <<<"$option" | cut -d= -f1)" "$KVFS" mount "$store" "$mnt" -o "$option"
+		! is_mounted "$mnt" || fail "mounted with -o $option"
+	done
+}
+
+case_wrong_usage() {
+	local command
+	prepare
+	for command in "" "nonsense" "mount" "mount $store" "mount $store $mnt extra" "mkfs" "umount" "get $store" \
+		"put $store" "check" "stat" "mount --nonsense $store $mnt" "check $store extra"; do
+		# shellcheck disable=SC2086
+		expect_fail 'usage|help' "$KVFS" $command
+	done
+	for command in mkfs mount umount get put del list stat check; do
+		"$KVFS" "$command" --help | grep -q "kvfs $command" || fail "$command --help says nothing"
+	done
+	"$KVFS" --help | grep -q mkfs
+	"$KVFS" --version | grep -q '[0-9]'
+}
+
+case_bad_values() {
+	local value
+	needs_kvfs
+	for value in "--hash md5" "--compress lz4" "--compress inline:0" "--compress inline:99" "--compress inline:x" \
+		"--segment-size 3M" "--segment-size 4K" "--segment-size 4G" "--segment-size x"; do
+		# shellcheck disable=SC2086
+		expect_fail "$(cut -d' ' -f1 <<<"$value" | tr -d -)" "$KVFS" mkfs $value "$store"
+		[ ! -e "$store" ] || fail "made a store with $value"
+	done
+	for value in "--hash blake2b" "--compress inline" "--compress inline:9" "--segment-size 1M" "--hash xxh3 --compress none"; do
+		# shellcheck disable=SC2086
+		store_make $value
+		store_mount
+		seq 10000 >"$mnt/file"
+		store_remount
+		seq 10000 | cmp - "$mnt/file"
+		store_unmount
+		store_check
+		rm -rf "$store"
+	done
+}
+
+case_umount_of_nothing() {
+	prepare
+	expect_fail 'not|nothing' "$KVFS" umount "$mnt"
+	expect_fail '.' "$KVFS" umount "$SCRATCH/none"
+	mount -t tmpfs none "$mnt" || skip "cannot mount a tmpfs here"
+	expect_fail 'not' "$KVFS" umount "$mnt"
+	is_mounted "$mnt" || fail "kvfs umount took away a tmpfs"
+	umount "$mnt"
+}
+
+case_umount_while_busy() {
+	local descriptor
+	prepare
+	store_mount
+	echo text >"$mnt/file"
+	exec {descriptor}<>"$mnt/file"
+	expect_fail 'in use|busy' "$KVFS" umount "$mnt"
+	expect_fail 'busy|in use' umount "$mnt"
+	is_mounted "$mnt" || fail "unmounted while a file was open"
+	echo more >>"$mnt/file"
+	expect_same "still readable" "text
+more" "$(cat "$mnt/file")"
+	kill -0 "$daemon" || fail "the daemon ended"
+	exec {descriptor}>&-
+	store_unmount
+	store_mount
+	(cd "$mnt" && expect_fail 'in use|busy' "$KVFS" umount "$mnt")
+}
+
+# What a dead daemon leaves: an error that says so, and umount clears it.
+case_dead_mount() {
+	prepare
+	store_mount
+	echo text | dd of="$mnt/file" conv=fsync status=none
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+	expect_fail 'not connected|abort' ls "$mnt"
+	expect_fail 'umount' "$KVFS" mount "$store" "$mnt"
+	"$KVFS" umount "$mnt"
+	! is_mounted "$mnt" || fail "umount left the dead mount"
+	store_mount
+	expect_same "after the remount" text "$(cat "$mnt/file")"
+}
+
+# Blanks, commas, backslashes, quotes, newlines, other alphabets; relative paths and links.
+case_odd_paths() {
+	local name
+	needs_kvfs
+	for name in 'two words' 'comma,comma' 'back\slash' "quote'\"s" $'new\nline' $'\xc3\xa4\xc3\xb6' '-dash' 'a=b,ro' '%s%n'; do
+		mkdir -p "dir/$name" "dir/mount $name"
+		(
+			cd dir
+			"$KVFS" mkfs "./$name/store"
+			"$KVFS" mount "./$name/store" "./mount $name" >../out 2>&1 || fail "\"$name\": $(tail -n 1 ../out)"
+			echo "$name" >"./mount $name/file"
+			expect_same "the file" "$name" "$(cat "mount $name/file")"
+			"$KVFS" umount "./mount $name" || fail "cannot unmount \"$name\""
+			expect_same "get" "$name" "$("$KVFS" get "./$name/store" file)"
+		)
+	done
+	mkdir real
+	ln -s real link
+	"$KVFS" mkfs s
+	"$KVFS" mount s link >out 2>&1
+	echo text >link/file
+	expect_same "through the link" text "$(cat real/file)"
+	"$KVFS" umount link
+	! is_mounted "$SCRATCH/real" || fail "still mounted"
+}
+
+# With its standard streams closed the daemon must not take a store's file for one of them.
+case_closed_streams() {
+	prepare
+	"$KVFS" mount "$store" "$mnt" <&- >&- 2>&-
+	echo text >"$mnt/file"
+	"$KVFS" umount "$mnt" <&- >&- 2>&-
+	store_check
+	expect_same "get" text "$("$KVFS" get "$store" file)"
+	expect_fail '.' "$KVFS" get "$store" none
+	expect_fail '.' bash -c '"$0" get "$1" file >/dev/full' "$KVFS" "$store"
+}
+
+scratch_main "$@"

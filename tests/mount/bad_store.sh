@@ -1,0 +1,329 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
+
+cases=(not_there not_a_store foreign_directory newer_format damaged_super truncated_super damaged_value
+	damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
+	symlinked_parts store_inside_its_mount)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+needs_kvfs_here() {
+	needs_kvfs
+	mkdir -p "$mnt"
+}
+
+# refused PATTERN - each command that opens the store says why it cannot
+refused() {
+	local command
+	for command in "mount $store $mnt" "mount $store $mnt -f" "mount $store $mnt -o ro" "check $store" \
+		"stat $store" "list $store" "get $store a" "del $store a"; do
+		# the words are the scratch directory's, which has no blanks
+		# shellcheck disable=SC2086
+		expect_fail "$1" "$KVFS" $command
+	done
+	expect_fail "$1" "$KVFS" put "$store" a </dev/null
+	! is_mounted "$mnt" || fail "mounted all the same"
+}
+
+# A store with files whose contents tell where they are from.
+filled_store() {
+	local i
+	store_make --segment-size 1M
+	store_mount
+	for i in {1..200}; do
+		seq -s " $i " 300 >"$mnt/file$i"
+	done
+	head -c 3000000 /dev/urandom >"$mnt/large"
+	cp "$mnt/large" large
+	store_unmount
+	store_check
+	cp -a "$store" "$store.good"
+}
+
+case_not_there() {
+	needs_kvfs_here
+	refused 'no such|not exist'
+	[ ! -e "$store" ] || fail "opening made a store"
+	expect_fail 'not exist|no such' "$KVFS" mkfs "$SCRATCH/none/store"
+}
+
+case_not_a_store() {
+	needs_kvfs_here
+	echo text >"$store"
+	refused 'not a (kvfs )?store|not a directory'
+	expect_fail '.' "$KVFS" mkfs "$store"
+	expect_same "the file" text "$(cat "$store")"
+	uncheckable=1
+}
+
+case_foreign_directory() {
+	needs_kvfs_here
+	mkdir "$store"
+	refused 'not a (kvfs )?store'
+	echo text >"$store/super"
+	echo text >"$store/precious"
+	refused 'not a (kvfs )?store|damaged'
+	expect_fail 'not empty' "$KVFS" mkfs "$store"
+	expect_same "contents after mkfs was refused" "text" "$(cat "$store/precious")"
+	head -c 4096 /dev/zero >"$store/super"
+	refused 'not a (kvfs )?store|damaged'
+	head -c 4096 /dev/urandom >"$store/super"
+	refused 'not a (kvfs )?store|damaged'
+	uncheckable=1
+}
+
+case_newer_format() {
+	needs_kvfs_here
+	filled_store
+	printf '\x63\0\0\0' | dd of="$store/super" bs=1 seek=16 conv=notrunc status=none
+	refused 'newer'
+	rm -rf "$store"
+	cp -a "$store.good" "$store"
+}
+
+# Each byte of the superblock that is used is covered by its checksum.
+case_damaged_super() {
+	local position
+	needs_kvfs_here
+	filled_store
+	for position in 0 8 20 24 40 72 80 83 90 4000; do
+		cp "$store.good/super" "$store/super"
+		byte_flip "$store/super" "$position"
+		expect_fail 'damage|not a' "$KVFS" check "$store"
+		expect_fail 'damage|not a' "$KVFS" mount "$store" "$mnt"
+	done
+	cp "$store.good/super" "$store/super"
+}
+
+# byte_flip FILE POSITION
+byte_flip() {
+	local byte
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+	# shellcheck disable=SC2059
+	printf "\\x$(printf %02x $((byte ^ 0x55)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+case_truncated_super() {
+	local size
+	needs_kvfs_here
+	filled_store
+	for size in 0 1 8 100 4095; do
+		cp "$store.good/super" "$store/super"
+		truncate -s "$size" "$store/super"
+		refused 'damage|not a'
+	done
+	cp "$store.good/super" "$store/super"
+}
+
+# One value is damaged: that file is an I/O error and check names it; everything else can be read.
+case_damaged_value() {
+	local place i segment position
+	needs_kvfs_here
+	filled_store
+	place=$(grep -abo ' 77 150 77 ' "$store"/seg-* | head -n 1)
+	[ -n "$place" ] || fail "the value is not in a segment as it was written"
+	segment=${place%%:*}
+	position=${place#*:}
+	byte_flip "$segment" "${position%%:*}"
+	uncheckable=1
+	expect_fail 'damage|checksum' "$KVFS" check "$store"
+	store_mount -o ro
+	expect_fail 'input/output error' cat "$mnt/file77"
+	for i in {1..200}; do
+		[ "$i" = 77 ] || seq -s " $i " 300 | cmp - "$mnt/file$i"
+	done
+	cmp large "$mnt/large"
+	grep -qiE 'damage|checksum' daemon.log || fail "the daemon said nothing of the damage"
+	store_unmount
+	# writing goes on beside it
+	store_mount
+	echo new >"$mnt/new"
+	rm -f "$mnt/file1"
+	store_remount
+	expect_same "a file written beside the damage" new "$(cat "$mnt/new")"
+	seq -s " 99 " 300 | cmp - "$mnt/file99"
+}
+
+# A segment full of noise in the middle of the log: no crash, no hang, what lies elsewhere can be read.
+case_damaged_every_segment() {
+	local segment wrong
+	needs_kvfs_here
+	filled_store
+	uncheckable=1
+	for segment in "$store.good"/seg-*; do
+		rm -rf "$store"
+		cp -a "$store.good" "$store"
+		grep -q . "$segment" || continue # never used
+		head -c 1048576 /dev/urandom >"$store/$(basename "$segment")"
+		expect_fail 'damage|checksum|missing|segment' "$KVFS" check "$store"
+		wrong=0
+		read_all || wrong=1
+		[ "$wrong" = 0 ] || fail "what $(basename "$segment") does not hold is wrong as well"
+	done
+}
+
+# read_all - every file of the store is what was written, or is missing, or is an error; never something else
+read_all() {
+	local i good=0 sum
+	timeout 60 "$KVFS" list "$store" >list.out 2>list.err || [ $? -lt 124 ] || return 1
+	for i in {1..200}; do
+		if timeout 60 "$KVFS" get "$store" "file$i" >got 2>got.err; then
+			sum=0
+			seq -s " $i " 300 | cmp -s - got || sum=1
+			# an older state of the file: created and still empty, is a prefix of the history
+			[ "$sum" = 0 ] || [ ! -s got ] || fail "file$i reads as something that was never written"
+			good=$((good + 1))
+		else
+			[ $? -lt 124 ] || fail "get file$i crashed or hung"
+		fi
+	done
+	echo "$good of 200 can be read"
+}
+
+case_truncated_segment() {
+	local segment size
+	needs_kvfs_here
+	filled_store
+	uncheckable=1
+	for segment in "$store.good"/seg-*; do
+		for size in 0 100 4096 5000 524288; do
+			rm -rf "$store"
+			cp -a "$store.good" "$store"
+			truncate -s "$size" "$store/$(basename "$segment")"
+			if timeout 60 "$KVFS" check "$store" >check.out 2>&1; then
+				# an unused segment, or one of which only the unused end is gone
+				seq -s " 200 " 300 | cmp - <("$KVFS" get "$store" file200)
+			else
+				[ $? -lt 124 ] || fail "check of a truncated segment crashed or hung"
+				grep -q . check.out || fail "check says nothing of a truncated segment"
+				read_all
+			fi
+			[ -z "$quick" ] || break
+		done
+	done
+}
+
+# Bytes flipped at random places, all over the store.
+case_random_damage() {
+	local round file size status
+	needs_kvfs_here
+	filled_store
+	uncheckable=1
+	for round in $(seq "$(rounds 40 6)"); do
+		rm -rf "$store"
+		cp -a "$store.good" "$store"
+		for _ in {1..20}; do
+			file=$(find "$store" -type f | sort | shuf -n 1)
+			size=$(stat -c %s "$file")
+			byte_flip "$file" $((RANDOM * 32768 % size + RANDOM % 4096 * (size > 4096 * 2) % size))
+		done 2>/dev/null
+		status=0
+		timeout 60 "$KVFS" check "$store" >check.out 2>&1 || status=$?
+		[ "$status" -lt 124 ] || fail "check ended with $status in round $round"
+		status=0
+		timeout 60 "$KVFS" list -r "$store" >list.out 2>&1 || status=$?
+		[ "$status" -lt 124 ] || fail "list ended with $status in round $round"
+		read_all
+		if timeout 60 "$KVFS" mount "$store" "$mnt" >mount.out 2>&1; then
+			timeout 60 find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || [ $? -lt 124 ] || fail "reading hung"
+			echo new >"$mnt/new" 2>/dev/null || true
+			timeout 60 "$KVFS" umount "$mnt"
+		fi
+	done
+}
+
+case_two_mounts() {
+	needs_kvfs_here
+	filled_store
+	mkdir second
+	store_mount
+	expect_fail 'in use|mounted' "$KVFS" mount "$store" "$SCRATCH/second"
+	expect_fail 'mounted' "$KVFS" mount "$store" "$mnt"
+	expect_fail 'in use|mounted' "$KVFS" get "$store" file1
+	expect_fail 'in use|mounted' "$KVFS" put "$store" file1 <<<text
+	expect_fail 'not empty|in use|mounted' "$KVFS" mkfs "$store"
+	ln -s "$store" alias
+	expect_fail 'in use|mounted' "$KVFS" mount "$SCRATCH/alias" "$SCRATCH/second"
+	seq -s " 5 " 300 | cmp - "$mnt/file5"
+	store_unmount
+	expect_same "links in the way of the second mount" "" "$(ls -A second)"
+	# two readers are fine
+	store_mount -o ro
+	"$KVFS" mount "$store" "$SCRATCH/second" -o ro
+	cmp "$mnt/large" second/large
+	"$KVFS" umount "$SCRATCH/second"
+}
+
+# A store on a file system that is mounted read-only can be read.
+case_read_only_file_system() {
+	needs_kvfs_here
+	ext4_make image disk 64M
+	"$KVFS" mkfs disk/store
+	echo text | "$KVFS" put disk/store key
+	mount -o remount,ro disk
+	store=$SCRATCH/disk/store
+	expect_fail 'read-only' "$KVFS" mount "$store" "$mnt"
+	expect_fail 'read-only' "$KVFS" put "$store" other </dev/null
+	expect_same "get" text "$("$KVFS" get "$store" key)"
+	store_check
+	store_mount -o ro
+	expect_same "cat" text "$(cat "$mnt/key")"
+	expect_fail 'read-only' touch "$mnt/new"
+}
+
+# What a read-only mount leaves of the store: the very same bytes.
+case_read_only_mount() {
+	local before
+	needs_kvfs_here
+	filled_store
+	before=$(cd "$store" && sha256sum -- *)
+	store_mount -o ro
+	expect_fail 'read-only' touch "$mnt/new"
+	expect_fail 'read-only' rm "$mnt/file1"
+	expect_fail 'read-only' mkdir "$mnt/dir"
+	expect_fail 'read-only' mv "$mnt/file1" "$mnt/file0"
+	expect_fail 'read-only' chmod 600 "$mnt/file1"
+	expect_fail 'read-only' setfattr -n user.x -v 1 "$mnt/file1"
+	expect_fail 'read-only' truncate -s 0 "$mnt/file1"
+	seq -s " 1 " 300 | cmp - "$mnt/file1"
+	cmp large "$mnt/large"
+	store_unmount
+	expect_same "the store's files" "$before" "$(cd "$store" && sha256sum -- *)"
+}
+
+# A part of the store that is a symlink is not followed.
+case_symlinked_parts() {
+	local segment
+	needs_kvfs_here
+	filled_store
+	mv "$store/super" moved
+	ln -s "$SCRATCH/moved" "$store/super"
+	refused '.'
+	rm "$store/super"
+	mv moved "$store/super"
+	segment=$(grep -al ' 77 150 77 ' "$store"/seg-* | head -n 1)
+	mv "$segment" moved
+	ln -s "$SCRATCH/moved" "$segment"
+	expect_fail '.' "$KVFS" check "$store"
+	rm "$segment"
+	mv moved "$segment"
+}
+
+# Mounted over its own parent directory: works, or is refused; never hangs.
+case_store_inside_its_mount() {
+	needs_kvfs_here
+	mkdir parent
+	"$KVFS" mkfs parent/store
+	if timeout 20 "$KVFS" mount "$SCRATCH/parent/store" "$SCRATCH/parent" >mount.out 2>&1; then
+		echo text >parent/file
+		timeout 20 sync -f parent || fail "sync hangs"
+		timeout 20 "$KVFS" umount "$SCRATCH/parent" || fail "umount ended with $?"
+		expect_same "get" text "$("$KVFS" get parent/store file)"
+	else
+		[ $? -lt 124 ] || fail "mount hangs"
+	fi
+}
+
+scratch_main "$@"

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# command_line.sh - get, put, del, list, stat and check see the same store as the mount does
+
+cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+prepare() {
+	needs_kvfs
+	store_make
+}
+
+case_values_there_and_back() {
+	local size
+	prepare
+	for size in 0 1 100 4096 65536 1000000 20000000; do
+		head -c "$size" /dev/urandom >value
+		"$KVFS" put "$store" key <value
+		"$KVFS" get "$store" key | cmp - value || fail "a value of $size bytes comes back as another"
+	done
+	echo short | "$KVFS" put "$store" key
+	expect_same "a short value over a long one" short "$("$KVFS" get "$store" key)"
+	printf 'a\0b\n\n' >value
+	"$KVFS" put "$store" key <value
+	"$KVFS" get "$store" key | cmp - value
+}
+
+case_paths() {
+	prepare
+	echo deep | "$KVFS" put "$store" a/b/c/d
+	expect_same "get" deep "$("$KVFS" get "$store" a/b/c/d)"
+	expect_same "slashes do not matter" deep "$("$KVFS" get "$store" //a/b//c/d)"
+	expect_fail 'no such' "$KVFS" get "$store" a/b/none
+	expect_fail 'directory' "$KVFS" get "$store" a/b
+	expect_fail 'not a directory' "$KVFS" get "$store" a/b/c/d/e
+	expect_fail 'not a directory' "$KVFS" put "$store" a/b/c/d/e </dev/null
+	expect_fail 'directory' "$KVFS" put "$store" a/b </dev/null
+	expect_fail 'name too long' "$KVFS" put "$store" "$(printf 'x%.0s' {1..256})" </dev/null
+	echo y | "$KVFS" put "$store" "$(printf 'y%.0s' {1..255})"
+	expect_same "a name of 255 bytes" y "$("$KVFS" get "$store" "$(printf 'y%.0s' {1..255})")"
+}
+
+case_listing() {
+	local i
+	prepare
+	expect_same "an empty store" "" "$("$KVFS" list "$store")"
+	for i in {1..300}; do echo "$i"; done >value
+	for i in 1 2 3; do "$KVFS" put "$store" "users/user$i" <value; done
+	"$KVFS" put "$store" top <value
+	expect_same "list" "top users" "$("$KVFS" list "$store" | tr -d / | sort | xargs)"
+	expect_same "list users" "user1 user2 user3" "$("$KVFS" list "$store" users | sed 's,.*/,,' | sort | xargs)"
+	expect_fail 'no such' "$KVFS" list "$store" none
+}
+
+case_deleting() {
+	prepare
+	echo x | "$KVFS" put "$store" a/b
+	echo x | "$KVFS" put "$store" c
+	expect_fail 'not empty' "$KVFS" del "$store" a
+	expect_fail 'no such' "$KVFS" del "$store" none
+	"$KVFS" del "$store" a/b c
+	expect_fail 'no such' "$KVFS" get "$store" c
+	"$KVFS" del "$store" a
+	expect_same "left" "" "$("$KVFS" list "$store")"
+}
+
+case_same_as_mount() {
+	prepare
+	echo from outside | "$KVFS" put "$store" dir/outside
+	store_mount
+	expect_same "put, seen by the mount" "from outside" "$(cat "$mnt/dir/outside")"
+	echo from inside >"$mnt/dir/inside"
+	ln -s inside "$mnt/dir/link"
+	truncate -s 10M "$mnt/dir/sparse"
+	store_unmount
+	expect_same "written on the mount, got" "from inside" "$("$KVFS" get "$store" dir/inside)"
+	expect_same "through a symlink" "from inside" "$("$KVFS" get "$store" dir/link)"
+	head -c 10485760 /dev/zero | cmp - <("$KVFS" get "$store" dir/sparse)
+	expect_same "names" "inside link outside sparse" \
+		"$("$KVFS" list "$store" dir | sed 's,.*/,,' | sort | xargs)"
+	"$KVFS" del "$store" dir/outside
+	store_mount
+	[ ! -e "$mnt/dir/outside" ] || fail "del did not reach the mount"
+}
+
+case_odd_names() {
+	local name
+	prepare
+	for name in 'two words' '*' $'\xff' '-x' "quote'\"" '%n'; do
+		echo "$name" | "$KVFS" put "$store" -- "$name" || fail "put of \"$name\" ended with $?"
+		expect_same "get" "$name" "$("$KVFS" get "$store" -- "$name")"
+	done
+	store_mount
+	for name in 'two words' '*' $'\xff' '-x' "quote'\"" '%n'; do
+		expect_same "on the mount" "$name" "$(cat "$mnt/$name")"
+	done
+}
+
+case_statistics() {
+	local output
+	prepare
+	store_mount
+	for i in {1..50}; do seq "$i" >"$mnt/file$i"; done
+	store_unmount
+	output=$("$KVFS" stat "$store")
+	[ "$(wc -l <<<"$output")" -gt 5 ] || fail "stat says little: $output"
+	output=$("$KVFS" check "$store" 2>&1) || fail "check of a good store ended with $?: $output"
+}
+
+scratch_main "$@"

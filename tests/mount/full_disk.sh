@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# full_disk.sh - the disk under the store is full: ENOSPC to whoever writes, nothing acknowledged lost, deleting works
+
+limit=240
+cases=(fill_with_small_files fill_with_one_file filled_by_others fill_without_mount mkfs_on_full_disk)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+# The store lives on an ext4 of this size.
+disk_make() {
+	needs_kvfs
+	mkdir -p "$mnt"
+	ext4_make image disk "$1"
+	store=$SCRATCH/disk/store
+	"$KVFS" mkfs --segment-size 4M "$store"
+	store_mount
+}
+
+# After this many files were written and synced: they are there, with these contents.
+files_same() {
+	local i
+	for i in $(seq "$1"); do
+		seq -s " $i " 4000 | cmp - "$mnt/dir/file$i" || fail "file$i of $1 is not what was synced ($2)"
+	done
+}
+
+case_fill_with_small_files() {
+	local count=0 free
+	disk_make 96M
+	mkdir "$mnt/dir"
+	while seq -s " $((count + 1)) " 4000 >"$mnt/dir/next" 2>error && sync "$mnt/dir/next" 2>>error; do
+		mv "$mnt/dir/next" "$mnt/dir/file$((count + 1))" 2>error || break
+		sync "$mnt/dir" 2>error || break
+		count=$((count + 1))
+		[ "$count" -lt 20000 ] || fail "96 MiB never fill"
+	done
+	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
+	[ "$count" -gt 500 ] || fail "full after $count files of 20 KB"
+	files_same "$count" "disk full"
+	# full is full: again, and again ENOSPC, never something else
+	expect_fail 'no space' dd if=/dev/zero of="$mnt/more" bs=1M count=100 conv=fsync
+	files_same "$count" "after one more attempt"
+	free=$(stat -f -c %a "$mnt")
+	rm -f "$mnt/more" "$mnt/dir/next"
+	rm "$mnt"/dir/file*[02468] || fail "deleting on a full disk: ended with $?"
+	sync -f "$mnt" || fail "sync after deleting ended with $?"
+	expect_same "files left" "$(seq "$count" | grep -vc '[02468]$')" "$(ls "$mnt/dir" | wc -l)"
+	[ "$(stat -f -c %a "$mnt")" -ge "$free" ] || fail "less free space after deleting than before"
+	kill -0 "$daemon" || fail "the daemon ended"
+	store_unmount
+	store_check
+	store_mount
+	for i in $(seq 1 2 "$count"); do
+		seq -s " $i " 4000 | cmp - "$mnt/dir/file$i"
+	done
+}
+
+case_fill_with_one_file() {
+	local size
+	disk_make 96M
+	echo precious | dd of="$mnt/precious" conv=fsync status=none
+	expect_fail 'no space' dd if=/dev/urandom of="$mnt/large" bs=1M count=200
+	size=$(stat -c %s "$mnt/large")
+	[ "$size" -gt 30000000 ] || fail "full at $size bytes of 96 MiB"
+	expect_same "the file before" precious "$(cat "$mnt/precious")"
+	# what write accepted can be read, and survives if it could be synced
+	head -c 20000000 "$mnt/large" | sha256sum >before
+	if sync "$mnt/large" 2>/dev/null; then
+		store_remount
+		expect_same "size after a remount" "$size" "$(stat -c %s "$mnt/large")"
+		head -c 20000000 "$mnt/large" | sha256sum | cmp - before
+	fi
+	rm "$mnt/large" || fail "deleting on a full disk: ended with $?"
+	sync -f "$mnt"
+	expect_same "names" precious "$(ls "$mnt")"
+	expect_same "the file before" precious "$(cat "$mnt/precious")"
+}
+
+# Somebody else fills the disk; when he goes, writing works again without a new mount.
+case_filled_by_others() {
+	local i
+	disk_make 128M
+	mkdir "$mnt/dir"
+	for i in {1..20}; do seq -s " $i " 4000 >"$mnt/dir/file$i"; done
+	sync -f "$mnt"
+	dd if=/dev/zero of=disk/filler bs=1M status=none 2>/dev/null || true
+	dd if=/dev/zero of=disk/filler2 bs=4k status=none 2>/dev/null || true
+	expect_fail 'no space' dd if=/dev/zero of="$mnt/large" bs=1M count=100 conv=fsync
+	files_same 20 "disk filled by others"
+	rm -f "$mnt/large"
+	rm disk/filler disk/filler2
+	sync -f disk
+	seq -s ' 21 ' 4000 >"$mnt/dir/file21" || fail "writing does not work when there is space again"
+	sync "$mnt/dir/file21" || fail "fsync does not work when there is space again"
+	files_same 21 "space again"
+	store_remount
+	files_same 21 "after a remount"
+}
+
+case_fill_without_mount() {
+	local count=0
+	disk_make 64M
+	store_unmount
+	while head -c 3000000 /dev/zero | "$KVFS" put "$store" "key$count" 2>error; do
+		count=$((count + 1))
+		[ "$count" -lt 100 ] || fail "64 MiB never fill"
+	done
+	grep -qi 'no space' error || fail "put said \"$(cat error)\""
+	store_check
+	for i in $(seq 0 $((count - 1))); do
+		head -c 3000000 /dev/zero | cmp - <("$KVFS" get "$store" "key$i")
+	done
+	"$KVFS" del "$store" key0 || fail "del on a full disk: ended with $?"
+	expect_fail 'no such' "$KVFS" get "$store" key0
+}
+
+case_mkfs_on_full_disk() {
+	disk_make 64M
+	store_unmount
+	dd if=/dev/zero of=disk/filler bs=1M status=none 2>/dev/null || true
+	dd if=/dev/zero of=disk/filler2 bs=1k status=none 2>/dev/null || true
+	expect_fail 'no space' "$KVFS" mkfs disk/other
+	[ ! -e disk/other/super ] || ! "$KVFS" check disk/other 2>/dev/null || fail "a store on a disk that is full"
+}
+
+scratch_main "$@"

@@ -1,0 +1,240 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# kill.sh - the daemon dies at any moment; what a sync had acknowledged is there, and nothing is half done
+#
+# Four writers change their trees without end (crash_writer.c); the daemon is killed with SIGKILL; the store must be clean,
+# and each tree must be what it was after some number of its changes that is not less than those that were acknowledged
+# as durable. Then it goes on from there.
+#
+# Environment: CRASH_WRITER, the program crash_writer
+
+limit=1200
+cases=(judge_is_strict kill_under_load kill_while_mounting kill_after_sync kill_after_commit_interval
+	kill_with_unlinked_open kill_in_the_background)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+writers=4
+seed=${KVFS_TEST_SEED:-$RANDOM}
+
+# daemon_kill - and what is left of the mount is taken away
+daemon_kill() {
+	kill -9 "$daemon" 2>/dev/null || true
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+}
+
+mount_clear() {
+	local tries=0
+	while is_mounted "$mnt"; do
+		"$KVFS" umount "$mnt" >/dev/null 2>&1 || umount "$mnt" 2>/dev/null || sleep 0.02
+		tries=$((tries + 1))
+		[ "$tries" -lt 500 ] || fail "cannot unmount what the dead daemon left"
+	done
+}
+
+# writers_verify WHEN - judges the trees of all writers
+writers_verify() {
+	local writer output
+	for writer in $(seq 0 $((writers - 1))); do
+		output=$("$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writer" 2>&1) ||
+			fail "seed $seed, writer $writer, $1: $output"
+	done
+}
+
+# writers_kill SECONDS - lets the writers run so long and kills the daemon under them
+writers_kill() {
+	local writer pids=
+	for writer in $(seq 0 $((writers - 1))); do
+		"$CRASH_WRITER" run "$mnt" "$SCRATCH/ledger" "$seed" "$writer" &
+		pids="$pids $!"
+	done
+	sleep "$1"
+	daemon_kill
+	for writer in $pids; do
+		wait "$writer" || fail "seed $seed: a writer ended with $? (it says why above)"
+	done
+	mount_clear
+}
+
+store_fresh() {
+	rm -rf "$store" "$SCRATCH/ledger"
+	seed=$((seed + 1))
+	store_make
+}
+
+# On a plain directory: the judge finds everything good, and every kind of loss bad.
+case_judge_is_strict() {
+	local damage file
+	mkdir plain
+	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
+	cp -a plain before
+	"$CRASH_WRITER" verify plain ledger "$seed" 0
+	cp ledger ledger.good
+	"$CRASH_WRITER" run plain ledger "$seed" 0 400
+	"$CRASH_WRITER" verify plain ledger "$seed" 0
+	# a state of before the last acknowledged sync
+	expect_fail 'no state' "$CRASH_WRITER" verify before ledger "$seed" 0
+	for damage in shorten flip remove extra mark; do
+		rm -rf damaged
+		cp -a plain damaged
+		file=$(find damaged/w0/d? -type f -size +1k | sort | head -n 1)
+		case $damage in
+		shorten) truncate -s -1 "$file" ;;
+		flip) printf '\xa5\x5a' | dd of="$file" bs=1 seek=700 conv=notrunc status=none ;;
+		remove) rm "$file" ;;
+		extra) touch damaged/w0/d0/new ;;
+		mark) setfattr -n user.mark -v 12345678 "$file" ;;
+		esac
+		expect_fail 'no state|names' "$CRASH_WRITER" verify damaged ledger "$seed" 0
+	done
+}
+
+case_kill_under_load() {
+	local round count
+	needs_kvfs
+	count=$(rounds 100 5)
+	for round in $(seq "$count"); do
+		# a new store now and then: each round opens it and reads the whole log
+		[ $((round % 10)) != 1 ] || store_fresh
+		store_mount
+		writers_verify "round $round"
+		writers_kill "0.$((RANDOM % 6))$((RANDOM % 10))"
+		store_check
+	done
+	store_mount
+	writers_verify "at the end"
+	echo "$count kills, seeds to $seed"
+}
+
+# Dies while it opens, recovers or mounts; and once more when it is barely up.
+case_kill_while_mounting() {
+	local round
+	needs_kvfs
+	store_fresh
+	for round in $(seq "$(rounds 30 4)"); do
+		store_mount
+		writers_verify "round $round"
+		writers_kill 0.2
+		"$KVFS" mount "$store" "$mnt" -f >>daemon.log 2>&1 &
+		daemon=$!
+		sleep "0.0$((RANDOM % 7))$((RANDOM % 10))"
+		daemon_kill
+		mount_clear
+		store_check
+	done
+	store_mount
+	writers_verify "at the end"
+}
+
+# Each tool's way to say "on the disk" is believed at once.
+case_kill_after_sync() {
+	local round
+	needs_kvfs
+	store_make
+	for round in $(seq "$(rounds 5 2)"); do
+		store_mount -o commit=60
+		echo "one $round" | dd of="$mnt/fsync" conv=fsync status=none
+		daemon_kill
+		mount_clear
+		store_mount -o commit=60
+		expect_same "after fsync" "one $round" "$(cat "$mnt/fsync")"
+		echo "two $round" | dd of="$mnt/fdatasync" conv=fdatasync status=none
+		daemon_kill
+		mount_clear
+		store_mount -o commit=60
+		expect_same "after fdatasync" "two $round" "$(cat "$mnt/fdatasync")"
+		echo "three $round" | dd of="$mnt/osync" oflag=sync status=none
+		daemon_kill
+		mount_clear
+		store_mount -o commit=60
+		expect_same "after an O_SYNC write" "three $round" "$(cat "$mnt/osync")"
+		mkdir -p "$mnt/dir$round/below"
+		echo "four $round" >"$mnt/dir$round/below/syncfs"
+		sync -f "$mnt"
+		daemon_kill
+		mount_clear
+		store_mount -o commit=60
+		expect_same "after syncfs" "four $round" "$(cat "$mnt/dir$round/below/syncfs")"
+		mv "$mnt/dir$round/below/syncfs" "$mnt/renamed$round"
+		sync "$mnt" # fsync of the directory
+		daemon_kill
+		mount_clear
+		store_mount -o commit=60
+		expect_same "after fsync of the directory" "four $round" "$(cat "$mnt/renamed$round")"
+		store_unmount
+		store_mount -o sync,commit=60
+		mkdir "$mnt/sync$round"
+		echo "five $round" >"$mnt/sync$round/file"
+		daemon_kill
+		mount_clear
+		store_mount
+		expect_same "on a mount with -o sync" "five $round" "$(cat "$mnt/sync$round/file")"
+		store_unmount
+		store_check
+	done
+}
+
+# Nobody asked for a sync; the interval has passed.
+case_kill_after_commit_interval() {
+	needs_kvfs
+	store_make
+	store_mount -o commit=0.2
+	seq 1000 >"$mnt/numbers"
+	mkdir "$mnt/dir"
+	sleep 1
+	daemon_kill
+	mount_clear
+	store_mount
+	seq 1000 | cmp - "$mnt/numbers"
+	[ -d "$mnt/dir" ] || fail "a directory older than the commit interval is gone"
+	seq 2000 >"$mnt/numbers"
+	sleep 2.5
+	daemon_kill
+	mount_clear
+	store_mount
+	seq 2000 | cmp - "$mnt/numbers"
+}
+
+# A file without a name that is open at the moment of death is released by the next mount.
+case_kill_with_unlinked_open() {
+	local descriptor
+	needs_kvfs
+	store_make
+	store_mount
+	head -c 5000000 /dev/urandom >"$mnt/file"
+	exec {descriptor}<>"$mnt/file"
+	rm "$mnt/file"
+	sync -f "$mnt"
+	daemon_kill
+	exec {descriptor}>&-
+	mount_clear
+	store_check
+	store_mount
+	expect_same "names after the remount" "" "$(ls -A "$mnt")"
+	store_unmount
+	store_check
+	expect_same "orphans after the remount" 0 "$("$KVFS" stat "$store" | awk '$1 ~ /orphan/ { print $NF }' | head -n 1 | grep . || echo 0)"
+}
+
+# The same for a daemon that went into the background itself.
+case_kill_in_the_background() {
+	local process
+	needs_kvfs
+	store_make
+	"$KVFS" mount "$store" "$mnt" >mount.log 2>&1
+	echo text | dd of="$mnt/file" conv=fsync status=none
+	process=$(scratch_processes "$store")
+	[ -n "$process" ] || fail "no daemon in the background"
+	kill -9 $process
+	expect_fail 'not connected|abort' cat "$mnt/file"
+	mount_clear
+	"$KVFS" mount "$store" "$mnt" >mount.log 2>&1
+	expect_same "after the remount" text "$(cat "$mnt/file")"
+	"$KVFS" umount "$mnt"
+	! is_mounted "$mnt" || fail "still mounted"
+	expect_same "processes left after umount" "" "$(scratch_processes "$store")"
+}
+
+scratch_main "$@"

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# posix.sh - the cases of posix_*.c, each on a fresh mount that everybody may enter
+#
+# Environment: POSIX, the program posix
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+mapfile -t cases < <("$POSIX" --list)
+
+case_any() {
+	local output
+	store_make
+	# other users must get here
+	chmod 755 "$SCRATCH"
+	store_mount -o allow_other
+	output=$("$POSIX" ${quick:+--quick} "$mnt" "$1" 2>&1) || {
+		echo "$output"
+		fail "$(sed -n 's/^FAIL: //p' <<<"$output" | grep . || tail -n 1 <<<"$output")"
+	}
+}
+
+scratch_main "$@"

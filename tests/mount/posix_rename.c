@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * posix_rename.c - rename: what replaces what, what it refuses, and that nobody sees it half done
+ */
+#include "posix.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <signal.h>
+#include <unistd.h>
+
+static void rename_file(void)
+{
+	ino_t ino, victim;
+	int fd;
+
+	file_put("a", "a");
+	file_put("b", "b");
+	ino = file_stat("a").st_ino;
+	victim = file_stat("b").st_ino;
+	OK(rename("a", "moved"));
+	TRUE(!file_exists("a"));
+	SAME(file_stat("moved").st_ino, ino);
+
+	/* over an open file: the name changes hands at once, the old contents stay for who has them
+	 */
+	fd = OK(open("b", O_RDWR));
+	OK(rename("moved", "b"));
+	SAME(file_stat("b").st_ino, ino);
+	TEXT("b", "a");
+	{
+		struct stat st;
+		char byte;
+
+		OK(fstat(fd, &st));
+		SAME(st.st_ino, victim);
+		SAME(st.st_nlink, 0);
+		SAME(read(fd, &byte, 1), 1);
+		SAME(byte, 'b');
+	}
+	close(fd);
+
+	OK(rename("b", "b"));
+	OK(link("b", "twin"));
+	OK(rename("b", "twin")); /* two names of one file: nothing happens */
+	TRUE(file_exists("b") && file_exists("twin"));
+	FAILS(rename("nothing", "b"), ENOENT);
+	FAILS(rename("b", "nothing/b"), ENOENT);
+	FAILS(rename("b", "twin/b"), ENOTDIR);
+	FAILS(rename("b", "new/"), ENOTDIR);
+	TEXT("b", "a");
+}
+
+static void rename_directory(void)
+{
+	ino_t ino;
+
+	OK(mkdir("from", 0755));
+	OK(mkdir("to", 0755));
+	OK(mkdir("from/dir", 0755));
+	file_put("from/dir/file", "text");
+	ino = file_stat("from/dir").st_ino;
+	SAME(file_stat("from").st_nlink, 3);
+	SAME(file_stat("to").st_nlink, 2);
+	OK(rename("from/dir", "to/dir"));
+	SAME(file_stat("from").st_nlink, 2);
+	SAME(file_stat("to").st_nlink, 3);
+	SAME(file_stat("to/dir").st_ino, ino);
+	SAME(file_stat("to/dir/..").st_ino, file_stat("to").st_ino);
+	TEXT("to/dir/file", "text");
+
+	FAILS(rename("to", "to/dir/inside"), EINVAL);
+	FAILS(rename("to", "to/inside"), EINVAL);
+	FAILS(rename("to/dir", "to"), ENOTEMPTY);
+	OK(mkdir("empty", 0755));
+	OK(mkdir("full", 0755));
+	file_put("full/x", "x");
+	FAILS(rename("empty", "full"), ENOTEMPTY);
+	OK(rename("full", "empty")); /* a directory replaces an empty one */
+	TEXT("empty/x", "x");
+	TRUE(!file_exists("full"));
+
+	file_put("file", "text");
+	FAILS(rename("file", "empty"), EISDIR);
+	FAILS(rename("empty", "file"), ENOTDIR);
+	FAILS(rename("empty/.", "file2"), EBUSY);
+	OK(symlink("empty", "link"));
+	OK(rename("file", "link")); /* the link itself is replaced */
+	TEXT("link", "text");
+	TEXT("empty/x", "x");
+}
+
+static void rename_flags(void)
+{
+	ino_t a, b;
+
+	file_put("a", "a");
+	file_put("b", "b");
+	FAILS(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE), EEXIST);
+	TEXT("a", "a");
+	TEXT("b", "b");
+	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_NOREPLACE));
+	OK(rename("c", "a"));
+
+	a = file_stat("a").st_ino;
+	b = file_stat("b").st_ino;
+	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE));
+	SAME(file_stat("a").st_ino, b);
+	SAME(file_stat("b").st_ino, a);
+	FAILS(renameat2(AT_FDCWD, "a", AT_FDCWD, "nothing", RENAME_EXCHANGE), ENOENT);
+	FAILS(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE | RENAME_NOREPLACE), EINVAL);
+
+	/* a file against a directory in another directory: both parents' counts follow */
+	OK(mkdir("one", 0755));
+	OK(mkdir("two", 0755));
+	OK(mkdir("one/dir", 0755));
+	file_put("one/dir/x", "x");
+	file_put("two/file", "f");
+	OK(renameat2(AT_FDCWD, "one/dir", AT_FDCWD, "two/file", RENAME_EXCHANGE));
+	TEXT("one/dir", "f");
+	TEXT("two/file/x", "x");
+	SAME(file_stat("one").st_nlink, 2);
+	SAME(file_stat("two").st_nlink, 3);
+	SAME(file_stat("two/file/..").st_ino, file_stat("two").st_ino);
+	FAILS(renameat2(AT_FDCWD, "two", AT_FDCWD, "two/file", RENAME_EXCHANGE), EINVAL);
+}
+
+/* Replaces "target" over and over with files that are complete before they get the name. */
+static void replace_forever(void *arg)
+{
+	char text[] = "generation 0000";
+	int generation;
+
+	(void)arg;
+	for (generation = 0;; generation++) {
+		snprintf(text, sizeof(text), "generation %04d", generation % 10000);
+		file_put("next", text);
+		OK(rename("next", "target"));
+	}
+}
+
+static void rename_is_atomic(void)
+{
+	int i, rounds = posix_quick ? 2000 : 20000;
+	char text[64];
+	pid_t child;
+
+	file_put("target", "generation 0000");
+	child = child_start(replace_forever, NULL);
+	for (i = 0; i < rounds; i++) {
+		int fd = OK(open("target", O_RDONLY));
+
+		SAME(read(fd, text, sizeof(text)), 15);
+		TRUE(!memcmp(text, "generation ", 11));
+		close(fd);
+	}
+	kill(child, SIGKILL);
+}
+
+const struct posix_case posix_rename_cases[] = {
+	{"rename_file", rename_file},
+	{"rename_directory", rename_directory},
+	{"rename_flags", rename_flags},
+	{"rename_is_atomic", rename_is_atomic},
+	{NULL, NULL},
+};

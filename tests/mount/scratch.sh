@@ -1,0 +1,298 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+#
+# scratch.sh - a scratch store, its mount, and the running of the cases of one subject
+#
+# A subject (tools.sh, git.sh, ...) sources this file, lists its cases in the array `cases`, defines
+# a function case_NAME for each (or case_any for all that have none of their own), and ends with
+#	scratch_main "$@"
+# The report is TAP. Each case runs in a process group of its own, under a time limit, in a scratch directory
+# that it finds in $SCRATCH; whatever it leaves behind there (mounts, loop devices, processes)
+# is swept away when it ends, however it ends. A case fails by fail, by a command that fails, or by time.
+#
+# Environment
+#	KVFS			the program under test
+#	KVFS_TEST_ON=ext4	run on a plain directory instead of a mount, to prove that the test is right
+#	KVFS_TEST_QUICK=1	fewer rounds
+#	KVFS_TEST_OPTIONS	mount options added to every mount
+#	KVFS_TEST_SLOW=N	the program is N times as slow as usual (a sanitizer): longer limits, fewer rounds
+#	TMPDIR			where scratch directories go; /var/tmp
+
+set -euo pipefail
+
+# Messages are compared, and bytes are bytes.
+export LC_ALL=C TZ=UTC
+
+KVFS=${KVFS:-}
+quick=${KVFS_TEST_QUICK:-}
+slow=${KVFS_TEST_SLOW:-1}
+on=${KVFS_TEST_ON:-kvfs}
+limit=${limit:-120} # seconds for one case; a subject may set its own before sourcing
+subject=$(basename "$0" .sh)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# What a case works with: the store, and the directory it is mounted on.
+SCRATCH=${SCRATCH:-}
+store=$SCRATCH/store
+mnt=$SCRATCH/mnt
+daemon= # process of the mount, while there is one
+uncheckable= # set by a case that leaves a store which kvfs check is right to refuse
+
+# ---- inside a case ----------------------------------------------------------------------------
+
+# fail MESSAGE... - ends the case; the message says what differed
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+
+# skip REASON... - ends the case as not run
+skip() {
+	echo "$*"
+	exit 77
+}
+
+# expect_fail PATTERN COMMAND... - the command must fail, saying something that matches the extended regular
+# expression (case ignored), and not by a signal or a time limit
+expect_fail() {
+	local pattern=$1 status=0 output
+	shift
+	output=$(timeout 60 "$@" 2>&1) || status=$?
+	[ "$status" != 0 ] || fail "succeeded, should not: $*"
+	[ "$status" -lt 124 ] || fail "ended with status $status: $*: $output"
+	grep -qiE -- "$pattern" <<<"$output" || fail "\"$*\" said \"$output\", not /$pattern/"
+}
+
+# expect_same WHAT EXPECTED ACTUAL
+expect_same() {
+	[ "$2" = "$3" ] || fail "$1: expected \"$2\", got \"$3\""
+}
+
+# needs_kvfs - for what makes no sense on a plain directory
+needs_kvfs() {
+	[ "$on" = kvfs ] || skip "is about kvfs itself"
+}
+
+# rounds FULL QUICK - how often to do it
+rounds() {
+	if [ -n "$quick" ] || [ "$slow" != 1 ]; then echo "$2"; else echo "$1"; fi
+}
+
+# store_make [OPTION...] - kvfs mkfs
+store_make() {
+	mkdir -p "$mnt"
+	[ "$on" = kvfs ] || return 0
+	"$KVFS" mkfs "$@" "$store"
+}
+
+is_mounted() {
+	grep -qF " $1 " <(mounts_list)
+}
+
+# All mount points of this machine, one a line between blanks.
+mounts_list() {
+	local point
+	while read -r _ _ _ _ point _; do
+		printf ' %b \n' "$point"
+	done </proc/self/mountinfo
+}
+
+# store_mount [OPTION...] - mounts the store on $mnt and waits until it answers; $daemon is the process
+store_mount() {
+	local tries=0
+	[ "$on" = kvfs ] || return 0
+	[ -z "${KVFS_TEST_OPTIONS:-}" ] || set -- -o "$KVFS_TEST_OPTIONS" "$@"
+	"$KVFS" mount "$store" "$mnt" -f "$@" >>"$SCRATCH/daemon.log" 2>&1 &
+	daemon=$!
+	until is_mounted "$mnt" && stat "$mnt" >/dev/null 2>&1; do
+		kill -0 "$daemon" 2>/dev/null || fail "mount ended: $(tail -n 1 "$SCRATCH/daemon.log")"
+		tries=$((tries + 1))
+		[ "$tries" -lt $((1500 * slow)) ] || fail "mount does not answer after $((30 * slow)) s"
+		sleep 0.02
+	done
+}
+
+# store_unmount - unmounts $mnt; the daemon must end by itself and be content
+store_unmount() {
+	local status=0
+	[ "$on" = kvfs ] || return 0
+	"$KVFS" umount "$mnt" || fail "kvfs umount ended with $?"
+	! is_mounted "$mnt" || fail "still mounted after kvfs umount"
+	[ -z "$daemon" ] || wait "$daemon" || status=$?
+	daemon=
+	[ "$status" = 0 ] || fail "daemon ended with $status: $(tail -n 1 "$SCRATCH/daemon.log")"
+	sanitizer_silent
+}
+
+# store_check - kvfs check on a store that is not mounted
+store_check() {
+	local output
+	[ "$on" = kvfs ] || return 0
+	output=$("$KVFS" check "$store" 2>&1) || fail "kvfs check: $(tail -n 3 <<<"$output")"
+	sanitizer_silent
+}
+
+# store_remount [OPTION...] - what the kernel and the daemon cached is gone afterwards
+store_remount() {
+	[ "$on" = kvfs ] || return 0
+	store_unmount
+	store_mount "$@"
+}
+
+# A build with sanitizers writes what it finds to files; any is a failure.
+sanitizer_silent() {
+	local report
+	for report in "$SCRATCH"/sanitizer.*; do
+		[ -e "$report" ] || continue
+		cat "$report"
+		fail "sanitizer: $(grep -m 1 -E 'ERROR|WARNING|runtime error' "$report" || head -n 1 "$report")"
+	done
+}
+
+# ext4_make FILE DIR SIZE - a small ext4 in a file, mounted on DIR by way of a loop device
+ext4_make() {
+	truncate -s "$3" "$1"
+	mkfs.ext4 -q -F -m 0 "$1"
+	mkdir -p "$2"
+	mount -o loop "$1" "$2" 2>/dev/null || skip "cannot mount a loop device here"
+}
+
+# What each case ends with: unmounted, and clean in the eyes of kvfs check.
+scratch_finish() {
+	[ "$on" = kvfs ] || return 0
+	[ -z "$daemon" ] || store_unmount
+	[ -n "$uncheckable" ] || [ ! -e "$store" ] || store_check
+	sanitizer_silent
+}
+
+# scratch_case NAME - runs one case in this process
+scratch_case() {
+	trap 'echo "$(basename "${BASH_SOURCE[0]}"):$LINENO: failed with $?: $BASH_COMMAND" >&2' ERR
+	set -E
+	cd "$SCRATCH"
+	if declare -F "case_$1" >/dev/null; then
+		"case_$1"
+	else
+		case_any "$1"
+	fi
+	scratch_finish
+}
+
+# ---- around the cases -------------------------------------------------------------------------
+
+# Processes that name a scratch directory on their command line, or work inside it.
+scratch_processes() {
+	local directory=$1 process
+	for process in /proc/[0-9]*; do
+		process=${process#/proc/}
+		[ "$process" != $$ ] && [ "$process" != "$BASHPID" ] || continue
+		if tr '\0' '\n' <"/proc/$process/cmdline" 2>/dev/null | grep -qF -- "$directory"; then
+			echo "$process"
+		fi
+	done 2>/dev/null
+}
+
+# scratch_sweep DIR - ends what still runs in a scratch directory and removes it
+scratch_sweep() {
+	local directory=$1 point process
+	while read -r point; do
+		[ "${point#"$directory"}" != "$point" ] || continue
+		timeout 10 umount "$point" 2>/dev/null && continue
+		for process in $(scratch_processes "$directory"); do
+			kill -9 "$process" 2>/dev/null || true
+		done
+		umount "$point" 2>/dev/null || umount -l "$point" 2>/dev/null || true
+	done < <(mounts_list | sed 's/^ //; s/ $//' | tac)
+	for process in $(scratch_processes "$directory"); do
+		kill -9 "$process" 2>/dev/null || true
+	done
+	losetup -n -l -O NAME,BACK-FILE 2>/dev/null | grep -F -- "$directory/" | while read -r point _; do
+		losetup -d "$point" 2>/dev/null || true
+	done || true
+	rm -rf --one-file-system "$directory" "$directory.log" 2>/dev/null || true
+}
+
+# The line that says what differed: the one that fail wrote, else the last.
+failure_line() {
+	sed -n "s/^FAIL: //p" "$1" | grep . | tail -n 1 || tail -n 1 "$1"
+}
+
+# scratch_run NAME NUMBER - runs one case in a process group of its own, and prints its line
+scratch_run() {
+	local name=$1 status=0 seconds=$((limit * slow)) log
+	SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/kvfs-$subject-$name.XXXXXX")
+	export SCRATCH
+	log=$SCRATCH.log
+	export ASAN_OPTIONS="log_path=$SCRATCH/sanitizer:${ASAN_OPTIONS:-}"
+	export UBSAN_OPTIONS="print_stacktrace=1:log_path=$SCRATCH/sanitizer:${UBSAN_OPTIONS:-}"
+	export TSAN_OPTIONS="log_path=$SCRATCH/sanitizer:${TSAN_OPTIONS:-}"
+	timeout -k 10 "$seconds" bash "$0" --case "$name" </dev/null >"$log" 2>&1 &
+	running=$!
+	wait "$running" || status=$?
+	running=
+	case $status in
+	0) echo "ok $2 - $name" ;;
+	77) echo "ok $2 - $name # SKIP $(tail -n 1 "$log")" ;;
+	*)
+		failed=1
+		echo "not ok $2 - $name"
+		if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+			echo "# $subject/$name: no end within $seconds s"
+		else
+			echo "# $subject/$name: $(failure_line "$log")"
+		fi
+		tail -n 30 "$log" | sed 's/^/#   /'
+		if [ -s "$SCRATCH/daemon.log" ]; then
+			echo '#   the daemon said:'
+			tail -n 10 "$SCRATCH/daemon.log" | sed 's/^/#   /'
+		fi
+		;;
+	esac
+	scratch_sweep "$SCRATCH"
+}
+
+scratch_interrupted() {
+	[ -z "$running" ] || kill -TERM "$running" 2>/dev/null || true
+	[ -z "$SCRATCH" ] || scratch_sweep "$SCRATCH"
+	echo "Bail out! interrupted"
+	exit 1
+}
+
+# Why no case of this machine can run, or nothing.
+scratch_obstacle() {
+	if [ "$(id -u)" != 0 ]; then
+		echo "needs root"
+	elif [ "$on" != kvfs ]; then
+		return 0
+	elif [ ! -c /dev/fuse ]; then
+		echo "there is no /dev/fuse here"
+	fi
+}
+
+# scratch_main [CASE...] - runs the cases (all of them) and reports
+scratch_main() {
+	local name number=0 obstacle
+	if [ "${1:-}" = --case ]; then
+		scratch_case "$2"
+		exit 0
+	fi
+	running=
+	failed=0
+	[ $# = 0 ] || cases=("$@")
+	obstacle=$(scratch_obstacle)
+	if [ -n "$obstacle" ]; then
+		echo "1..0 # SKIP $obstacle"
+		exit 0
+	fi
+	if [ "$on" = kvfs ] && [ ! -x "$KVFS" ]; then
+		echo "Bail out! KVFS does not name the program to test"
+		exit 1
+	fi
+	trap scratch_interrupted INT TERM HUP
+	echo "1..${#cases[@]}"
+	for name in "${cases[@]}"; do
+		number=$((number + 1))
+		scratch_run "$name" "$number"
+	done
+	exit "$failed"
+}

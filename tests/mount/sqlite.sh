@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# sqlite.sh - SQLite keeps its databases whole on the mount, in each of its journal modes
+
+cases=(mode_delete mode_truncate mode_wal many_connections power_of_kill)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+database=$mnt/database
+
+sql() {
+	sqlite3 -bail -cmd '.timeout 60000' "$database" "$@"
+}
+
+database_sound() {
+	expect_same "integrity_check" ok "$(sql 'PRAGMA integrity_check')"
+}
+
+# transactions COUNT - each inserts, changes and deletes rows of several sizes
+transactions() {
+	seq "$1" | awk '{
+		printf "BEGIN; INSERT INTO entry(number, body) VALUES (%d, randomblob(%d));", $1, $1 * 37 % 5000
+		printf "UPDATE entry SET body = randomblob(100) WHERE number = %d;", int($1 / 2)
+		if ($1 % 10 == 0) printf "DELETE FROM entry WHERE number = %d;", $1 - 5
+		printf "UPDATE total SET count = count + 1; COMMIT;\n"
+	}' | sql
+}
+
+exercise() {
+	local count
+	count=$(rounds 2000 300)
+	store_make
+	store_mount
+	expect_same "journal mode" "$1" "$(sql "PRAGMA journal_mode=$1")"
+	sql 'CREATE TABLE entry(id INTEGER PRIMARY KEY, number INTEGER, body BLOB);
+		CREATE INDEX by_number ON entry(number);
+		CREATE TABLE total(count INTEGER); INSERT INTO total VALUES (0);'
+	transactions "$count"
+	database_sound
+	expect_same "transactions counted" "$count" "$(sql 'SELECT count FROM total')"
+	expect_same "rows" "$((count - count / 10))" "$(sql 'SELECT count(*) FROM entry')"
+	sql 'BEGIN; DELETE FROM entry; ROLLBACK;'
+	expect_same "rows after a rollback" "$((count - count / 10))" "$(sql 'SELECT count(*) FROM entry')"
+	store_remount
+	database_sound
+	sql 'VACUUM'
+	database_sound
+	expect_same "rows after VACUUM" "$((count - count / 10))" "$(sql 'SELECT count(*) FROM entry')"
+	cp "$database" "$SCRATCH/copy"
+	expect_same "integrity_check of a copy" ok "$(sqlite3 "$SCRATCH/copy" 'PRAGMA integrity_check')"
+}
+
+case_mode_delete() {
+	exercise delete
+}
+
+case_mode_truncate() {
+	exercise truncate
+}
+
+case_mode_wal() {
+	exercise wal
+}
+
+# Writers in several processes wait for one another's locks, and none of their changes gets lost.
+case_many_connections() {
+	local mode i writer writers
+	store_make
+	store_mount
+	for mode in delete wal; do
+		rm -f "$database"*
+		sql "PRAGMA journal_mode=$mode; CREATE TABLE total(count INTEGER);
+			INSERT INTO total VALUES (0);" >/dev/null
+		writers=
+		for writer in 1 2 3 4; do
+			for i in $(seq "$(rounds 100 25)"); do
+				echo 'BEGIN IMMEDIATE; UPDATE total SET count = count + 1; COMMIT;'
+			done | sql &
+			writers="$writers $!"
+		done
+		for writer in $writers; do
+			wait "$writer" || fail "a writer ended with $? in mode $mode"
+		done
+		database_sound
+		expect_same "changes of all writers in mode $mode" "$((4 * $(rounds 100 25)))" \
+			"$(sql 'SELECT count FROM total')"
+	done
+}
+
+# Every transaction that SQLite reported as committed (synchronous=FULL) survives the daemon's death.
+case_power_of_kill() {
+	local mode round acknowledged found writer
+	needs_kvfs
+	store_make
+	store_mount
+	for mode in delete wal; do
+		rm -f "$database"*
+		sql "PRAGMA journal_mode=$mode; CREATE TABLE entry(number INTEGER PRIMARY KEY);" >/dev/null
+		for round in $(seq "$(rounds 8 2)"); do
+			: >acknowledged
+			found=$(sql 'SELECT ifnull(max(number), 0) FROM entry')
+			# each number is printed after its transaction has been committed
+			seq $((found + 1)) $((found + 100000)) |
+				awk '{ print "INSERT INTO entry VALUES (" $1 "); SELECT " $1 ";" }' |
+				stdbuf -oL sqlite3 -bail -cmd 'PRAGMA synchronous=FULL' "$database" >acknowledged 2>/dev/null &
+			writer=$!
+			sleep "0.$((RANDOM % 9 + 1))"
+			kill -9 "$daemon"
+			wait "$daemon" 2>/dev/null || true
+			wait "$writer" 2>/dev/null || true
+			"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
+			store_mount
+			database_sound
+			acknowledged=$(tail -n 1 acknowledged)
+			found=$(sql 'SELECT ifnull(max(number), 0) FROM entry')
+			[ "$found" -ge "${acknowledged:-0}" ] ||
+				fail "mode $mode round $round: $acknowledged committed, $found there"
+		done
+	done
+}
+
+scratch_main "$@"
