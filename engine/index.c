@@ -76,15 +76,25 @@ void index_fini(struct index *index)
 	atomic_store(&index->table, NULL);
 }
 
-/* The fingerprint of the entry with this tag in bucket `bucket`. */
-static uint32_t fingerprint_at(const struct index_table *table, uint64_t bucket, uint64_t entry)
+/* The least fingerprint that an entry in this bucket can have. */
+static uint64_t bucket_low(const struct index_table *table, uint64_t bucket)
 {
 	uint64_t first = bucket > INDEX_REACH ? bucket - INDEX_REACH : 0;
-	/* The least fingerprint whose home is `first`. */
-	uint64_t low = ((first << 32) + table->count - 1) / table->count;
+
+	return ((first << 32) + table->count - 1) / table->count;
+}
+
+/* The fingerprint of an entry in a bucket with this low end: the one in its window that has the tag. */
+static uint32_t fingerprint_from(uint64_t low, uint64_t entry)
+{
 	uint64_t tag = entry >> INDEX_ADDRESS_BITS;
 
 	return (uint32_t)(low + ((tag - low) & 0xffffff));
+}
+
+static uint32_t fingerprint_at(const struct index_table *table, uint64_t bucket, uint64_t entry)
+{
+	return fingerprint_from(bucket_low(table, bucket), entry);
 }
 
 /* The first empty slot from the home on, or NULL if the reach is full. */
@@ -115,6 +125,7 @@ static void retire(struct index *index, struct index_table *table)
 static bool copy_bucket(struct index_table *table, uint64_t bucket, uint64_t from, uint64_t to,
 			struct index_table *target, bool *full)
 {
+	uint64_t low = bucket_low(table, bucket);
 	unsigned i;
 
 	*full = true;
@@ -129,7 +140,7 @@ static bool copy_bucket(struct index_table *table, uint64_t bucket, uint64_t fro
 			*full = false;
 			continue;
 		}
-		fingerprint = fingerprint_at(table, bucket, entry);
+		fingerprint = fingerprint_from(low, entry);
 		home = index_home(table, fingerprint);
 		if (home < from || home >= to)
 			continue;
@@ -291,6 +302,7 @@ void index_replace(struct index_place *place, uint64_t address)
 static _Atomic uint64_t *spilled_past(struct index_table *table, uint64_t bucket, uint64_t hole,
 				      bool *full)
 {
+	uint64_t low = bucket_low(table, bucket);
 	_Atomic uint64_t *found = NULL;
 	unsigned i;
 
@@ -302,7 +314,7 @@ static _Atomic uint64_t *spilled_past(struct index_table *table, uint64_t bucket
 		if (!entry)
 			*full = false;
 		else if (!found &&
-			 index_home(table, fingerprint_at(table, bucket, entry)) <= hole)
+			 index_home(table, fingerprint_from(low, entry)) <= hole)
 			found = slot;
 	}
 	return found;
