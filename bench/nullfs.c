@@ -3,7 +3,7 @@
  * nullfs - a FUSE server that does no work: the ceiling for kvfs's mount
  *
  * It keeps a namespace and attributes in memory, so that every call on the mount answers as a
- * file system would, but throws contents away and reads as zeros. Transport, capabilities,
+ * file system would, but throws contents away and reads as anything. Transport, capabilities,
  * time-outs and the calls that it answers with ENOSYS are those of kvfs's default mount, so that
  * what is left between the two is what kvfs itself costs.
  *
@@ -314,16 +314,6 @@ static void nullfs_readlink(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_readlink(req, node_get(ino)->target);
 }
 
-static void nullfs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-	struct fuse_file_info *file)
-{
-	struct fuse_entry_param param;
-
-	file->keep_cache = 1;
-	if (node_make(req, parent, name, mode, 0, NULL, &param))
-		fuse_reply_create(req, &param, file);
-}
-
 static void nullfs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param param;
@@ -403,6 +393,19 @@ static void nullfs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 	fuse_reply_err(req, -rc);
 }
 
+/* What the answer's buffer holds anyway, if the transport has one that needs no copy. */
+static const char *read_contents(fuse_req_t req)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	size_t size;
+	char *payload;
+
+	if (!fuse_req_get_payload(req, &payload, &size, NULL) && size >= READ_SIZE_MAX)
+		return payload;
+#endif
+	return zeros;
+}
+
 static void nullfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *file)
 {
@@ -414,7 +417,7 @@ static void nullfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		size = (size_t)(end - off);
 	if (size > READ_SIZE_MAX)
 		size = READ_SIZE_MAX;
-	fuse_reply_buf(req, zeros, size);
+	fuse_reply_buf(req, read_contents(req), size);
 }
 
 static void nullfs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -564,7 +567,7 @@ static void nullfs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		fuse_reply_xattr(req, 0);
 }
 
-/* open and flush are missing: the library answers ENOSYS, and the kernel never asks again */
+/* open, create and flush are missing: the answer is ENOSYS, and the kernel never asks again */
 static const struct fuse_lowlevel_ops nullfs_ops = {
 	.init = nullfs_init,
 	.lookup = nullfs_lookup,
@@ -580,7 +583,6 @@ static const struct fuse_lowlevel_ops nullfs_ops = {
 	.symlink = nullfs_symlink,
 	.rename = nullfs_rename,
 	.link = nullfs_link,
-	.create = nullfs_create,
 	.read = nullfs_read,
 	.write = nullfs_write,
 	.fsync = nullfs_fsync,
