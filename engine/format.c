@@ -82,18 +82,32 @@ void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE])
 	snprintf(name, FORMAT_SEGMENT_NAME_SIZE, "seg-%08x", slot);
 }
 
+void format_free_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE])
+{
+	snprintf(name, FORMAT_SEGMENT_NAME_SIZE, "free-%08x", slot);
+}
+
+static int64_t slot_behind(const char *prefix, const char *name)
+{
+	size_t length = strlen(prefix);
+	char digits[9];
+	uint32_t slot;
+
+	if (strncmp(name, prefix, length) || strlen(name) != length + 8)
+		return -EINVAL;
+	slot = (uint32_t)strtoul(name + length, NULL, 16);
+	snprintf(digits, sizeof(digits), "%08x", slot);
+	return strcmp(digits, name + length) ? -EINVAL : (int64_t)slot;
+}
+
 int64_t format_segment_slot(const char *name)
 {
-	char again[FORMAT_SEGMENT_NAME_SIZE];
-	unsigned long slot;
+	return slot_behind("seg-", name);
+}
 
-	if (strncmp(name, "seg-", 4) || strlen(name) != 12)
-		return -EINVAL;
-	slot = strtoul(name + 4, NULL, 16);
-	if (slot > UINT32_MAX)
-		return -EINVAL;
-	format_segment_name((uint32_t)slot, again);
-	return strcmp(again, name) ? -EINVAL : (int64_t)slot;
+int64_t format_free_slot(const char *name)
+{
+	return slot_behind("free-", name);
 }
 
 static uint64_t segment_check(const struct format_segment *header)
@@ -121,10 +135,6 @@ void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], 
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
 			    uint32_t slot, uint32_t size)
 {
-	static const struct format_segment zeros;
-
-	if (!memcmp(header, &zeros, sizeof(zeros)))
-		return -ENOENT;
 	if (header->magic != SEGMENT_MAGIC)
 		return -EUCLEAN;
 	if (header->version > FORMAT_VERSION)

@@ -72,7 +72,7 @@ int format_super_validate(const struct format_super *super, const char **why);
  * +-------+-------+-------+-------+-----------------+-------+-------+-------- - - -
  * id: the segment's place in the log, 1, 2, 3...; a reused file gets a new one, and the id salts every record's
  * check, so that what an earlier life left in the file is never taken for a record of this one.
- * check: XXH3-64 of the 56 bytes with check as zero. A free segment's header is zeros. */
+ * check: XXH3-64 of the 56 bytes with check as zero. */
 #define FORMAT_SEGMENT_HEADER_SIZE 4096u
 #define FORMAT_SEGMENT_LOG 1u
 
@@ -89,11 +89,14 @@ struct format_segment {
 static_assert(sizeof(struct format_segment) == 56, "segment header size");
 
 void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
+/* The name of the slot's file while it is not in the log. */
+void format_free_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
 /* The slot a file's name stands for, or -EINVAL. */
 int64_t format_segment_slot(const char *name);
+int64_t format_free_slot(const char *name);
 void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], uint64_t id,
 			 uint32_t slot, uint32_t size);
-/* 0, -ENOENT free (zeros), -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's slot. */
+/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's slot. */
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
 			    uint32_t slot, uint32_t size);
 uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id);

@@ -20,22 +20,6 @@ struct listing {
 
 /* ---- finding the segments -------------------------------------------------------------------- */
 
-/* A file whose header was being written when the power failed holds nothing else. */
-static bool file_is_blank(struct kv *kv, uint32_t slot)
-{
-	struct format_record first, zeros = {0};
-	char name[FORMAT_SEGMENT_NAME_SIZE];
-	struct env_file *file;
-	int error;
-
-	format_segment_name(slot, name);
-	if (kv->env->file_open(kv->dir, name, ENV_READ_ONLY, &file))
-		return false;
-	error = kv->env->file_read(file, &first, sizeof(first), FORMAT_SEGMENT_HEADER_SIZE);
-	kv->env->file_close(file);
-	return error == -ENODATA || (!error && !memcmp(&first, &zeros, sizeof(first)));
-}
-
 static int load_one(void *arg, const char *name)
 {
 	struct listing *listing = arg;
@@ -45,13 +29,14 @@ static int load_one(void *arg, const char *name)
 	struct segment *segment;
 	int error;
 
-	if (slot < 0)
+	if (slot < 0) {
+		slot = format_free_slot(name);
+		/* One that cannot be opened is not missed. */
+		if (slot >= 0)
+			(void)segment_load_free(&kv->segments, (uint32_t)slot, kv->info.read_only);
 		return 0;
+	}
 	error = segment_load(&kv->segments, (uint32_t)slot, kv->info.read_only, &segment);
-	if (error == -ENOENT)
-		return 0;
-	if (error == -EUCLEAN && file_is_blank(kv, (uint32_t)slot))
-		return 0;
 	if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
 		store_report(kv, KV_ERROR, "%s: %s", name,
 			     error == -EUCLEAN ?

@@ -127,7 +127,7 @@ void segments_give_buffer(struct segments *segments, uint8_t *buffer)
 
 /* ---- a segment's life ------------------------------------------------------------------------ */
 
-static int segment_open(struct segments *segments, uint32_t slot, unsigned flags,
+static int segment_open(struct segments *segments, uint32_t slot, bool listed, unsigned flags,
 			struct segment **out)
 {
 	struct segment *segment = calloc(1, sizeof(*segment));
@@ -137,9 +137,10 @@ static int segment_open(struct segments *segments, uint32_t slot, unsigned flags
 	if (!segment)
 		return -ENOMEM;
 	segment->slot = slot;
+	segment->listed = listed;
 	/* What is written stays in the buffer: a copy in the page cache would be a second one. */
 	flags |= flags & ENV_READ_ONLY ? 0 : ENV_DIRECT;
-	format_segment_name(slot, name);
+	(listed ? format_segment_name : format_free_name)(slot, name);
 	error = segments->env->file_open(segments->dir, name, flags, &segment->file);
 	if (error) {
 		free(segment);
@@ -149,8 +150,31 @@ static int segment_open(struct segments *segments, uint32_t slot, unsigned flags
 	return 0;
 }
 
+/* Into the log, durably, or out of it. */
+static int segment_rename(struct segments *segments, struct segment *segment, bool listed)
+{
+	char segment_name[FORMAT_SEGMENT_NAME_SIZE], free_name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	format_segment_name(segment->slot, segment_name);
+	format_free_name(segment->slot, free_name);
+	error = segments->env->rename(segments->dir, listed ? free_name : segment_name,
+				      listed ? segment_name : free_name);
+	if (error)
+		return error;
+	segment->listed = listed;
+	return segments->env->dir_sync(segments->dir);
+}
+
+int segment_erase(struct segments *segments, struct segment *segment)
+{
+	return segment_rename(segments, segment, false);
+}
+
 static void table_enter(struct segments *segments, struct segment *segment)
 {
+	/* A free file under the same number gives way: it is of no use to anyone. */
+	segment_close(segments, segments->table[segment->slot]);
 	segments->table[segment->slot] = segment;
 	if (segment->slot >= atomic_load(&segments->count))
 		atomic_store(&segments->count, segment->slot + 1);
@@ -167,13 +191,14 @@ static int slot_take(struct segments *segments, struct segment **out)
 		segment = segments->table[slot];
 		if (segment && !segment->id) {
 			*out = segment;
-			return 0;
+			/* A preparation that failed half-way leaves the name behind. */
+			return segment->listed ? segment_erase(segments, segment) : 0;
 		}
 	}
 	for (slot = 0; slot < segments->slots_max; slot++) {
 		if (slot < count && segments->table[slot])
 			continue;
-		error = segment_open(segments, slot, ENV_CREATE, &segment);
+		error = segment_open(segments, slot, false, ENV_CREATE, &segment);
 		if (error == -EEXIST)
 			continue;
 		if (error)
@@ -207,7 +232,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
 					  true);
 	if (!error)
-		error = segments->env->dir_sync(segments->dir);
+		error = segment_rename(segments, segment, true);
 	if (error)
 		goto out;
 
@@ -237,25 +262,18 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 
 	if (slot >= segments->slots_max)
 		return -EUCLEAN;
-	error = segment_open(segments, slot, read_only ? ENV_READ_ONLY : 0, &segment);
+	error = segment_open(segments, slot, true, read_only ? ENV_READ_ONLY : 0, &segment);
 	if (error)
 		return error;
 	error = segments->env->file_size(segment->file, &size);
 	if (error)
 		goto out;
-	/* A crash while the file was being allocated leaves it short, and without a header. */
-	if (size < sizeof(header)) {
-		table_enter(segments, segment);
-		return -ENOENT;
-	}
-	error = segments->env->file_read(segment->file, &header, sizeof(header), 0);
+	error = size < sizeof(header) ? -EUCLEAN :
+					segments->env->file_read(segment->file, &header,
+								 sizeof(header), 0);
 	if (error)
 		goto out;
 	error = format_segment_validate(&header, segments->uuid, slot, segments->size);
-	if (error == -ENOENT) {
-		table_enter(segments, segment);
-		return error;
-	}
 	if (!error && size < segments->size)
 		error = -EUCLEAN;
 	if (!error)
@@ -272,6 +290,19 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	return 0;
 out:
 	segment_close(segments, segment);
+	return error;
+}
+
+int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
+{
+	struct segment *segment;
+	int error;
+
+	if (slot >= segments->slots_max || segments->table[slot])
+		return 0;
+	error = segment_open(segments, slot, false, read_only ? ENV_READ_ONLY : 0, &segment);
+	if (!error)
+		table_enter(segments, segment);
 	return error;
 }
 
@@ -314,13 +345,6 @@ int segment_resume(struct segments *segments, struct segment *segment)
 	return 0;
 }
 
-int segment_erase(struct segments *segments, struct segment *segment)
-{
-	static const uint8_t zeros[FORMAT_SEGMENT_HEADER_SIZE] __attribute__((aligned(4096)));
-
-	return segments->env->file_write(segment->file, zeros, sizeof(zeros), 0, true);
-}
-
 void segment_release(struct segments *segments, struct segment *segment)
 {
 	const uint8_t *map = atomic_exchange(&segment->map, NULL);
@@ -339,7 +363,7 @@ int segment_remove(struct segments *segments, struct segment *segment)
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 	int error;
 
-	format_segment_name(segment->slot, name);
+	format_free_name(segment->slot, name);
 	error = segments->env->unlink(segments->dir, name);
 	if (error)
 		return error;

@@ -2,11 +2,14 @@
 /*
  * segment.h - the segments that the log is made of: the table from addresses to bytes, and each segment's life.
  *
- *   prepared   file allocated, header durable, a tail buffer attached          segment_prepare
+ *   prepared   header durable, then the name, a tail buffer attached          segment_prepare
  *   active     the log appends to the buffer                                  (log.c)
  *   sealed     full; its bytes are written and durable, the buffer stays      (log.c)
  *   mapped     the buffer was given back, readers use the file's map          segment_map
- *   free       header zeroed; the file waits to be prepared again             segment_release
+ *   free       renamed out of the log; waits to be prepared again             segment_erase, segment_release
+ *
+ * A file has a segment's name only while its header is whole: a header that a crash tore is never in the log, and one in the
+ * log that is not valid is damage.
  *
  * An address is a slot and an offset in units of 8 bytes. A slot is a position in the table and names the file; an id is
  * the segment's place in the log.
@@ -38,6 +41,7 @@ struct segment {
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
+	bool listed;		      /* has a segment's name; the maintainer's */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
@@ -95,8 +99,10 @@ bool segments_failed(const struct segments *segments, uint64_t address);
 
 /* A free slot's file, or a new one, allocated, with a durable header and a buffer. -ENOSPC, -ENOMEM, -EIO */
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
-/* An existing file: header read and checked. -ENOENT: it is free (entered in the table as such). */
+/* An existing segment: header read and checked. -EUCLEAN, -EPROTONOSUPPORT */
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
+/* A file that is not in the log, to be used for the next segment. */
+int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
 /* Maps the file of a sealed segment; then, under the log's lock, makes readers use the map. The buffer is to be given back after
  * the epoch. */
 int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map);
