@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "dirent.h"
+#include "entry.h"
 #include "keyspaces.h"
 
 /* The directory whose entries are passing by. */

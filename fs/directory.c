@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "dirent.h"
+#include "entry.h"
 #include "inode.h"
 #include "keyspaces.h"
 

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "dirent.h"
+#include "entry.h"
 #include "inode.h"
 #include "orphan.h"
 
@@ -24,7 +24,7 @@ static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct diren
 			uint64_t *ino, struct inode *out)
 {
 	struct dirent entry;
-	int err = dirent_get(fs, key, &entry);
+	int err = entry_get(fs, key, &entry);
 
 	if (err)
 		return err == -ENOENT ? entry_missing(fs, parent_ino) : err;
@@ -64,7 +64,7 @@ int kvfs_lookup(struct kvfs *fs, uint64_t parent_ino, const char *name, struct k
 	struct dirent_key key;
 	struct inode inode;
 	uint64_t ino;
-	int err = dirent_key(fs, parent_ino, name, &key);
+	int err = entry_key(fs, parent_ino, name, &key);
 
 	if (err)
 		return err;
@@ -88,7 +88,7 @@ int kvfs_lookup(struct kvfs *fs, uint64_t parent_ino, const char *name, struct k
 static int entry_free(struct change *change, const struct dirent_key *key)
 {
 	struct dirent entry;
-	int err = dirent_get(change->fs, key, &entry);
+	int err = entry_get(change->fs, key, &entry);
 
 	if (!err)
 		return -EEXIST;
@@ -98,7 +98,7 @@ static int entry_free(struct change *change, const struct dirent_key *key)
 static int new_key(const struct kvfs *fs, uint64_t parent_ino, const char *name,
 		   struct dirent_key *out)
 {
-	int err = dirent_key(fs, parent_ino, name, out);
+	int err = entry_key(fs, parent_ino, name, out);
 
 	if (!err && (name_is_dot(name) || name_is_dotdot(name)))
 		err = -EEXIST;
@@ -158,10 +158,10 @@ static int create_entry(struct change *change, const struct template *template, 
 		out->body = template->target;
 		out->size = template->target.size;
 	}
-	directory_changed(&parent, (int64_t)dirent_key_cost(key), is_directory, change->now);
+	directory_changed(&parent, (int64_t)entry_cost(key), is_directory, change->now);
 	err = inode_put(change, out);
 	if (!err)
-		err = dirent_put(change, key, out);
+		err = entry_put(change, key, out);
 	return err ? err : inode_put(change, &parent);
 }
 
@@ -307,11 +307,11 @@ static int link_entry(struct change *change, uint64_t ino, uint64_t parent_ino,
 		err = orphan_delete(change, ino);
 	out->flags &= ~(unsigned)INODE_LINKABLE;
 	out->ctime = change->now;
-	directory_changed(&parent, (int64_t)dirent_key_cost(key), 0, change->now);
+	directory_changed(&parent, (int64_t)entry_cost(key), 0, change->now);
 	if (!err)
 		err = inode_put(change, out);
 	if (!err)
-		err = dirent_put(change, key, out);
+		err = entry_put(change, key, out);
 	return err ? err : inode_put(change, &parent);
 }
 

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "dirent.h"
+#include "entry.h"
 
 #define SYMLINKS_MAX 40u
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "dirent.h"
+#include "entry.h"
 #include "inode.h"
 #include "orphan.h"
 
@@ -37,7 +37,7 @@ static int find_entries(struct rename *rename, struct dirent entries[2])
 	for (unsigned i = 0; !err && i < 2; i++) {
 		entries[i].ino = 0;
 		entries[i].type = 0;
-		err = dirent_get(fs, &rename->keys[i], &entries[i]);
+		err = entry_get(fs, &rename->keys[i], &entries[i]);
 		if (err == -ENOENT)
 			err = 0;
 	}
@@ -179,8 +179,8 @@ static int count(struct rename *rename)
 	bool exchange = rename->flags & RENAME_EXCHANGE;
 	int moved = S_ISDIR(rename->inodes[0].mode);
 	int other = rename->replaces && S_ISDIR(rename->inodes[1].mode);
-	int64_t lost = exchange ? 0 : (int64_t)dirent_key_cost(&rename->keys[0]);
-	int64_t gained = rename->replaces ? 0 : (int64_t)dirent_key_cost(&rename->keys[1]);
+	int64_t lost = exchange ? 0 : (int64_t)entry_cost(&rename->keys[0]);
+	int64_t gained = rename->replaces ? 0 : (int64_t)entry_cost(&rename->keys[1]);
 	struct timespec now = rename->change.now;
 
 	if (moved > other && rename->parents[0] != rename->parents[1] &&
@@ -209,10 +209,10 @@ static int fill(struct rename *rename)
 	int err = count(rename);
 
 	if (!err)
-		err = dirent_put(change, &rename->keys[1], &rename->inodes[0]);
+		err = entry_put(change, &rename->keys[1], &rename->inodes[0]);
 	if (!err)
-		err = exchange ? dirent_put(change, &rename->keys[0], &rename->inodes[1])
-			       : dirent_delete(change, &rename->keys[0]);
+		err = exchange ? entry_put(change, &rename->keys[0], &rename->inodes[1])
+			       : entry_delete(change, &rename->keys[0]);
 	if (!err)
 		err = put_moved(rename, 0, 1);
 	if (!err)
@@ -252,9 +252,9 @@ int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t
 	if (name_is_dot(name) || name_is_dotdot(name) || name_is_dot(new_name) ||
 		name_is_dotdot(new_name))
 		return -EBUSY;
-	err = dirent_key(fs, parent_ino, name, &rename.keys[0]);
+	err = entry_key(fs, parent_ino, name, &rename.keys[0]);
 	if (!err)
-		err = dirent_key(fs, new_parent_ino, new_name, &rename.keys[1]);
+		err = entry_key(fs, new_parent_ino, new_name, &rename.keys[1]);
 	if (!err)
 		err = change_begin(fs, &rename.change);
 	if (err)

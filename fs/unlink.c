@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "dirent.h"
+#include "entry.h"
 #include "inode.h"
 #include "orphan.h"
 
@@ -13,7 +13,7 @@ static int entry_read(struct kvfs *fs, const struct dirent_key *key, struct dire
 	int err;
 
 	kv_read_begin(fs->kv);
-	err = dirent_get(fs, key, out);
+	err = entry_get(fs, key, out);
 	kv_read_end(fs->kv);
 	return err;
 }
@@ -28,7 +28,7 @@ static int lock_entry(struct change *change, uint64_t parent_ino, const struct d
 
 		if (err == -ENOENT) {
 			change_lock(change, &parent_ino, 1);
-			err = dirent_get(change->fs, key, out);
+			err = entry_get(change->fs, key, out);
 			if (err)
 				return err;
 			change_unlock(change);
@@ -37,7 +37,7 @@ static int lock_entry(struct change *change, uint64_t parent_ino, const struct d
 		if (err)
 			return err;
 		change_lock(change, (uint64_t[]){parent_ino, before.ino}, 2);
-		err = dirent_get(change->fs, key, out);
+		err = entry_get(change->fs, key, out);
 		if (err || out->ino == before.ino)
 			return err;
 		change_unlock(change);
@@ -69,8 +69,8 @@ static int remove_locked(struct change *change, struct inode *parent, const stru
 		err = removable(&inode, directory);
 	if (err)
 		return err;
-	directory_changed(parent, -(int64_t)dirent_key_cost(key), directory ? -1 : 0, change->now);
-	err = dirent_delete(change, key);
+	directory_changed(parent, -(int64_t)entry_cost(key), directory ? -1 : 0, change->now);
+	err = entry_delete(change, key);
 	if (!err)
 		err = inode_put(change, parent);
 	return err ? err : orphan_unlink(change, &inode, fate);
@@ -85,7 +85,7 @@ static int remove_entry(struct kvfs *fs, uint64_t parent_ino, const char *name, 
 	struct dirent_key key;
 	int missing, err;
 
-	err = dirent_key(fs, parent_ino, name, &key);
+	err = entry_key(fs, parent_ino, name, &key);
 	if (!err)
 		err = change_begin(fs, &change);
 	if (err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dirent.c - reading and writing directory entries.
+ * entry.c - reading and writing directory entries.
  */
-#include "dirent.h"
+#include "entry.h"
 
 #include <errno.h>
 
@@ -31,7 +31,7 @@ bool name_is_dotdot(const char *name)
 	return name[0] == '.' && name[1] == '.' && !name[2];
 }
 
-int dirent_key(const struct kvfs *fs, uint64_t parent, const char *name, struct dirent_key *out)
+int entry_key(const struct kvfs *fs, uint64_t parent, const char *name, struct dirent_key *out)
 {
 	size_t size;
 	int err = name_valid(name, &size);
@@ -41,7 +41,7 @@ int dirent_key(const struct kvfs *fs, uint64_t parent, const char *name, struct 
 	return err;
 }
 
-int dirent_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out)
+int entry_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out)
 {
 	struct kv_slice value;
 	struct dirent parent;
@@ -57,7 +57,7 @@ int dirent_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out
 	return fs_damaged(fs, parent.parent, "one of its entries makes no sense");
 }
 
-int dirent_put(struct change *change, const struct dirent_key *key, const struct inode *inode)
+int entry_put(struct change *change, const struct dirent_key *key, const struct inode *inode)
 {
 	uint8_t value[DIRENT_VALUE_SIZE];
 
@@ -66,7 +66,7 @@ int dirent_put(struct change *change, const struct dirent_key *key, const struct
 		sizeof(value));
 }
 
-int dirent_delete(struct change *change, const struct dirent_key *key)
+int entry_delete(struct change *change, const struct dirent_key *key)
 {
 	return kv_batch_delete(change->batch, KEYSPACE_DIRENT, key->bytes, key->size);
 }

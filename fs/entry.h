@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dirent.h - reading and writing directory entries, for the files of the core.
+ * entry.h - reading and writing directory entries, for the files of the core.
  */
-#ifndef DIRENT_H
-#define DIRENT_H
+#ifndef ENTRY_H
+#define ENTRY_H
 
 #include "change.h"
 #include "dirent_record.h"
@@ -15,17 +15,17 @@ bool name_is_dot(const char *name);
 bool name_is_dotdot(const char *name);
 
 /* The key of a name in a directory; as name_valid. */
-KV_MUST_CHECK int dirent_key(const struct kvfs *fs, uint64_t parent, const char *name,
+KV_MUST_CHECK int entry_key(const struct kvfs *fs, uint64_t parent, const char *name,
 			     struct dirent_key *out);
 
 /* What the entry says (ino and type only), in a read section. -ENOENT, -EIO */
-KV_MUST_CHECK int dirent_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out);
-KV_MUST_CHECK int dirent_put(struct change *change, const struct dirent_key *key,
+KV_MUST_CHECK int entry_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out);
+KV_MUST_CHECK int entry_put(struct change *change, const struct dirent_key *key,
 			     const struct inode *inode);
-KV_MUST_CHECK int dirent_delete(struct change *change, const struct dirent_key *key);
+KV_MUST_CHECK int entry_delete(struct change *change, const struct dirent_key *key);
 
 /* What an entry with this key adds to the size of its directory. */
-static inline uint64_t dirent_key_cost(const struct dirent_key *key)
+static inline uint64_t entry_cost(const struct dirent_key *key)
 {
 	return dirent_size(key->size - DIRENT_PREFIX_SIZE);
 }
