@@ -14,6 +14,8 @@
 #include "options.h"
 
 #define MKFS_FAILED 1
+#define SEGMENT_SIZE_MIN (2u << 20)
+#define SEGMENT_SIZE_MAX (1u << 30)
 
 static void parse_hash(const char *text, struct kvfs_create_options *options)
 {
@@ -51,10 +53,10 @@ static void parse_segment_size(const char *text, struct kvfs_create_options *opt
 {
 	uint64_t bytes;
 
-	if (options_size(text, &bytes) || bytes < 1u << 20 || bytes > 1u << 30 ||
+	if (options_size(text, &bytes) || bytes < SEGMENT_SIZE_MIN || bytes > SEGMENT_SIZE_MAX ||
 		bytes & (bytes - 1))
 		options_fail(&mkfs_command,
-			"--segment-size %s: must be a power of two from 1M to 1G", text);
+			"--segment-size %s: must be a power of two from 2M to 1G", text);
 	options->segment_size = (uint32_t)bytes;
 }
 
@@ -119,7 +121,7 @@ const struct command mkfs_command = {
 		   "                                      written, with which zstd level (default: "
 		   "none)\n"
 		   "  -s, --segment-size SIZE             size of the log's files, a power of two\n"
-		   "                                      from 1M to 1G (default: 16M)\n",
+		   "                                      from 2M to 1G (default: 16M)\n",
 	.usage_code = MKFS_FAILED,
 	.run = mkfs_run,
 };
