@@ -167,7 +167,8 @@ static uint32_t resync(const struct replay *replay, uint32_t offset)
 	uint32_t size = replay->kv->segments.size;
 
 	for (; offset + FORMAT_RECORD_HEADER_SIZE <= size; offset += FORMAT_RECORD_ALIGN) {
-		if (record_at(replay, offset) > 0)
+		/* Most of what is looked through was never written. */
+		if (record_ptr(replay, offset)->check && record_at(replay, offset) > 0)
 			return offset;
 	}
 	return size;
@@ -269,23 +270,23 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 /* Overwrites what a crash left behind the end, so that it can never be taken for what comes to stand before it. */
 static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 {
-	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), offset;
+	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1);
+	const uint8_t *behind = segment->buffer + end;
+	size_t size = kv->segments.size - end;
 
-	for (offset = end; offset < kv->segments.size && !segment->buffer[offset]; offset++)
-		;
-	if (offset == kv->segments.size)
+	/* All zeros: the first byte is one, and each is like the one before it. */
+	if (!size || (!behind[0] && !memcmp(behind, behind + 1, size - 1)))
 		return 0;
 	memset(segment->buffer + end, 0, kv->segments.size - end);
 	return kv->env->file_write(segment->file, segment->buffer + first, kv->segments.size - first,
 				   first, true);
 }
 
+/* Appends go on behind the last record of this segment, which is in its buffer again. */
 static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 {
-	int error = segment_resume(&kv->segments, segment);
+	int error = erase_behind(kv, segment, end);
 
-	if (!error)
-		error = erase_behind(kv, segment, end);
 	/* What a killed process wrote may still be in the page cache only. */
 	if (!error)
 		error = kv->env->file_sync(segment->file);
@@ -311,35 +312,62 @@ static int begin_segment(struct kv *kv)
 	return 0;
 }
 
+/* Replays a segment from its map. */
+static int replay_mapped(struct replay *replay, bool last, uint32_t *end, bool *closed)
+{
+	struct kv *kv = replay->kv;
+	int error;
+
+	replay->base = replay->segment->map;
+	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
+	error = replay_segment(replay, last, end, closed);
+	if (!error && kv->env->map_failed(replay->base, kv->segments.size))
+		error = -EIO;
+	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_RANDOM);
+	return error;
+}
+
+/* The last segment of a store that is to be written goes into a buffer first: it may be appended to. */
+static int replay_resumed(struct replay *replay, uint32_t *end, bool *closed)
+{
+	struct segments *segments = &replay->kv->segments;
+	int error = segment_resume(segments, replay->segment);
+
+	if (error)
+		return error;
+	replay->base = replay->segment->buffer;
+	return replay_segment(replay, true, end, closed);
+}
+
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
 	struct replay replay = {kv, NULL, NULL, 0, true};
 	uint32_t end = 0;
 	bool closed = true;
 	size_t i;
-	int error;
+	int error = 0;
 
-	for (i = 0; i < loaded->count; i++) {
-		struct segment *segment = loaded->segments[i];
+	for (i = 0; i < loaded->count && !error; i++) {
+		bool last = i + 1 == loaded->count;
 
-		replay.segment = segment;
-		replay.base = segment->map;
-		kv->env->map_advise(replay.base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
-		error = replay_segment(&replay, i + 1 == loaded->count, &end, &closed);
-		if (!error && kv->env->map_failed(replay.base, kv->segments.size))
-			error = -EIO;
-		if (error)
-			return error;
-		segment->end = end;
-		kv->env->map_advise(replay.base, kv->segments.size, ENV_ADVICE_RANDOM);
+		replay.segment = loaded->segments[i];
+		if (last && !kv->info.read_only)
+			error = replay_resumed(&replay, &end, &closed);
+		else
+			error = replay_mapped(&replay, last, &end, &closed);
+		replay.segment->end = end;
 	}
+	if (error)
+		return error;
 	atomic_store(&kv->log.last_seq, replay.last_seq);
 	atomic_store(&kv->sync.durable_seq, replay.last_seq);
 	if (kv->info.read_only)
 		return 0;
-	if (closed)
-		return begin_segment(kv);
-	return resume(kv, loaded->segments[loaded->count - 1], end);
+	if (!closed)
+		return resume(kv, replay.segment, end);
+	if (replay.segment)
+		replay.segment->sealed = true;
+	return begin_segment(kv);
 }
 
 int recover(struct kv *kv)
