@@ -6,6 +6,7 @@
 
 #include "epoch.h"
 #include "lookup.h"
+#include "readahead.h"
 #include "value.h"
 
 void kv_read_begin(struct kv *kv)
@@ -53,7 +54,7 @@ static inline bool find_match(void *arg, uint64_t address)
 }
 
 static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		       const struct format_record **out)
+		       const struct format_record **out, uint64_t *address)
 {
 	struct find find = {{&kv->segments, key, key_size, keyspace, NULL}, 0};
 	struct counters *counters;
@@ -67,6 +68,7 @@ static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t
 		return absent(kv, find.address);
 	store_add(&counters->hits, 1);
 	*out = find.lookup.record;
+	*address = find.address;
 	return 0;
 }
 
@@ -74,18 +76,24 @@ int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	   struct kv_slice *value)
 {
 	const struct format_record *record;
-	int error = find_record(kv, keyspace, key, key_size, &record);
+	uint64_t address;
+	int error = find_record(kv, keyspace, key, key_size, &record, &address);
 
-	return error ? error : value_of(kv, record, value);
+	if (error)
+		return error;
+	if (record->value_size >= READAHEAD_VALUE_MIN)
+		readahead_value(kv, address, record);
+	return value_of(kv, record, value);
 }
 
 int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
 {
 	const struct format_record *record;
+	uint64_t address;
 	int error;
 
 	epoch_enter();
-	error = find_record(kv, keyspace, key, key_size, &record);
+	error = find_record(kv, keyspace, key, key_size, &record, &address);
 	epoch_leave();
 	return error;
 }

@@ -13,8 +13,8 @@
 #include "sync.h"
 
 #define COMMIT_INTERVAL_MS_DEFAULT 1000u
-#define RESIDENT_SIZE_MAX ((uint64_t)512 << 20)
-#define RESIDENT_MEMORY_SHARE 32
+#define RESIDENT_SIZE_MAX ((uint64_t)256 << 20)
+#define RESIDENT_MEMORY_SHARE 64
 
 /* ---- messages and failure -------------------------------------------------------------------- */
 

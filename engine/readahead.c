@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * readahead.c - see readahead.h.
+ *
+ * Maps are advised MADV_RANDOM, right for look-ups, under which a 64 KiB value would come in sixteen reads of 4 KiB. Each
+ * thread remembers how far it has asked in one segment; records that follow each other in the log, as those of a file
+ * that was written in sequence do, are asked for a window ahead.
+ */
+#include "readahead.h"
+
+#define WINDOW ((uint32_t)2 << 20) /* bytes asked for at once, when reading in sequence */
+#define PAGE_SIZE 4096u
+
+struct progress {
+	const uint8_t *map;
+	uint64_t id;
+	uint32_t next;	/* offset behind the last value */
+	uint32_t asked; /* offset up to which the disk was asked */
+};
+
+static void ask(struct kv *kv, const uint8_t *map, uint32_t from, uint32_t to)
+{
+	uint32_t first = from & ~(PAGE_SIZE - 1);
+
+	kv->env->map_advise(map + first, to - first, ENV_ADVICE_WILLNEED);
+}
+
+void readahead_value(struct kv *kv, uint64_t address, const struct format_record *record)
+{
+	static __thread struct progress progress;
+	const struct segments *segments = &kv->segments;
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
+	uint32_t from = segments_offset(segments, address);
+	uint32_t to = from + (uint32_t)format_record_length(record), ahead;
+	bool sequential;
+
+	if (!map)
+		return;
+	if (progress.map != map || progress.id != segment->id || from > progress.asked)
+		progress = (struct progress){map, segment->id, 0, from};
+	sequential = from - progress.next < PAGE_SIZE; /* a small record may stand between */
+	progress.next = to;
+	if (to <= progress.asked && (!sequential || progress.asked - to > WINDOW / 2))
+		return;
+	ahead = sequential ? to + WINDOW : to;
+	if (ahead > segments->size)
+		ahead = segments->size;
+	if (ahead <= progress.asked)
+		return;
+	ask(kv, map, progress.asked, ahead);
+	progress.asked = ahead;
+}
