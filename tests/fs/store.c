@@ -57,9 +57,14 @@ int store_setup(void **state)
 
 int store_teardown(void **state)
 {
+	store_assert_clean(*state);
+	return store_remove(state);
+}
+
+int store_remove(void **state)
+{
 	struct store *store = *state;
 
-	store_assert_clean(store);
 	store_close(store);
 	remove_store(store->path);
 	free(store);

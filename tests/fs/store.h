@@ -29,6 +29,8 @@ int store_setup(void **state);
 int store_setup_with(void **state, const struct kvfs_create_options *create);
 /* Checks it, closes it, removes it. */
 int store_teardown(void **state);
+/* The same without the check. */
+int store_remove(void **state);
 
 void store_close(struct store *store);
 void store_open(struct store *store);
