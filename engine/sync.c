@@ -9,8 +9,8 @@
 #include "epoch.h"
 #include "log.h"
 
-/* The maintainer writes out a tail that is this long, so that a later sync has little to do. */
-#define WRITE_BEHIND_BYTES ((uint64_t)1 << 20)
+/* A tail that is this part of a segment long is written out, so that a later sync has little to do. */
+#define WRITE_BEHIND_DIVISOR 16
 
 void sync_init(struct sync *sync)
 {
@@ -84,6 +84,12 @@ int sync_wait(struct kv *kv, uint64_t seq)
 	}
 	pthread_mutex_unlock(&sync->lock);
 	return error;
+}
+
+static bool write_behind_due(const struct kv *kv)
+{
+	return atomic_load_explicit(&kv->log.unwritten_bytes, memory_order_relaxed) >=
+	       kv->segments.size / WRITE_BEHIND_DIVISOR;
 }
 
 /* Hands what was appended to the files, without making it durable, unless somebody does so already. */
@@ -184,12 +190,13 @@ void sync_kick(struct kv *kv)
 
 void sync_committed(struct kv *kv)
 {
-	if (kv->inline_maintenance)
+	if (kv->inline_maintenance) {
+		if (write_behind_due(kv))
+			write_behind(kv);
 		return;
+	}
 	/* Sequentially consistent, as the store of last_seq: either we see the maintainer rest, or it sees us. */
-	if (atomic_load(&kv->sync.resting) ||
-	    atomic_load_explicit(&kv->log.unwritten_bytes, memory_order_relaxed) >=
-		    WRITE_BEHIND_BYTES)
+	if (atomic_load(&kv->sync.resting) || write_behind_due(kv))
 		sync_kick(kv);
 }
 
@@ -333,8 +340,7 @@ static void *maintainer(void *arg)
 		}
 		if (!until_due(kv))
 			sync_wait(kv, atomic_load(&kv->log.last_seq));
-		else if (atomic_load_explicit(&kv->log.unwritten_bytes, memory_order_relaxed) >=
-			 WRITE_BEHIND_BYTES)
+		else if (write_behind_due(kv))
 			write_behind(kv);
 		sync_maintain(kv);
 	}
