@@ -10,6 +10,8 @@
 
 /* Shorter values are stored raw: a zstd frame costs them more than it saves. */
 #define COMPRESS_SIZE_MIN 64u
+/* Shorter values are copied at once: remembering where they are costs as much. */
+#define LEND_SIZE_MIN 1024u
 
 int kv_batch_new(struct kv *kv, struct kv_batch **out)
 {
@@ -28,14 +30,16 @@ void kv_batch_free(struct kv_batch *batch)
 		return;
 	ZSTD_freeCCtx(batch->compressor);
 	free(batch->bytes);
-	free(batch->hashes);
+	free(batch->entries);
 	free(batch);
 }
 
 void kv_batch_reset(struct kv_batch *batch)
 {
 	batch->size = 0;
+	batch->used = 0;
 	batch->count = 0;
+	batch->lent = false;
 	batch->frees = false;
 	batch->key_bytes = 0;
 	memset(batch->keys, 0, sizeof(batch->keys));
@@ -51,22 +55,23 @@ size_t kv_batch_count(const struct kv_batch *batch)
 	return batch->count;
 }
 
-static int grow(struct kv_batch *batch, size_t record_size)
+/* Makes room for one more record: so many bytes in the log, so many here. */
+static int grow(struct kv_batch *batch, size_t record_size, size_t bytes_size)
 {
-	size_t needed = batch->size + record_size;
+	size_t needed = batch->used + bytes_size;
 	size_t capacity = batch->capacity ? batch->capacity : 4096;
 	uint8_t *bytes;
 
-	if (needed > log_batch_size_max(batch->kv->info.segment_size))
+	if (batch->size + record_size > log_batch_size_max(batch->kv->info.segment_size))
 		return -E2BIG;
-	if (batch->count == batch->hashes_capacity) {
+	if (batch->count == batch->entries_capacity) {
 		unsigned more = batch->count ? batch->count * 2 : 16;
-		uint64_t *hashes = realloc(batch->hashes, more * sizeof(*hashes));
+		struct batch_entry *entries = realloc(batch->entries, more * sizeof(*entries));
 
-		if (!hashes)
+		if (!entries)
 			return -ENOMEM;
-		batch->hashes = hashes;
-		batch->hashes_capacity = more;
+		batch->entries = entries;
+		batch->entries_capacity = more;
 	}
 	if (needed <= batch->capacity)
 		return 0;
@@ -111,17 +116,41 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	return 0;
 }
 
-static void add_finish(struct kv_batch *batch, struct format_record *record)
+/* The header and key of the next record. */
+static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace, const void *key,
+					  size_t key_size, uint64_t value_size, unsigned flags)
 {
-	size_t used = FORMAT_RECORD_HEADER_SIZE + record->key_size + record->value_size;
-	size_t length = format_record_length(record);
+	struct format_record *record = batch_record(batch, batch->used);
 
-	memset((uint8_t *)record + used, 0, length - used);
-	batch->hashes[batch->count++] = keyhash_of(&batch->kv->keyhash, record->keyspace,
-						   record->key, record->key_size);
-	batch->last = batch->size;
-	batch->size += length;
+	record->check = 0;
+	record->seq = 0;
+	record->flags = flags;
+	record->value_size = (uint32_t)value_size;
+	record->key_size = (uint16_t)key_size;
+	record->keyspace = (uint8_t)keyspace;
+	record->zero = 0;
+	memcpy(record->key, key, key_size);
+	return record;
+}
+
+static void finish_record(struct kv_batch *batch, struct format_record *record, const void *lent)
+{
+	struct batch_entry *entry = &batch->entries[batch->count++];
+	size_t used = FORMAT_RECORD_HEADER_SIZE + record->key_size + (lent ? 0 : record->value_size);
+	size_t stride;
+
+	entry->hash = keyhash_of(&batch->kv->keyhash, record->keyspace, record->key,
+				 record->key_size);
+	entry->value = lent;
+	stride = batch_stride(record, entry);
+	memset((uint8_t *)record + used, 0, stride - used);
+	batch->used += stride;
+	batch->size += format_record_length(record);
 	batch->key_bytes += record->key_size;
+	if (lent)
+		batch->lent = true;
+	if (!(record->flags & FORMAT_RECORD_TOMBSTONE))
+		batch->keys[record->keyspace]++;
 }
 
 int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
@@ -140,17 +169,11 @@ int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, si
 			return -EFBIG;
 		value_size += parts[i].size;
 	}
-	error = grow(batch, format_record_size(key_size, value_size));
+	error = grow(batch, format_record_size(key_size, value_size),
+		     format_record_size(key_size, value_size));
 	if (error)
 		return error;
-	record = batch_record(batch, batch->size);
-	record->seq = 0;
-	record->value_size = (uint32_t)value_size;
-	record->key_size = (uint16_t)key_size;
-	record->keyspace = (uint8_t)keyspace;
-	record->zero = 0;
-	record->flags = 0;
-	memcpy(record->key, key, key_size);
+	record = begin_record(batch, keyspace, key, key_size, value_size, 0);
 	at = record->key + key_size;
 	for (i = 0; i < count; i++) {
 		if (parts[i].size)
@@ -162,8 +185,7 @@ int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, si
 		if (error)
 			return error;
 	}
-	add_finish(batch, record);
-	batch->keys[keyspace]++;
+	finish_record(batch, record, NULL);
 	return 0;
 }
 
@@ -175,39 +197,80 @@ int kv_batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, siz
 	return kv_batch_putv(batch, keyspace, key, key_size, &part, 1);
 }
 
+int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		      const void *value, size_t value_size)
+{
+	int error = check_key(batch, keyspace, key_size);
+
+	if (error)
+		return error;
+	if (value_size < LEND_SIZE_MIN || batch->kv->info.compress != KV_COMPRESS_NONE)
+		return kv_batch_put(batch, keyspace, key, key_size, value, value_size);
+	if (value_size > batch->kv->info.value_size_max)
+		return -EFBIG;
+	error = grow(batch, format_record_size(key_size, value_size),
+		     format_record_size(key_size, 0));
+	if (error)
+		return error;
+	finish_record(batch, begin_record(batch, keyspace, key, key_size, value_size, 0), value);
+	return 0;
+}
+
 int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
 {
 	int error = check_key(batch, keyspace, key_size);
-	struct format_record *record;
 
 	if (!error)
-		error = grow(batch, format_record_size(key_size, 0));
+		error = grow(batch, format_record_size(key_size, 0),
+			     format_record_size(key_size, 0));
 	if (error)
 		return error;
-	record = batch_record(batch, batch->size);
-	record->seq = 0;
-	record->value_size = 0;
-	record->key_size = (uint16_t)key_size;
-	record->keyspace = (uint8_t)keyspace;
-	record->zero = 0;
-	record->flags = FORMAT_RECORD_TOMBSTONE;
-	memcpy(record->key, key, key_size);
-	add_finish(batch, record);
+	finish_record(batch,
+		      begin_record(batch, keyspace, key, key_size, 0, FORMAT_RECORD_TOMBSTONE), NULL);
 	return 0;
 }
 
 void batch_finish(struct kv_batch *batch)
 {
 	size_t offset = 0;
+	unsigned i;
 
-	while (offset < batch->size) {
+	for (i = 0; i < batch->count; i++) {
 		struct format_record *record = batch_record(batch, offset);
+		struct batch_entry *entry = &batch->entries[i];
 
-		if (offset != batch->last)
+		if (i + 1 < batch->count)
 			record->flags |= FORMAT_RECORD_MORE;
 		else
 			record->flags &= FORMAT_RECORD_FLAGS & ~FORMAT_RECORD_MORE;
-		record->check = format_record_body_hash(record);
-		offset += format_record_length(record);
+		record->check = entry->value ? format_record_split_hash(record, entry->value) :
+					       format_record_body_hash(record);
+		offset += batch_stride(record, entry);
+	}
+}
+
+void batch_copy(const struct kv_batch *batch, uint8_t *to)
+{
+	size_t offset = 0;
+	unsigned i;
+
+	if (!batch->lent) {
+		memcpy(to, batch->bytes, batch->size);
+		return;
+	}
+	for (i = 0; i < batch->count; i++) {
+		const struct format_record *record = batch_record(batch, offset);
+		const struct batch_entry *entry = &batch->entries[i];
+		size_t length = format_record_length(record), head = length;
+
+		if (entry->value) {
+			head = FORMAT_RECORD_HEADER_SIZE + record->key_size;
+			memcpy(to + head, entry->value, record->value_size);
+			memset(to + head + record->value_size, 0,
+			       length - head - record->value_size);
+		}
+		memcpy(to, record, head);
+		to += length;
+		offset += batch_stride(record, entry);
 	}
 }

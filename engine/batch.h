@@ -3,7 +3,8 @@
  * batch.h - changes on their way into the log: records laid out as they will stand there, without a place yet.
  *
  * Everything that does not depend on the place is done here, outside any lock: layout, compression, the
- * hash of each key and of each body.
+ * hash of each key and of each body. A value that the caller lends stays where it is until the commit copies it into
+ * the log.
  */
 #ifndef BATCH_H
 #define BATCH_H
@@ -11,13 +12,19 @@
 #include "format.h"
 #include "store.h"
 
+struct batch_entry {
+	uint64_t hash;	   /* of the key */
+	const void *value; /* lent by the caller, or NULL: it stands behind the key */
+};
+
 struct kv_batch {
 	struct kv *kv;
-	uint8_t *bytes; /* the records, one after the other */
-	size_t size, capacity;
-	uint64_t *hashes; /* of the keys, in the records' order */
-	unsigned count, hashes_capacity;
-	size_t last; /* offset of the last record */
+	uint8_t *bytes; /* the records, one after the other; of those with a lent value, header and key */
+	size_t used, capacity;
+	size_t size; /* bytes the records take in the log */
+	struct batch_entry *entries;
+	unsigned count, entries_capacity;
+	bool lent; /* some value is lent */
 	bool frees;
 	void *compressor; /* ZSTD_CCtx, made when first needed */
 	uint64_t keys[KV_KEYSPACES_MAX]; /* puts in each keyspace */
@@ -29,7 +36,15 @@ static inline struct format_record *batch_record(const struct kv_batch *batch, s
 	return (struct format_record *)(batch->bytes + offset);
 }
 
+/* How far the next record is in `bytes`. */
+static inline size_t batch_stride(const struct format_record *record, const struct batch_entry *entry)
+{
+	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
+}
+
 /* Sets the MORE flags and the body hashes: the batch is complete. */
 void batch_finish(struct kv_batch *batch);
+/* Copies the records as they will stand in the log: batch->size bytes. */
+void batch_copy(const struct kv_batch *batch, uint8_t *to);
 
 #endif

@@ -24,7 +24,7 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 
 		record->seq = seq;
 		record->check ^= format_record_place(record, salt);
-		error = apply_record(kv, record, address + (offset >> 3), batch->hashes[i]);
+		error = apply_record(kv, record, address + (offset >> 3), batch->entries[i].hash);
 		if (error)
 			return error;
 		if (record->flags & FORMAT_RECORD_TOMBSTONE)
@@ -49,7 +49,7 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		return error;
 	next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
 	at = log_append(kv, batch->size, &address);
-	memcpy(at, batch->bytes, batch->size);
+	batch_copy(batch, at);
 	error = place_and_apply(kv, batch, at, address, next_seq);
 	store_add(&kv->batches, 1);
 	store_add(&kv->appended_bytes, batch->size);
@@ -77,7 +77,7 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	}
 	batch_finish(batch);
 	for (i = 0; i < batch->count; i++)
-		index_prefetch(&kv->index, batch->hashes[i]);
+		index_prefetch(&kv->index, batch->entries[i].hash);
 
 	pthread_mutex_lock(&kv->log.lock);
 	error = commit_locked(kv, batch, &seq);

@@ -155,6 +155,9 @@ static inline const uint8_t *format_record_value(const struct format_record *rec
 /* The part of the check that does not depend on where the record stands. */
 uint64_t format_record_body_hash(const struct format_record *record);
 
+/* The same, for a record whose value stands elsewhere. */
+uint64_t format_record_split_hash(const struct format_record *record, const void *value);
+
 /* A bijective mixer (the finalizer of MurmurHash3): each input bit changes half of the output's. */
 static inline uint64_t format_mix(uint64_t x)
 {

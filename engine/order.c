@@ -2,9 +2,10 @@
 /*
  * order.c - the ordered index: what its writer does.
  *
- * The writer looks for the place of a key without the gate, for it alone changes the tree, gets the memory that it
- * may need, and then closes the gate for as long as it takes to change the nodes. It remembers the way to the
- * last leaf it came to, so that keys that come in order, or close together, need no descent.
+ * The writer looks for the place of a key without the gate, for it alone changes the tree, gets the
+ * memory that it may need, and then closes the gate for as long as it takes to change the nodes. It
+ * remembers the way to the last leaf it came to, so that keys that come in order, or close
+ * together, need no descent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -46,11 +47,12 @@ void order_free(struct order *order)
 	free(order);
 }
 
-/* ---- finding the place ------------------------------------------------------------------------ */
+/* ---- finding the place ------------------------------------------------------------------------
+ */
 
 /* Is this the leaf for the key? If so, *index is its place. */
-static bool is_in_leaf(const struct order *order, const uint8_t *key, size_t size, unsigned *index,
-	bool *exact)
+static bool is_in_leaf(
+	const struct order *order, const uint8_t *key, size_t size, unsigned *index, bool *exact)
 {
 	const struct order_node *leaf = order->path[0].node;
 
@@ -104,7 +106,8 @@ static bool key_is_valid(size_t size)
 	return size > 0 && size <= ORDER_KEY_SIZE_MAX;
 }
 
-/* ---- changing --------------------------------------------------------------------------------- */
+/* ---- changing ---------------------------------------------------------------------------------
+ */
 
 static void set_address(struct order *order, unsigned index, uint64_t address)
 {

@@ -2,11 +2,12 @@
 /*
  * order.h - the ordered index of one keyspace: a B+ tree of keys in memory, with counted subtrees.
  *
- * An entry is a key (1..65,535 bytes) and the log address of its newest record (below 2^48). Keys compare by
- * memcmp, a prefix before its extensions.
+ * An entry is a key (1..65,535 bytes) and the log address of its newest record (below 2^48). Keys
+ * compare by memcmp, a prefix before its extensions.
  *
- * Threads: the functions under "writers" are called by one thread at a time (the store's commit lock), beside any
- * number of readers, which may call theirs at any time. A change is seen by every reader as soon as its call returned.
+ * Threads: the functions under "writers" are called by one thread at a time (the store's commit
+ * lock), beside any number of readers, which may call theirs at any time. A change is seen by every
+ * reader as soon as its call returned.
  */
 #ifndef ORDER_H
 #define ORDER_H
@@ -24,43 +25,49 @@ int order_new(struct order **out);
 /* No other call may be under way, and no walk open. */
 void order_free(struct order *order);
 
-/* ---- writers ---------------------------------------------------------------------------------- */
+/* ---- writers ----------------------------------------------------------------------------------
+ */
 
 /*
- * Adds the key or gives it another address. Ascending (and descending) keys are recognised and packed: a load
- * in order needs nothing else. Errors: -ENOMEM, -EINVAL key size or address; nothing changed.
+ * Adds the key or gives it another address. Ascending (and descending) keys are recognised and
+ * packed: a load in order needs nothing else. Errors: -ENOMEM, -EINVAL key size or address; nothing
+ * changed.
  */
 int order_put(struct order *order, const void *key, size_t key_size, uint64_t address);
 /* Needs no memory. -ENOENT */
 int order_delete(struct order *order, const void *key, size_t key_size);
 /*
- * Gives a key another address if it still has the old one: one descent and one store, needs no memory.
- * Errors: -ENOENT no such key, -ESTALE it has another address (nothing changed), -EINVAL address.
+ * Gives a key another address if it still has the old one: one descent and one store, needs no
+ * memory. Errors: -ENOENT no such key, -ESTALE it has another address (nothing changed), -EINVAL
+ * address.
  */
 int order_set_address(struct order *order, const void *key, size_t key_size, uint64_t old_address,
-		      uint64_t new_address);
+	uint64_t new_address);
 /*
- * Makes room for `count` more puts, of `key_bytes` bytes of keys together, so that they cannot fail with
- * -ENOMEM. It is address space until it is used. A later reserve does not add to an earlier one: each speaks of what comes after it.
+ * Makes room for `count` more puts, of `key_bytes` bytes of keys together, so that they cannot fail
+ * with -ENOMEM. It is address space until it is used. A later reserve does not add to an earlier
+ * one: each speaks of what comes after it.
  */
 int order_reserve(struct order *order, size_t count, size_t key_bytes);
 
-/* ---- readers ---------------------------------------------------------------------------------- */
+/* ---- readers ----------------------------------------------------------------------------------
+ */
 
 struct order_entry {
 	size_t key_size; /* bytes */
 	uint64_t address;
 };
 
-/* The key found is copied to `key`, which has room for ORDER_KEY_SIZE_MAX bytes. -ENOENT: there is none. */
+/* The key found is copied to `key`, which has room for ORDER_KEY_SIZE_MAX bytes. -ENOENT: there is
+ * none. */
 int order_first(struct order *order, void *key, struct order_entry *out);
 int order_last(struct order *order, void *key, struct order_entry *out);
 int order_at_least(struct order *order, const void *from, size_t from_size, void *key,
-		   struct order_entry *out);
+	struct order_entry *out);
 int order_above(struct order *order, const void *from, size_t from_size, void *key,
-		struct order_entry *out);
+	struct order_entry *out);
 int order_below(struct order *order, const void *from, size_t from_size, void *key,
-		struct order_entry *out);
+	struct order_entry *out);
 /* The entry with exactly `position` keys before it. */
 int order_select(struct order *order, uint64_t position, void *key, struct order_entry *out);
 
@@ -69,20 +76,23 @@ int order_get(struct order *order, const void *key, size_t key_size, uint64_t *a
 /* How many keys are less than this one, which need not be there. */
 uint64_t order_rank(struct order *order, const void *key, size_t key_size);
 /* How many keys are in [from, to). */
-uint64_t order_count_range(struct order *order, const void *from, size_t from_size, const void *to,
-			   size_t to_size);
+uint64_t order_count_range(
+	struct order *order, const void *from, size_t from_size, const void *to, size_t to_size);
 uint64_t order_count(const struct order *order);
 uint64_t order_memory(const struct order *order); /* bytes */
 
-/* ---- walks ------------------------------------------------------------------------------------ */
+/* ---- walks ------------------------------------------------------------------------------------
+ */
 
 /*
- * A walk stands on an entry and steps to its neighbours. It keeps a private copy of the leaf it is in, so that
- * a step is a few nanoseconds without a lock, and sees by the leaf's version when that copy is out of date: every
- * move goes to the entry that is nearest in its direction at that moment. A walk belongs to one thread at a time.
+ * A walk stands on an entry and steps to its neighbours. It keeps a private copy of the leaf it is
+ * in, so that a step is a few nanoseconds without a lock, and sees by the leaf's version when that
+ * copy is out of date: every move goes to the entry that is nearest in its direction at that
+ * moment. A walk belongs to one thread at a time.
  *
- * Moves return 0; -ENOENT there is no such entry: the walk is then nowhere, and next and prev return
- * -ENOENT until it is placed again; -ENOMEM (for keys over 253 bytes only) the walk stays where it is.
+ * Moves return 0; -ENOENT there is no such entry: the walk is then nowhere, and next and prev
+ * return -ENOENT until it is placed again; -ENOMEM (for keys over 253 bytes only) the walk stays
+ * where it is.
  */
 struct order_walk;
 
@@ -97,17 +107,19 @@ int order_walk_below(struct order_walk *walk, const void *key, size_t key_size);
 int order_walk_select(struct order_walk *walk, uint64_t position);
 int order_walk_next(struct order_walk *walk);
 int order_walk_prev(struct order_walk *walk);
-/* The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere. */
+/* The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere.
+ */
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);
 uint64_t order_walk_address(const struct order_walk *walk);
 
-/* ---- self-knowledge --------------------------------------------------------------------------- */
+/* ---- self-knowledge ---------------------------------------------------------------------------
+ */
 
 /*
- * Verifies the tree's own invariants; the number of violations, each said through `report`. Writers wait
- * until it is done.
+ * Verifies the tree's own invariants; the number of violations, each said through `report`. Writers
+ * wait until it is done.
  */
-uint64_t order_verify(struct order *order, void (*report)(void *arg, const char *message),
-		      void *arg);
+uint64_t order_verify(
+	struct order *order, void (*report)(void *arg, const char *message), void *arg);
 
 #endif

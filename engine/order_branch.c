@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_branch.c - the branches of the ordered index: children, their counts, and the separators between them.
+ * order_branch.c - the branches of the ordered index: children, their counts, and the separators
+ * between them.
  *
- * A branch of n children has n - 1 separators; n is 0 only while it is being removed. A branch may have a single
- * child (a separator that shares no prefix with the others can leave one), but never the root. The
- * writer alone comes here, inside the closed gate. Nothing can fail: nodes were made available before.
+ * A branch of n children has n - 1 separators; n is 0 only while it is being removed. A branch may
+ * have a single child (a separator that shares no prefix with the others can leave one), but never
+ * the root. The writer alone comes here, inside the closed gate. Nothing can fail: nodes were made
+ * available before.
  */
 #include <assert.h>
 
 #include "order_node.h"
 
-#define SHRINK_BELOW (ORDER_CHILDREN_MAX / 4)	 /* children; then a branch looks for a sibling */
+#define SHRINK_BELOW (ORDER_CHILDREN_MAX / 4)   /* children; then a branch looks for a sibling */
 #define MERGED_MAX (ORDER_CHILDREN_MAX * 3 / 4) /* children; room for what comes */
 
 /* A branch in parts, with room for what an edit adds before it is split. */
@@ -40,7 +42,8 @@ unsigned order_branch_child(const struct order_node *node, const uint8_t *key, s
 	return index + exact;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------ */
+/* ---- parts ------------------------------------------------------------------------------------
+ */
 
 static void load_children(const struct order_node *branch, struct parts *parts, unsigned at)
 {
@@ -53,8 +56,8 @@ static void load_children(const struct order_node *branch, struct parts *parts, 
 	parts->children = at + children;
 }
 
-static void store_children(struct order_node *branch, const struct parts *parts, unsigned from,
-	unsigned to)
+static void store_children(
+	struct order_node *branch, const struct parts *parts, unsigned from, unsigned to)
 {
 	memcpy(order_children(branch)->nodes, parts->nodes + from,
 		(to - from) * sizeof(parts->nodes[0]));
@@ -65,16 +68,8 @@ static void store_children(struct order_node *branch, const struct parts *parts,
 /* Would a page of the separators [from, to) have room? */
 static bool separators_fit(const struct parts *parts, unsigned from, unsigned to, unsigned *prefix)
 {
-	unsigned used;
-
 	*prefix = 0;
-	if (from == to)
-		return true;
-	*prefix = order_page_common(&parts->items[from], &parts->items[to - 1]);
-	used = order_slots_start(*prefix);
-	for (unsigned i = from; i < to; i++)
-		used += order_page_cost(1, parts->items[i].size, *prefix);
-	return used <= ORDER_BRANCH_HEAP_END;
+	return from == to || order_page_choose(1, parts->items + from, to - from, 0, prefix);
 }
 
 /* Makes a branch of the children [from, to). The separators may be in the branch itself. */
@@ -92,7 +87,8 @@ static void build(struct order *order, struct order_node *branch, unsigned level
 	store_children(branch, parts, from, to);
 }
 
-/* ---- splitting -------------------------------------------------------------------------------- */
+/* ---- splitting --------------------------------------------------------------------------------
+ */
 
 static bool split_fits(const struct parts *parts, unsigned promoted)
 {
@@ -104,9 +100,10 @@ static bool split_fits(const struct parts *parts, unsigned promoted)
 }
 
 /*
- * Which separator goes up. The middle one, or a late one when children are being appended. If a half does not fit
- * there because a new separator shortens the prefix of all others, the fitting one nearest to the middle:
- * there is one, because at least the new separator at the end that shortens the prefix can go up itself.
+ * Which separator goes up. The middle one, or a late one when children are being appended. If a
+ * half does not fit there because a new separator shortens the prefix of all others, the fitting
+ * one nearest to the middle: there is one, because at least the new separator at the end that
+ * shortens the prefix can go up itself.
  */
 static unsigned choose_promoted(const struct parts *parts, bool appending)
 {
@@ -142,7 +139,8 @@ static void split(struct order *order, unsigned level, const struct parts *parts
 	order_branch_edit(order, level + 1, &edit);
 }
 
-/* ---- editing ---------------------------------------------------------------------------------- */
+/* ---- editing ----------------------------------------------------------------------------------
+ */
 
 static void grow_root(struct order *order, const struct order_edit *edit)
 {
@@ -162,8 +160,8 @@ static void grow_root(struct order *order, const struct order_edit *edit)
 }
 
 /* Takes the separators between and before removed children out of the page. */
-static void remove_separators(struct order *order, struct order_node *branch,
-	const struct order_edit *edit)
+static void remove_separators(
+	struct order *order, struct order_node *branch, const struct order_edit *edit)
 {
 	unsigned at = edit->at, count = edit->removed - 1;
 
@@ -206,7 +204,7 @@ static bool insert_separators(struct order_node *branch, const struct order_edit
 		keys[i].bytes = keys[i].held ? keys[i].held->bytes : bytes[i];
 		if (!keys[i].held)
 			order_page_key(page, 0, bytes[i], sizeof(bytes[i]));
-		cost += order_page_cost(branch->level, keys[i].size, branch->prefix_size);
+		cost += order_cost(branch->level, keys[i].size, branch->prefix_size);
 		if (cost > room || !order_page_fits(branch, keys[i].bytes, keys[i].size))
 			return false;
 	}
@@ -242,8 +240,8 @@ void order_branch_edit(struct order *order, unsigned level, const struct order_e
 	order_page_gather(branch, 0, edit->at, parts.items);
 	for (unsigned i = 0; i + 1 < edit->added; i++)
 		order_page_gather(edit->separators[i], 0, 1, &parts.items[edit->at + i]);
-	order_page_gather(branch, edit->at, old_separators,
-		&parts.items[edit->at + edit->added - 1]);
+	order_page_gather(
+		branch, edit->at, old_separators, &parts.items[edit->at + edit->added - 1]);
 	if (parts.children <= ORDER_CHILDREN_MAX &&
 		separators_fit(&parts, 0, parts.children - 1, &prefix))
 		build(order, branch, level, &parts, 0, parts.children);
@@ -251,7 +249,8 @@ void order_branch_edit(struct order *order, unsigned level, const struct order_e
 		split(order, level, &parts, appending);
 }
 
-/* ---- shrinking -------------------------------------------------------------------------------- */
+/* ---- shrinking --------------------------------------------------------------------------------
+ */
 
 static void shrink_root(struct order *order)
 {

@@ -2,8 +2,9 @@
 /*
  * order_find.c - point reads of the ordered index: neighbours of a key, rank, select, counts.
  *
- * Every read happens inside the gate, in which the tree stands still, and copies out what it found. No leaf is
- * empty but the root of an empty tree, so a neighbour is in the leaf where a key belongs or the next one.
+ * Every read happens inside the gate, in which the tree stands still, and copies out what it found.
+ * No leaf is empty but the root of an empty tree, so a neighbour is in the leaf where a key belongs
+ * or the next one.
  */
 #include <errno.h>
 
@@ -82,7 +83,8 @@ static uint64_t find_rank(const struct order *order, const uint8_t *key, size_t 
 	return rank + order_page_find(node, key, size, &exact);
 }
 
-/* ---- public ----------------------------------------------------------------------------------- */
+/* ---- public -----------------------------------------------------------------------------------
+ */
 
 static int copy_entry(const struct order_place *place, void *key, struct order_entry *out)
 {
@@ -126,20 +128,20 @@ static int copy_found(struct order *order, enum order_where where, const void *f
 	return ret;
 }
 
-int order_at_least(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out)
+int order_at_least(
+	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
 {
 	return copy_found(order, ORDER_AT_LEAST, from, from_size, key, out);
 }
 
-int order_above(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out)
+int order_above(
+	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
 {
 	return copy_found(order, ORDER_ABOVE, from, from_size, key, out);
 }
 
-int order_below(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out)
+int order_below(
+	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
 {
 	return copy_found(order, ORDER_BELOW, from, from_size, key, out);
 }
@@ -178,8 +180,8 @@ uint64_t order_rank(struct order *order, const void *key, size_t key_size)
 	return rank;
 }
 
-uint64_t order_count_range(struct order *order, const void *from, size_t from_size, const void *to,
-	size_t to_size)
+uint64_t order_count_range(
+	struct order *order, const void *from, size_t from_size, const void *to, size_t to_size)
 {
 	unsigned lane = order_gate_enter(&order->gate);
 	uint64_t low = find_rank(order, from, from_size);

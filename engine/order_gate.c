@@ -2,12 +2,13 @@
 /*
  * order_gate.c - keeps readers and the writer of an ordered index apart.
  *
- * A reader announces itself in its lane and then looks whether the gate is closed; the writer closes the
- * gate and then looks at the lanes. Both do so in the one order of sequentially consistent operations, so at
- * least one of them sees the other. Lanes are on cache lines of their own: readers on different
- * processors do not disturb each other, and a writer without readers finds all lines in its cache.
- * A writer that comes waits only for the readers already inside; a reader that was turned away
- * comes in before the writer's next turn or the one after, because a writer leaves the gate open between turns.
+ * A reader announces itself in its lane and then looks whether the gate is closed; the writer
+ * closes the gate and then looks at the lanes. Both do so in the one order of sequentially
+ * consistent operations, so at least one of them sees the other. Lanes are on cache lines of their
+ * own: readers on different processors do not disturb each other, and a writer without readers
+ * finds all lines in its cache. A writer that comes waits only for the readers already inside; a
+ * reader that was turned away comes in before the writer's next turn or the one after, because a
+ * writer leaves the gate open between turns.
  */
 #include <sched.h>
 #include <time.h>
@@ -34,14 +35,16 @@ static void gate_pause(unsigned *rounds)
 	}
 }
 
+/* Threads that have been readers. It is raised before the thread enters its lane: part of that same
+ * one order. */
+static atomic_uint threads;
+
 static unsigned gate_lane(void)
 {
-	static atomic_uint threads;
 	static _Thread_local unsigned lane; /* 0: none yet */
 
 	if (!lane)
-		lane = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) %
-				   ORDER_GATE_LANES;
+		lane = 1 + atomic_fetch_add(&threads, 1) % ORDER_GATE_LANES;
 	return lane - 1;
 }
 
@@ -66,8 +69,13 @@ void order_gate_leave(struct order_gate *gate, unsigned lane)
 
 void order_gate_close(struct order_gate *gate)
 {
+	unsigned lanes;
+
 	atomic_store(&gate->closed, 1);
-	for (unsigned i = 0; i < ORDER_GATE_LANES; i++) {
+	lanes = atomic_load(&threads);
+	if (lanes > ORDER_GATE_LANES)
+		lanes = ORDER_GATE_LANES;
+	for (unsigned i = 0; i < lanes; i++) {
 		unsigned rounds = 0;
 
 		while (atomic_load(&gate->lanes[i].readers))

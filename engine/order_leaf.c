@@ -2,11 +2,12 @@
 /*
  * order_leaf.c - leaves of the ordered index that are too full or too empty.
  *
- * Every reshaping is one plan: the keys of one leaf, or of two that are siblings, and perhaps a new key, are
- * dealt to one, two or three leaves. A full leaf tries, in this order: a better prefix and no garbage; a split where keys
- * are arriving in order, which leaves full leaves behind; an even share with a sibling that has room; two full
- * siblings to three leaves; two halves. So leaves that fill in random order are about
- * five sixths full, those that fill in order are full. The writer alone comes here, inside the closed gate.
+ * Every reshaping is one plan: the keys of one leaf, or of two that are siblings, and perhaps a new
+ * key, are dealt to one, two or three leaves. A full leaf tries, in this order: a better prefix and
+ * no garbage; a split where keys are arriving in order, which leaves full leaves behind; an even
+ * share with a sibling that has room; two full siblings to three leaves; two halves. So leaves that
+ * fill in random order are about five sixths full, those that fill in order are full. The writer
+ * alone comes here, inside the closed gate.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -14,18 +15,18 @@
 #include "order_node.h"
 
 #define LEAF_ROOM (ORDER_NODE_SIZE - 48u) /* bytes for prefix, slots and items */
-#define REGAINED_MIN (LEAF_ROOM / 16)	  /* building a leaf again for less room is not worth it */
-#define SHARED_MAX (LEAF_ROOM * 7 / 8)	  /* a sibling fuller than this has nothing to share */
+#define REGAINED_MIN (LEAF_ROOM / 16)     /* building a leaf again for less room is not worth it */
+#define SHARED_MAX (LEAF_ROOM * 7 / 8)    /* a sibling fuller than this has nothing to share */
 #define SHRINK_BELOW (LEAF_ROOM / 3)
 #define MERGED_ROOM_MIN (LEAF_ROOM / 4) /* a merged leaf keeps this much room for what comes */
-#define RUN_MIN 4			/* inserts in a row that make a run of keys in order */
+#define RUN_MIN 4                       /* inserts in a row that make a run of keys in order */
 
 /* The items of `sources` go to `outs` leaves: leaf i gets items [cut[i], cut[i + 1]). */
 struct plan {
 	struct order_item_ref *items;
 	unsigned count, sources, outs;
 	struct order_node *nodes[3]; /* the sources, and then new ones */
-	unsigned at;		     /* child number of the first source */
+	unsigned at;                 /* child number of the first source */
 	unsigned cut[4], prefix[3];
 	unsigned key; /* item that is the new key; count if there is none */
 	int8_t run;   /* for the leaf that gets it */
@@ -37,10 +38,11 @@ void order_leaf_touch(struct order *order, struct order_node *leaf)
 	atomic_store_explicit(&leaf->version, ++order->version, memory_order_release);
 }
 
-/* ---- planning --------------------------------------------------------------------------------- */
+/* ---- planning ---------------------------------------------------------------------------------
+ */
 
-static void plan_gather(struct order *order, struct plan *plan, struct order_node *first,
-	struct order_node *second)
+static void plan_gather(
+	struct order *order, struct plan *plan, struct order_node *first, struct order_node *second)
 {
 	plan->items = order->scratch->items;
 	plan->sources = second ? 2 : 1;
@@ -68,17 +70,11 @@ static void plan_add_key(struct order *order, struct plan *plan, unsigned index)
 static bool plan_fits(struct plan *plan, unsigned spare)
 {
 	for (unsigned out = 0; out < plan->outs; out++) {
-		unsigned from = plan->cut[out], to = plan->cut[out + 1], prefix, used;
+		unsigned from = plan->cut[out], to = plan->cut[out + 1];
 
-		if (from >= to)
+		if (from >= to || !order_page_choose(0, plan->items + from, to - from, spare,
+					  &plan->prefix[out]))
 			return false;
-		prefix = order_page_common(&plan->items[from], &plan->items[to - 1]);
-		used = order_slots_start(prefix) + spare;
-		for (unsigned i = from; i < to && used <= ORDER_NODE_SIZE; i++)
-			used += order_page_cost(0, plan->items[i].size, prefix);
-		if (used > ORDER_NODE_SIZE)
-			return false;
-		plan->prefix[out] = prefix;
 	}
 	return true;
 }
@@ -99,11 +95,11 @@ static bool plan_even(struct plan *plan, unsigned outs, unsigned spare)
 	unsigned total = 0, done = 0, out = 1;
 
 	for (unsigned i = 0; i < plan->count; i++)
-		total += order_page_cost(0, plan->items[i].size, prefix);
+		total += order_cost(0, plan->items[i].size, prefix);
 	plan->outs = outs;
 	plan->cut[0] = 0;
 	for (unsigned i = 0; i < plan->count && out < outs; i++) {
-		done += order_page_cost(0, plan->items[i].size, prefix);
+		done += order_cost(0, plan->items[i].size, prefix);
 		if (done >= total / outs * out)
 			plan->cut[out++] = i + 1;
 	}
@@ -112,7 +108,8 @@ static bool plan_even(struct plan *plan, unsigned outs, unsigned spare)
 	return plan_fits(plan, spare);
 }
 
-/* ---- carrying out ----------------------------------------------------------------------------- */
+/* ---- carrying out -----------------------------------------------------------------------------
+ */
 
 static void leaf_link(struct order *order, struct order_node *leaf, struct order_node *prev)
 {
@@ -141,8 +138,7 @@ static void leaf_give(struct order *order, struct order_node *leaf)
 
 static void plan_carry_out(struct order *order, struct plan *plan)
 {
-	struct order_edit edit = {
-		.at = plan->at, .removed = plan->sources, .added = plan->outs};
+	struct order_edit edit = {.at = plan->at, .removed = plan->sources, .added = plan->outs};
 
 	for (unsigned i = 0; i < plan->outs; i++) {
 		unsigned from = plan->cut[i], to = plan->cut[i + 1];
@@ -174,9 +170,11 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 		order_branch_edit(order, 1, &edit);
 }
 
-/* ---- too full --------------------------------------------------------------------------------- */
+/* ---- too full ---------------------------------------------------------------------------------
+ */
 
-/* Keys that arrive in order: the new one goes where the next can be put beside it, behind (or before) a full leaf. */
+/* Keys that arrive in order: the new one goes where the next can be put beside it, behind (or
+ * before) a full leaf. */
 static bool overflow_run(struct plan *plan, unsigned index)
 {
 	unsigned keys = plan->nodes[0]->count;
@@ -245,37 +243,59 @@ static bool overflow_siblings(struct order *order, struct plan *plan, unsigned i
 	return plan_even(plan, 3, REGAINED_MIN);
 }
 
-void order_leaf_overflow(struct order *order, unsigned index, const struct order_key *key,
-	uint64_t address)
+static void plan_alone(struct order *order, struct plan *plan, unsigned index)
+{
+	plan_gather(order, plan, order->path[0].node, NULL);
+	plan_add_key(order, plan, index);
+	plan->at = order->depth ? order->path[1].child : 0;
+	plan->outs = 1;
+	plan->cut[1] = plan->count;
+}
+
+/* Could the leaf, built again, have room enough to be worth it? An upper bound, without looking at
+ * every key. */
+static bool overflow_may_regain(struct order *order, unsigned index)
+{
+	const struct order_node *leaf = order->path[0].node;
+	const struct order_node *page = order_scratch_page(order, ORDER_SCRATCH_KEY);
+	struct order_item_ref key = {page, 0, 0}, first = {leaf, 0, 0};
+	struct order_item_ref last = {leaf, (uint16_t)(leaf->count - 1), 0};
+	unsigned prefix =
+		order_page_common(index ? &first : &key, index < leaf->count ? &last : &key);
+
+	return prefix < leaf->prefix_size ||
+	       leaf->garbage + leaf->count * (prefix - leaf->prefix_size) >= REGAINED_MIN;
+}
+
+void order_leaf_overflow(
+	struct order *order, unsigned index, const struct order_key *key, uint64_t address)
 {
 	struct order_node *leaf = order->path[0].node;
 	struct order_node *page = order_scratch_page(order, ORDER_SCRATCH_KEY);
-	bool stranger = key->size < leaf->prefix_size ||
-			memcmp(key->bytes, leaf->bytes, leaf->prefix_size);
-	struct plan plan = {.outs = 1, .run = leaf->run};
+	bool stranger =
+		key->size < leaf->prefix_size || memcmp(key->bytes, leaf->bytes, leaf->prefix_size);
+	bool run = leaf->run >= RUN_MIN || leaf->run <= -RUN_MIN, planned = false;
+	struct plan plan = {.run = leaf->run};
 
 	order_page_init(page, 0, 0);
 	order_page_insert(page, 0, key, address);
-	plan_gather(order, &plan, leaf, NULL);
-	plan_add_key(order, &plan, index);
-	plan.at = order->depth ? order->path[1].child : 0;
-	plan.cut[1] = plan.count;
-	if (!plan_fits(&plan, stranger ? 0 : REGAINED_MIN) && !overflow_run(&plan, index)) {
-		if (stranger) {
-			overflow_stranger(order, &plan, index);
-		} else if (!overflow_siblings(order, &plan, index)) {
-			plan_gather(order, &plan, leaf, NULL);
-			plan_add_key(order, &plan, index);
-			plan.at = order->depth ? order->path[1].child : 0;
-			bool fits = plan_even(&plan, 2, 0);
-			assert(fits);
-			(void)fits;
-		}
+	if (run || overflow_may_regain(order, index)) {
+		plan_alone(order, &plan, index);
+		planned =
+			plan_fits(&plan, stranger ? 0 : REGAINED_MIN) || overflow_run(&plan, index);
+	}
+	if (!planned && stranger) {
+		overflow_stranger(order, &plan, index);
+	} else if (!planned && !overflow_siblings(order, &plan, index)) {
+		plan_alone(order, &plan, index);
+		planned = plan_even(&plan, 2, 0);
+		assert(planned);
 	}
 	plan_carry_out(order, &plan);
 }
 
-/* ---- too empty -------------------------------------------------------------------------------- */
+/* ---- too empty --------------------------------------------------------------------------------
+ */
 
 static bool shrink_with(struct order *order, unsigned at)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_page.c - the keys in a node (drawn in order_node.h): search, insert, remove, and building pages anew.
+ * order_page.c - the keys in a node (drawn in order_node.h): search, insert, remove, and building
+ * pages anew.
  *
- * A page's prefix is common to all its keys and is only as long as it was when the page was built; building it
- * again with the longest prefix, and without the garbage that removals left in the heap, is how room
- * is regained. Slots are in key order; keys with equal heads are told apart by the rest of the key.
- * A head is padded with zeros, so that of two keys with equal heads of which one ends
- * within the head, the shorter is a prefix of the other, and less.
+ * A page's prefix is common to all its keys and is only as long as it was when the page was built;
+ * building it again with the longest prefix, and without the garbage that removals left in the
+ * heap, is how room is regained. Slots are in key order; keys with equal heads are told apart by
+ * the rest of the key. A head is padded with zeros, so that of two keys with equal heads of which
+ * one ends within the head, the shorter is a prefix of the other, and less.
  */
 #include "order_node.h"
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 struct long_ref {
 	struct order_long *held;
@@ -26,9 +28,10 @@ static struct long_ref load_long(const uint8_t *at)
 	return ref;
 }
 
-/* The size of a key behind the prefix, and the bytes behind its head (if it is longer than the head). */
-static inline size_t item_tail(const struct order_node *node, const uint8_t *item,
-	const uint8_t **rest)
+/* The size of a key behind the prefix, and the bytes behind its head (if it is longer than the
+ * head). */
+static inline size_t item_tail(
+	const struct order_node *node, const uint8_t *item, const uint8_t **rest)
 {
 	const uint8_t *payload = item + 1 + order_value_size(node->level);
 	struct long_ref ref;
@@ -43,8 +46,8 @@ static inline size_t item_tail(const struct order_node *node, const uint8_t *ite
 }
 
 /* Compares a key with one behind the prefix, when their heads are equal. */
-static int compare_tail(const struct order_node *node, unsigned index, const uint8_t *tail,
-	size_t tail_size)
+static int compare_tail(
+	const struct order_node *node, unsigned index, const uint8_t *tail, size_t tail_size)
 {
 	const uint8_t *rest;
 	size_t size = item_tail(node, order_item(node, index), &rest);
@@ -75,8 +78,8 @@ static inline unsigned lower_bound(const uint64_t *slots, unsigned count, uint64
 	return (unsigned)(base - slots) + (*base < bound);
 }
 
-unsigned order_page_find(const struct order_node *node, const uint8_t *key, size_t size,
-	bool *exact)
+unsigned order_page_find(
+	const struct order_node *node, const uint8_t *key, size_t size, bool *exact)
 {
 	const uint64_t *slots = order_slots(node);
 	unsigned prefix = node->prefix_size, count = node->count, low, high;
@@ -156,7 +159,8 @@ size_t order_page_key(const struct order_node *node, unsigned index, uint8_t *ou
 	return size;
 }
 
-/* ---- changing --------------------------------------------------------------------------------- */
+/* ---- changing ---------------------------------------------------------------------------------
+ */
 
 void order_page_init(struct order_node *node, unsigned level, unsigned prefix_size)
 {
@@ -167,22 +171,6 @@ void order_page_init(struct order_node *node, unsigned level, unsigned prefix_si
 	node->level = (uint8_t)level;
 	node->run = 0;
 	node->last_insert = 0;
-}
-
-static unsigned item_size(unsigned level, size_t size, unsigned prefix_size)
-{
-	unsigned fixed = 1 + order_value_size(level);
-
-	if (size > ORDER_INLINE_MAX)
-		return fixed + ORDER_LONG_SIZE;
-	if (size <= prefix_size + ORDER_HEAD_SIZE)
-		return fixed;
-	return fixed + (unsigned)size - prefix_size - ORDER_HEAD_SIZE;
-}
-
-unsigned order_page_cost(unsigned level, size_t size, unsigned prefix_size)
-{
-	return (unsigned)sizeof(uint64_t) + item_size(level, size, prefix_size);
 }
 
 static unsigned page_room(const struct order_node *node)
@@ -199,11 +187,11 @@ unsigned order_page_used(const struct order_node *node)
 bool order_page_fits(const struct order_node *node, const uint8_t *key, size_t size)
 {
 	return size >= node->prefix_size && !memcmp(key, node->bytes, node->prefix_size) &&
-	       order_page_cost(node->level, size, node->prefix_size) <= page_room(node);
+	       order_cost(node->level, size, node->prefix_size) <= page_room(node);
 }
 
-static void store_slot(struct order_node *node, unsigned index, const uint8_t *tail,
-	size_t tail_size)
+static void store_slot(
+	struct order_node *node, unsigned index, const uint8_t *tail, size_t tail_size)
 {
 	order_slots(node)[index] = order_head(tail, tail_size) << 16 | node->heap;
 }
@@ -216,8 +204,8 @@ static void store_long(uint8_t *at, struct order_long *held, size_t size)
 	memcpy(at + sizeof(held), &size16, sizeof(size16));
 }
 
-void order_page_insert(struct order_node *node, unsigned index, const struct order_key *key,
-	uint64_t address)
+void order_page_insert(
+	struct order_node *node, unsigned index, const struct order_key *key, uint64_t address)
 {
 	unsigned prefix = node->prefix_size, value_size = order_value_size(node->level);
 	const uint8_t *tail = key->bytes + prefix;
@@ -225,7 +213,7 @@ void order_page_insert(struct order_node *node, unsigned index, const struct ord
 	uint64_t *slots = order_slots(node);
 	uint8_t *item;
 
-	node->heap -= (uint16_t)item_size(node->level, key->size, prefix);
+	node->heap -= (uint16_t)order_item_size(node->level, key->size, prefix);
 	item = (uint8_t *)node + node->heap;
 	if (value_size)
 		order_item_set_address(item, address);
@@ -248,11 +236,13 @@ struct order_long *order_page_remove(struct order_node *node, unsigned index)
 	uint64_t *slots = order_slots(node);
 	unsigned offset = (unsigned)(slots[index] & 0xffff);
 	struct order_long *held = order_page_long(node, index);
-	unsigned size = item_size(node->level, order_page_key_size(node, index), node->prefix_size);
+	unsigned size =
+		order_item_size(node->level, order_page_key_size(node, index), node->prefix_size);
 
 	node->count--;
 	memmove(slots + index, slots + index + 1, (node->count - index) * sizeof(*slots));
 	if (!node->count) {
+		node->prefix_size = 0;
 		node->heap = node->heap_end;
 		node->garbage = 0;
 	} else if (offset == node->heap) {
@@ -263,7 +253,8 @@ struct order_long *order_page_remove(struct order_node *node, unsigned index)
 	return held;
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------
+ */
 
 unsigned order_page_common(const struct order_item_ref *first, const struct order_item_ref *last)
 {
@@ -277,8 +268,39 @@ unsigned order_page_common(const struct order_item_ref *first, const struct orde
 	return common;
 }
 
-void order_page_gather(const struct order_node *node, unsigned from, unsigned to,
-	struct order_item_ref *out)
+static bool page_would_fit(unsigned level, const struct order_item_ref *items, unsigned count,
+	unsigned spare, unsigned prefix)
+{
+	unsigned used = order_slots_start(prefix) + spare, end = order_heap_end(level);
+
+	for (unsigned i = 0; i < count && used <= end; i++)
+		used += order_cost(level, items[i].size, prefix);
+	return used <= end;
+}
+
+bool order_page_choose(unsigned level, const struct order_item_ref *items, unsigned count,
+	unsigned spare, unsigned *prefix)
+{
+	unsigned common = order_page_common(&items[0], &items[count - 1]);
+	unsigned present = items[0].node->prefix_size;
+
+	/*
+	 * The longest is the best for keys that are in the page. Long keys, and one key alone, do
+	 * not get smaller by it: what fits where it is must fit again, so try that prefix too.
+	 */
+	if (items[count - 1].node->prefix_size < present)
+		present = items[count - 1].node->prefix_size;
+	*prefix = common;
+	if (page_would_fit(level, items, count, spare, common))
+		return true;
+	if (present >= common || !page_would_fit(level, items, count, spare, present))
+		return false;
+	*prefix = present;
+	return true;
+}
+
+void order_page_gather(
+	const struct order_node *node, unsigned from, unsigned to, struct order_item_ref *out)
 {
 	for (unsigned i = from; i < to; i++, out++) {
 		out->node = node;
@@ -287,31 +309,62 @@ void order_page_gather(const struct order_node *node, unsigned from, unsigned to
 	}
 }
 
-/* Appends a copy of an item whose page has another prefix. */
-static void page_recode(struct order_node *node, const struct order_item_ref *ref)
+/* Copies few bytes by two words that may overlap: most items are smaller than a call of memcpy is
+ * worth. */
+static inline void copy_item(uint8_t *to, const uint8_t *from, unsigned size)
 {
-	uint8_t bytes[ORDER_INLINE_MAX + 8];
-	const struct order_node *from = ref->node;
-	const uint8_t *source = order_item(from, ref->index);
-	struct order_key key = {bytes, ref->size, order_page_long(from, ref->index)};
-
-	if (key.held)
-		key.bytes = key.held->bytes;
-	else
-		order_page_key(from, ref->index, bytes, sizeof(bytes));
-	order_page_insert(node, node->count, &key,
-		order_value_size(from->level) ? order_item_address(source) : 0);
+	if (size > 32 || size < 4) {
+		memcpy(to, from, size);
+	} else if (size >= 16) {
+		memcpy(to, from, 16);
+		memcpy(to + size - 16, from + size - 16, 16);
+	} else if (size >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + size - 8, from + size - 8, 8);
+	} else {
+		memcpy(to, from, 4);
+		memcpy(to + size - 4, from + size - 4, 4);
+	}
 }
 
-/* Appends a copy of an item whose page has the same prefix. */
-static void page_append(struct order_node *node, const struct order_item_ref *ref)
+/* Appends a copy of an item whose page has the same prefix, or whose key is a long one. */
+static inline void page_append(
+	struct order_node *node, const struct order_item_ref *ref, uint64_t head)
 {
-	uint64_t slot = order_slots(ref->node)[ref->index];
-	unsigned size = item_size(node->level, ref->size, node->prefix_size);
+	unsigned size = order_item_size(node->level, ref->size, node->prefix_size);
 
 	node->heap -= (uint16_t)size;
-	memcpy((uint8_t *)node + node->heap, (const uint8_t *)ref->node + (slot & 0xffff), size);
-	order_slots(node)[node->count++] = slot >> 16 << 16 | node->heap;
+	copy_item((uint8_t *)node + node->heap, order_item(ref->node, ref->index), size);
+	order_slots(node)[node->count++] = head << 16 | node->heap;
+}
+
+/* Appends a copy of an item whose page has another prefix: some of it goes over to the key, or
+ * comes from there. */
+static void page_recode(struct order_node *node, const struct order_item_ref *ref)
+{
+	uint8_t bytes[ORDER_INLINE_MAX + 16];
+	const struct order_node *from = ref->node;
+	unsigned shared = from->prefix_size, prefix = node->prefix_size, size = ref->size - prefix;
+	unsigned fixed = 1 + order_value_size(node->level);
+	const uint8_t *source = order_item(from, ref->index), *tail = bytes;
+	uint64_t head = htobe64(order_slots(from)[ref->index]);
+	uint8_t *item;
+
+	if (prefix < shared)
+		memcpy(bytes, from->bytes + prefix, shared - prefix);
+	else
+		tail += prefix - shared;
+	item = bytes + (prefix < shared ? shared - prefix : 0);
+	memcpy(item, &head, sizeof(head));
+	if (source[0] > ORDER_HEAD_SIZE)
+		memcpy(item + ORDER_HEAD_SIZE, source + fixed, source[0] - ORDER_HEAD_SIZE);
+	node->heap -= (uint16_t)order_item_size(node->level, ref->size, prefix);
+	item = (uint8_t *)node + node->heap;
+	item[0] = (uint8_t)size;
+	memcpy(item + 1, source + 1, fixed - 1);
+	if (size > ORDER_HEAD_SIZE)
+		memcpy(item + fixed, tail + ORDER_HEAD_SIZE, size - ORDER_HEAD_SIZE);
+	order_slots(node)[node->count++] = order_head(tail, size) << 16 | node->heap;
 }
 
 void order_page_build(struct order_node *node, unsigned level, const struct order_item_ref *items,
@@ -321,10 +374,18 @@ void order_page_build(struct order_node *node, unsigned level, const struct orde
 	if (count)
 		order_page_key(items[0].node, items[0].index, node->bytes, prefix_size);
 	for (unsigned i = 0; i < count; i++) {
-		if (items[i].node->prefix_size == prefix_size)
-			page_append(node, &items[i]);
+		const struct order_item_ref *ref = &items[i];
+		struct order_long *held = NULL;
+
+		if (ref->size > ORDER_INLINE_MAX)
+			held = order_page_long(ref->node, ref->index);
+		if (held)
+			page_append(node, ref,
+				order_head(held->bytes + prefix_size, ref->size - prefix_size));
+		else if (ref->node->prefix_size == prefix_size)
+			page_append(node, ref, order_slots(ref->node)[ref->index] >> 16);
 		else
-			page_recode(node, &items[i]);
+			page_recode(node, ref);
 	}
 }
 
@@ -356,7 +417,8 @@ void order_page_separator(struct order_node *node, const struct order_item_ref *
 
 	/* Only two long keys can have more in common than a page's prefix can hold. */
 	if (left_long && right_long) {
-		while (key.size < left->size && left_long->bytes[key.size] == right_long->bytes[key.size])
+		while (key.size < left->size &&
+			left_long->bytes[key.size] == right_long->bytes[key.size])
 			key.size++;
 	}
 	key.size++; /* left < right: right goes on behind what they have in common */

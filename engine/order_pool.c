@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_pool.c - the memory of an ordered index: nodes from large aligned chunks, and keys too long for a node.
+ * order_pool.c - the memory of an ordered index: nodes from large aligned chunks, and keys too long
+ * for a node.
  *
- * A chunk is a mapping cut into nodes. The first is 64 KiB, each next one twice as large up to 2 MiB, a huge page.
- * Nodes are taken from partly used chunks first, so that others can become empty; an empty chunk keeps its
- * addresses (walks look at the version of nodes that may be gone) but gives its memory back.
+ * A chunk is a mapping cut into nodes. The first is 64 KiB, each next one twice as large up to 2
+ * MiB, a huge page. Nodes are taken from partly used chunks first, so that others can become empty;
+ * an empty chunk keeps its addresses (walks look at the version of nodes that may be gone) but
+ * gives its memory back.
  *
- * What the store reserves must be there when it is needed: nodes are counted as available once they are mapped,
- * and for long keys, which normally come one by one from the allocator, a spare block stands by
- * for when the allocator fails. Only the writer comes here; `bytes` is read by anyone.
+ * What the store reserves must be there when it is needed: nodes are counted as available once they
+ * are mapped, and for long keys, which normally come one by one from the allocator, a spare block
+ * stands by for when the allocator fails. Only the writer comes here; `bytes` is read by anyone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,10 +25,10 @@ struct order_chunk {
 	struct order_chunk *prev, *next;
 	struct order_chunk_list *list;
 	uint8_t *memory;
-	size_t size; /* bytes */
+	size_t size;                 /* bytes */
 	uint32_t nodes, fresh, used; /* in all, never taken yet from here on, taken now */
 	struct order_node *free;     /* given back */
-	bool dirty;		     /* empty, but its memory is still there */
+	bool dirty;                  /* empty, but its memory is still there */
 };
 
 static void spare_drop(struct order_pool *pool, struct order_spare *spare);
@@ -95,7 +97,8 @@ void order_pool_fini(struct order_pool *pool)
 	spare_drop(pool, pool->spare);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static int pool_grow(struct order_pool *pool, size_t size)
 {
@@ -171,7 +174,8 @@ void order_pool_give(struct order_pool *pool, struct order_node *node)
 
 void order_pool_trim(struct order_pool *pool)
 {
-	/* One stays as it is, so that a tree whose size wavers does not give and take all the time. */
+	/* One stays as it is, so that a tree whose size wavers does not give and take all the time.
+	 */
 	for (struct order_chunk *chunk = pool->empty.first; chunk && pool->dirty > 1;
 		chunk = chunk->next) {
 		if (!chunk->dirty)
@@ -186,7 +190,8 @@ void order_pool_trim(struct order_pool *pool)
 	}
 }
 
-/* ---- long keys -------------------------------------------------------------------------------- */
+/* ---- long keys --------------------------------------------------------------------------------
+ */
 
 /* A block that long keys are cut from; the pool and each key in it hold a reference. */
 struct order_spare {

@@ -2,9 +2,10 @@
 /*
  * order_verify.c - proves the invariants of an ordered index, or says which are broken.
  *
- * One pass in key order: every key is above the one before it and within the separators of the branches above it,
- * every head and prefix is the key's own, the heap adds up, counts and depth agree, leaves are linked in order, and every
- * long key has as many references as there are entries that share it.
+ * One pass in key order: every key is above the one before it and within the separators of the
+ * branches above it, every head and prefix is the key's own, the heap adds up, counts and depth
+ * agree, leaves are linked in order, and every long key has as many references as there are entries
+ * that share it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,8 +31,8 @@ static void fail(struct verify *verify, const struct order_node *node, const cha
 
 	verify->findings++;
 	snprintf(message, sizeof(message),
-		"ordered index: %s (level %u, %u keys, behind %" PRIu64 " keys)", what,
-		node->level, node->count, verify->keys);
+		"ordered index: %s (level %u, %u keys, behind %" PRIu64 " keys)", what, node->level,
+		node->count, verify->keys);
 	verify->report(verify->arg, message);
 }
 
@@ -61,7 +62,7 @@ static void verify_page(struct verify *verify, const struct order_node *node)
 			continue;
 		}
 		size = order_page_key_size(node, i);
-		items += order_page_cost(node->level, size, node->prefix_size) - 8;
+		items += order_cost(node->level, size, node->prefix_size) - 8;
 		if (i && order_slots(node)[i] >> 16 < order_slots(node)[i - 1] >> 16)
 			fail(verify, node, "heads are out of order");
 		if (order_page_long(node, i)) {
@@ -70,8 +71,8 @@ static void verify_page(struct verify *verify, const struct order_node *node)
 				memcmp(order_page_long(node, i)->bytes, node->bytes,
 					node->prefix_size) ||
 				order_slots(node)[i] >> 16 !=
-					order_head(order_page_long(node, i)->bytes +
-							   node->prefix_size,
+					order_head(
+						order_page_long(node, i)->bytes + node->prefix_size,
 						size - node->prefix_size))
 				fail(verify, node, "a long key is not what its slot says");
 		}
@@ -84,9 +85,9 @@ static void verify_page(struct verify *verify, const struct order_node *node)
 static void verify_order(struct verify *verify, const struct order_node *node, unsigned index)
 {
 	size_t size = order_page_key(node, index, verify->key, ORDER_KEY_SIZE_MAX);
-	int order = verify->before_size ? compare(verify->before, verify->before_size, verify->key,
-						  size)
-					: -1;
+	int order = verify->before_size
+			    ? compare(verify->before, verify->before_size, verify->key, size)
+			    : -1;
 	bool after_separator = !node->level && !index && node->prev;
 
 	if (order > 0 || (order == 0 && !after_separator))
@@ -146,8 +147,8 @@ static void verify_longs(struct verify *verify)
 		fail(verify, verify->order->root, "long keys have lost or kept references");
 }
 
-uint64_t order_verify(struct order *order, void (*report)(void *arg, const char *message),
-	void *arg)
+uint64_t order_verify(
+	struct order *order, void (*report)(void *arg, const char *message), void *arg)
 {
 	struct verify *verify = calloc(1, sizeof(*verify));
 	uint64_t findings;

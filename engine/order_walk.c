@@ -2,24 +2,25 @@
 /*
  * order_walk.c - walks through the ordered index, leaf by leaf, over private copies.
  *
- * A walk owns a copy of the leaf it stands in, with that leaf's version, and the key it stands on. A step within the
- * copy is right as long as the leaf's version, one atomic load, is still that of the copy: versions never repeat, and
- * a node's memory stays mapped as long as the tree lives, whatever it is used for. Else, and at the
- * ends of the copy, the walk enters the gate and goes to the neighbour of its key in the tree as it then is:
- * directly if its leaf has not changed, by a descent if it has. A key that is not in its node is
- * copied in the gate, always.
+ * A walk owns a copy of the leaf it stands in, with that leaf's version, and the key it stands on.
+ * A step within the copy is right as long as the leaf's version, one atomic load, is still that of
+ * the copy: versions never repeat, and a node's memory stays mapped as long as the tree lives,
+ * whatever it is used for. Else, and at the ends of the copy, the walk enters the gate and goes to
+ * the neighbour of its key in the tree as it then is: directly if its leaf has not changed, by a
+ * descent if it has. A key that is not in its node is copied in the gate, always.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "order_node.h"
 
-#define KEY_ROOM_MIN 512u /* bytes; enough for every key that is held in a node, and for copying it in words */
+#define KEY_ROOM_MIN                                                                               \
+	512u /* bytes; enough for every key that is held in a node, and for copying it in words */
 
 struct order_walk {
 	struct order *order;
 	struct order_node *leaf; /* NULL: the walk is nowhere */
-	uint64_t version;	 /* of the leaf when it was copied */
+	uint64_t version;        /* of the leaf when it was copied */
 	unsigned index;
 	size_t key_size;
 	uint64_t address;
@@ -27,7 +28,8 @@ struct order_walk {
 	size_t key_room;
 	union {
 		struct order_node node;
-		uint8_t bytes[ORDER_NODE_SIZE + 16]; /* the last item may be read 16 bytes at a time */
+		uint8_t bytes[ORDER_NODE_SIZE +
+			      16]; /* the last item may be read 16 bytes at a time */
 	} copy;
 };
 
@@ -56,7 +58,8 @@ void order_walk_free(struct order_walk *walk)
 	free(walk);
 }
 
-/* Makes the copy's key at an index the walk's own; its prefix is there already. False: it is not in the node. */
+/* Makes the copy's key at an index the walk's own; its prefix is there already. False: it is not in
+ * the node. */
 static inline bool walk_decode(struct order_walk *walk, unsigned index)
 {
 	const struct order_node *node = &walk->copy.node;
@@ -105,7 +108,8 @@ static bool walk_load(struct order_walk *walk, const struct order_place *place, 
 	return true;
 }
 
-/* ---- moves ------------------------------------------------------------------------------------ */
+/* ---- moves ------------------------------------------------------------------------------------
+ */
 
 enum walk_to { WALK_FIRST, WALK_LAST, WALK_POSITION, WALK_KEY, WALK_NEXT, WALK_PREV };
 
@@ -137,8 +141,8 @@ static void find_neighbour(const struct order_walk *walk, bool forward, struct o
 		__builtin_prefetch(place->leaf->next);
 }
 
-static void find_place(const struct order_walk *walk, const struct walk_move *move,
-	struct order_place *place)
+static void find_place(
+	const struct order_walk *walk, const struct walk_move *move, struct order_place *place)
 {
 	const struct order *order = walk->order;
 
@@ -219,11 +223,10 @@ int order_walk_select(struct order_walk *walk, uint64_t position)
 	return walk_go(walk, &(struct walk_move){.to = WALK_POSITION, .position = position});
 }
 
-static int walk_seek(struct order_walk *walk, enum order_where where, const void *key,
-	size_t key_size)
+static int walk_seek(
+	struct order_walk *walk, enum order_where where, const void *key, size_t key_size)
 {
-	struct walk_move move = {
-		.to = WALK_KEY, .where = where, .key = key, .key_size = key_size};
+	struct walk_move move = {.to = WALK_KEY, .where = where, .key = key, .key_size = key_size};
 
 	return walk_go(walk, &move);
 }

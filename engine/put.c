@@ -26,9 +26,9 @@ static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t 
 {
 	size_t value_size = value ? value->size : 0;
 	_Alignas(8) uint8_t bytes[STACK_SIZE];
-	uint64_t hashes[1];
+	struct batch_entry entries[1];
 	struct kv_batch *large, small = {.kv = kv, .bytes = bytes, .capacity = sizeof(bytes),
-					 .hashes = hashes, .hashes_capacity = 1};
+					 .entries = entries, .entries_capacity = 1};
 	int error;
 
 	if (value_size <= STACK_SIZE && format_record_size(key_size, value_size) <= STACK_SIZE &&

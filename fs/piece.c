@@ -33,6 +33,14 @@ int piece_put(struct change *change, struct extent_place place, const void *data
 	return kv_batch_put(change->batch, KEYSPACE_EXTENT, key, sizeof(key), data, size);
 }
 
+int piece_put_lent(struct change *change, struct extent_place place, const void *data, size_t size)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+
+	extent_key_encode(place, key);
+	return kv_batch_put_lent(change->batch, KEYSPACE_EXTENT, key, sizeof(key), data, size);
+}
+
 int piece_delete(struct change *change, struct extent_place place)
 {
 	uint8_t key[EXTENT_KEY_SIZE];

@@ -22,6 +22,9 @@ struct chunk {
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
 KV_MUST_CHECK int piece_put(struct change *change, struct extent_place place, const void *data,
 			    size_t size);
+/* The data must stay as it is until the change is committed. */
+KV_MUST_CHECK int piece_put_lent(struct change *change, struct extent_place place,
+				 const void *data, size_t size);
 KV_MUST_CHECK int piece_delete(struct change *change, struct extent_place place);
 
 /* A chunk by its number; `mixed` as INODE_MIXED. In a read section. A chunk without pieces is no error. */

@@ -65,7 +65,7 @@ static int write_block(struct write *write, struct chunk *chunk, unsigned block,
 	int err;
 
 	if (from == start && (to == start + EXTENT_BLOCK_SIZE || base + to >= write->old_size))
-		err = piece_put(write->change, place, data, to - from);
+		err = piece_put_lent(write->change, place, data, to - from);
 	else
 		err = write_merged(write, chunk, block, from - start, to - start, data);
 	chunk->overlaid |= (uint16_t)(1u << block);
@@ -102,8 +102,8 @@ static int write_whole(struct write *write, struct chunk *chunk, uint32_t size)
 	chunk->whole_size = size;
 	chunk->overlaid = 0;
 	chunk->data = chunk_mask(size);
-	return err ? err : piece_put(write->change, place,
-				   write_data(write, chunk->number * EXTENT_CHUNK_SIZE), size);
+	return err ? err : piece_put_lent(write->change, place,
+					write_data(write, chunk->number * EXTENT_CHUNK_SIZE), size);
 }
 
 /* The part of the write that falls into one chunk. */

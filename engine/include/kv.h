@@ -159,7 +159,7 @@ KV_API void kv_batch_free(struct kv_batch *batch);
 KV_API void kv_batch_reset(struct kv_batch *batch);
 
 /*
- * Adds a change; key and value are copied. Within a batch the last change of a key wins.
+ * Adds a change; key and value are copied (but see kv_batch_put_lent). Within a batch the last change of a key wins.
  * Errors: -EINVAL keyspace or key size, -EFBIG value over value_size_max, -E2BIG batch over
  * batch_size_max, -ENOMEM. After an error the batch is as it was before the call.
  */
@@ -169,6 +169,10 @@ KV_API KV_MUST_CHECK int kv_batch_put(struct kv_batch *batch, unsigned keyspace,
 KV_API KV_MUST_CHECK int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key,
 				       size_t key_size, const struct kv_slice *parts, unsigned count);
 /* Deleting a key that is not there is no error. */
+/* The value is not copied yet: it must stay as it is until kv_commit or kv_batch_reset. One copy less for large values. */
+KV_API KV_MUST_CHECK int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace,
+					   const void *key, size_t key_size, const void *value,
+					   size_t value_size);
 KV_API KV_MUST_CHECK int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key,
 					 size_t key_size);
 /*
