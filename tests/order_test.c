@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_test.c - the ordered index against a sorted array, beside readers, without memory, and after mass deletes.
+ * order_test.c - the ordered index against a sorted array, beside readers, without memory, and
+ * after mass deletes.
  *
- * Random steps come from a seed that is printed on failure; KVFS_TEST_SEED repeats it.
+ * Random steps come from a seed that is printed; KVFS_TEST_SEED repeats it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -48,7 +49,8 @@ static void check(bool good, const char *what, int line)
 
 #define CHECK(what) check(what, #what, __LINE__)
 
-/* ---- the model: a sorted array ---------------------------------------------------------------- */
+/* ---- the model: a sorted array ----------------------------------------------------------------
+ */
 
 struct entry {
 	uint8_t *key;
@@ -90,8 +92,8 @@ static size_t model_find(const struct model *model, const void *key, size_t size
 	return low;
 }
 
-static void model_insert(struct model *model, size_t at, const void *key, size_t size,
-	uint64_t address)
+static void model_insert(
+	struct model *model, size_t at, const void *key, size_t size, uint64_t address)
 {
 	struct entry entry = {malloc(size), size, address};
 
@@ -119,7 +121,8 @@ static void model_fini(struct model *model)
 	free(model->entries);
 }
 
-/* ---- keys of many shapes ---------------------------------------------------------------------- */
+/* ---- keys of many shapes ----------------------------------------------------------------------
+ */
 
 enum shape { SHORT, BINARY, DECIMAL, SHARED, STAIRS, LONG, NAMES, ZEROS, SHAPES };
 
@@ -173,7 +176,8 @@ static size_t make_key(enum shape shape)
 	}
 }
 
-/* ---- against the model ------------------------------------------------------------------------ */
+/* ---- against the model ------------------------------------------------------------------------
+ */
 
 static void expect(const struct model *model, size_t at, int ret, const struct order_entry *entry)
 {
@@ -374,7 +378,8 @@ static void test_small_steps(void **unused)
 		run_steps(1u + below((1u << SHAPES) - 1), 300, 1);
 }
 
-/* ---- single properties ------------------------------------------------------------------------ */
+/* ---- single properties ------------------------------------------------------------------------
+ */
 
 static void test_limits(void **unused)
 {
@@ -405,6 +410,34 @@ static void test_limits(void **unused)
 	order_free(order);
 	order_free(NULL);
 	order_walk_free(NULL);
+}
+
+/*
+ * A longer prefix makes a page of long keys larger, not smaller: a leaf that is full of them keeps
+ * its short one when a key comes that it cannot share with.
+ */
+static void test_long_prefix(void **unused)
+{
+	struct order *order;
+	unsigned room = UINT32_MAX;
+
+	CHECK(!order_new(&order));
+	CHECK(!order_put(order, "lz", 2, 1));
+	memset(key, 'l', 300);
+	for (unsigned i = 0; i < 100000 && (order->last->prefix_size != 1 || room > 60); i++) {
+		uint64_t number = htobe64(random_next(&state));
+
+		memcpy(key + 300, &number, 8);
+		CHECK(!order_put(order, key, 308, i));
+		room = ORDER_NODE_SIZE - 48 - order_page_used(order->last);
+	}
+	CHECK(order->last->prefix_size == 1 && room <= 60);
+	CHECK(!order_delete(order, "lz", 2));
+	memset(key, 'm', 120);
+	CHECK(!order_put(order, key, 120, 2));
+	CHECK(!order_verify(order, complain, NULL));
+	CHECK(order->last->count == 1);
+	order_free(order);
 }
 
 static void number_key(uint64_t number)
@@ -484,7 +517,8 @@ static void test_decay(void **unused)
 	order_free(order);
 }
 
-/* ---- without memory --------------------------------------------------------------------------- */
+/* ---- without memory ---------------------------------------------------------------------------
+ */
 
 static unsigned allocations_left;
 
@@ -582,7 +616,8 @@ static void test_reserve(void **unused)
 	model_fini(&model);
 }
 
-/* ---- readers beside a writer ------------------------------------------------------------------ */
+/* ---- readers beside a writer ------------------------------------------------------------------
+ */
 
 /*
  * Even numbers stay, odd ones come and go, by one writer. A reader must meet the numbers in order,
@@ -679,10 +714,11 @@ static void *run_writer(void *arg)
 		else
 			ret = order_put(arena->order, wanted, size, address);
 		CHECK(!ret || ret == -ENOENT);
-		if (random_next(&mine) % 4096 == 0) /* all odd ones go: leaves merge, nodes are reused */
+		if (random_next(&mine) % 4096 ==
+			0) /* all odd ones go: leaves merge, nodes are reused */
 			for (unsigned odd = 1; odd < NUMBERS; odd += 2)
-				(void)order_delete(arena->order, wanted,
-					concurrent_key(wanted, odd));
+				(void)order_delete(
+					arena->order, wanted, concurrent_key(wanted, odd));
 	}
 	return NULL;
 }
@@ -715,14 +751,20 @@ int main(void)
 {
 	const char *given = getenv("KVFS_TEST_SEED");
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits),	   cmocka_unit_test(test_small_steps),
-		cmocka_unit_test(test_shapes),	   cmocka_unit_test(test_mixed),
-		cmocka_unit_test(test_density),	   cmocka_unit_test(test_decay),
-		cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_small_steps),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_long_prefix),
+		cmocka_unit_test(test_density),
+		cmocka_unit_test(test_decay),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_concurrent),
 	};
 
 	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
 	state = seed;
+	print_message("KVFS_TEST_SEED=%" PRIu64 "\n", seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
