@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_test.c - a check must find what is wrong: each test damages one record behind the file system's back, and
- * asks for a finding that names it. Hostile records must not harm the operations either.
+ * check_test.c - a check must find what is wrong: each test damages one record behind the file
+ * system's back, and asks for a finding that names it. Hostile records must not harm the operations
+ * either.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,42 +20,44 @@
 
 /* A small tree with something of every kind. */
 struct tree {
-	struct store *store;
+	struct fixture *store;
 	uint64_t secret, directory, sub, small, large, linked, held;
 };
 
-static uint64_t secret_of(struct store *store)
+static uint64_t secret_of(struct fixture *store)
 {
 	struct kv *kv = kvfs_kv(store->fs);
 	struct kv_slice value;
 	uint64_t secret;
 
 	kv_read_begin(kv);
-	assert_int_equal(kv_get(kv, KEYSPACE_META, META_FORMAT_KEY, strlen(META_FORMAT_KEY), &value), 0);
+	assert_int_equal(
+		kv_get(kv, KEYSPACE_META, META_FORMAT_KEY, strlen(META_FORMAT_KEY), &value), 0);
 	assert_int_equal(meta_format_decode(value, &secret), 0);
 	kv_read_end(kv);
 	return secret;
 }
 
-static void make_tree(struct store *store, struct tree *tree)
+static void make_tree(struct fixture *store, struct tree *tree)
 {
 	static char data[150000];
 	struct kvfs_attr attr;
 
 	tree->store = store;
 	tree->secret = secret_of(store);
-	tree->directory = store_mkdir(store, KVFS_ROOT_INO, "directory");
-	tree->sub = store_mkdir(store, tree->directory, "sub");
-	tree->small = store_mkfile(store, tree->directory, "small");
-	tree->large = store_mkfile(store, tree->sub, "large\n");
-	tree->linked = store_mkfile(store, tree->sub, "linked");
+	tree->directory = fixture_mkdir(store, KVFS_ROOT_INO, "directory");
+	tree->sub = fixture_mkdir(store, tree->directory, "sub");
+	tree->small = fixture_mkfile(store, tree->directory, "small");
+	tree->large = fixture_mkfile(store, tree->sub, "large\n");
+	tree->linked = fixture_mkfile(store, tree->sub, "linked");
 	assert_int_equal(kvfs_link(store->fs, tree->linked, KVFS_ROOT_INO, "link", &attr), 0);
-	assert_int_equal(kvfs_write(store->fs, tree->large, data, sizeof(data), 0, 0), sizeof(data));
+	assert_int_equal(
+		kvfs_write(store->fs, tree->large, data, sizeof(data), 0, 0), sizeof(data));
 	assert_int_equal(kvfs_setxattr(store->fs, tree->small, "user.a", "v", 1, 0), 0);
-	tree->held = store_mkfile(store, KVFS_ROOT_INO, "held");
+	tree->held = fixture_mkfile(store, KVFS_ROOT_INO, "held");
 	kvfs_hold(store->fs, tree->held, 1);
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "held"), 0);
-	store_assert_clean(store);
+	fixture_assert_clean(store);
 }
 
 struct findings {
@@ -84,9 +87,10 @@ static void expect_finding(struct tree *tree, const char *text)
 }
 
 static void put(struct tree *tree, enum keyspace keyspace, const void *key, size_t key_size,
-		const void *value, size_t size)
+	const void *value, size_t size)
 {
-	assert_int_equal(kv_put(kvfs_kv(tree->store->fs), keyspace, key, key_size, value, size, NULL), 0);
+	assert_int_equal(
+		kv_put(kvfs_kv(tree->store->fs), keyspace, key, key_size, value, size, NULL), 0);
 }
 
 static void drop(struct tree *tree, enum keyspace keyspace, const void *key, size_t key_size)
@@ -119,7 +123,8 @@ static void write_inode(struct tree *tree, const struct inode *inode)
 	put(tree, KEYSPACE_INODE, key, sizeof(key), value, sizeof(value));
 }
 
-static void put_entry(struct tree *tree, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
+static void put_entry(
+	struct tree *tree, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
 {
 	uint8_t value[DIRENT_VALUE_SIZE];
 	struct dirent_key key;
@@ -132,7 +137,7 @@ static void put_entry(struct tree *tree, uint64_t parent, const char *name, uint
 /* The store is not to be clean at the end. */
 static int damaged_teardown(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	struct kvfs_attr root = {0};
 	struct kvfs *fs = store->fs;
 
@@ -152,7 +157,7 @@ static int damaged_teardown(void **state)
 		(void)!kvfs_rmdir(fs, KVFS_ROOT_INO, "elsewhere");
 		(void)!kvfs_unlink(fs, ino, "large\n");
 	}
-	return store_remove(state);
+	return fixture_remove(state);
 }
 
 static void test_link_count(void **state)
@@ -179,11 +184,12 @@ static void test_missing_inode(void **state)
 	make_tree(*state, &tree);
 	inode_key_encode(tree.small, key);
 	drop(&tree, KEYSPACE_INODE, key, sizeof(key));
-	snprintf(text, sizeof(text), "inode %llu (\"small\" in directory %llu): it has a name but no record",
+	snprintf(text, sizeof(text),
+		"inode %llu (\"small\" in directory %llu): it has a name but no record",
 		(unsigned long long)tree.small, (unsigned long long)tree.directory);
 	expect_finding(&tree, text);
 	expect_finding(&tree, "it has attributes but no record");
-	assert_int_equal(store_lookup(tree.store, tree.directory, "small"), -EIO);
+	assert_int_equal(fixture_lookup(tree.store, tree.directory, "small"), -EIO);
 }
 
 static void test_unreadable_inode(void **state)
@@ -196,7 +202,7 @@ static void test_unreadable_inode(void **state)
 	put(&tree, KEYSPACE_INODE, key, sizeof(key), "rubbish", 7);
 	expect_finding(&tree, "(\"large\\x0a\" in directory");
 	expect_finding(&tree, "its record cannot be read");
-	assert_int_equal(store_lookup(tree.store, tree.sub, "large\n"), -EIO);
+	assert_int_equal(fixture_lookup(tree.store, tree.sub, "large\n"), -EIO);
 }
 
 static void test_lost_inode(void **state)
@@ -211,7 +217,7 @@ static void test_lost_inode(void **state)
 	/* One beyond all numbers given out cannot be found, but it is missed. */
 	expect_finding(&tree, "1 inodes cannot be reached");
 	/* After opening again it is among those that count as given out. */
-	store_reopen(tree.store);
+	fixture_reopen(tree.store);
 	expect_finding(&tree, "inode 3000: it has no name, and is not noted as unlinked");
 }
 
@@ -283,7 +289,8 @@ static void test_way_to_root(void **state)
 	write_inode(&tree, &inode);
 	expect_finding(&tree, "its parents do not lead to the root");
 	/* A move asks for the way up, and must not go round in circles. */
-	assert_int_equal(kvfs_rename(tree.store->fs, tree.sub, "directory", tree.directory, "x", 0), -EINVAL);
+	assert_int_equal(kvfs_rename(tree.store->fs, tree.sub, "directory", tree.directory, "x", 0),
+		-EINVAL);
 }
 
 static void test_pieces(void **state)
@@ -346,8 +353,8 @@ static void test_attributes_and_notes(void **state)
 	expect_finding(&tree, "it is noted as unlinked, but its link count is 1");
 	put(&tree, KEYSPACE_ORPHAN, key, 7, "\x01", 1);
 	expect_finding(&tree, "a note of an unlinked file makes no sense");
-	store_reopen(tree.store);
-	assert_int_equal(store_lookup(tree.store, tree.directory, "small"), (int64_t)tree.small);
+	fixture_reopen(tree.store);
+	assert_int_equal(fixture_lookup(tree.store, tree.directory, "small"), (int64_t)tree.small);
 }
 
 static int stop_at_once(void *arg, uint64_t done_bytes, uint64_t total_bytes)
@@ -358,30 +365,35 @@ static int stop_at_once(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 static void test_stop(void **state)
 {
 	struct findings findings = {0};
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t count = 99;
 
-	assert_int_equal(kvfs_check(store->fs, gather, &findings, stop_at_once, NULL, &count), -ECANCELED);
+	assert_int_equal(
+		kvfs_check(store->fs, gather, &findings, stop_at_once, NULL, &count), -ECANCELED);
 	assert_int_equal(count, 99);
 	/* And nothing stays locked. */
-	store_mkfile(store, KVFS_ROOT_INO, "f");
+	fixture_mkfile(store, KVFS_ROOT_INO, "f");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_link_count, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_missing_inode, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_unreadable_inode, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_lost_inode, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_directory_counts, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_entries, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_two_names, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_way_to_root, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_pieces, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_large_piece, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_attributes_and_notes, store_setup, damaged_teardown),
-		cmocka_unit_test_setup_teardown(test_stop, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_link_count, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_missing_inode, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unreadable_inode, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_lost_inode, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_directory_counts, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_entries, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_two_names, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_way_to_root, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_pieces, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_large_piece, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_attributes_and_notes, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_stop, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /*
  * contents_test.c - reading, writing, sizes and holes, at the sizes where their storage changes.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #define TEBIBYTE (INT64_C(1) << 40)
 #define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
-static uint64_t pieces(struct store *store)
+static uint64_t pieces(struct fixture *store)
 {
 	struct kv_stats stats;
 
@@ -27,7 +27,7 @@ static uint64_t pieces(struct store *store)
 	return stats.keys[KEYSPACE_EXTENT];
 }
 
-static void write_all(struct store *store, uint64_t ino, int byte, size_t size, int64_t offset)
+static void write_all(struct fixture *store, uint64_t ino, int byte, size_t size, int64_t offset)
 {
 	uint8_t *data = malloc(size);
 
@@ -37,7 +37,7 @@ static void write_all(struct store *store, uint64_t ino, int byte, size_t size, 
 	free(data);
 }
 
-static void expect_bytes(struct store *store, uint64_t ino, int byte, size_t size, int64_t offset)
+static void expect_bytes(struct fixture *store, uint64_t ino, int byte, size_t size, int64_t offset)
 {
 	uint8_t *data = malloc(size);
 
@@ -48,7 +48,7 @@ static void expect_bytes(struct store *store, uint64_t ino, int byte, size_t siz
 	free(data);
 }
 
-static int set_size(struct store *store, uint64_t ino, uint64_t size)
+static int set_size(struct fixture *store, uint64_t ino, uint64_t size)
 {
 	struct kvfs_attr attr = {.size = size};
 
@@ -57,28 +57,28 @@ static int set_size(struct store *store, uint64_t ino, uint64_t size)
 
 static void test_small(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 	write_all(store, file, 'a', 2048, 0);
 	assert_int_equal(pieces(store), 0);
-	assert_int_equal(store_attr(store, file).blocks, 4);
+	assert_int_equal(fixture_attr(store, file).blocks, 4);
 	write_all(store, file, 'b', 1, 2048);
 	assert_int_equal(pieces(store), 1);
-	assert_int_equal(store_attr(store, file).size, 2049);
-	assert_int_equal(store_attr(store, file).blocks, 8);
-	store_reopen(store);
+	assert_int_equal(fixture_attr(store, file).size, 2049);
+	assert_int_equal(fixture_attr(store, file).blocks, 8);
+	fixture_reopen(store);
 	expect_bytes(store, file, 'a', 2048, 0);
 	expect_bytes(store, file, 'b', 1, 2048);
 	assert_int_equal(set_size(store, file, 0), 0);
 	assert_int_equal(pieces(store), 0);
-	assert_int_equal(store_attr(store, file).blocks, 0);
+	assert_int_equal(fixture_attr(store, file).blocks, 0);
 }
 
 static void test_errors(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 	char byte = 'x';
 
 	assert_int_equal(kvfs_write(store->fs, KVFS_ROOT_INO, &byte, 1, 0, 0), -EISDIR);
@@ -96,13 +96,13 @@ static void test_errors(void **state)
 
 static void test_chunks(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 	/* Whole chunks, and the rest, are one piece each. */
 	write_all(store, file, 'a', (1 << 20) + 5000, 0);
 	assert_int_equal(pieces(store), 17);
-	assert_int_equal(store_attr(store, file).blocks, 8 * (256 + 2));
+	assert_int_equal(fixture_attr(store, file).blocks, 8 * (256 + 2));
 	/* A block over a chunk, and the chunk again over it. */
 	write_all(store, file, 'b', 4096, 65536 + 8192);
 	assert_int_equal(pieces(store), 18);
@@ -112,7 +112,7 @@ static void test_chunks(void **state)
 	write_all(store, file, 'c', 65536, 65536);
 	assert_int_equal(pieces(store), 17);
 	expect_bytes(store, file, 'c', 65536, 65536);
-	assert_int_equal(store_attr(store, file).blocks, 8 * (256 + 2));
+	assert_int_equal(fixture_attr(store, file).blocks, 8 * (256 + 2));
 	/* Blocks that hide all of a chunk end it. */
 	for (unsigned block = 0; block < 16; block++)
 		write_all(store, file, 'd', 4096, 65536 + (int64_t)(block * 7 % 16) * 4096);
@@ -120,7 +120,7 @@ static void test_chunks(void **state)
 	expect_bytes(store, file, 'd', 65536, 65536);
 }
 
-static uint64_t appended(struct store *store)
+static uint64_t appended(struct fixture *store)
 {
 	struct kv_stats stats;
 
@@ -131,8 +131,8 @@ static uint64_t appended(struct store *store)
 /* What a small overwrite costs does not depend on the size of the file. */
 static void test_overwrite_cost(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 	uint64_t before;
 
 	for (int64_t at = 0; at < 16 << 20; at += 1 << 20)
@@ -148,12 +148,13 @@ static void test_overwrite_cost(void **state)
 
 static void test_append(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 	for (unsigned i = 0; i < 3000; i++)
-		assert_int_equal(kvfs_write(store->fs, file, "0123456789", 10, 5, KVFS_WRITE_APPEND), 10);
-	assert_int_equal(store_attr(store, file).size, 30000);
+		assert_int_equal(
+			kvfs_write(store->fs, file, "0123456789", 10, 5, KVFS_WRITE_APPEND), 10);
+	assert_int_equal(fixture_attr(store, file).size, 30000);
 	for (int64_t at = 0; at < 30000; at += 10)
 		expect_bytes(store, file, '7', 1, at + 7);
 }
@@ -161,11 +162,12 @@ static void test_append(void **state)
 /* What a truncation took away does not come back when the file grows again. */
 static void test_truncate(void **state)
 {
-	struct store *store = *state;
-	static const uint64_t cuts[] = {1, 2047, 2049, 4096, 5000, 65535, 65536, 65537, 70000, 131072};
+	struct fixture *store = *state;
+	static const uint64_t cuts[] = {
+		1, 2047, 2049, 4096, 5000, 65535, 65536, 65537, 70000, 131072};
 
 	for (unsigned i = 0; i < sizeof(cuts) / sizeof(*cuts); i++) {
-		uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+		uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 		write_all(store, file, 'a', 200000, 0);
 		write_all(store, file, 'b', 4096, 4096);
@@ -174,7 +176,7 @@ static void test_truncate(void **state)
 		assert_int_equal(set_size(store, file, 200000), 0);
 		expect_bytes(store, file, 0, 200000 - cuts[i], (int64_t)cuts[i]);
 		expect_bytes(store, file, 'a', cuts[i] < 4096 ? cuts[i] : 4096, 0);
-		assert_int_equal(store_attr(store, file).blocks, (cuts[i] + 4095) / 4096 * 8);
+		assert_int_equal(fixture_attr(store, file).blocks, (cuts[i] + 4095) / 4096 * 8);
 		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
 	}
 	assert_int_equal(pieces(store), 0);
@@ -183,22 +185,22 @@ static void test_truncate(void **state)
 /* More pieces than one batch frees: truncation, removal, and removal while held. */
 static void test_many_pieces(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	unsigned count = 3 * SIZE_STEP;
 
 	for (unsigned way = 0; way < 3; way++) {
-		uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+		uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 		for (unsigned i = 0; i < count; i++)
 			write_all(store, file, 'a', 1, (int64_t)i * 100000 + 50000);
 		assert_int_equal(pieces(store), count);
-		assert_int_equal(store_attr(store, file).blocks, 8 * count);
+		assert_int_equal(fixture_attr(store, file).blocks, 8 * count);
 		kvfs_hold(store->fs, file, way == 1);
 		if (way == 0) {
 			assert_int_equal(set_size(store, file, 150001), 0);
 			assert_int_equal(pieces(store), 2);
-			assert_int_equal(store_attr(store, file).blocks, 16);
-			store_assert_clean(store);
+			assert_int_equal(fixture_attr(store, file).blocks, 16);
+			fixture_assert_clean(store);
 		}
 		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
 		if (way == 1) {
@@ -207,19 +209,19 @@ static void test_many_pieces(void **state)
 			kvfs_release(store->fs, file, 1);
 		}
 		assert_int_equal(pieces(store), 0);
-		store_assert_clean(store);
+		fixture_assert_clean(store);
 	}
 }
 
 static void test_holes(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 	int64_t far = 15 * TEBIBYTE;
 
 	write_all(store, file, 'a', 10, far);
-	assert_int_equal(store_attr(store, file).size, far + 10);
-	assert_int_equal(store_attr(store, file).blocks, 8);
+	assert_int_equal(fixture_attr(store, file).size, far + 10);
+	assert_int_equal(fixture_attr(store, file).blocks, 8);
 	assert_int_equal(kvfs_seek(store->fs, file, 0, SEEK_DATA), far);
 	assert_int_equal(kvfs_seek(store->fs, file, 0, SEEK_HOLE), 0);
 	assert_int_equal(kvfs_seek(store->fs, file, far, SEEK_HOLE), far + 10);
@@ -239,8 +241,8 @@ static void test_holes(void **state)
 
 static void test_punch(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 	write_all(store, file, 'a', 300000, 0);
 	assert_int_equal(kvfs_fallocate(store->fs, file, PUNCH, 10000, 100000), 0);
@@ -249,10 +251,10 @@ static void test_punch(void **state)
 	expect_bytes(store, file, 'a', 190000, 110000);
 	assert_int_equal(kvfs_seek(store->fs, file, 0, SEEK_HOLE), 12288);
 	assert_int_equal(kvfs_seek(store->fs, file, 12288, SEEK_DATA), 106496);
-	assert_int_equal(store_attr(store, file).size, 300000);
+	assert_int_equal(fixture_attr(store, file).size, 300000);
 	assert_int_equal(kvfs_fallocate(store->fs, file, PUNCH, 0, 16 * TEBIBYTE), 0);
-	assert_int_equal(store_attr(store, file).size, 300000);
-	assert_int_equal(store_attr(store, file).blocks, 0);
+	assert_int_equal(fixture_attr(store, file).size, 300000);
+	assert_int_equal(fixture_attr(store, file).blocks, 0);
 	assert_int_equal(pieces(store), 0);
 	expect_bytes(store, file, 0, 300000, 0);
 	write_all(store, file, 'b', 65536, 65536);
@@ -261,28 +263,31 @@ static void test_punch(void **state)
 
 static void test_allocate(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 	struct kvfs_statfs space;
 
 	assert_int_equal(kvfs_fallocate(store->fs, file, 0, 1000, 9000), 0);
-	assert_int_equal(store_attr(store, file).size, 10000);
+	assert_int_equal(fixture_attr(store, file).size, 10000);
 	assert_int_equal(kvfs_fallocate(store->fs, file, FALLOC_FL_KEEP_SIZE, 0, 50000), 0);
-	assert_int_equal(store_attr(store, file).size, 10000);
-	assert_int_equal(kvfs_fallocate(store->fs, file, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
-	assert_int_equal(kvfs_fallocate(store->fs, file, FALLOC_FL_PUNCH_HOLE, 0, 4096), -EOPNOTSUPP);
+	assert_int_equal(fixture_attr(store, file).size, 10000);
+	assert_int_equal(
+		kvfs_fallocate(store->fs, file, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
+	assert_int_equal(
+		kvfs_fallocate(store->fs, file, FALLOC_FL_PUNCH_HOLE, 0, 4096), -EOPNOTSUPP);
 	assert_int_equal(kvfs_fallocate(store->fs, file, 0, 0, 0), -EINVAL);
 	assert_int_equal(kvfs_fallocate(store->fs, file, 0, -1, 5), -EINVAL);
 	assert_int_equal(kvfs_fallocate(store->fs, file, 0, KVFS_FILE_SIZE_MAX, 5), -EFBIG);
 	assert_int_equal(kvfs_statfs(store->fs, &space), 0);
 	assert_true(space.blocks_avail > 0 && space.blocks >= space.blocks_free);
 	assert_int_equal(kvfs_fallocate(store->fs, file, 0, 0,
-				 (int64_t)((space.blocks + 1000000) * space.block_size)), -ENOSPC);
+				 (int64_t)((space.blocks + 1000000) * space.block_size)),
+		-ENOSPC);
 	assert_int_equal(kvfs_fallocate(store->fs, KVFS_ROOT_INO, 0, 0, 5), -EISDIR);
 }
 
 struct race {
-	struct store *store;
+	struct fixture *store;
 	uint64_t file;
 	_Atomic bool stop;
 	unsigned torn;
@@ -308,8 +313,8 @@ static void *read_untorn(void *arg)
 /* A reader sees each write whole or not at all. */
 static void test_untorn(void **state)
 {
-	struct store *store = *state;
-	struct race race = {.store = store, .file = store_mkfile(store, KVFS_ROOT_INO, "f")};
+	struct fixture *store = *state;
+	struct race race = {.store = store, .file = fixture_mkfile(store, KVFS_ROOT_INO, "f")};
 	pthread_t thread;
 
 	write_all(store, race.file, 0, RACE_SIZE, 0);
@@ -335,8 +340,8 @@ static void *append_records(void *arg)
 
 static void test_append_threads(void **state)
 {
-	struct store *store = *state;
-	struct race race = {.store = store, .file = store_mkfile(store, KVFS_ROOT_INO, "f")};
+	struct fixture *store = *state;
+	struct race race = {.store = store, .file = fixture_mkfile(store, KVFS_ROOT_INO, "f")};
 	pthread_t threads[2];
 
 	for (unsigned i = 0; i < 2; i++)
@@ -344,25 +349,27 @@ static void test_append_threads(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(race.torn, 0);
-	assert_int_equal(store_attr(store, race.file).size, 200000);
+	assert_int_equal(fixture_attr(store, race.file).size, 200000);
 	expect_bytes(store, race.file, 'r', 200000, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_small, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_errors, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_chunks, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_overwrite_cost, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_append, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_truncate, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_many_pieces, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_holes, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_punch, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_allocate, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_untorn, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_append_threads, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_small, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_errors, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_chunks, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_overwrite_cost, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_append, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_truncate, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_many_pieces, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_holes, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_punch, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_allocate, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_untorn, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_append_threads, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * directory_test.c - listing: every entry once, whatever changes meanwhile and wherever the listing stopped.
+ * directory_test.c - listing: every entry once, whatever changes meanwhile and wherever the listing
+ * stopped.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,21 +40,21 @@ static int list_entry(void *arg, const char *name, const struct kvfs_attr *attr,
 	return 0;
 }
 
-static uint64_t make_entries(struct store *store, unsigned count)
+static uint64_t make_entries(struct fixture *store, unsigned count)
 {
-	uint64_t directory = store_mkdir(store, KVFS_ROOT_INO, "d");
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "d");
 	char name[20];
 
 	for (unsigned i = 0; i < count; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		store_mkfile(store, directory, name);
+		fixture_mkfile(store, directory, name);
 	}
 	return directory;
 }
 
 static void test_whole(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t directory = make_entries(store, ENTRIES);
 	static struct listing listing;
 
@@ -68,13 +69,14 @@ static void test_whole(void **state)
 
 static void test_errors(void **state)
 {
-	struct store *store = *state;
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f1");
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f1");
 	static struct listing listing;
 
 	assert_int_equal(kvfs_readdir(store->fs, file, 0, false, list_entry, &listing), -ENOTDIR);
 	assert_int_equal(kvfs_readdir(store->fs, 999, 0, false, list_entry, &listing), -ENOENT);
-	assert_int_equal(kvfs_readdir(store->fs, KVFS_ROOT_INO, UINT64_MAX, false, list_entry, &listing),
+	assert_int_equal(
+		kvfs_readdir(store->fs, KVFS_ROOT_INO, UINT64_MAX, false, list_entry, &listing),
 		-EINVAL);
 	assert_int_equal(listing.total, 0);
 }
@@ -82,7 +84,7 @@ static void test_errors(void **state)
 /* In small steps, with entries coming and going between them, and the store closed and opened. */
 static void test_under_change(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t directory = make_entries(store, ENTRIES);
 	static struct listing listing;
 	unsigned step = 0, before;
@@ -92,14 +94,15 @@ static void test_under_change(void **state)
 		before = listing.total;
 		listing.limit = 100;
 		assert_int_equal(kvfs_readdir(store->fs, directory, listing.cookie, step % 2,
-					 list_entry, &listing), 0);
+					 list_entry, &listing),
+			0);
 		/* Odd numbers go, numbers beyond come. */
 		snprintf(name, sizeof(name), "f%u", 2 * step + 1);
 		assert_int_equal(kvfs_unlink(store->fs, directory, name), 0);
 		snprintf(name, sizeof(name), "f%u", ENTRIES + step++);
-		store_mkfile(store, directory, name);
+		fixture_mkfile(store, directory, name);
 		if (step == 10)
-			store_reopen(store);
+			fixture_reopen(store);
 	} while (listing.total != before);
 	assert_true(step > 20);
 	assert_int_equal(listing.dots, 2);
@@ -113,14 +116,15 @@ static void test_under_change(void **state)
 /* A cookie means the same place for ever. */
 static void test_seek(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t directory = make_entries(store, 50);
 	static struct listing first, second;
 
 	first.limit = 20;
 	assert_int_equal(kvfs_readdir(store->fs, directory, 0, false, list_entry, &first), 0);
-	store_reopen(store);
-	assert_int_equal(kvfs_readdir(store->fs, directory, first.cookie, false, list_entry, &second), 0);
+	fixture_reopen(store);
+	assert_int_equal(
+		kvfs_readdir(store->fs, directory, first.cookie, false, list_entry, &second), 0);
 	assert_int_equal(first.total + second.total, 52);
 	for (unsigned i = 0; i < 50; i++)
 		assert_int_equal(first.seen[i] + second.seen[i], 1);
@@ -132,10 +136,10 @@ static void test_seek(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_whole, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_errors, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_under_change, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_seek, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_whole, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_errors, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_under_change, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_seek, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /*
  * hold_test.c - counts of held inodes: compared with a plain array, and between threads.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <stdlib.h>
 #include <string.h>

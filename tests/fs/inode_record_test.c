@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inode_record_test.c - stored inodes: what is encoded is decoded, and nothing else is accepted than what the code
- * above can handle.
+ * inode_record_test.c - stored inodes: what is encoded is decoded, and nothing else is accepted
+ * than what the code above can handle.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -152,7 +152,8 @@ static void test_random_bytes(void **state)
 
 		encode(&inode, &record);
 		for (unsigned flips = 0; flips < 3; flips++)
-			record.bytes[(size_t)random() % record.size] ^= (uint8_t)(1u << random() % 8);
+			record.bytes[(size_t)random() % record.size] ^=
+				(uint8_t)(1u << random() % 8);
 		if (decode(&record, &out))
 			continue;
 		accepted++;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * key_record_test.c - the records whose keys say what they are: entries, pieces, attributes, notes, meta.
+ * key_record_test.c - the records whose keys say what they are: entries, pieces, attributes, notes,
+ * meta.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -154,8 +155,8 @@ static void test_meta(void **state)
 	assert_int_equal(secret, 0x1234);
 	assert_int_equal(meta_format_decode(slice(format, 15), &secret), -EIO);
 	format[0]++;
-	assert_int_equal(meta_format_decode(slice(format, sizeof(format)), &secret),
-		-EPROTONOSUPPORT);
+	assert_int_equal(
+		meta_format_decode(slice(format, sizeof(format)), &secret), -EPROTONOSUPPORT);
 	format[0] = 0;
 	assert_int_equal(meta_format_decode(slice(format, sizeof(format)), &secret), -EIO);
 	meta_next_ino_encode(99, next);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model_test.c - random operations on a store and on a plain model; then whole trees are compared, also after
- * closing and opening. KVFS_TEST_SEED and KVFS_TEST_STEPS repeat or lengthen a run.
+ * model_test.c - random operations on a store and on a plain model; then whole trees are compared,
+ * also after closing and opening. KVFS_TEST_SEED and KVFS_TEST_STEPS repeat or lengthen a run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static unsigned long number_from(const char *name, unsigned long otherwise)
 static void run(void **state, uint64_t seed)
 {
 	unsigned long steps = number_from("KVFS_TEST_STEPS", 4000);
-	struct store *store = *state;
+	struct fixture *store = *state;
 	struct model *model = model_new(store, number_from("KVFS_TEST_SEED", seed));
 
 	for (unsigned long i = 1; i <= steps; i++) {
@@ -26,13 +26,13 @@ static void run(void **state, uint64_t seed)
 		if (i % 1000 == 0)
 			model_compare(model);
 		if (i % 1500 == 0) {
-			store_reopen(store);
+			fixture_reopen(store);
 			model_reopened(model);
 			model_compare(model);
-			store_assert_clean(store);
+			fixture_assert_clean(store);
 		}
 	}
-	store_reopen(store);
+	fixture_reopen(store);
 	model_reopened(model);
 	model_compare(model);
 	model_free(model);
@@ -60,22 +60,23 @@ static int setup_compressed(void **state)
 		.compress = KV_COMPRESS_INLINE,
 	};
 
-	return store_setup_with(state, &create);
+	return fixture_setup_with(state, &create);
 }
 
 static int setup_blake2b(void **state)
 {
 	struct kvfs_create_options create = {.hash = KV_HASH_BLAKE2B};
 
-	return store_setup_with(state, &create);
+	return fixture_setup_with(state, &create);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_plain, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_compressed, setup_compressed, store_teardown),
-		cmocka_unit_test_setup_teardown(test_blake2b, setup_blake2b, store_teardown),
+		cmocka_unit_test_setup_teardown(test_plain, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_compressed, setup_compressed, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_blake2b, setup_blake2b, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * orphan_test.c - files without names: usable while held, freed with the last hold or at the next opening.
+ * orphan_test.c - files without names: usable while held, freed with the last hold or at the next
+ * opening.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +13,7 @@
 
 #define ROUNDS 2000u
 
-static uint64_t keys(struct store *store, enum keyspace keyspace)
+static uint64_t keys(struct fixture *store, enum keyspace keyspace)
 {
 	struct kv_stats stats;
 
@@ -20,7 +21,7 @@ static uint64_t keys(struct store *store, enum keyspace keyspace)
 	return stats.keys[keyspace];
 }
 
-static void expect_gone(struct store *store, uint64_t ino)
+static void expect_gone(struct fixture *store, uint64_t ino)
 {
 	struct kvfs_attr attr;
 
@@ -31,9 +32,9 @@ static void expect_gone(struct store *store, uint64_t ino)
 	assert_int_equal(keys(store, KEYSPACE_XATTR), 0);
 }
 
-static uint64_t make_unlinked(struct store *store, unsigned holds)
+static uint64_t make_unlinked(struct fixture *store, unsigned holds)
 {
-	uint64_t file = store_mkfile(store, KVFS_ROOT_INO, "f");
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 	static char data[100000];
 
 	assert_int_equal(kvfs_write(store->fs, file, data, sizeof(data), 0, 0), sizeof(data));
@@ -45,50 +46,50 @@ static uint64_t make_unlinked(struct store *store, unsigned holds)
 
 static void test_last_release(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t file = make_unlinked(store, 3);
 	char byte;
 
-	assert_int_equal(store_attr(store, file).nlink, 0);
+	assert_int_equal(fixture_attr(store, file).nlink, 0);
 	assert_int_equal(kvfs_write(store->fs, file, "z", 1, 5, 0), 1);
 	assert_int_equal(kvfs_read(store->fs, file, &byte, 1, 5), 1);
 	assert_int_equal(byte, 'z');
 	kvfs_release(store->fs, file, 2);
-	assert_int_equal(store_attr(store, file).nlink, 0);
-	store_assert_clean(store);
+	assert_int_equal(fixture_attr(store, file).nlink, 0);
+	fixture_assert_clean(store);
 	kvfs_release(store->fs, file, 1);
 	expect_gone(store, file);
 }
 
 static void test_opening_frees(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	uint64_t file = make_unlinked(store, 1);
 
 	store->open.kv.flags = KV_OPEN_READ_ONLY;
-	store_reopen(store);
-	assert_int_equal(store_attr(store, file).nlink, 0);
+	fixture_reopen(store);
+	assert_int_equal(fixture_attr(store, file).nlink, 0);
 	store->open.kv.flags = 0;
-	store_reopen(store);
+	fixture_reopen(store);
 	expect_gone(store, file);
 }
 
 static void test_no_hold(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 
 	expect_gone(store, make_unlinked(store, 0));
 }
 
 static void test_replaced(void **state)
 {
-	struct store *store = *state;
-	uint64_t old = store_mkfile(store, KVFS_ROOT_INO, "old");
+	struct fixture *store = *state;
+	uint64_t old = fixture_mkfile(store, KVFS_ROOT_INO, "old");
 
 	kvfs_hold(store->fs, old, 1);
-	store_mkfile(store, KVFS_ROOT_INO, "new");
+	fixture_mkfile(store, KVFS_ROOT_INO, "new");
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "new", KVFS_ROOT_INO, "old", 0), 0);
-	assert_int_equal(store_attr(store, old).nlink, 0);
+	assert_int_equal(fixture_attr(store, old).nlink, 0);
 	kvfs_release(store->fs, old, 1);
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 	assert_int_equal(keys(store, KEYSPACE_INODE), 2);
@@ -96,22 +97,22 @@ static void test_replaced(void **state)
 
 static void test_tmpfile(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	struct kvfs_attr attr;
 
-	assert_int_equal(kvfs_tmpfile(store->fs, &store_root, KVFS_ROOT_INO, 0600, &attr), 0);
+	assert_int_equal(kvfs_tmpfile(store->fs, &fixture_root, KVFS_ROOT_INO, 0600, &attr), 0);
 	assert_int_equal(attr.nlink, 0);
 	assert_int_equal(attr.mode, S_IFREG | 0600);
 	assert_int_equal(kvfs_write(store->fs, attr.ino, "x", 1, 0, 0), 1);
 	kvfs_release(store->fs, attr.ino, 1);
 	expect_gone(store, attr.ino);
 
-	assert_int_equal(kvfs_tmpfile(store->fs, &store_root, KVFS_ROOT_INO, 0600, &attr), 0);
+	assert_int_equal(kvfs_tmpfile(store->fs, &fixture_root, KVFS_ROOT_INO, 0600, &attr), 0);
 	assert_int_equal(kvfs_link(store->fs, attr.ino, KVFS_ROOT_INO, "named", &attr), 0);
 	assert_int_equal(attr.nlink, 1);
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 	kvfs_release(store->fs, attr.ino, 1);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "named"), (int64_t)attr.ino);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "named"), (int64_t)attr.ino);
 	/* Once unlinked it is like any other: no way back. */
 	kvfs_hold(store->fs, attr.ino, 1);
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "named"), 0);
@@ -122,10 +123,10 @@ static void test_tmpfile(void **state)
 
 static void *hold_and_release(void *arg)
 {
-	struct store *store = arg;
+	struct fixture *store = arg;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		int64_t ino = store_lookup(store, KVFS_ROOT_INO, "f");
+		int64_t ino = fixture_lookup(store, KVFS_ROOT_INO, "f");
 
 		if (ino < 0)
 			continue;
@@ -135,15 +136,16 @@ static void *hold_and_release(void *arg)
 	return NULL;
 }
 
-/* Whoever comes last, the unlink or the release, frees the file: nothing is left, nothing is freed twice. */
+/* Whoever comes last, the unlink or the release, frees the file: nothing is left, nothing is freed
+ * twice. */
 static void test_race(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	pthread_t thread;
 
 	assert_int_equal(pthread_create(&thread, NULL, hold_and_release, store), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		store_mkfile(store, KVFS_ROOT_INO, "f");
+		fixture_mkfile(store, KVFS_ROOT_INO, "f");
 		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
 	}
 	pthread_join(thread, NULL);
@@ -154,12 +156,13 @@ static void test_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_last_release, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_opening_frees, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_no_hold, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_replaced, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_tmpfile, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_race, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_last_release, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_opening_frees, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_no_hold, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_replaced, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_tmpfile, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_race, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

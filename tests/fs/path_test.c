@@ -2,14 +2,14 @@
 /*
  * path_test.c - walking paths.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t resolve(struct store *store, const char *path, bool follow)
+static int64_t resolve(struct fixture *store, const char *path, bool follow)
 {
 	struct kvfs_attr attr;
 	int err = kvfs_resolve(store->fs, path, follow, &attr);
@@ -17,20 +17,21 @@ static int64_t resolve(struct store *store, const char *path, bool follow)
 	return err ? err : (int64_t)attr.ino;
 }
 
-static uint64_t make_symlink(struct store *store, uint64_t parent, const char *name, const char *target)
+static uint64_t make_symlink(
+	struct fixture *store, uint64_t parent, const char *name, const char *target)
 {
 	struct kvfs_attr attr;
 
-	assert_int_equal(kvfs_symlink(store->fs, &store_root, target, parent, name, &attr), 0);
+	assert_int_equal(kvfs_symlink(store->fs, &fixture_root, target, parent, name, &attr), 0);
 	return attr.ino;
 }
 
 static void test_resolve(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkdir(store, KVFS_ROOT_INO, "a");
-	uint64_t b = store_mkdir(store, a, "b");
-	uint64_t f = store_mkfile(store, b, "f");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	uint64_t b = fixture_mkdir(store, a, "b");
+	uint64_t f = fixture_mkfile(store, b, "f");
 
 	assert_int_equal(resolve(store, "", true), KVFS_ROOT_INO);
 	assert_int_equal(resolve(store, "///", true), KVFS_ROOT_INO);
@@ -44,9 +45,9 @@ static void test_resolve(void **state)
 
 static void test_symlinks(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkdir(store, KVFS_ROOT_INO, "a");
-	uint64_t f = store_mkfile(store, a, "f");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	uint64_t f = fixture_mkfile(store, a, "f");
 	uint64_t link = make_symlink(store, KVFS_ROOT_INO, "link", "a/f");
 
 	make_symlink(store, a, "up", "..");
@@ -64,7 +65,7 @@ static void test_symlinks(void **state)
 
 static void test_long(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	char *path = malloc(3 * PATH_MAX), name[300];
 
 	assert_non_null(path);
@@ -80,7 +81,7 @@ static void test_long(void **state)
 
 static void test_parent(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	struct kvfs_caller caller = {.umask = 027};
 	char name[KVFS_NAME_MAX + 1];
 	struct kvfs_attr parent;
@@ -96,8 +97,9 @@ static void test_parent(void **state)
 	assert_string_equal(name, "file");
 	assert_int_equal(kvfs_resolve_parent(store->fs, "/", NULL, &parent, name), -EINVAL);
 	assert_int_equal(kvfs_resolve_parent(store->fs, "x/..", NULL, &parent, name), -EINVAL);
-	store_mkfile(store, KVFS_ROOT_INO, "plain");
-	assert_int_equal(kvfs_resolve_parent(store->fs, "plain/f", &caller, &parent, name), -ENOTDIR);
+	fixture_mkfile(store, KVFS_ROOT_INO, "plain");
+	assert_int_equal(
+		kvfs_resolve_parent(store->fs, "plain/f", &caller, &parent, name), -ENOTDIR);
 	make_symlink(store, KVFS_ROOT_INO, "link", "x/y");
 	assert_int_equal(kvfs_resolve_parent(store->fs, "link/f", NULL, &parent, name), 0);
 	assert_int_equal(resolve(store, "x/y", true), parent.ino);
@@ -106,10 +108,10 @@ static void test_parent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_resolve, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_symlinks, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_long, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_parent, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_resolve, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_symlinks, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_long, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_parent, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /*
  * rename_test.c - renaming: flags, replacing, moving directories, and never a cycle.
  */
-#include "store.h"
+#include "fixture.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,22 +11,22 @@
 
 #define ROUNDS 3000u
 
-static int rename_root(struct store *store, const char *from, const char *to, unsigned flags)
+static int rename_root(struct fixture *store, const char *from, const char *to, unsigned flags)
 {
 	return kvfs_rename(store->fs, KVFS_ROOT_INO, from, KVFS_ROOT_INO, to, flags);
 }
 
 static void test_replace(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkfile(store, KVFS_ROOT_INO, "a");
-	uint64_t b = store_mkfile(store, KVFS_ROOT_INO, "b");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkfile(store, KVFS_ROOT_INO, "a");
+	uint64_t b = fixture_mkfile(store, KVFS_ROOT_INO, "b");
 	struct kvfs_attr attr;
 
 	assert_int_equal(rename_root(store, "a", "b", RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(rename_root(store, "a", "b", 0), 0);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "a"), -ENOENT);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "b"), (int64_t)a);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "a"), -ENOENT);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "b"), (int64_t)a);
 	assert_int_equal(kvfs_getattr(store->fs, b, &attr), -ENOENT);
 	assert_int_equal(rename_root(store, "a", "c", 0), -ENOENT);
 	assert_int_equal(rename_root(store, "b", "b", 0), 0);
@@ -37,72 +37,73 @@ static void test_replace(void **state)
 /* Two names of one file: nothing happens. */
 static void test_same_inode(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkfile(store, KVFS_ROOT_INO, "a");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkfile(store, KVFS_ROOT_INO, "a");
 	struct kvfs_attr attr;
 
 	assert_int_equal(kvfs_link(store->fs, a, KVFS_ROOT_INO, "b", &attr), 0);
 	assert_int_equal(rename_root(store, "a", "b", 0), 0);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "a"), (int64_t)a);
-	assert_int_equal(store_attr(store, a).nlink, 2);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "a"), (int64_t)a);
+	assert_int_equal(fixture_attr(store, a).nlink, 2);
 }
 
 static void test_types(void **state)
 {
-	struct store *store = *state;
-	uint64_t full = store_mkdir(store, KVFS_ROOT_INO, "full");
+	struct fixture *store = *state;
+	uint64_t full = fixture_mkdir(store, KVFS_ROOT_INO, "full");
 
-	store_mkdir(store, KVFS_ROOT_INO, "empty");
-	store_mkdir(store, KVFS_ROOT_INO, "other");
-	store_mkfile(store, KVFS_ROOT_INO, "file");
-	store_mkfile(store, full, "x");
+	fixture_mkdir(store, KVFS_ROOT_INO, "empty");
+	fixture_mkdir(store, KVFS_ROOT_INO, "other");
+	fixture_mkfile(store, KVFS_ROOT_INO, "file");
+	fixture_mkfile(store, full, "x");
 	assert_int_equal(rename_root(store, "empty", "file", 0), -ENOTDIR);
 	assert_int_equal(rename_root(store, "file", "empty", 0), -EISDIR);
 	assert_int_equal(rename_root(store, "empty", "full", 0), -ENOTEMPTY);
 	assert_int_equal(rename_root(store, "full", "empty", 0), 0);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "empty"), (int64_t)full);
-	assert_int_equal(store_attr(store, KVFS_ROOT_INO).nlink, 4);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "empty"), (int64_t)full);
+	assert_int_equal(fixture_attr(store, KVFS_ROOT_INO).nlink, 4);
 	assert_int_equal(rename_root(store, "empty", "file", RENAME_EXCHANGE), 0);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "file"), (int64_t)full);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "file"), (int64_t)full);
 }
 
 static void test_move_directory(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkdir(store, KVFS_ROOT_INO, "a");
-	uint64_t b = store_mkdir(store, a, "b");
-	uint64_t c = store_mkdir(store, b, "c");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	uint64_t b = fixture_mkdir(store, a, "b");
+	uint64_t c = fixture_mkdir(store, b, "c");
 
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", c, "a", 0), -EINVAL);
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", a, "a", 0), -EINVAL);
 	assert_int_equal(kvfs_rename(store->fs, b, "c", KVFS_ROOT_INO, "a", 0), -ENOTEMPTY);
-	assert_int_equal(kvfs_rename(store->fs, b, "c", KVFS_ROOT_INO, "a", RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(
+		kvfs_rename(store->fs, b, "c", KVFS_ROOT_INO, "a", RENAME_EXCHANGE), -EINVAL);
 	assert_int_equal(kvfs_rename(store->fs, a, "b", KVFS_ROOT_INO, "b", 0), 0);
-	assert_int_equal(store_lookup(store, b, ".."), KVFS_ROOT_INO);
-	assert_int_equal(store_attr(store, a).nlink, 2);
-	assert_int_equal(store_attr(store, KVFS_ROOT_INO).nlink, 4);
+	assert_int_equal(fixture_lookup(store, b, ".."), KVFS_ROOT_INO);
+	assert_int_equal(fixture_attr(store, a).nlink, 2);
+	assert_int_equal(fixture_attr(store, KVFS_ROOT_INO).nlink, 4);
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", c, "a", 0), 0);
-	assert_int_equal(store_lookup(store, a, ".."), (int64_t)c);
+	assert_int_equal(fixture_lookup(store, a, ".."), (int64_t)c);
 }
 
 static void test_exchange(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkdir(store, KVFS_ROOT_INO, "a");
-	uint64_t x = store_mkdir(store, a, "x");
-	uint64_t f = store_mkfile(store, KVFS_ROOT_INO, "f");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	uint64_t x = fixture_mkdir(store, a, "x");
+	uint64_t f = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "f", a, "x", RENAME_EXCHANGE), 0);
-	assert_int_equal(store_lookup(store, a, "x"), (int64_t)f);
-	assert_int_equal(store_lookup(store, KVFS_ROOT_INO, "f"), (int64_t)x);
-	assert_int_equal(store_lookup(store, x, ".."), KVFS_ROOT_INO);
-	assert_int_equal(store_attr(store, a).nlink, 2);
-	assert_int_equal(store_attr(store, KVFS_ROOT_INO).nlink, 4);
+	assert_int_equal(fixture_lookup(store, a, "x"), (int64_t)f);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "f"), (int64_t)x);
+	assert_int_equal(fixture_lookup(store, x, ".."), KVFS_ROOT_INO);
+	assert_int_equal(fixture_attr(store, a).nlink, 2);
+	assert_int_equal(fixture_attr(store, KVFS_ROOT_INO).nlink, 4);
 	assert_int_equal(rename_root(store, "f", "none", RENAME_EXCHANGE), -ENOENT);
 }
 
 struct mover {
-	struct store *store;
+	struct fixture *store;
 	uint64_t from, to;
 };
 
@@ -112,8 +113,8 @@ static void *move_back_and_forth(void *arg)
 
 	/* What fails, fails with an error that is due; the tree is checked afterwards. */
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		int err = kvfs_rename(mover->store->fs, KVFS_ROOT_INO, i % 2 ? "a" : "b", mover->to,
-			"moved", 0);
+		int err = kvfs_rename(
+			mover->store->fs, KVFS_ROOT_INO, i % 2 ? "a" : "b", mover->to, "moved", 0);
 
 		if (!err)
 			err = kvfs_rename(mover->store->fs, mover->to, "moved", KVFS_ROOT_INO,
@@ -127,15 +128,16 @@ static void *move_back_and_forth(void *arg)
 /* Each tries to move one directory into the other: only one of them can. */
 static void test_no_cycle(void **state)
 {
-	struct store *store = *state;
-	uint64_t a = store_mkdir(store, KVFS_ROOT_INO, "a");
-	uint64_t b = store_mkdir(store, KVFS_ROOT_INO, "b");
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	uint64_t b = fixture_mkdir(store, KVFS_ROOT_INO, "b");
 	struct mover movers[2] = {{store, a, b}, {store, b, a}};
 	pthread_t threads[2];
 	void *failed;
 
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, move_back_and_forth, &movers[i]), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, move_back_and_forth, &movers[i]), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		pthread_join(threads[i], &failed);
 		assert_null(failed);
@@ -143,7 +145,7 @@ static void test_no_cycle(void **state)
 }
 
 struct watcher {
-	struct store *store;
+	struct fixture *store;
 	_Atomic bool stop;
 	unsigned misses;
 };
@@ -153,21 +155,21 @@ static void *watch(void *arg)
 	struct watcher *watcher = arg;
 
 	while (!atomic_load(&watcher->stop))
-		watcher->misses += store_lookup(watcher->store, KVFS_ROOT_INO, "target") < 0;
+		watcher->misses += fixture_lookup(watcher->store, KVFS_ROOT_INO, "target") < 0;
 	return NULL;
 }
 
 /* A name that is replaced again and again is always there. */
 static void test_never_absent(void **state)
 {
-	struct store *store = *state;
+	struct fixture *store = *state;
 	struct watcher watcher = {.store = store};
 	pthread_t thread;
 
-	store_mkfile(store, KVFS_ROOT_INO, "target");
+	fixture_mkfile(store, KVFS_ROOT_INO, "target");
 	assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		store_mkfile(store, KVFS_ROOT_INO, "new");
+		fixture_mkfile(store, KVFS_ROOT_INO, "new");
 		assert_int_equal(rename_root(store, "new", "target", 0), 0);
 	}
 	atomic_store(&watcher.stop, true);
@@ -178,13 +180,14 @@ static void test_never_absent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_replace, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_same_inode, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_types, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_move_directory, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_exchange, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_no_cycle, store_setup, store_teardown),
-		cmocka_unit_test_setup_teardown(test_never_absent, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_replace, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_same_inode, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_types, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_move_directory, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_exchange, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_no_cycle, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_never_absent, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree_model.c - the model's operations: each works out what should happen, does it to the store, compares the
- * result and then does it to the model.
+ * tree_model.c - the model's operations: each works out what should happen, does it to the store,
+ * compares the result and then does it to the model.
  */
 #include "tree_model.h"
 
@@ -25,14 +25,16 @@ static uint64_t chance(struct model *model, uint64_t limit)
 	return (z ^ (z >> 31)) % limit;
 }
 
-static void fail_at(const struct model *model, const char *what, int64_t expected, int64_t actual)
+static void fail_at(struct model *model, const char *what, int64_t expected, int64_t actual)
 {
+	if (model->broken && model->broken(model->broken_arg))
+		longjmp(model->stop, 1);
 	fail_msg("%s: expected %lld, got %lld (KVFS_TEST_SEED=%llu, step %lu)", what,
 		(long long)expected, (long long)actual, (unsigned long long)model->seed,
 		model->step);
 }
 
-static void expect(const struct model *model, const char *what, int64_t expected, int64_t actual)
+static void expect(struct model *model, const char *what, int64_t expected, int64_t actual)
 {
 	if (expected != actual)
 		fail_at(model, what, expected, actual);
@@ -51,7 +53,8 @@ static const char *name_of(unsigned name)
 
 	/* Some long, some with odd bytes. */
 	if (!names[name][0]) {
-		snprintf(names[name], sizeof(names[name]), name % 3 ? "name-%u" : "%u \n\xff*", name);
+		snprintf(names[name], sizeof(names[name]), name % 3 ? "name-%u" : "%u \n\xff*",
+			name);
 		if (name % 8 == 7)
 			memset(names[name] + strlen(names[name]), 'x', 255 - strlen(names[name]));
 	}
@@ -159,7 +162,8 @@ static void node_unlink(struct model *model, unsigned at)
 static void create(struct model *model)
 {
 	unsigned parent = pick(model, is_directory), name = (unsigned)chance(model, MODEL_NAMES);
-	static const mode_t types[] = {S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFDIR, S_IFLNK, S_IFIFO};
+	static const mode_t types[] = {
+		S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFDIR, S_IFLNK, S_IFIFO};
 	mode_t mode = types[chance(model, 7)] | (mode_t)chance(model, 01000);
 	struct kvfs *fs = model->store->fs;
 	struct kvfs_attr attr;
@@ -172,13 +176,14 @@ static void create(struct model *model)
 	else if (model->nodes[parent].names[name])
 		expected = -EEXIST;
 	if (S_ISDIR(mode))
-		err = kvfs_mkdir(fs, &store_root, model->nodes[parent].ino, name_of(name), mode, &attr);
+		err = kvfs_mkdir(
+			fs, &fixture_root, model->nodes[parent].ino, name_of(name), mode, &attr);
 	else if (S_ISLNK(mode))
-		err = kvfs_symlink(fs, &store_root, name_of(name), model->nodes[parent].ino,
+		err = kvfs_symlink(fs, &fixture_root, name_of(name), model->nodes[parent].ino,
 			name_of(name), &attr);
 	else
-		err = kvfs_mknod(fs, &store_root, model->nodes[parent].ino, name_of(name), mode, 0,
-			&attr);
+		err = kvfs_mknod(
+			fs, &fixture_root, model->nodes[parent].ino, name_of(name), mode, 0, &attr);
 	expect(model, "create", expected, err);
 	if (err)
 		return;
@@ -204,7 +209,8 @@ static void tmpfile_make(struct model *model)
 	if (node_count(model) >= MODEL_NODES - 2)
 		return;
 	expect(model, "tmpfile", 0,
-		kvfs_tmpfile(model->store->fs, &store_root, model->nodes[parent].ino, 0600, &attr));
+		kvfs_tmpfile(
+			model->store->fs, &fixture_root, model->nodes[parent].ino, 0600, &attr));
 	at = node_free(model);
 	node_init(model, at, &attr);
 	model->nodes[at].holds = 1;
@@ -227,8 +233,9 @@ static void link_make(struct model *model)
 		expected = -EEXIST;
 	else if (!node->nlink && node->parent != MODEL_NODES)
 		expected = -ENOENT;
-	expect(model, "link", expected, kvfs_link(model->store->fs, node->ino,
-						model->nodes[parent].ino, name_of(name), &attr));
+	expect(model, "link", expected,
+		kvfs_link(model->store->fs, node->ino, model->nodes[parent].ino, name_of(name),
+			&attr));
 	if (expected)
 		return;
 	node->nlink++;
@@ -270,7 +277,7 @@ static bool is_below(const struct model *model, unsigned at, unsigned above)
 }
 
 static int rename_expected(const struct model *model, const unsigned parents[2], unsigned from,
-			   unsigned to, unsigned flags)
+	unsigned to, unsigned flags)
 {
 	const struct model_node *moved = from ? &model->nodes[from - 1] : NULL;
 	const struct model_node *other = to ? &model->nodes[to - 1] : NULL;
@@ -307,7 +314,8 @@ static void moved_to(struct model *model, unsigned at, unsigned from, unsigned t
 static void rename_name(struct model *model)
 {
 	unsigned parents[2] = {pick(model, is_directory), pick(model, is_directory)};
-	unsigned names[2] = {(unsigned)chance(model, MODEL_NAMES), (unsigned)chance(model, MODEL_NAMES)};
+	unsigned names[2] = {
+		(unsigned)chance(model, MODEL_NAMES), (unsigned)chance(model, MODEL_NAMES)};
 	static const unsigned flag_choices[] = {0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
 	unsigned flags = flag_choices[chance(model, 4)];
 	unsigned *from = &model->nodes[parents[0]].names[names[0]];
@@ -390,7 +398,8 @@ static void file_truncate(struct model *model)
 static void file_punch(struct model *model)
 {
 	struct model_node *node = &model->nodes[pick(model, is_file)];
-	static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	static const int modes[] = {0, FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
 	int mode = modes[chance(model, 6)];
@@ -399,8 +408,8 @@ static void file_punch(struct model *model)
 
 	if (!is_file(node))
 		return;
-	expect(model, "fallocate", 0, kvfs_fallocate(model->store->fs, node->ino, mode,
-					      (int64_t)offset, (int64_t)size));
+	expect(model, "fallocate", 0,
+		kvfs_fallocate(model->store->fs, node->ino, mode, (int64_t)offset, (int64_t)size));
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > node->size)
 		node->size = end;
 	if (end > node->size)
@@ -422,14 +431,16 @@ static void file_read(struct model *model)
 	assert_non_null(data);
 	expect(model, "read", (int64_t)(there < size ? there : size),
 		kvfs_read(model->store->fs, node->ino, data, size, (int64_t)offset));
-	expect(model, "bytes read", 0, memcmp(data, node->data + offset, there < size ? there : size));
+	expect(model, "bytes read", 0,
+		memcmp(data, node->data + offset, there < size ? there : size));
 	free(data);
 }
 
 static void attributes_set(struct model *model)
 {
 	struct model_node *node = &model->nodes[pick(model, any)];
-	struct kvfs_attr attr = {.mode = (uint32_t)chance(model, 010000), .uid = (uint32_t)chance(model, 9)};
+	struct kvfs_attr attr = {
+		.mode = (uint32_t)chance(model, 010000), .uid = (uint32_t)chance(model, 9)};
 	unsigned set = chance(model, 2) ? KVFS_SET_MODE : KVFS_SET_UID;
 
 	expect(model, "setattr", 0, kvfs_setattr(model->store->fs, node->ino, &attr, set, &attr));
@@ -468,8 +479,9 @@ static void xattr_set(struct model *model)
 		expected = -EEXIST;
 	if (flags == XATTR_REPLACE && node->xattrs[which] < 0)
 		expected = -ENODATA;
-	expect(model, "setxattr", expected, kvfs_setxattr(model->store->fs, node->ino,
-						    xattr_name(which), value, (size_t)size, flags));
+	expect(model, "setxattr", expected,
+		kvfs_setxattr(model->store->fs, node->ino, xattr_name(which), value, (size_t)size,
+			flags));
 	if (!expected)
 		node->xattrs[which] = size;
 }
@@ -511,9 +523,9 @@ static void release(struct model *model)
 void model_step(struct model *model)
 {
 	static void (*const others[])(struct model *) = {create, create, create, link_make,
-		rename_name, rename_name, rename_name, file_write, file_write, file_write, file_write,
-		file_truncate, file_punch, file_punch, file_read, attributes_set, xattr_set,
-		xattr_remove, hold, release, release, tmpfile_make};
+		rename_name, rename_name, rename_name, file_write, file_write, file_write,
+		file_write, file_truncate, file_punch, file_punch, file_read, attributes_set,
+		xattr_set, xattr_remove, hold, release, release, tmpfile_make};
 	uint64_t which = chance(model, 2 + sizeof(others) / sizeof(*others));
 
 	model->step++;
@@ -573,8 +585,8 @@ static void compare_xattrs(struct model *model, const struct model_node *node)
 		uint8_t expected[3000], value[3000];
 
 		expect(model, "getxattr", node->xattrs[i] < 0 ? -ENODATA : node->xattrs[i],
-			kvfs_getxattr(model->store->fs, node->ino, xattr_name(i), value,
-				sizeof(value)));
+			kvfs_getxattr(
+				model->store->fs, node->ino, xattr_name(i), value, sizeof(value)));
 		if (node->xattrs[i] < 0)
 			continue;
 		list_size += (int64_t)strlen(xattr_name(i)) + 1;
@@ -622,20 +634,21 @@ static void compare_directory(struct model *model, const struct model_node *node
 
 	do {
 		listing.burst = 0;
-		expect(model, "readdir", 0, kvfs_readdir(model->store->fs, node->ino, listing.cookie,
-						chance(model, 2), compare_entry, &listing));
+		expect(model, "readdir", 0,
+			kvfs_readdir(model->store->fs, node->ino, listing.cookie, chance(model, 2),
+				compare_entry, &listing));
 	} while (listing.burst > 5);
 	for (unsigned i = 0; i < MODEL_NAMES; i++) {
 		unsigned at = node->names[i];
 
 		count += at != 0;
 		expect(model, "lookup", at ? (int64_t)model->nodes[at - 1].ino : -ENOENT,
-			store_lookup(model->store, node->ino, name_of(i)));
+			fixture_lookup(model->store, node->ino, name_of(i)));
 	}
 	expect(model, "entries", count, listing.count);
 	if (node->nlink)
 		expect(model, "..", (int64_t)model->nodes[node->parent].ino,
-			store_lookup(model->store, node->ino, ".."));
+			fixture_lookup(model->store, node->ino, ".."));
 }
 
 void model_compare(struct model *model)
@@ -661,10 +674,10 @@ void model_compare(struct model *model)
 
 /* ---- the model itself ------------------------------------------------------------------------ */
 
-struct model *model_new(struct store *store, uint64_t seed)
+struct model *model_new(struct fixture *store, uint64_t seed)
 {
 	struct model *model = calloc(1, sizeof(*model));
-	struct kvfs_attr root = store_attr(store, KVFS_ROOT_INO);
+	struct kvfs_attr root = fixture_attr(store, KVFS_ROOT_INO);
 
 	assert_non_null(model);
 	model->store = store;

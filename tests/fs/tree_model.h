@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree_model.h - a plain model of a file system in memory, and a driver that does the same random operations
- * to it and to a store and compares what they say.
+ * tree_model.h - a plain model of a file system in memory, and a driver that does the same random
+ * operations to it and to a store and compares what they say.
  */
 #ifndef TREE_MODEL_H
 #define TREE_MODEL_H
 
-#include "store.h"
+#include "fixture.h"
 
 #define MODEL_NODES 128u
 #define MODEL_NAMES 24u
@@ -17,21 +17,25 @@ struct model_node {
 	uint64_t ino; /* 0: free */
 	uint32_t mode, nlink, uid;
 	unsigned holds;
-	unsigned parent; /* directories */
-	uint64_t size;	 /* bytes of data, or of the symlink's target */
-	uint8_t *data;	 /* MODEL_FILE_MAX bytes, zeros behind `size` */
-	int xattrs[MODEL_XATTRS]; /* value sizes; -1: not there. The bytes are made from the size. */
+	unsigned parent;          /* directories */
+	uint64_t size;            /* bytes of data, or of the symlink's target */
+	uint8_t *data;            /* MODEL_FILE_MAX bytes, zeros behind `size` */
+	int xattrs[MODEL_XATTRS]; /* value sizes; -1: not there. The bytes are made from the size.
+				   */
 	unsigned names[MODEL_NAMES]; /* directories: name -> node + 1, or 0 */
 };
 
 struct model {
-	struct store *store;
+	struct fixture *store;
 	uint64_t seed, random;
 	unsigned long step;
+	bool (*broken)(void *arg); /* NULL, or: may operations fail by now? */
+	void *broken_arg;
+	jmp_buf stop;                         /* where a failure leads then */
 	struct model_node nodes[MODEL_NODES]; /* [0] is the root */
 };
 
-struct model *model_new(struct store *store, uint64_t seed);
+struct model *model_new(struct fixture *store, uint64_t seed);
 void model_free(struct model *model);
 /* One random operation on both; fails the test, naming seed and step, if they differ. */
 void model_step(struct model *model);
