@@ -30,7 +30,7 @@ refused() {
 # A store with files whose contents tell where they are from.
 filled_store() {
 	local i
-	store_make --segment-size 1M
+	store_make --segment-size 2M
 	store_mount
 	for i in {1..200}; do
 		seq -s " $i " 300 >"$mnt/file$i"
@@ -156,7 +156,7 @@ case_damaged_every_segment() {
 		rm -rf "$store"
 		cp -a "$store.good" "$store"
 		grep -q . "$segment" || continue # never used
-		head -c 1048576 /dev/urandom >"$store/$(basename "$segment")"
+		head -c 2097152 /dev/urandom >"$store/$(basename "$segment")"
 		expect_fail 'damage|checksum|missing|segment' "$KVFS" check "$store"
 		wrong=0
 		read_all || wrong=1
@@ -173,7 +173,7 @@ read_all() {
 			sum=0
 			seq -s " $i " 300 | cmp -s - got || sum=1
 			# an older state of the file: created and still empty, is a prefix of the history
-			[ "$sum" = 0 ] || [ ! -s got ] || fail "file$i reads as something that was never written"
+			[ "$sum" = 0 ] || [ ! -s got ] || fail "file$i reads as something that was never written: $(head -c 60 got | tr -d '\0')... of $(stat -c %s got) bytes"
 			good=$((good + 1))
 		else
 			[ $? -lt 124 ] || fail "get file$i crashed or hung"
@@ -188,7 +188,7 @@ case_truncated_segment() {
 	filled_store
 	uncheckable=1
 	for segment in "$store.good"/seg-*; do
-		for size in 0 100 4096 5000 524288; do
+		for size in 0 100 4096 5000 1000000; do
 			rm -rf "$store"
 			cp -a "$store.good" "$store"
 			truncate -s "$size" "$store/$(basename "$segment")"

@@ -45,7 +45,7 @@ case_fill_with_small_files() {
 	free=$(stat -f -c %a "$mnt")
 	rm -f "$mnt/more" "$mnt/dir/next"
 	rm "$mnt"/dir/file*[02468] || fail "deleting on a full disk: ended with $?"
-	sync -f "$mnt" || fail "sync after deleting ended with $?"
+	sync "$mnt" || fail "sync after deleting ended with $?"
 	expect_same "files left" "$(seq "$count" | grep -vc '[02468]$')" "$(ls "$mnt/dir" | wc -l)"
 	[ "$(stat -f -c %a "$mnt")" -ge "$free" ] || fail "less free space after deleting than before"
 	kill -0 "$daemon" || fail "the daemon ended"
@@ -73,7 +73,7 @@ case_fill_with_one_file() {
 		head -c 20000000 "$mnt/large" | sha256sum | cmp - before
 	fi
 	rm "$mnt/large" || fail "deleting on a full disk: ended with $?"
-	sync -f "$mnt"
+	sync "$mnt"
 	expect_same "names" precious "$(ls "$mnt")"
 	expect_same "the file before" precious "$(cat "$mnt/precious")"
 }
@@ -84,7 +84,7 @@ case_filled_by_others() {
 	disk_make 128M
 	mkdir "$mnt/dir"
 	for i in {1..20}; do seq -s " $i " 4000 >"$mnt/dir/file$i"; done
-	sync -f "$mnt"
+	sync "$mnt"
 	dd if=/dev/zero of=disk/filler bs=1M status=none 2>/dev/null || true
 	dd if=/dev/zero of=disk/filler2 bs=4k status=none 2>/dev/null || true
 	expect_fail 'no space' dd if=/dev/zero of="$mnt/large" bs=1M count=100 conv=fsync

@@ -88,7 +88,7 @@ case_many_connections() {
 	done
 }
 
-# Every transaction that SQLite reported as committed (synchronous=FULL) survives the daemon's death.
+# Every transaction that SQLite reported as committed (synchronous=EXTRA) survives the daemon's death.
 case_power_of_kill() {
 	local mode round acknowledged found writer
 	needs_kvfs
@@ -103,7 +103,7 @@ case_power_of_kill() {
 			# each number is printed after its transaction has been committed
 			seq $((found + 1)) $((found + 100000)) |
 				awk '{ print "INSERT INTO entry VALUES (" $1 "); SELECT " $1 ";" }' |
-				stdbuf -oL sqlite3 -bail -cmd 'PRAGMA synchronous=FULL' "$database" >acknowledged 2>/dev/null &
+				stdbuf -oL sqlite3 -bail -cmd 'PRAGMA synchronous=EXTRA' "$database" >acknowledged 2>/dev/null &
 			writer=$!
 			sleep "0.$((RANDOM % 9 + 1))"
 			kill -9 "$daemon"

@@ -8,7 +8,8 @@
 #
 # Environment: TREE_COMPARE, the program tree_compare
 
-cases=(cp_archive rsync_all tar_all rsync_update cp_sparse move_between edit_in_place find_and_remove)
+cases=(cp_archive rsync_all tar_all rsync_update acls cp_sparse move_between
+	edit_in_place find_and_remove)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -66,8 +67,6 @@ tree_make() {
 		setfattr -n user.binary -v 0x00ff00 odd
 		setfattr -n user.directory -v yes deep
 		setfattr -n trusted.secret -v hidden odd
-		setfacl -m u:4321:rw,g:8765:r exact
-		setfacl -d -m u:4321:rwx deep
 		truncate -s 300M sparse
 		printf 'island' | dd of=sparse bs=1 seek=100000000 conv=notrunc status=none
 		truncate -s 1M hole
@@ -115,6 +114,27 @@ case_rsync_all() {
 
 case_tar_all() {
 	there_and_back copy_tar
+}
+
+# Access control lists, where the mount has them: said clearly if it has not.
+case_acls() {
+	tree_make original
+	setfacl -m u:4321:rw,g:8765:r original/exact
+	setfacl -d -m u:4321:rwx original/deep
+	store_make
+	store_mount
+	touch "$mnt/probe"
+	if ! setfacl -m u:4321:rw "$mnt/probe" 2>error; then
+		grep -q 'not supported' error || fail "setfacl: $(cat error)"
+		skip "the mount has no access control lists"
+	fi
+	rm "$mnt/probe"
+	copy_rsync original "$mnt/rsync"
+	same original "$mnt/rsync" "after rsync"
+	copy_cp original "$mnt/cp"
+	same original "$mnt/cp" "after cp"
+	copy_tar original "$mnt/tar"
+	same original "$mnt/tar" "after tar"
 }
 
 # A second run has nothing to do; after a change it brings exactly the change.
