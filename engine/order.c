@@ -47,8 +47,7 @@ void order_free(struct order *order)
 	free(order);
 }
 
-/* ---- finding the place ------------------------------------------------------------------------
- */
+/* ---- finding the place -------------------------------------------------------------------- */
 
 /* Is this the leaf for the key? If so, *index is its place. */
 static bool is_in_leaf(
@@ -106,8 +105,7 @@ static bool key_is_valid(size_t size)
 	return size > 0 && size <= ORDER_KEY_SIZE_MAX;
 }
 
-/* ---- changing ---------------------------------------------------------------------------------
- */
+/* ---- changing ----------------------------------------------------------------------------- */
 
 static void set_address(struct order *order, unsigned index, uint64_t address)
 {
@@ -140,6 +138,7 @@ static int insert(struct order *order, unsigned index, struct order_key *key, ui
 		if (order->depth + 1 >= ORDER_DEPTH_MAX ||
 			order_pool_ensure(&order->pool, order->depth + 2))
 			return -ENOMEM;
+		order_pool_touch(&order->pool); /* a page fault had better not happen in the gate */
 	}
 	if (key->size > ORDER_INLINE_MAX) {
 		key->held = order_pool_long_new(&order->pool, key->bytes, key->size);

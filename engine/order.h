@@ -25,8 +25,7 @@ int order_new(struct order **out);
 /* No other call may be under way, and no walk open. */
 void order_free(struct order *order);
 
-/* ---- writers ----------------------------------------------------------------------------------
- */
+/* ---- writers ------------------------------------------------------------------------------ */
 
 /*
  * Adds the key or gives it another address. Ascending (and descending) keys are recognised and
@@ -50,8 +49,7 @@ int order_set_address(struct order *order, const void *key, size_t key_size, uin
  */
 int order_reserve(struct order *order, size_t count, size_t key_bytes);
 
-/* ---- readers ----------------------------------------------------------------------------------
- */
+/* ---- readers ------------------------------------------------------------------------------ */
 
 struct order_entry {
 	size_t key_size; /* bytes */
@@ -81,8 +79,7 @@ uint64_t order_count_range(
 uint64_t order_count(const struct order *order);
 uint64_t order_memory(const struct order *order); /* bytes */
 
-/* ---- walks ------------------------------------------------------------------------------------
- */
+/* ---- walks -------------------------------------------------------------------------------- */
 
 /*
  * A walk stands on an entry and steps to its neighbours. It keeps a private copy of the leaf it is
@@ -112,8 +109,7 @@ int order_walk_prev(struct order_walk *walk);
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);
 uint64_t order_walk_address(const struct order_walk *walk);
 
-/* ---- self-knowledge ---------------------------------------------------------------------------
- */
+/* ---- self-knowledge ----------------------------------------------------------------------- */
 
 /*
  * Verifies the tree's own invariants; the number of violations, each said through `report`. Writers

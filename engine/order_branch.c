@@ -42,8 +42,7 @@ unsigned order_branch_child(const struct order_node *node, const uint8_t *key, s
 	return index + exact;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------
- */
+/* ---- parts -------------------------------------------------------------------------------- */
 
 static void load_children(const struct order_node *branch, struct parts *parts, unsigned at)
 {
@@ -87,8 +86,7 @@ static void build(struct order *order, struct order_node *branch, unsigned level
 	store_children(branch, parts, from, to);
 }
 
-/* ---- splitting --------------------------------------------------------------------------------
- */
+/* ---- splitting ---------------------------------------------------------------------------- */
 
 static bool split_fits(const struct parts *parts, unsigned promoted)
 {
@@ -139,8 +137,7 @@ static void split(struct order *order, unsigned level, const struct parts *parts
 	order_branch_edit(order, level + 1, &edit);
 }
 
-/* ---- editing ----------------------------------------------------------------------------------
- */
+/* ---- editing ------------------------------------------------------------------------------ */
 
 static void grow_root(struct order *order, const struct order_edit *edit)
 {
@@ -249,8 +246,7 @@ void order_branch_edit(struct order *order, unsigned level, const struct order_e
 		split(order, level, &parts, appending);
 }
 
-/* ---- shrinking --------------------------------------------------------------------------------
- */
+/* ---- shrinking ---------------------------------------------------------------------------- */
 
 static void shrink_root(struct order *order)
 {

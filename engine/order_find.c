@@ -83,8 +83,7 @@ static uint64_t find_rank(const struct order *order, const uint8_t *key, size_t 
 	return rank + order_page_find(node, key, size, &exact);
 }
 
-/* ---- public -----------------------------------------------------------------------------------
- */
+/* ---- public ------------------------------------------------------------------------------- */
 
 static int copy_entry(const struct order_place *place, void *key, struct order_entry *out)
 {

@@ -38,8 +38,7 @@ void order_leaf_touch(struct order *order, struct order_node *leaf)
 	atomic_store_explicit(&leaf->version, ++order->version, memory_order_release);
 }
 
-/* ---- planning ---------------------------------------------------------------------------------
- */
+/* ---- planning ----------------------------------------------------------------------------- */
 
 static void plan_gather(
 	struct order *order, struct plan *plan, struct order_node *first, struct order_node *second)
@@ -108,8 +107,7 @@ static bool plan_even(struct plan *plan, unsigned outs, unsigned spare)
 	return plan_fits(plan, spare);
 }
 
-/* ---- carrying out -----------------------------------------------------------------------------
- */
+/* ---- carrying out ------------------------------------------------------------------------- */
 
 static void leaf_link(struct order *order, struct order_node *leaf, struct order_node *prev)
 {
@@ -170,8 +168,7 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 		order_branch_edit(order, 1, &edit);
 }
 
-/* ---- too full ---------------------------------------------------------------------------------
- */
+/* ---- too full ----------------------------------------------------------------------------- */
 
 /* Keys that arrive in order: the new one goes where the next can be put beside it, behind (or
  * before) a full leaf. */
@@ -294,8 +291,7 @@ void order_leaf_overflow(
 	plan_carry_out(order, &plan);
 }
 
-/* ---- too empty --------------------------------------------------------------------------------
- */
+/* ---- too empty ---------------------------------------------------------------------------- */
 
 static bool shrink_with(struct order *order, unsigned at)
 {

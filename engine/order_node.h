@@ -46,8 +46,7 @@
 #define ORDER_DEPTH_MAX 32u      /* levels of branches */
 #define ORDER_LEAF_KEYS_MAX ((ORDER_NODE_SIZE - 48u) / (8u + 1u + ORDER_ADDRESS_SIZE))
 
-/* ---- gate (order_gate.c) ----------------------------------------------------------------------
- */
+/* ---- gate (order_gate.c) ------------------------------------------------------------------ */
 
 #define ORDER_GATE_LANES 8u
 
@@ -69,8 +68,7 @@ void order_gate_leave(struct order_gate *gate, unsigned lane);
 void order_gate_close(struct order_gate *gate);
 void order_gate_open(struct order_gate *gate);
 
-/* ---- nodes ------------------------------------------------------------------------------------
- */
+/* ---- nodes -------------------------------------------------------------------------------- */
 
 struct order_chunk;
 
@@ -200,8 +198,7 @@ static inline void order_item_set_address(uint8_t *item, uint64_t address)
 	memcpy(item + 5, &high, 2);
 }
 
-/* ---- pool (order_pool.c) ----------------------------------------------------------------------
- */
+/* ---- pool (order_pool.c) ------------------------------------------------------------------ */
 
 struct order_chunk_list {
 	struct order_chunk *first;
@@ -224,6 +221,9 @@ void order_pool_init(struct order_pool *pool);
 void order_pool_fini(struct order_pool *pool);
 /* Makes `nodes` order_pool_take possible. -ENOMEM */
 int order_pool_ensure(struct order_pool *pool, size_t nodes);
+/* Has the system provide the page of the node that order_pool_take will return. One is available.
+ */
+void order_pool_touch(struct order_pool *pool);
 /* A node for which order_pool_ensure made room: never fails. Its fields are undefined, but not its
  * version. */
 struct order_node *order_pool_take(struct order_pool *pool, unsigned level);
@@ -235,8 +235,7 @@ struct order_long *order_pool_long_new(struct order_pool *pool, const void *key,
 void order_pool_long_put(
 	struct order_pool *pool, struct order_long *held); /* drops one reference */
 
-/* ---- page (order_page.c) ----------------------------------------------------------------------
- */
+/* ---- page (order_page.c) ------------------------------------------------------------------ */
 
 /* A key to be stored; `held` if it is longer than ORDER_INLINE_MAX, and the page then owns one
  * reference. */
@@ -288,8 +287,7 @@ void order_page_copy(struct order_node *dst, const struct order_node *src);
 void order_page_separator(struct order_node *node, const struct order_item_ref *left,
 	const struct order_item_ref *right);
 
-/* ---- the tree ---------------------------------------------------------------------------------
- */
+/* ---- the tree ----------------------------------------------------------------------------- */
 
 /* The way from the root to a leaf: at each level a branch and which of its children. */
 struct order_step {
@@ -334,8 +332,7 @@ enum {
 	ORDER_SCRATCH_OUT = 5
 };
 
-/* ---- branch (order_branch.c) ------------------------------------------------------------------
- */
+/* ---- branch (order_branch.c) -------------------------------------------------------------- */
 
 /* Children [at, at + removed) of a branch become `nodes`; nodes[i] with i > 0 starts at
  * separators[i - 1]. */
@@ -357,8 +354,7 @@ void order_branch_remove(struct order *order, unsigned level);
 /* The child of a branch that has this key. */
 unsigned order_branch_child(const struct order_node *node, const uint8_t *key, size_t size);
 
-/* ---- leaf (order_leaf.c) ----------------------------------------------------------------------
- */
+/* ---- leaf (order_leaf.c) ------------------------------------------------------------------ */
 
 /* Inserts a key for which the leaf at the end of the path has no room, or the wrong prefix. Nodes
  * that it may need, depth + 2, are available. The counts above the leaf's parent are already right.
@@ -371,8 +367,7 @@ void order_leaf_shrink(struct order *order);
 /* A leaf has changed: walks that hold a copy of it will see that. */
 void order_leaf_touch(struct order *order, struct order_node *leaf);
 
-/* ---- find (order_find.c) ----------------------------------------------------------------------
- */
+/* ---- find (order_find.c) ------------------------------------------------------------------ */
 
 /* Callers are inside the gate. A place in the tree; the leaf is NULL when there is none. */
 struct order_place {

@@ -11,8 +11,7 @@
  */
 #include "order_node.h"
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 struct long_ref {
 	struct order_long *held;
@@ -159,8 +158,7 @@ size_t order_page_key(const struct order_node *node, unsigned index, uint8_t *ou
 	return size;
 }
 
-/* ---- changing ---------------------------------------------------------------------------------
- */
+/* ---- changing ----------------------------------------------------------------------------- */
 
 void order_page_init(struct order_node *node, unsigned level, unsigned prefix_size)
 {
@@ -253,8 +251,7 @@ struct order_long *order_page_remove(struct order_node *node, unsigned index)
 	return held;
 }
 
-/* ---- building ---------------------------------------------------------------------------------
- */
+/* ---- building ----------------------------------------------------------------------------- */
 
 unsigned order_page_common(const struct order_item_ref *first, const struct order_item_ref *last)
 {

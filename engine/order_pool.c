@@ -97,37 +97,59 @@ void order_pool_fini(struct order_pool *pool)
 	spare_drop(pool, pool->spare);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------
- */
+/* ---- nodes -------------------------------------------------------------------------------- */
 
-static int pool_grow(struct order_pool *pool, size_t size)
+/* Cuts memory into chunks; what could not be made a chunk is given back. */
+static int pool_add(struct order_pool *pool, uint8_t *memory, size_t size, size_t chunk_size)
 {
-	struct order_chunk *chunk = pool->alloc(sizeof(*chunk));
+	while (size) {
+		struct order_chunk *chunk = pool->alloc(sizeof(*chunk));
 
-	if (!chunk)
-		return -ENOMEM;
-	*chunk = (struct order_chunk){.size = size, .nodes = (uint32_t)(size / ORDER_NODE_SIZE)};
-	chunk->memory = pool->map(size);
-	if (!chunk->memory) {
-		free(chunk);
-		return -ENOMEM;
+		if (!chunk) {
+			munmap(memory, size);
+			return -ENOMEM;
+		}
+		*chunk = (struct order_chunk){.memory = memory,
+			.size = chunk_size,
+			.nodes = (uint32_t)(chunk_size / ORDER_NODE_SIZE)};
+		chunk_move(chunk, &pool->empty);
+		pool->available += chunk->nodes;
+		memory += chunk_size;
+		size -= chunk_size;
 	}
-	chunk_move(chunk, &pool->empty);
-	pool->available += chunk->nodes;
-	if (pool->chunk_size < CHUNK_SIZE_MAX)
-		pool->chunk_size *= 2;
 	return 0;
 }
 
 int order_pool_ensure(struct order_pool *pool, size_t nodes)
 {
 	while (pool->available < nodes) {
-		int ret = pool_grow(pool, pool->chunk_size);
+		size_t missing = (nodes - pool->available) * ORDER_NODE_SIZE, chunk_size, size;
+		uint8_t *memory;
+		int ret;
 
+		chunk_size = size = pool->chunk_size;
+		if (size == CHUNK_SIZE_MAX && missing > size)
+			size = (missing + CHUNK_SIZE_MAX - 1) & ~(CHUNK_SIZE_MAX - 1);
+		memory = pool->map(size);
+		if (!memory)
+			return -ENOMEM;
+		ret = pool_add(pool, memory, size, chunk_size);
 		if (ret)
 			return ret;
+		if (pool->chunk_size < CHUNK_SIZE_MAX)
+			pool->chunk_size *= 2;
 	}
 	return 0;
+}
+
+void order_pool_touch(struct order_pool *pool)
+{
+	struct order_chunk *chunk = pool->partial.first ? pool->partial.first : pool->empty.first;
+
+	/* Not its version, which walks may be looking at. */
+	if (!chunk->free)
+		*(volatile uint8_t *)(chunk->memory + (size_t)chunk->fresh * ORDER_NODE_SIZE +
+				      sizeof(struct order_node)) = 0;
 }
 
 struct order_node *order_pool_take(struct order_pool *pool, unsigned level)
@@ -190,8 +212,7 @@ void order_pool_trim(struct order_pool *pool)
 	}
 }
 
-/* ---- long keys --------------------------------------------------------------------------------
- */
+/* ---- long keys ---------------------------------------------------------------------------- */
 
 /* A block that long keys are cut from; the pool and each key in it hold a reference. */
 struct order_spare {

@@ -108,8 +108,7 @@ static bool walk_load(struct order_walk *walk, const struct order_place *place, 
 	return true;
 }
 
-/* ---- moves ------------------------------------------------------------------------------------
- */
+/* ---- moves -------------------------------------------------------------------------------- */
 
 enum walk_to { WALK_FIRST, WALK_LAST, WALK_POSITION, WALK_KEY, WALK_NEXT, WALK_PREV };
 

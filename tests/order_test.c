@@ -49,8 +49,7 @@ static void check(bool good, const char *what, int line)
 
 #define CHECK(what) check(what, #what, __LINE__)
 
-/* ---- the model: a sorted array ----------------------------------------------------------------
- */
+/* ---- the model: a sorted array ------------------------------------------------------------ */
 
 struct entry {
 	uint8_t *key;
@@ -121,8 +120,7 @@ static void model_fini(struct model *model)
 	free(model->entries);
 }
 
-/* ---- keys of many shapes ----------------------------------------------------------------------
- */
+/* ---- keys of many shapes ------------------------------------------------------------------ */
 
 enum shape { SHORT, BINARY, DECIMAL, SHARED, STAIRS, LONG, NAMES, ZEROS, SHAPES };
 
@@ -176,8 +174,7 @@ static size_t make_key(enum shape shape)
 	}
 }
 
-/* ---- against the model ------------------------------------------------------------------------
- */
+/* ---- against the model -------------------------------------------------------------------- */
 
 static void expect(const struct model *model, size_t at, int ret, const struct order_entry *entry)
 {
@@ -378,8 +375,7 @@ static void test_small_steps(void **unused)
 		run_steps(1u + below((1u << SHAPES) - 1), 300, 1);
 }
 
-/* ---- single properties ------------------------------------------------------------------------
- */
+/* ---- single properties -------------------------------------------------------------------- */
 
 static void test_limits(void **unused)
 {
@@ -517,8 +513,7 @@ static void test_decay(void **unused)
 	order_free(order);
 }
 
-/* ---- without memory ---------------------------------------------------------------------------
- */
+/* ---- without memory ----------------------------------------------------------------------- */
 
 static unsigned allocations_left;
 
@@ -616,8 +611,7 @@ static void test_reserve(void **unused)
 	model_fini(&model);
 }
 
-/* ---- readers beside a writer ------------------------------------------------------------------
- */
+/* ---- readers beside a writer -------------------------------------------------------------- */
 
 /*
  * Even numbers stay, odd ones come and go, by one writer. A reader must meet the numbers in order,
