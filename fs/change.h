@@ -4,8 +4,9 @@
  *
  *	change_begin() -> change_lock() -> read, fill the batch -> change_commit() -> change_end()
  *
- * change_lock opens the read section and change_commit closes it before it commits, as a commit may wait.
- * To lock again (what was read before locking has changed), call change_unlock first. One thread.
+ * change_lock opens the read section and change_commit closes it before it commits, as a commit may
+ * wait. To lock again (what was read before locking has changed), call change_unlock first.
+ * One thread.
  */
 #ifndef CHANGE_H
 #define CHANGE_H
@@ -17,8 +18,8 @@ struct change {
 	struct scratch *scratch;
 	struct kv_batch *batch; /* scratch's */
 	struct stripe_set locked;
-	bool reading; /* inside a read section */
-	unsigned bodies; /* of the scratch, used by inode_load */
+	bool reading;        /* inside a read section */
+	unsigned bodies;     /* of the scratch, used by inode_load */
 	struct timespec now; /* when the locks were taken: times rise in commit order */
 };
 
@@ -26,7 +27,8 @@ struct change {
 KV_MUST_CHECK int change_begin(struct kvfs *fs, struct change *out);
 void change_lock(struct change *change, const uint64_t *inos, unsigned count);
 void change_unlock(struct change *change);
-/* Commits what the batch holds; the locks stay. Errors: those of kv_commit, and nothing has changed. */
+/* Commits what the batch holds; the locks stay. Errors: those of kv_commit, and nothing has
+ * changed. */
 KV_MUST_CHECK int change_commit(struct change *change);
 /* After a commit, to go on under the same locks with another batch. */
 void change_continue(struct change *change);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - a check of a whole file system: first the store's own, then what the records say of each other.
+ * check.c - a check of a whole file system: first the store's own, then what the records say of
+ * each other.
  *
- * Inodes are reached through their names and the notes of orphans. As the engine counts its keys, what is reached by
- * neither shows as a difference; only then are all numbers ever given out tried to find it.
+ * Inodes are reached through their names and the notes of orphans. As the engine counts its keys,
+ * what is reached by neither shows as a difference; only then are all numbers ever given out tried
+ * to find it.
  */
 #include "check.h"
 
@@ -112,8 +114,8 @@ static int check_lost(struct check *check)
 static int check_all(struct check *check)
 {
 	uint64_t findings;
-	int err = kv_check(check->fs->kv, check->report, check->report_arg, engine_progress, check,
-		&findings);
+	int err = kv_check(
+		check->fs->kv, check->report, check->report_arg, engine_progress, check, &findings);
 
 	if (err)
 		return err;
@@ -129,7 +131,7 @@ static int check_all(struct check *check)
 }
 
 int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progress_fn *progress,
-	       void *progress_arg, uint64_t *findings)
+	void *progress_arg, uint64_t *findings)
 {
 	struct check check = {
 		.fs = fs,
@@ -145,9 +147,9 @@ int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progr
 	err = scratch_take(&fs->scratch, &check.inner);
 	if (err)
 		goto out;
-	stripe_lock_all_shared(&fs->stripes);
+	stripe_pause(&fs->stripes);
 	err = check_all(&check);
-	stripe_unlock_all_shared(&fs->stripes);
+	stripe_resume(&fs->stripes);
 	scratch_give(check.inner);
 	if (!err)
 		*findings = check.findings;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.h - a check of a whole file system, and what its parts share. Nothing changes meanwhile: it holds every
- * stripe. One thread.
+ * check.h - a check of a whole file system, and what its parts share. Changes wait
+ * meanwhile, reading goes on. One thread.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -16,10 +16,10 @@ struct check {
 	void *report_arg;
 	kv_progress_fn *progress; /* may be NULL */
 	void *progress_arg;
-	uint64_t total_bytes;	/* what the progress was last told */
-	uint64_t steps;		/* records looked at, for the progress */
+	uint64_t total_bytes; /* what the progress was last told */
+	uint64_t steps;       /* records looked at, for the progress */
 	uint64_t findings;
-	uint64_t inodes;	/* records of inodes that were found: `seen` that exist */
+	uint64_t inodes;             /* records of inodes that were found: `seen` that exist */
 	struct number_table seen;    /* inodes */
 	struct number_table links;   /* names found of an inode that should have, or has, several */
 	struct number_table parents; /* directory -> its parent */
@@ -29,8 +29,8 @@ struct check {
 /* Where something was found: an inode, and one of its names if one is known. */
 struct check_place {
 	uint64_t ino;
-	uint64_t parent;   /* 0: none */
-	const char *name;  /* not terminated */
+	uint64_t parent;  /* 0: none */
+	const char *name; /* not terminated */
 	size_t name_size;
 };
 
@@ -42,8 +42,8 @@ KV_MUST_CHECK int check_step(struct check *check);
 /* Names: entries, link counts, directories, and with each inode what belongs to it. */
 KV_MUST_CHECK int check_tree(struct check *check);
 /* What belongs to one inode: pieces, attributes, a note if it needs one. */
-KV_MUST_CHECK int check_inode(struct check *check, const struct check_place *place,
-			      const struct inode *inode);
+KV_MUST_CHECK int check_inode(
+	struct check *check, const struct check_place *place, const struct inode *inode);
 /* Notes of what is to be freed, and their inodes. */
 KV_MUST_CHECK int check_orphans(struct check *check);
 /* Pieces and attributes that belong to nothing. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_contents.c - checks what belongs to inodes: pieces, extended attributes, notes of what is to be freed; and
- * that each of these belongs to one.
+ * check_contents.c - checks what belongs to inodes: pieces, extended attributes, notes of what is
+ * to be freed; and that each of these belongs to one.
  */
 #include <errno.h>
 
@@ -25,8 +25,8 @@ static bool chunk_inside(const struct chunk *chunk, uint64_t size)
 	return chunk->whole_size <= size && !(chunk->overlaid & ~chunk_mask((uint32_t)size));
 }
 
-static int check_pieces(struct check *check, const struct check_place *place,
-			const struct inode *inode)
+static int check_pieces(
+	struct check *check, const struct check_place *place, const struct inode *inode)
 {
 	struct piece_walk walk;
 	struct chunk chunk;
@@ -55,8 +55,8 @@ static int check_pieces(struct check *check, const struct check_place *place,
 	return 0;
 }
 
-static int check_attributes(struct check *check, const struct check_place *place,
-			    const struct inode *inode)
+static int check_attributes(
+	struct check *check, const struct check_place *place, const struct inode *inode)
 {
 	struct kv_cursor *cursor;
 	struct xattr_key key;

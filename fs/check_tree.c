@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_tree.c - checks names. Entries come sorted by directory, so a directory's size and link count are summed up
- * while its entries pass by. Files with several names are counted in a table; everything else is a bit per inode.
+ * check_tree.c - checks names. Entries come sorted by directory, so a directory's size and link
+ * count are summed up while its entries pass by. Files with several names are counted in a table;
+ * everything else is a bit per inode.
  */
 #include <errno.h>
 
@@ -27,8 +28,8 @@ static int check_seen(struct check *check, uint64_t ino)
 }
 
 /* Reads an inode; a damaged one is a finding, and `missing`. */
-static int check_read(struct check *check, const struct check_place *place, struct inode *out,
-		      bool *missing)
+static int check_read(
+	struct check *check, const struct check_place *place, struct inode *out, bool *missing)
 {
 	int err = inode_get(check->fs, place->ino, out);
 
@@ -65,8 +66,8 @@ static void check_group(struct check *check, const struct group *group)
 }
 
 /* A directory that says it has entries, or subdirectories, must have some. */
-static int check_empty(struct check *check, const struct check_place *place,
-		       const struct inode *inode)
+static int check_empty(
+	struct check *check, const struct check_place *place, const struct inode *inode)
 {
 	struct kv_cursor *cursor;
 	struct dirent_key key;
@@ -88,16 +89,16 @@ static int check_empty(struct check *check, const struct check_place *place,
 	return 0;
 }
 
-static int check_directory(struct check *check, const struct check_place *place,
-			   const struct inode *inode, bool first)
+static int check_directory(
+	struct check *check, const struct check_place *place, const struct inode *inode, bool first)
 {
 	uint64_t *parent;
 
 	if (!first || inode->ino == KVFS_ROOT_INO)
 		check_finding(check, place, "it is a directory with more than one name");
 	if (inode->parent != place->parent && inode->ino != KVFS_ROOT_INO)
-		check_finding(check, place, "its \"..\" is %llu",
-			(unsigned long long)inode->parent);
+		check_finding(
+			check, place, "its \"..\" is %llu", (unsigned long long)inode->parent);
 	if (!first)
 		return 0;
 	parent = number_table_at(&check->parents, inode->ino);
@@ -107,8 +108,8 @@ static int check_directory(struct check *check, const struct check_place *place,
 	return check_empty(check, place, inode);
 }
 
-static int check_file(struct check *check, const struct check_place *place,
-		      const struct inode *inode, bool first)
+static int check_file(
+	struct check *check, const struct check_place *place, const struct inode *inode, bool first)
 {
 	uint64_t *links;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * directory.c - listing directories: a walk over the entries in the order of their names' hashes, which are the
- * cookies. No state is kept between calls, and no lock is taken.
+ * directory.c - listing directories: a walk over the entries in the order of their names' hashes,
+ * which are the cookies. No state is kept between calls, and no lock is taken.
  */
 #include <errno.h>
 
@@ -30,8 +30,8 @@ struct listed {
 };
 
 /* In a read section. What is asked for about an inode: -ENOENT if it is gone by now. */
-static int list_attr(const struct listing *listing, uint64_t ino, uint32_t type,
-		     struct kvfs_attr *out)
+static int list_attr(
+	const struct listing *listing, uint64_t ino, uint32_t type, struct kvfs_attr *out)
 {
 	struct inode inode;
 	int err;
@@ -70,7 +70,8 @@ static int list_current(const struct listing *listing, struct listed *out)
 	return err == -ENOENT ? -EAGAIN : err;
 }
 
-/* The entry under the cursor, or the first one behind it that is there. Moves on. -ENOENT: no more. */
+/* The entry under the cursor, or the first one behind it that is there. Moves on. -ENOENT: no more.
+ */
 static int list_next(const struct listing *listing, struct listed *out)
 {
 	int err, moved;
@@ -116,7 +117,8 @@ static int list_entries(const struct listing *listing, uint64_t from)
 }
 
 /* "." and "..", as far as they come behind the cookie; `stop` if the caller has enough. */
-static int list_dots(const struct listing *listing, uint64_t parent_ino, uint64_t cookie, bool *stop)
+static int list_dots(
+	const struct listing *listing, uint64_t parent_ino, uint64_t cookie, bool *stop)
 {
 	const uint64_t inos[] = {listing->ino, parent_ino};
 	static const char *const names[] = {".", ".."};
@@ -147,7 +149,7 @@ static int list(const struct listing *listing, const struct inode *directory, ui
 }
 
 int kvfs_readdir(struct kvfs *fs, uint64_t ino, uint64_t cookie, bool want_attr,
-		 kvfs_entry_fn *entry, void *arg)
+	kvfs_entry_fn *entry, void *arg)
 {
 	struct listing listing = {fs, ino, want_attr, entry, arg, NULL};
 	struct scratch *scratch;

@@ -30,7 +30,7 @@ void dirent_key_place(uint64_t parent, uint64_t hash, struct dirent_key *out)
 }
 
 void dirent_key_encode(uint64_t secret, uint64_t parent, const char *name, size_t name_size,
-		       struct dirent_key *out)
+	struct dirent_key *out)
 {
 	dirent_key_place(parent, name_hash(secret, name, name_size), out);
 	memcpy(out->bytes + DIRENT_PREFIX_SIZE, name, name_size);

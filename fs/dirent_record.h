@@ -42,8 +42,9 @@ struct dirent {
 
 /* The name is valid (1..255 bytes). */
 void dirent_key_encode(uint64_t secret, uint64_t parent, const char *name, size_t name_size,
-		       struct dirent_key *out);
-/* The smallest key of a directory's entries from this hash on: a place to seek, not an entry's key. */
+	struct dirent_key *out);
+/* The smallest key of a directory's entries from this hash on: a place to seek, not an entry's key.
+ */
 void dirent_key_place(uint64_t parent, uint64_t hash, struct dirent_key *out);
 void dirent_value_encode(uint64_t ino, uint32_t mode, uint8_t value[DIRENT_VALUE_SIZE]);
 

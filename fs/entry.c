@@ -62,8 +62,8 @@ int entry_put(struct change *change, const struct dirent_key *key, const struct 
 	uint8_t value[DIRENT_VALUE_SIZE];
 
 	dirent_value_encode(inode->ino, inode->mode, value);
-	return kv_batch_put(change->batch, KEYSPACE_DIRENT, key->bytes, key->size, value,
-		sizeof(value));
+	return kv_batch_put(
+		change->batch, KEYSPACE_DIRENT, key->bytes, key->size, value, sizeof(value));
 }
 
 int entry_delete(struct change *change, const struct dirent_key *key)

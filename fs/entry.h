@@ -9,19 +9,20 @@
 #include "dirent_record.h"
 #include "inode_record.h"
 
-/* One name, valid for an entry. Errors: -EINVAL empty or with '/', -ENAMETOOLONG. "." and ".." pass. */
+/* One name, valid for an entry. Errors: -EINVAL empty or with '/', -ENAMETOOLONG. "." and ".."
+ * pass. */
 KV_MUST_CHECK int name_valid(const char *name, size_t *size);
 bool name_is_dot(const char *name);
 bool name_is_dotdot(const char *name);
 
 /* The key of a name in a directory; as name_valid. */
-KV_MUST_CHECK int entry_key(const struct kvfs *fs, uint64_t parent, const char *name,
-			     struct dirent_key *out);
+KV_MUST_CHECK int entry_key(
+	const struct kvfs *fs, uint64_t parent, const char *name, struct dirent_key *out);
 
 /* What the entry says (ino and type only), in a read section. -ENOENT, -EIO */
 KV_MUST_CHECK int entry_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out);
-KV_MUST_CHECK int entry_put(struct change *change, const struct dirent_key *key,
-			     const struct inode *inode);
+KV_MUST_CHECK int entry_put(
+	struct change *change, const struct dirent_key *key, const struct inode *inode);
 KV_MUST_CHECK int entry_delete(struct change *change, const struct dirent_key *key);
 
 /* What an entry with this key adds to the size of its directory. */

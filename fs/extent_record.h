@@ -8,9 +8,9 @@
  *          +--------------+--------------+------+
  *   value  the bytes; those missing at the end are zeros
  *
- * Chunk n is the 64 KiB from offset n * 64 KiB. Slot 0 is the whole chunk, slot 1 + b its block b of 4 KiB,
- * which hides that part of the chunk's piece (also when it is empty: a hole). Slots from 32 are reserved
- * for references.
+ * Chunk n is the 64 KiB from offset n * 64 KiB. Slot 0 is the whole chunk, slot 1 + b its block b
+ * of 4 KiB, which hides that part of the chunk's piece (also when it is empty: a hole). Slots from
+ * 32 are reserved for references.
  */
 #ifndef EXTENT_RECORD_H
 #define EXTENT_RECORD_H

@@ -15,8 +15,9 @@
 #include "meta_record.h"
 #include "orphan.h"
 
-#define WRITE_SIZE_MAX (1u << 20)   /* bytes of contents in one batch */
-#define WRITE_RESERVE (1u << 16)    /* bytes of a batch that are not contents: keys, inodes, deletions */
+#define WRITE_SIZE_MAX (1u << 20) /* bytes of contents in one batch */
+#define WRITE_RESERVE                                                                              \
+	(1u << 16) /* bytes of a batch that are not contents: keys, inodes, deletions */
 #define SEGMENT_SIZE_MIN (1u << 21) /* bytes: such a write must fit into one */
 
 static const struct kv_keyspace_spec keyspace_specs[KEYSPACE_COUNT] = KEYSPACE_SPECS;
@@ -101,7 +102,7 @@ static int fill(struct kv *kv, const struct kvfs_create_options *options)
 }
 
 int kvfs_create(struct kv_env *env, const char *path, const struct kvfs_create_options *options,
-		kv_report_fn *report_fn, void *report_arg)
+	kv_report_fn *report_fn, void *report_arg)
 {
 	struct kv_create_options create = {
 		.keyspaces = keyspace_specs,
@@ -158,16 +159,16 @@ static int read_format(struct kvfs *fs, uint64_t *next_ino)
 {
 	struct kv_slice value;
 	struct inode root;
-	int err = kv_get(fs->kv, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1,
-		&value);
+	int err =
+		kv_get(fs->kv, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
 
 	if (!err)
 		err = meta_format_decode(value, &fs->name_secret);
 	if (err)
 		/* It was never filled: making it was interrupted. */
 		return err == -ENOENT ? -EMEDIUMTYPE : err;
-	err = kv_get(fs->kv, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1,
-		&value);
+	err = kv_get(
+		fs->kv, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
 	if (!err)
 		err = meta_next_ino_decode(value, next_ino);
 	if (!err)
@@ -219,7 +220,7 @@ static void fini(struct kvfs *fs)
 }
 
 static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
-		   const struct kvfs_open_options *options)
+	const struct kvfs_open_options *options)
 {
 	uint64_t next_ino;
 	int err = kv_open(env, path, &options->kv, &fs->kv);
@@ -235,7 +236,7 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 }
 
 int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_options *options,
-	      struct kvfs **out)
+	struct kvfs **out)
 {
 	struct kvfs *fs = aligned_alloc(64, sizeof(*fs));
 	int err;

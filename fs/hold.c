@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hold.c - counts of held inodes: linear probing with backward-shift deletion, so that tables never fill up
- * with the marks of what is gone and shrink again when most is released.
+ * hold.c - counts of held inodes: linear probing with backward-shift deletion, so that tables never
+ * fill up with the marks of what is gone and shrink again when most is released.
  */
 #include "hold.h"
 

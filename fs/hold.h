@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hold.h - who may come back with an inode's number: counts, for the inodes that are held and no others.
+ * hold.h - who may come back with an inode's number: counts, for the inodes that are held and no
+ * others.
  *
- * The table also remembers which held inodes have lost their last name, so that the last holder knows to
- * free them. Any thread; each shard has a lock of its own (rank 3, a leaf).
+ * The table also remembers which held inodes have lost their last name, so that the last holder
+ * knows to free them. Any thread; each shard has a lock of its own (rank 3, a leaf).
  */
 #ifndef HOLD_H
 #define HOLD_H
@@ -24,7 +25,7 @@ struct hold_entry {
 struct hold_shard {
 	pthread_mutex_t lock;
 	struct hold_entry *entries; /* protected by lock, as all below: open addressing, linear */
-	size_t capacity;	    /* a power of two, or 0 */
+	size_t capacity;            /* a power of two, or 0 */
 	size_t used;
 	bool lost; /* a hold could not be entered: from then on every inode counts as held */
 } __attribute__((aligned(64)));

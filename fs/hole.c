@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hole.c - holes in files: making them (fallocate) and finding them (seek). Both walk the pieces that there are.
+ * hole.c - holes in files: making them (fallocate) and finding them (seek). Both walk the pieces
+ * that there are.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +41,8 @@ static int punch_block(struct hole *hole, struct chunk *chunk, unsigned block)
 }
 
 /* Bytes [from, to) of a block. */
-static int punch_part(struct hole *hole, struct chunk *chunk, unsigned block, uint32_t from,
-		      uint32_t to)
+static int punch_part(
+	struct hole *hole, struct chunk *chunk, unsigned block, uint32_t from, uint32_t to)
 {
 	struct extent_place place = {hole->inode->ino, chunk->number, EXTENT_SLOT_BLOCK + block};
 	uint8_t bytes[EXTENT_BLOCK_SIZE];
@@ -146,8 +147,8 @@ static int punch_inline(struct hole *hole)
 		parts[count++] = (struct kv_slice){body.data, hole->from};
 	if (hole->to < body.size) {
 		parts[count++] = (struct kv_slice){zeros, hole->to - hole->from};
-		parts[count++] = (struct kv_slice){(const uint8_t *)body.data + hole->to,
-			body.size - hole->to};
+		parts[count++] = (struct kv_slice){
+			(const uint8_t *)body.data + hole->to, body.size - hole->to};
 	}
 	return inode_put_body(hole->change, inode, parts, count);
 }
@@ -160,7 +161,8 @@ static int punch(struct change *change, struct inode *inode, uint64_t from, uint
 
 	/* Behind the end there is nothing; up to it, whole blocks can go. */
 	if (to >= inode->size)
-		hole.to = (inode->size + EXTENT_CHUNK_SIZE - 1) & ~(uint64_t)(EXTENT_CHUNK_SIZE - 1);
+		hole.to =
+			(inode->size + EXTENT_CHUNK_SIZE - 1) & ~(uint64_t)(EXTENT_CHUNK_SIZE - 1);
 	if (inode->contents == INODE_INLINE)
 		return punch_inline(&hole);
 	if (hole.from < hole.to) {
@@ -191,7 +193,8 @@ static int allocate_valid(int mode, int64_t offset, int64_t size)
 	return 0;
 }
 
-/* Nothing can be reserved in a log; but what surely does not fit is refused now rather than later. */
+/* Nothing can be reserved in a log; but what surely does not fit is refused now rather than later.
+ */
 static int allocate_space(struct kvfs *fs, int mode, int64_t size)
 {
 	struct kv_stats stats;
@@ -203,8 +206,8 @@ static int allocate_space(struct kvfs *fs, int mode, int64_t size)
 }
 
 /* Fills the batch. */
-static int allocate(struct change *change, struct inode *inode, int mode, uint64_t offset,
-		    uint64_t size)
+static int allocate(
+	struct change *change, struct inode *inode, int mode, uint64_t offset, uint64_t size)
 {
 	int err = size_settle(change, inode);
 
@@ -244,7 +247,8 @@ int kvfs_fallocate(struct kvfs *fs, uint64_t ino, int mode, int64_t offset, int6
 	return err;
 }
 
-/* The first block of the chunk, from `block` on, that has data (or has none); EXTENT_BLOCKS if none. */
+/* The first block of the chunk, from `block` on, that has data (or has none); EXTENT_BLOCKS if
+ * none. */
 static unsigned find_block(const struct chunk *chunk, unsigned block, bool data)
 {
 	while (block < EXTENT_BLOCKS && !!(chunk->data & 1u << block) != data)
@@ -253,8 +257,8 @@ static unsigned find_block(const struct chunk *chunk, unsigned block, bool data)
 }
 
 /* From `offset` on, as if the file had no end. -ENXIO: no data any more. */
-static int64_t seek_pieces(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t offset,
-			   bool data)
+static int64_t seek_pieces(
+	struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t offset, bool data)
 {
 	uint64_t at = offset;
 	struct piece_walk walk;
@@ -284,8 +288,8 @@ static int64_t seek_pieces(struct kvfs *fs, struct scratch *scratch, uint64_t in
 	return data ? -ENXIO : (int64_t)at;
 }
 
-static int64_t seek_inode(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t offset,
-			  bool data)
+static int64_t seek_inode(
+	struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t offset, bool data)
 {
 	struct inode inode;
 	int64_t result = inode_get(fs, ino, &inode);

@@ -25,8 +25,8 @@ int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs_attr *out)
 	return err;
 }
 
-static void set_times(struct inode *inode, const struct kvfs_attr *attr, unsigned set,
-		      struct timespec now)
+static void set_times(
+	struct inode *inode, const struct kvfs_attr *attr, unsigned set, struct timespec now)
 {
 	if (set & KVFS_SET_ATIME)
 		inode->atime = attr->atime;
@@ -56,8 +56,8 @@ static int set_valid(const struct kvfs_attr *attr, unsigned set)
 }
 
 /* Fills the batch, but for the inode itself. */
-static int set_attributes(struct change *change, struct inode *inode, const struct kvfs_attr *attr,
-			  unsigned set)
+static int set_attributes(
+	struct change *change, struct inode *inode, const struct kvfs_attr *attr, unsigned set)
 {
 	bool owner = set & (KVFS_SET_UID | KVFS_SET_GID) && !S_ISDIR(inode->mode);
 	int err = 0;
@@ -85,7 +85,7 @@ static int set_attributes(struct change *change, struct inode *inode, const stru
 }
 
 int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr, unsigned set,
-		 struct kvfs_attr *out)
+	struct kvfs_attr *out)
 {
 	struct change change;
 	struct inode inode;
@@ -140,7 +140,7 @@ int inode_load(struct change *change, uint64_t ino, struct inode *out)
 }
 
 int inode_put_body(struct change *change, const struct inode *inode, const struct kv_slice *parts,
-		   unsigned count)
+	unsigned count)
 {
 	uint8_t key[INODE_KEY_SIZE];
 	uint8_t head[INODE_HEAD_SIZE];
@@ -167,7 +167,8 @@ int inode_delete(struct change *change, uint64_t ino)
 
 void inode_attr(const struct inode *inode, struct kvfs_attr *out)
 {
-	uint64_t inline_blocks = inode->contents == INODE_INLINE ? (inode->body.size + 511) / 512 : 0;
+	uint64_t inline_blocks =
+		inode->contents == INODE_INLINE ? (inode->body.size + 511) / 512 : 0;
 
 	*out = (struct kvfs_attr){
 		.ino = inode->ino,

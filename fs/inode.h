@@ -9,19 +9,20 @@
 #include "inode_record.h"
 
 /*
- * The inode as it is now. Inside a read section; out->body lives until the thread's next read of the
- * store. Errors: -ENOENT, -EIO.
+ * The inode as it is now. Inside a read section; out->body lives until the thread's next read of
+ * the store. Errors: -ENOENT, -EIO.
  */
 KV_MUST_CHECK int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out);
 
 /* The same to change it: its stripe is locked; out->body is a copy that lives until the commit. */
 KV_MUST_CHECK int inode_load(struct change *change, uint64_t ino, struct inode *out);
 
-/* Adds the inode to the batch; with _body, its body is the concatenation of up to INODE_PARTS_MAX parts. */
+/* Adds the inode to the batch; with _body, its body is the concatenation of up to INODE_PARTS_MAX
+ * parts. */
 #define INODE_PARTS_MAX 4u
 KV_MUST_CHECK int inode_put(struct change *change, const struct inode *inode);
 KV_MUST_CHECK int inode_put_body(struct change *change, const struct inode *inode,
-				 const struct kv_slice *parts, unsigned count);
+	const struct kv_slice *parts, unsigned count);
 KV_MUST_CHECK int inode_delete(struct change *change, uint64_t ino);
 
 /* A count that damage has made too small must not wrap around. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inode_record.h - an inode as it is stored. Key: its number, 8 bytes, big-endian. Value, little-endian:
+ * inode_record.h - an inode as it is stored. Key: its number, 8 bytes, big-endian. Value,
+ * little-endian:
  *
  *   0       1        2        4      8       12    16    20          24     32       40
  *   +-------+--------+--------+------+-------+-----+-----+-----------+------+--------+------+
@@ -15,8 +16,8 @@
  *   blocks      of 4 KiB that hold data in keyspace extent
  *   link        a directory's parent, a device's number, otherwise 0
  *   times       access, modification, change, birth
- *   body        inline contents (the file from offset 0; what is missing up to the size is a hole) or the target
- *               of a symlink: one record is enough for a small file
+ *   body        inline contents (the file from offset 0; what is missing up to the size is a hole)
+ * or the target of a symlink: one record is enough for a small file
  */
 #ifndef INODE_RECORD_H
 #define INODE_RECORD_H
@@ -25,21 +26,22 @@
 
 #include "kvfs.h"
 
-#define INODE_KEY_SIZE 8u	       /* bytes */
-#define INODE_HEAD_SIZE 104u	       /* bytes: what comes before the body */
-#define INODE_BODY_MAX 4096u	       /* bytes the format allows */
-#define INODE_INLINE_MAX 2048u	       /* bytes: contents that end behind this go to extents */
+#define INODE_KEY_SIZE 8u      /* bytes */
+#define INODE_HEAD_SIZE 104u   /* bytes: what comes before the body */
+#define INODE_BODY_MAX 4096u   /* bytes the format allows */
+#define INODE_INLINE_MAX 2048u /* bytes: contents that end behind this go to extents */
 #define INODE_INO_MAX ((UINT64_C(1) << 48) - 1) /* the 16 bits above are the mount's */
 
 enum inode_contents {
-	INODE_NONE = 0,	   /* directories, fifos, sockets, devices */
+	INODE_NONE = 0,    /* directories, fifos, sockets, devices */
 	INODE_INLINE = 1,  /* in the body */
 	INODE_EXTENTS = 2, /* in keyspace extent */
 	INODE_TARGET = 3,  /* a symlink's target, in the body */
 };
 
-#define INODE_MIXED (1u << 0)	 /* a chunk may have both its chunk piece and block pieces */
-#define INODE_TRIM (1u << 1)	 /* pieces beyond the size may be left: an orphan record says so too */
+#define INODE_MIXED (1u << 0) /* a chunk may have both its chunk piece and block pieces */
+#define INODE_TRIM (1u << 1)  /* pieces beyond the size may be left: an orphan record says so too  \
+			       */
 #define INODE_LINKABLE (1u << 2) /* made without a name: may be given one though nlink is 0 */
 #define INODE_FLAGS (INODE_MIXED | INODE_TRIM | INODE_LINKABLE)
 
@@ -48,11 +50,11 @@ struct inode {
 	enum inode_contents contents;
 	uint32_t mode, nlink, uid, gid;
 	uint32_t xattr_list_size; /* bytes */
-	uint32_t flags;		  /* INODE_* */
-	uint64_t size;		  /* bytes */
-	uint64_t blocks;	  /* of 4 KiB */
-	uint64_t parent;	  /* directories */
-	uint64_t rdev;		  /* devices */
+	uint32_t flags;           /* INODE_* */
+	uint64_t size;            /* bytes */
+	uint64_t blocks;          /* of 4 KiB */
+	uint64_t parent;          /* directories */
+	uint64_t rdev;            /* devices */
 	struct timespec atime, mtime, ctime, btime;
 	struct kv_slice body; /* somebody else's memory */
 };

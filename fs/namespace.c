@@ -21,7 +21,7 @@ static int entry_missing(struct kvfs *fs, uint64_t parent_ino)
 }
 
 static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct dirent_key *key,
-			uint64_t *ino, struct inode *out)
+	uint64_t *ino, struct inode *out)
 {
 	struct dirent entry;
 	int err = entry_get(fs, key, &entry);
@@ -33,9 +33,10 @@ static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct diren
 	return err == -ENOENT ? -ESTALE : err;
 }
 
-/* An entry whose inode is not there is about to go; once nobody can be changing it, it is damage. */
-static int lookup_settled(struct kvfs *fs, uint64_t parent_ino, const struct dirent_key *key,
-			  struct inode *out)
+/* An entry whose inode is not there is about to go; once nobody can be changing it, it is damage.
+ */
+static int lookup_settled(
+	struct kvfs *fs, uint64_t parent_ino, const struct dirent_key *key, struct inode *out)
 {
 	uint64_t ino;
 	int err;
@@ -95,8 +96,8 @@ static int entry_free(struct change *change, const struct dirent_key *key)
 	return err == -ENOENT ? 0 : err;
 }
 
-static int new_key(const struct kvfs *fs, uint64_t parent_ino, const char *name,
-		   struct dirent_key *out)
+static int new_key(
+	const struct kvfs *fs, uint64_t parent_ino, const char *name, struct dirent_key *out)
 {
 	int err = entry_key(fs, parent_ino, name, out);
 
@@ -107,7 +108,7 @@ static int new_key(const struct kvfs *fs, uint64_t parent_ino, const char *name,
 
 /* A new inode in this directory, whose group and set-gid bit it may inherit. */
 static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const struct inode *parent,
-		       const struct kvfs_caller *caller, struct timespec now)
+	const struct kvfs_caller *caller, struct timespec now)
 {
 	*inode = (struct inode){
 		.ino = ino,
@@ -130,7 +131,8 @@ static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const str
 }
 
 /* What a new file is, apart from where. */
-struct template {
+struct template
+{
 	const struct kvfs_caller *caller;
 	mode_t mode;
 	uint64_t rdev;
@@ -139,7 +141,7 @@ struct template {
 
 /* Fills the batch. */
 static int create_entry(struct change *change, const struct template *template, uint64_t ino,
-			uint64_t parent_ino, const struct dirent_key *key, struct inode *out)
+	uint64_t parent_ino, const struct dirent_key *key, struct inode *out)
 {
 	bool is_directory = S_ISDIR(template->mode);
 	struct inode parent;
@@ -166,7 +168,7 @@ static int create_entry(struct change *change, const struct template *template, 
 }
 
 static int create(struct kvfs *fs, const struct template *template, uint64_t parent_ino,
-		  const char *name, struct kvfs_attr *out)
+	const char *name, struct kvfs_attr *out)
 {
 	struct change change;
 	struct dirent_key key;
@@ -193,7 +195,7 @@ out:
 }
 
 int kvfs_mknod(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t parent_ino,
-	       const char *name, mode_t mode, uint64_t rdev, struct kvfs_attr *out)
+	const char *name, mode_t mode, uint64_t rdev, struct kvfs_attr *out)
 {
 	struct template template = {caller, mode & (S_IFMT | 07777), 0, {NULL, 0}};
 
@@ -216,7 +218,7 @@ int kvfs_mknod(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t paren
 }
 
 int kvfs_mkdir(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t parent_ino,
-	       const char *name, mode_t mode, struct kvfs_attr *out)
+	const char *name, mode_t mode, struct kvfs_attr *out)
 {
 	struct template template = {caller, S_IFDIR | (mode & 07777), 0, {NULL, 0}};
 
@@ -224,7 +226,7 @@ int kvfs_mkdir(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t paren
 }
 
 int kvfs_symlink(struct kvfs *fs, const struct kvfs_caller *caller, const char *target,
-		 uint64_t parent_ino, const char *name, struct kvfs_attr *out)
+	uint64_t parent_ino, const char *name, struct kvfs_attr *out)
 {
 	struct kvfs_caller owner = {.uid = caller->uid, .gid = caller->gid};
 	size_t size = strnlen(target, KVFS_SYMLINK_MAX + 1);
@@ -239,7 +241,7 @@ int kvfs_symlink(struct kvfs *fs, const struct kvfs_caller *caller, const char *
 
 /* Fills the batch. */
 static int create_nameless(struct change *change, const struct kvfs_caller *caller, mode_t mode,
-			   uint64_t ino, uint64_t parent_ino, struct inode *out)
+	uint64_t ino, uint64_t parent_ino, struct inode *out)
 {
 	struct inode parent;
 	int err = directory_load(change, parent_ino, &parent);
@@ -254,7 +256,7 @@ static int create_nameless(struct change *change, const struct kvfs_caller *call
 }
 
 int kvfs_tmpfile(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t parent_ino,
-		 mode_t mode, struct kvfs_attr *out)
+	mode_t mode, struct kvfs_attr *out)
 {
 	struct change change;
 	struct inode inode;
@@ -286,7 +288,7 @@ out:
 
 /* Fills the batch. */
 static int link_entry(struct change *change, uint64_t ino, uint64_t parent_ino,
-		      const struct dirent_key *key, struct inode *out)
+	const struct dirent_key *key, struct inode *out)
 {
 	struct inode parent;
 	int err = directory_load(change, parent_ino, &parent);
@@ -315,8 +317,8 @@ static int link_entry(struct change *change, uint64_t ino, uint64_t parent_ino,
 	return err ? err : inode_put(change, &parent);
 }
 
-int kvfs_link(struct kvfs *fs, uint64_t ino, uint64_t parent_ino, const char *name,
-	      struct kvfs_attr *out)
+int kvfs_link(
+	struct kvfs *fs, uint64_t ino, uint64_t parent_ino, const char *name, struct kvfs_attr *out)
 {
 	struct change change;
 	struct dirent_key key;

@@ -2,8 +2,8 @@
 /*
  * number.h - gives out inode numbers, none of them twice in the life of a store.
  *
- * Numbers below `limit` are reserved by a committed record; those that a crash or a close leaves unused are
- * skipped. Any thread.
+ * Numbers below `limit` are reserved by a committed record; those that a crash or a close leaves
+ * unused are skipped. Any thread.
  */
 #ifndef NUMBER_H
 #define NUMBER_H
@@ -17,16 +17,18 @@
 
 struct number_source {
 	struct kv *kv;
-	_Atomic uint64_t next;	/* the next number to try; may be beyond limit */
+	_Atomic uint64_t next;  /* the next number to try; may be beyond limit */
 	_Atomic uint64_t limit; /* stored after the commit of the record that says so */
-	pthread_mutex_t lock;	/* whoever moves limit; rank 4 (see DESIGN.md), held across a commit */
+	pthread_mutex_t
+		lock; /* whoever moves limit; rank 4 (see DESIGN.md), held across a commit */
 };
 
 /* `next` is what the record says. */
 void number_source_init(struct number_source *source, struct kv *kv, uint64_t next);
 void number_source_fini(struct number_source *source);
 
-/* May commit: call with no stripe held and outside read sections. Errors: -ENOSPC, and those of kv_put. */
+/* May commit: call with no stripe held and outside read sections. Errors: -ENOSPC, and those of
+ * kv_put. */
 KV_MUST_CHECK int number_next(struct number_source *source, uint64_t *ino);
 
 #endif

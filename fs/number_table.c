@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * number_table.c - a table from numbers to numbers: open addressing, linear. A set is a table whose values are
- * masks of 64 neighbours.
+ * number_table.c - a table from numbers to numbers: open addressing, linear. A set is a table whose
+ * values are masks of 64 neighbours.
  */
 #include "number_table.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * number_table.h - a table from numbers to numbers, and sets of numbers in it: what a check keeps in memory about
- * millions of inodes. A set costs about four bits a number where numbers are dense. One thread.
+ * number_table.h - a table from numbers to numbers, and sets of numbers in it: what a check keeps
+ * in memory about millions of inodes. A set costs about four bits a number where numbers are dense.
+ * One thread.
  */
 #ifndef NUMBER_TABLE_H
 #define NUMBER_TABLE_H

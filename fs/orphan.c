@@ -2,8 +2,9 @@
 /*
  * orphan.c - inodes whose last name is gone, and what else is still to be freed.
  *
- * Marking a held inode before the commit, and looking at its link count under its stripe before freeing,
- * make sure that exactly one of the unlink and the last release frees it (see DESIGN.md, Holds).
+ * Marking a held inode before the commit, and looking at its link count under its stripe before
+ * freeing, make sure that exactly one of the unlink and the last release frees it (see DESIGN.md,
+ * Holds).
  */
 #include "orphan.h"
 
@@ -20,7 +21,8 @@ int orphan_put(struct change *change, uint64_t ino)
 	uint8_t value = ORPHAN_VALUE;
 
 	inode_key_encode(ino, key);
-	return kv_batch_put(change->batch, KEYSPACE_ORPHAN, key, sizeof(key), &value, sizeof(value));
+	return kv_batch_put(
+		change->batch, KEYSPACE_ORPHAN, key, sizeof(key), &value, sizeof(value));
 }
 
 int orphan_delete(struct change *change, uint64_t ino)

@@ -19,11 +19,10 @@ enum orphan_fate {
 };
 
 /*
- * Takes a name from an inode (for a directory, the only one) and adds to the batch what follows from that: its new
- * link count, or its end.
+ * Takes a name from an inode (for a directory, the only one) and adds to the batch what follows
+ * from that: its new link count, or its end.
  */
-KV_MUST_CHECK int orphan_unlink(struct change *change, struct inode *inode,
-				enum orphan_fate *fate);
+KV_MUST_CHECK int orphan_unlink(struct change *change, struct inode *inode, enum orphan_fate *fate);
 /* To be called with the result of the commit; unlocks the change. */
 void orphan_settle(struct change *change, uint64_t ino, enum orphan_fate fate, int err);
 

@@ -150,7 +150,7 @@ static int path_split(const char *string, char name[KVFS_NAME_MAX + 1], size_t *
 }
 
 int kvfs_resolve_parent(struct kvfs *fs, const char *string, const struct kvfs_caller *make_parents,
-			struct kvfs_attr *parent, char name[KVFS_NAME_MAX + 1])
+	struct kvfs_attr *parent, char name[KVFS_NAME_MAX + 1])
 {
 	char last[KVFS_NAME_MAX + 1];
 	struct path path;

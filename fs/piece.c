@@ -100,7 +100,7 @@ int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk)
 }
 
 int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk, unsigned block,
-		     uint8_t out[EXTENT_BLOCK_SIZE], uint32_t *out_size)
+	uint8_t out[EXTENT_BLOCK_SIZE], uint32_t *out_size)
 {
 	bool overlaid = chunk->overlaid & 1u << block;
 	uint32_t skip = overlaid ? 0 : block * EXTENT_BLOCK_SIZE;
@@ -136,12 +136,12 @@ int chunk_settle(struct change *change, struct inode *inode, struct chunk *chunk
 	}
 	chunk->whole = false;
 	chunk->whole_size = 0;
-	return piece_delete(change,
-		(struct extent_place){inode->ino, chunk->number, EXTENT_SLOT_CHUNK});
+	return piece_delete(
+		change, (struct extent_place){inode->ino, chunk->number, EXTENT_SLOT_CHUNK});
 }
 
 int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t chunk,
-		     bool keys_only, struct piece_walk *out)
+	bool keys_only, struct piece_walk *out)
 {
 	struct piece_walk walk = {.fs = fs, .ino = ino, .keys_only = keys_only};
 	uint8_t key[EXTENT_KEY_SIZE];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * piece.h - the pieces that larger contents are stored in: one by one, a chunk's at once, and a walk over a
- * file's (see DESIGN.md, Extents).
+ * piece.h - the pieces that larger contents are stored in: one by one, a chunk's at once, and a
+ * walk over a file's (see DESIGN.md, Extents).
  */
 #ifndef PIECE_H
 #define PIECE_H
@@ -12,32 +12,33 @@
 /* Which pieces a chunk has. Bit b of the masks is block b. */
 struct chunk {
 	uint64_t number;
-	bool whole;	     /* there is a chunk piece */
+	bool whole;          /* there is a chunk piece */
 	uint32_t whole_size; /* bytes it has */
 	uint16_t overlaid;   /* there is a block piece */
-	uint16_t data;	     /* the block has data, wherever it is */
+	uint16_t data;       /* the block has data, wherever it is */
 };
 
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
-KV_MUST_CHECK int piece_put(struct change *change, struct extent_place place, const void *data,
-			    size_t size);
+KV_MUST_CHECK int piece_put(
+	struct change *change, struct extent_place place, const void *data, size_t size);
 /* The data must stay as it is until the change is committed. */
-KV_MUST_CHECK int piece_put_lent(struct change *change, struct extent_place place,
-				 const void *data, size_t size);
+KV_MUST_CHECK int piece_put_lent(
+	struct change *change, struct extent_place place, const void *data, size_t size);
 KV_MUST_CHECK int piece_delete(struct change *change, struct extent_place place);
 
-/* A chunk by its number; `mixed` as INODE_MIXED. In a read section. A chunk without pieces is no error. */
-KV_MUST_CHECK int chunk_get(struct kvfs *fs, uint64_t ino, uint64_t number, bool mixed,
-			    struct chunk *out);
+/* A chunk by its number; `mixed` as INODE_MIXED. In a read section. A chunk without pieces is no
+ * error. */
+KV_MUST_CHECK int chunk_get(
+	struct kvfs *fs, uint64_t ino, uint64_t number, bool mixed, struct chunk *out);
 /* Adds the deletion of all its pieces to the batch. */
 KV_MUST_CHECK int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk);
 /* Copies a block's contents from wherever they are: `size` bytes, what is missing is zeros. */
 KV_MUST_CHECK int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk,
-				   unsigned block, uint8_t out[EXTENT_BLOCK_SIZE], uint32_t *size);
+	unsigned block, uint8_t out[EXTENT_BLOCK_SIZE], uint32_t *size);
 /*
- * To be called when block pieces were added to a chunk: deletes the chunk piece if they hide all of it,
- * otherwise gives the inode INODE_MIXED.
+ * To be called when block pieces were added to a chunk: deletes the chunk piece if they hide all of
+ * it, otherwise gives the inode INODE_MIXED.
  */
 KV_MUST_CHECK int chunk_settle(struct change *change, struct inode *inode, struct chunk *chunk);
 
@@ -63,12 +64,12 @@ struct piece_walk {
 	struct kv_cursor *cursor;
 	uint64_t ino;
 	bool keys_only; /* sizes are not looked at: `data` is what the keys allow */
-	bool more;	/* the cursor is on a piece that was not consumed */
+	bool more;      /* the cursor is on a piece that was not consumed */
 };
 
 /* From this chunk on. Uses the scratch's cursor until the walk is over. */
 KV_MUST_CHECK int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino,
-				   uint64_t chunk, bool keys_only, struct piece_walk *out);
+	uint64_t chunk, bool keys_only, struct piece_walk *out);
 /* Inside a read section. -ENOENT: that was all; -EIO */
 KV_MUST_CHECK int piece_walk_next(struct piece_walk *walk, struct chunk *out);
 

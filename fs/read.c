@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * read.c - reading contents. Inline ones need no lock: their record is read at one instant. Pieces are read under
- * the inode's stripe, shared, so that no write is seen in half.
+ * read.c - reading contents. Inline ones need no lock: their record is read at one instant. Pieces
+ * are read under the inode's stripe, shared, so that no write is seen in half.
  */
 #include <errno.h>
 #include <limits.h>
@@ -24,7 +24,7 @@ static void copy_part(uint8_t *out, struct kv_slice piece, size_t offset, size_t
 
 /* A part of one chunk, block by block, over what the chunk piece has put there. */
 static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from,
-		       uint32_t to, bool whole)
+	uint32_t to, bool whole)
 {
 	while (from < to) {
 		uint32_t block = from / EXTENT_BLOCK_SIZE;
@@ -49,7 +49,7 @@ static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out,
 
 /* Bytes [from, to) of one chunk. */
 static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t number, uint8_t *out,
-		      uint32_t from, uint32_t to)
+	uint32_t from, uint32_t to)
 {
 	struct extent_place place = {inode->ino, number, EXTENT_SLOT_CHUNK};
 	struct kv_slice piece;
@@ -65,8 +65,8 @@ static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t numbe
 	return read_blocks(fs, place, out, from, to, !err);
 }
 
-static int read_extents(struct kvfs *fs, const struct inode *inode, uint8_t *out, uint64_t offset,
-			size_t size)
+static int read_extents(
+	struct kvfs *fs, const struct inode *inode, uint8_t *out, uint64_t offset, size_t size)
 {
 	while (size) {
 		uint32_t from = offset % EXTENT_CHUNK_SIZE;
@@ -86,8 +86,8 @@ static int read_extents(struct kvfs *fs, const struct inode *inode, uint8_t *out
 }
 
 /* Inside a read section; with pieces, under the stripe. */
-static ssize_t read_inode(struct kvfs *fs, const struct inode *inode, void *buffer, size_t size,
-			  uint64_t offset)
+static ssize_t read_inode(
+	struct kvfs *fs, const struct inode *inode, void *buffer, size_t size, uint64_t offset)
 {
 	int err = 0;
 
@@ -102,8 +102,8 @@ static ssize_t read_inode(struct kvfs *fs, const struct inode *inode, void *buff
 	return err ? err : (ssize_t)size;
 }
 
-static ssize_t read_pieces(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
-			   uint64_t offset)
+static ssize_t read_pieces(
+	struct kvfs *fs, uint64_t ino, void *buffer, size_t size, uint64_t offset)
 {
 	struct inode inode;
 	ssize_t result;

@@ -2,8 +2,9 @@
 /*
  * rename.c - giving a file another name, in one batch, whatever had that name before.
  *
- * What the two entries name is read without locks, then locked, then read again. A directory that gets another parent
- * is moved under rename_lock: the chain of parents cannot change while it is searched for a cycle.
+ * What the two entries name is read without locks, then locked, then read again. A directory that
+ * gets another parent is moved under rename_lock: the chain of parents cannot change while it is
+ * searched for a cycle.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,14 +18,14 @@
 struct rename {
 	struct change change;
 	unsigned flags;
-	uint64_t parents[2];	    /* [0] of the old name, [1] of the new one; as all below */
+	uint64_t parents[2]; /* [0] of the old name, [1] of the new one; as all below */
 	struct dirent_key keys[2];
 	struct dirent entries[2];
-	bool replaces;		    /* entries[1] is there */
-	bool tree_locked;	    /* rename_lock is held */
+	bool replaces;               /* entries[1] is there */
+	bool tree_locked;            /* rename_lock is held */
 	struct inode directories[2]; /* only [0] is used if both are the same */
 	struct inode inodes[2];
-	enum orphan_fate fate;	    /* of what is replaced */
+	enum orphan_fate fate; /* of what is replaced */
 };
 
 /* Reads both entries; what is missing is no error yet. */
@@ -237,7 +238,7 @@ static int rename_locked(struct rename *rename)
 }
 
 int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t new_parent_ino,
-		const char *new_name, unsigned flags)
+	const char *new_name, unsigned flags)
 {
 	struct rename rename = {
 		.flags = flags,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scratch.c - the pool that operations borrow from. A thread looks first in the slot where it found one last,
- * so each thread keeps its own, warm, without any thread having to be known here.
+ * scratch.c - the pool that operations borrow from. A thread looks first in the slot where it found
+ * one last, so each thread keeps its own, warm, without any thread having to be known here.
  */
 #include "scratch.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scratch.h - what an operation borrows while it runs: a batch, cursors, room for copies. Made once, used again
- * and again, so that the hot path allocates nothing.
+ * scratch.h - what an operation borrows while it runs: a batch, cursors, room for copies. Made
+ * once, used again and again, so that the hot path allocates nothing.
  *
  * Any thread borrows from the pool; what is borrowed belongs to that thread until it gives it back.
  */
@@ -20,8 +20,8 @@ struct scratch {
 	_Atomic bool taken; /* acquired when taken, released when given back */
 	bool pooled;
 	struct kv *kv;
-	struct kv_batch *batch;			     /* NULL until asked for */
-	struct kv_cursor *cursors[KEYSPACE_COUNT];   /* the same */
+	struct kv_batch *batch;                         /* NULL until asked for */
+	struct kv_cursor *cursors[KEYSPACE_COUNT];      /* the same */
 	uint8_t bodies[SCRATCH_BODIES][INODE_BODY_MAX]; /* copies of inline contents and targets */
 } __attribute__((aligned(64)));
 
@@ -39,7 +39,7 @@ KV_MUST_CHECK int scratch_take(struct scratch_pool *pool, struct scratch **out);
 void scratch_give(struct scratch *scratch);
 
 KV_MUST_CHECK int scratch_batch(struct scratch *scratch, struct kv_batch **out);
-KV_MUST_CHECK int scratch_cursor(struct scratch *scratch, enum keyspace keyspace,
-				 struct kv_cursor **out);
+KV_MUST_CHECK int scratch_cursor(
+	struct scratch *scratch, enum keyspace keyspace, struct kv_cursor **out);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * size.c - changing a file's size, and freeing what lies beyond it.
  *
- * The size, and the chunk that the new end lies in, change in one batch. Pieces beyond follow in batches of about
- * SIZE_STEP; while some are left the inode has INODE_TRIM and an orphan record, so that they never come
- * back to light, not even after a crash.
+ * The size, and the chunk that the new end lies in, change in one batch. Pieces beyond follow in
+ * batches of about SIZE_STEP; while some are left the inode has INODE_TRIM and an orphan record, so
+ * that they never come back to light, not even after a crash.
  */
 #include "size.h"
 
@@ -175,7 +175,8 @@ int size_commit(struct change *change, struct inode *inode)
 		err = change_commit(change);
 	if (err || !(inode->flags & INODE_TRIM))
 		return err;
-	/* The operation is done; if this stops early, it stays noted for the next change or opening. */
+	/* The operation is done; if this stops early, it stays noted for the next change or
+	 * opening. */
 	change_continue(change);
 	settled = *inode;
 	if (!size_settle(change, &settled))

@@ -6,7 +6,9 @@
 #include "fs.h"
 #include "keyspaces.h"
 
-#define FILE_COST 512u /* bytes that a new empty file takes, its name and directory included: a rough guess */
+#define FILE_COST                                                                                  \
+	512u /* bytes that a new empty file takes, its name and directory included: a rough guess  \
+	      */
 
 int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stripe.c - locks for inodes. Writers are preferred, so that readers of a busy file cannot starve them; no
- * thread takes a stripe that it already holds.
+ * stripe.c - locks for inodes. Writers are preferred, so that readers of a busy file cannot starve
+ * them; no thread takes a stripe that it already holds.
  */
 #include "stripe.h"
 
@@ -23,12 +23,15 @@ void stripe_table_init(struct stripe_table *table)
 	for (unsigned i = 0; i < STRIPE_COUNT; i++)
 		pthread_rwlock_init(&table->stripes[i].lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
+	atomic_init(&table->paused, false);
+	pthread_mutex_init(&table->pause_lock, NULL);
 }
 
 void stripe_table_fini(struct stripe_table *table)
 {
 	for (unsigned i = 0; i < STRIPE_COUNT; i++)
 		pthread_rwlock_destroy(&table->stripes[i].lock);
+	pthread_mutex_destroy(&table->pause_lock);
 }
 
 /* Inserts in order, unless it is there. */
@@ -46,15 +49,39 @@ static void set_add(struct stripe_set *set, unsigned number)
 	set->count++;
 }
 
-void stripe_lock(struct stripe_table *table, const uint64_t *inos, unsigned count,
-		 struct stripe_set *out)
+static void set_lock(struct stripe_table *table, const struct stripe_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		pthread_rwlock_wrlock(&table->stripes[set->numbers[i]].lock);
+}
+
+static void set_unlock(struct stripe_table *table, const struct stripe_set *set)
+{
+	for (unsigned i = set->count; i; i--)
+		pthread_rwlock_unlock(&table->stripes[set->numbers[i - 1]].lock);
+}
+
+/* To be asked once a stripe is held: stripe_pause has either waited for it, or is seen here. */
+static bool is_paused(struct stripe_table *table)
+{
+	return atomic_load_explicit(&table->paused, memory_order_relaxed);
+}
+
+void stripe_lock(
+	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *out)
 {
 	assert(count <= STRIPE_SET_MAX);
 	out->count = 0;
 	for (unsigned i = 0; i < count; i++)
 		set_add(out, stripe_number(inos[i]));
-	for (unsigned i = 0; i < out->count; i++)
-		pthread_rwlock_wrlock(&table->stripes[out->numbers[i]].lock);
+	set_lock(table, out);
+	while (is_paused(table)) {
+		set_unlock(table, out);
+		/* Until the pause is over. */
+		pthread_mutex_lock(&table->pause_lock);
+		pthread_mutex_unlock(&table->pause_lock);
+		set_lock(table, out);
+	}
 }
 
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out)
@@ -63,6 +90,10 @@ bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set 
 
 	if (pthread_rwlock_trywrlock(&table->stripes[number].lock))
 		return false;
+	if (is_paused(table)) {
+		pthread_rwlock_unlock(&table->stripes[number].lock);
+		return false;
+	}
 	out->count = 1;
 	out->numbers[0] = (uint16_t)number;
 	return true;
@@ -70,8 +101,8 @@ bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set 
 
 void stripe_unlock(struct stripe_table *table, struct stripe_set *set)
 {
-	while (set->count)
-		pthread_rwlock_unlock(&table->stripes[set->numbers[--set->count]].lock);
+	set_unlock(table, set);
+	set->count = 0;
 }
 
 void stripe_lock_shared(struct stripe_table *table, uint64_t ino)
@@ -84,14 +115,19 @@ void stripe_unlock_shared(struct stripe_table *table, uint64_t ino)
 	pthread_rwlock_unlock(&table->stripes[stripe_number(ino)].lock);
 }
 
-void stripe_lock_all_shared(struct stripe_table *table)
+void stripe_pause(struct stripe_table *table)
 {
-	for (unsigned i = 0; i < STRIPE_COUNT; i++)
-		pthread_rwlock_rdlock(&table->stripes[i].lock);
+	pthread_mutex_lock(&table->pause_lock);
+	atomic_store_explicit(&table->paused, true, memory_order_relaxed);
+	/* Who has a stripe is waited for; who takes it later comes after this and sees the flag. */
+	for (unsigned i = 0; i < STRIPE_COUNT; i++) {
+		pthread_rwlock_wrlock(&table->stripes[i].lock);
+		pthread_rwlock_unlock(&table->stripes[i].lock);
+	}
 }
 
-void stripe_unlock_all_shared(struct stripe_table *table)
+void stripe_resume(struct stripe_table *table)
 {
-	for (unsigned i = 0; i < STRIPE_COUNT; i++)
-		pthread_rwlock_unlock(&table->stripes[i].lock);
+	atomic_store_explicit(&table->paused, false, memory_order_relaxed);
+	pthread_mutex_unlock(&table->pause_lock);
 }

@@ -2,18 +2,21 @@
 /*
  * stripe.h - locks for inodes: a fixed table that inode numbers are spread over.
  *
- * An inode's stripe guards its record, pieces, attributes and orphan record, and the entries of a directory. Two inodes
- * may share a stripe. Rank 2 (see DESIGN.md); all stripes of an operation are taken at once, in rising order.
+ * An inode's stripe guards its record, pieces, attributes and orphan record, and the entries of a
+ * directory. Two inodes may share a stripe. Rank 2 (see DESIGN.md); all stripes of an operation are
+ * taken at once, in rising order.
  */
 #ifndef STRIPE_H
 #define STRIPE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define STRIPE_COUNT 1024u
-#define STRIPE_SET_MAX 4u /* inodes an operation locks: both directories and both files of a rename */
+#define STRIPE_SET_MAX                                                                             \
+	4u /* inodes an operation locks: both directories and both files of a rename */
 
 struct stripe {
 	pthread_rwlock_t lock;
@@ -21,6 +24,8 @@ struct stripe {
 
 struct stripe_table {
 	struct stripe stripes[STRIPE_COUNT];
+	_Atomic bool paused;        /* set before, read after a stripe is taken */
+	pthread_mutex_t pause_lock; /* rank 0: held while paused */
 };
 
 /* The stripes an operation holds for writing. */
@@ -32,9 +37,9 @@ struct stripe_set {
 void stripe_table_init(struct stripe_table *table);
 void stripe_table_fini(struct stripe_table *table);
 
-void stripe_lock(struct stripe_table *table, const uint64_t *inos, unsigned count,
-		 struct stripe_set *out);
-/* False, with nothing locked, if somebody has the inode's stripe. */
+void stripe_lock(
+	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *out);
+/* False, with nothing locked, if that would have to wait. */
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out);
 void stripe_unlock(struct stripe_table *table, struct stripe_set *set);
 
@@ -42,8 +47,11 @@ void stripe_unlock(struct stripe_table *table, struct stripe_set *set);
 void stripe_lock_shared(struct stripe_table *table, uint64_t ino);
 void stripe_unlock_shared(struct stripe_table *table, uint64_t ino);
 
-/* All of them, for reading: changes wait. */
-void stripe_lock_all_shared(struct stripe_table *table);
-void stripe_unlock_all_shared(struct stripe_table *table);
+/*
+ * From when it returns until stripe_resume, nobody holds or gets a stripe for writing: changes
+ * wait, reading goes on.
+ */
+void stripe_pause(struct stripe_table *table);
+void stripe_resume(struct stripe_table *table);
 
 #endif

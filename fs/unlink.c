@@ -20,7 +20,7 @@ static int entry_read(struct kvfs *fs, const struct dirent_key *key, struct dire
 
 /* Locks the directory and whatever the entry names, which is known only once it is locked. */
 static int lock_entry(struct change *change, uint64_t parent_ino, const struct dirent_key *key,
-		      struct dirent *out)
+	struct dirent *out)
 {
 	for (;;) {
 		struct dirent before;
@@ -58,7 +58,7 @@ static int removable(const struct inode *inode, bool directory)
 
 /* Fills the batch. */
 static int remove_locked(struct change *change, struct inode *parent, const struct dirent_key *key,
-			 uint64_t ino, bool directory, enum orphan_fate *fate)
+	uint64_t ino, bool directory, enum orphan_fate *fate)
 {
 	struct inode inode;
 	int err = inode_load(change, ino, &inode);

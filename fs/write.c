@@ -2,9 +2,10 @@
 /*
  * write.c - writing contents.
  *
- * A write that ends within INODE_INLINE_MAX of an inline file goes into the inode's record. Every other one goes chunk by
- * chunk into pieces (see DESIGN.md, Extents): a chunk piece if nothing of the chunk's old contents survives,
- * otherwise block pieces. Contents that were inline until now count as those of block 0.
+ * A write that ends within INODE_INLINE_MAX of an inline file goes into the inode's record. Every
+ * other one goes chunk by chunk into pieces (see DESIGN.md, Extents): a chunk piece if nothing of
+ * the chunk's old contents survives, otherwise block pieces. Contents that were inline until now
+ * count as those of block 0.
  */
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +21,7 @@ struct write {
 	struct inode *inode;
 	const uint8_t *data;
 	uint64_t start, end;
-	uint64_t old_size;	 /* of the file, in bytes */
+	uint64_t old_size;       /* of the file, in bytes */
 	struct kv_slice inlined; /* contents that were inline and move out with this write */
 };
 
@@ -34,7 +35,7 @@ static const uint8_t *write_data(const struct write *write, uint64_t offset)
 
 /* Bytes [from, to) of a block, which keeps the rest of its old contents. */
 static int write_merged(struct write *write, const struct chunk *chunk, unsigned block,
-			uint32_t from, uint32_t to, const uint8_t *data)
+	uint32_t from, uint32_t to, const uint8_t *data)
 {
 	struct extent_place place = {write->inode->ino, chunk->number, EXTENT_SLOT_BLOCK + block};
 	uint8_t merged[EXTENT_BLOCK_SIZE];
@@ -44,8 +45,8 @@ static int write_merged(struct write *write, const struct chunk *chunk, unsigned
 	if (size && !chunk->number && !block)
 		memcpy(merged, write->inlined.data, size);
 	else
-		err = chunk_read_block(write->change->fs, write->inode->ino, chunk, block, merged,
-			&size);
+		err = chunk_read_block(
+			write->change->fs, write->inode->ino, chunk, block, merged, &size);
 	if (err)
 		return err;
 	if (size < from)
@@ -55,8 +56,8 @@ static int write_merged(struct write *write, const struct chunk *chunk, unsigned
 }
 
 /* Bytes [from, to) of a chunk, all in this block. */
-static int write_block(struct write *write, struct chunk *chunk, unsigned block, uint32_t from,
-		       uint32_t to)
+static int write_block(
+	struct write *write, struct chunk *chunk, unsigned block, uint32_t from, uint32_t to)
 {
 	struct extent_place place = {write->inode->ino, chunk->number, EXTENT_SLOT_BLOCK + block};
 	uint64_t base = chunk->number * EXTENT_CHUNK_SIZE;
@@ -102,8 +103,9 @@ static int write_whole(struct write *write, struct chunk *chunk, uint32_t size)
 	chunk->whole_size = size;
 	chunk->overlaid = 0;
 	chunk->data = chunk_mask(size);
-	return err ? err : piece_put_lent(write->change, place,
-					write_data(write, chunk->number * EXTENT_CHUNK_SIZE), size);
+	return err ? err
+		   : piece_put_lent(write->change, place,
+			     write_data(write, chunk->number * EXTENT_CHUNK_SIZE), size);
 }
 
 /* The part of the write that falls into one chunk. */
@@ -119,8 +121,8 @@ static int write_chunk(struct write *write, uint64_t number)
 
 	/* There is nothing beyond the old end, and nothing at all if the file was inline. */
 	if (base < write->old_size && !write->inlined.size)
-		err = chunk_get(write->change->fs, inode->ino, number, inode->flags & INODE_MIXED,
-			&chunk);
+		err = chunk_get(
+			write->change->fs, inode->ino, number, inode->flags & INODE_MIXED, &chunk);
 	if (err)
 		return err;
 	inode_add_blocks(inode, -(int)chunk_blocks(&chunk));
@@ -177,8 +179,8 @@ static int write_inline(struct write *write)
 		parts[count++] = (struct kv_slice){zeros, write->start - kept};
 	parts[count++] = (struct kv_slice){write->data, write->end - write->start};
 	if (write->end < old.size)
-		parts[count++] = (struct kv_slice){(const uint8_t *)old.data + write->end,
-			old.size - write->end};
+		parts[count++] = (struct kv_slice){
+			(const uint8_t *)old.data + write->end, old.size - write->end};
 	if (write->end > inode->size)
 		inode->size = write->end;
 	return inode_put_body(write->change, inode, parts, count);
@@ -186,7 +188,7 @@ static int write_inline(struct write *write)
 
 /* Fills the batch. */
 static int write_fill(struct change *change, struct inode *inode, const void *data, size_t size,
-		      uint64_t offset, unsigned flags)
+	uint64_t offset, unsigned flags)
 {
 	struct write write = {change, inode, data, offset, offset + size, inode->size, {NULL, 0}};
 	int err = 0;
@@ -203,7 +205,7 @@ static int write_fill(struct change *change, struct inode *inode, const void *da
 
 /* One batch; the offset is where it ended up. */
 static int write_part(struct kvfs *fs, uint64_t ino, const void *data, size_t size,
-		      uint64_t *offset, unsigned flags)
+	uint64_t *offset, unsigned flags)
 {
 	struct change change;
 	struct inode inode;
@@ -230,7 +232,7 @@ static int write_part(struct kvfs *fs, uint64_t ino, const void *data, size_t si
 }
 
 ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const void *data, size_t size, int64_t offset,
-		   unsigned flags)
+	unsigned flags)
 {
 	const uint8_t *bytes = data;
 	uint64_t at = (uint64_t)offset;

@@ -79,7 +79,7 @@ ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name, void *buf
 
 /* Fills the batch, but for the inode. */
 static int set_value(struct change *change, struct inode *inode, const struct xattr_key *key,
-		     struct kv_slice value, int flags)
+	struct kv_slice value, int flags)
 {
 	int err = xattr_contains(change->fs, key);
 
@@ -95,12 +95,12 @@ static int set_value(struct change *change, struct inode *inode, const struct xa
 		inode->xattr_list_size += (uint32_t)list_size(key);
 	}
 	inode->ctime = change->now;
-	return kv_batch_put(change->batch, KEYSPACE_XATTR, key->bytes, key->size, value.data,
-		value.size);
+	return kv_batch_put(
+		change->batch, KEYSPACE_XATTR, key->bytes, key->size, value.data, value.size);
 }
 
-int kvfs_setxattr(struct kvfs *fs, uint64_t ino, const char *name, const void *value, size_t size,
-		  int flags)
+int kvfs_setxattr(
+	struct kvfs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	struct change change;
 	struct xattr_key key;
@@ -136,9 +136,8 @@ static int remove_value(struct change *change, struct inode *inode, const struct
 	if (err)
 		return err == -ENOENT ? -ENODATA : err;
 	/* A size that damage has made too small must not wrap around. */
-	inode->xattr_list_size -= list_size(key) < inode->xattr_list_size
-					  ? (uint32_t)list_size(key)
-					  : inode->xattr_list_size;
+	inode->xattr_list_size -= list_size(key) < inode->xattr_list_size ? (uint32_t)list_size(key)
+									  : inode->xattr_list_size;
 	return kv_batch_delete(change->batch, KEYSPACE_XATTR, key->bytes, key->size);
 }
 
@@ -178,8 +177,8 @@ static int next_name(struct kvfs *fs, struct kv_cursor *cursor, uint64_t ino, st
 	return owner == ino ? 0 : -ENOENT;
 }
 
-static ssize_t list_names(struct kvfs *fs, struct kv_cursor *cursor, uint64_t ino, char *buffer,
-			  size_t size)
+static ssize_t list_names(
+	struct kvfs *fs, struct kv_cursor *cursor, uint64_t ino, char *buffer, size_t size)
 {
 	struct xattr_key place;
 	struct kv_slice name;

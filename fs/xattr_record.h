@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xattr_record.h - an extended attribute as it is stored. Value: the attribute's bytes, up to 64 KiB. Key:
+ * xattr_record.h - an extended attribute as it is stored. Value: the attribute's bytes, up to 64
+ * KiB. Key:
  *
  *   0              8
  *   +--------------+-- - -

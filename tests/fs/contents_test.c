@@ -290,7 +290,7 @@ struct race {
 	struct fixture *store;
 	uint64_t file;
 	_Atomic bool stop;
-	unsigned torn;
+	_Atomic unsigned torn;
 };
 
 #define RACE_SIZE 200000u
