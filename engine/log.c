@@ -8,6 +8,7 @@
 
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define RESERVE_DIVISOR 16
+#define FAST_SWITCH_US 1000000u
 
 void log_init(struct log *log)
 {
@@ -40,6 +41,7 @@ static void switch_segment(struct kv *kv)
 {
 	struct log *log = &kv->log;
 	struct segment *full = log->active, *next = log->spare;
+	uint64_t now_us;
 
 	format_record_seal_bare((struct format_record *)(full->buffer + log->tail), 0,
 				FORMAT_RECORD_END, full->salt);
@@ -51,6 +53,13 @@ static void switch_segment(struct kv *kv)
 	log->active = next;
 	log->spare = NULL;
 	log->tail = FORMAT_SEGMENT_HEADER_SIZE;
+	/* Writers that fill a segment within moments would wait for one that is prepared half-way. */
+	now_us = kv->env->clock_us(kv->env);
+	if (now_us - log->switched_us < FAST_SWITCH_US) {
+		log->spare_wanted = true;
+		sync_kick(kv);
+	}
+	log->switched_us = now_us;
 }
 
 /* Waits for a spare segment, or for the news that there will be none. */
@@ -151,9 +160,12 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 	int error;
 
 	if (from == end)
-		return sync ? kv->env->file_sync(segment->file) : 0;
-	error = kv->env->file_write(segment->file, segment->buffer + first, last - first, first,
-				    sync);
+		error = sync ? kv->env->file_sync(segment->file) : 0;
+	else
+		error = kv->env->file_write(segment->file, segment->buffer + first, last - first,
+					    first, sync);
+	if (!error && sync)
+		error = segment_sync_name(&kv->segments, segment);
 	if (error)
 		return error;
 	segment->written = end;

@@ -306,11 +306,10 @@ void order_page_gather(
 	}
 }
 
-/* Copies few bytes by two words that may overlap: most items are smaller than a call of memcpy is
- * worth. */
-static inline void copy_item(uint8_t *to, const uint8_t *from, unsigned size)
+/* Copies few bytes by two words that may overlap: most are fewer than a call of memcpy is worth. */
+static inline void copy_few(uint8_t *to, const uint8_t *from, unsigned size)
 {
-	if (size > 32 || size < 4) {
+	if (size > 32) {
 		memcpy(to, from, size);
 	} else if (size >= 16) {
 		memcpy(to, from, 16);
@@ -318,9 +317,12 @@ static inline void copy_item(uint8_t *to, const uint8_t *from, unsigned size)
 	} else if (size >= 8) {
 		memcpy(to, from, 8);
 		memcpy(to + size - 8, from + size - 8, 8);
-	} else {
+	} else if (size >= 4) {
 		memcpy(to, from, 4);
 		memcpy(to + size - 4, from + size - 4, 4);
+	} else {
+		for (unsigned i = 0; i < size; i++)
+			to[i] = from[i];
 	}
 }
 
@@ -331,7 +333,7 @@ static inline void page_append(
 	unsigned size = order_item_size(node->level, ref->size, node->prefix_size);
 
 	node->heap -= (uint16_t)size;
-	copy_item((uint8_t *)node + node->heap, order_item(ref->node, ref->index), size);
+	copy_few((uint8_t *)node + node->heap, order_item(ref->node, ref->index), size);
 	order_slots(node)[node->count++] = head << 16 | node->heap;
 }
 
@@ -348,19 +350,19 @@ static void page_recode(struct order_node *node, const struct order_item_ref *re
 	uint8_t *item;
 
 	if (prefix < shared)
-		memcpy(bytes, from->bytes + prefix, shared - prefix);
+		copy_few(bytes, from->bytes + prefix, shared - prefix);
 	else
 		tail += prefix - shared;
 	item = bytes + (prefix < shared ? shared - prefix : 0);
 	memcpy(item, &head, sizeof(head));
 	if (source[0] > ORDER_HEAD_SIZE)
-		memcpy(item + ORDER_HEAD_SIZE, source + fixed, source[0] - ORDER_HEAD_SIZE);
+		copy_few(item + ORDER_HEAD_SIZE, source + fixed, source[0] - ORDER_HEAD_SIZE);
 	node->heap -= (uint16_t)order_item_size(node->level, ref->size, prefix);
 	item = (uint8_t *)node + node->heap;
 	item[0] = (uint8_t)size;
-	memcpy(item + 1, source + 1, fixed - 1);
+	copy_few(item + 1, source + 1, fixed - 1);
 	if (size > ORDER_HEAD_SIZE)
-		memcpy(item + fixed, tail + ORDER_HEAD_SIZE, size - ORDER_HEAD_SIZE);
+		copy_few(item + fixed, tail + ORDER_HEAD_SIZE, size - ORDER_HEAD_SIZE);
 	order_slots(node)[node->count++] = order_head(tail, size) << 16 | node->heap;
 }
 

@@ -150,7 +150,7 @@ static int segment_open(struct segments *segments, uint32_t slot, bool listed, u
 	return 0;
 }
 
-/* Into the log, durably, or out of it. */
+/* Into the log or out of it; durable after segment_sync_name, or any other directory sync. */
 static int segment_rename(struct segments *segments, struct segment *segment, bool listed)
 {
 	char segment_name[FORMAT_SEGMENT_NAME_SIZE], free_name[FORMAT_SEGMENT_NAME_SIZE];
@@ -163,7 +163,26 @@ static int segment_rename(struct segments *segments, struct segment *segment, bo
 	if (error)
 		return error;
 	segment->listed = listed;
-	return segments->env->dir_sync(segments->dir);
+	segment->rename = atomic_fetch_add(&segments->renames, 1) + 1;
+	return 0;
+}
+
+int segment_sync_name(struct segments *segments, const struct segment *segment)
+{
+	uint64_t renames, synced = atomic_load(&segments->renames_synced);
+	int error;
+
+	if (segment->rename <= synced)
+		return 0;
+	renames = atomic_load(&segments->renames);
+	error = segments->env->dir_sync(segments->dir);
+	if (error)
+		return error;
+	/* Another thread may have synced more meanwhile. */
+	while (synced < renames &&
+	       !atomic_compare_exchange_weak(&segments->renames_synced, &synced, renames))
+		;
+	return 0;
 }
 
 int segment_erase(struct segments *segments, struct segment *segment)
@@ -184,16 +203,22 @@ static void table_enter(struct segments *segments, struct segment *segment)
 static int slot_take(struct segments *segments, struct segment **out)
 {
 	uint32_t slot, count = atomic_load(&segments->count);
-	struct segment *segment;
+	struct segment *segment = NULL, *found = NULL;
 	int error;
 
-	for (slot = 0; slot < count; slot++) {
+	for (slot = 0; slot < count && !(found && !found->listed &&
+					found->rename <= atomic_load(&segments->renames_synced));
+	     slot++) {
 		segment = segments->table[slot];
-		if (segment && !segment->id) {
-			*out = segment;
-			/* A preparation that failed half-way leaves the name behind. */
-			return segment->listed ? segment_erase(segments, segment) : 0;
-		}
+		if (segment && !segment->id)
+			found = segment;
+	}
+	if (found) {
+		*out = found;
+		/* A preparation that failed half-way leaves the name behind. */
+		error = found->listed ? segment_erase(segments, found) : 0;
+		/* The log must not find the file under its old name once it is overwritten. */
+		return error ? error : segment_sync_name(segments, found);
 	}
 	for (slot = 0; slot < segments->slots_max; slot++) {
 		if (slot < count && segments->table[slot])

@@ -42,6 +42,7 @@ struct segment {
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
+	_Atomic uint64_t rename;      /* number of the last rename of its file */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
@@ -55,6 +56,8 @@ struct segments {
 	unsigned keyspace_count;
 	_Atomic(const uint8_t *) *bases; /* [slots_max]; stored with release, loaded with acquire */
 	_Atomic(struct segment *) *table; /* [slots_max]; entered by the maintainer, removed under the log's lock */
+	_Atomic uint64_t renames;	 /* of files, so far */
+	_Atomic uint64_t renames_synced; /* those that are durable */
 	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
 
 	pthread_mutex_t pool_lock;    /* innermost rank */
@@ -111,6 +114,8 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
 int segment_erase(struct segments *segments, struct segment *segment);
+/* Makes the file's present name durable. Any thread. */
+int segment_sync_name(struct segments *segments, const struct segment *segment);
 void segment_release(struct segments *segments, struct segment *segment);
 /* Gives a free slot's file back to the disk. Under the log's lock. */
 int segment_remove(struct segments *segments, struct segment *segment);

@@ -40,6 +40,7 @@ struct log {
 	_Atomic uint64_t last_seq; /* stored under lock */
 	_Atomic uint64_t unwritten_bytes; /* appended and not yet handed to the file */
 	struct segment *flushing;  /* the oldest segment with unwritten bytes; the flusher's */
+	uint64_t switched_us;	   /* when active became it; protected by lock */
 	uint64_t dirty_since_us;   /* when the oldest unsynced batch came; protected by lock */
 };
 

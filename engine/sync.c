@@ -253,28 +253,38 @@ static void prepare_spare(struct kv *kv)
 	log_spare_attempted(kv, error);
 }
 
-void sync_maintain(struct kv *kv)
+/* Writers may be waiting for a spare segment. */
+static void prepare_if_wanted(struct kv *kv)
 {
-	struct index_table *retired;
 	bool wanted;
 
-	pthread_mutex_lock(&kv->sync.maintaining);
 	pthread_mutex_lock(&kv->log.lock);
 	wanted = kv->log.spare_wanted;
 	pthread_mutex_unlock(&kv->log.lock);
-	if (wanted && !atomic_load(&kv->failed)) {
-		/* Writers are faster than the disk: they wait for it here, so that memory stays bounded. */
-		if (!trim_residents(kv) &&
-		    !sync_wait(kv, atomic_load(&kv->log.last_seq)))
-			trim_residents(kv);
-		prepare_spare(kv);
-	}
+	if (!wanted || atomic_load(&kv->failed))
+		return;
+	/* Where they are faster than the disk they wait for it here, so that memory stays bounded. */
+	if (!trim_residents(kv) && !sync_wait(kv, atomic_load(&kv->log.last_seq)))
+		trim_residents(kv);
+	prepare_spare(kv);
+}
+
+static void free_retired(struct kv *kv)
+{
+	struct index_table *retired = index_take_retired(&kv->index);
+
+	if (!retired)
+		return;
+	epoch_wait();
+	index_free_retired(&kv->index, retired);
+}
+
+void sync_maintain(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->sync.maintaining);
+	prepare_if_wanted(kv);
 	compact_step(kv);
-	retired = index_take_retired(&kv->index);
-	if (retired) {
-		epoch_wait();
-		index_free_retired(&kv->index, retired);
-	}
+	free_retired(kv);
 	pthread_mutex_unlock(&kv->sync.maintaining);
 }
 
@@ -338,6 +348,8 @@ static void *maintainer(void *arg)
 			pthread_mutex_unlock(&kv->log.lock);
 			continue;
 		}
+		/* First of all: what a writer may be waiting for. */
+		prepare_if_wanted(kv);
 		if (!until_due(kv))
 			sync_wait(kv, atomic_load(&kv->log.last_seq));
 		else if (write_behind_due(kv))
