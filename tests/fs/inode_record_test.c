@@ -19,7 +19,8 @@ struct record {
 static void encode(const struct inode *inode, struct record *out)
 {
 	inode_record_encode(inode, out->bytes);
-	memcpy(out->bytes + INODE_HEAD_SIZE, inode->body.data, inode->body.size);
+	if (inode->body.size)
+		memcpy(out->bytes + INODE_HEAD_SIZE, inode->body.data, inode->body.size);
 	out->size = INODE_HEAD_SIZE + inode->body.size;
 }
 

@@ -358,7 +358,7 @@ static void file_write(struct model *model)
 	uint64_t limit = limits[chance(model, 3)];
 	uint64_t offset = edge(model, limit), size = edge(model, limit - offset);
 	bool append = !chance(model, 4);
-	uint8_t *data;
+	uint8_t *data = model->buffer;
 
 	if (!is_file(node))
 		return;
@@ -366,8 +366,6 @@ static void file_write(struct model *model)
 		offset = node->size;
 	if (size > MODEL_FILE_MAX - offset)
 		size = MODEL_FILE_MAX - offset;
-	data = malloc(size + 1);
-	assert_non_null(data);
 	for (uint64_t i = 0; i < size; i++)
 		data[i] = (uint8_t)(model->step + i * 7 + (i >> 12) + 1);
 	expect(model, "write", (int64_t)size,
@@ -375,7 +373,6 @@ static void file_write(struct model *model)
 			append ? (int64_t)chance(model, 1000) : (int64_t)offset,
 			append ? KVFS_WRITE_APPEND : 0));
 	memcpy(node->data + offset, data, size);
-	free(data);
 	if (size && offset + size > node->size)
 		node->size = offset + size;
 }
@@ -423,17 +420,14 @@ static void file_read(struct model *model)
 	struct model_node *node = &model->nodes[pick(model, is_file)];
 	uint64_t offset = edge(model, MODEL_FILE_MAX), size = edge(model, MODEL_FILE_MAX);
 	uint64_t there = offset < node->size ? node->size - offset : 0;
-	uint8_t *data;
+	uint8_t *data = model->buffer;
 
 	if (!is_file(node))
 		return;
-	data = malloc(size + 1);
-	assert_non_null(data);
 	expect(model, "read", (int64_t)(there < size ? there : size),
 		kvfs_read(model->store->fs, node->ino, data, size, (int64_t)offset));
 	expect(model, "bytes read", 0,
 		memcmp(data, node->data + offset, there < size ? there : size));
-	free(data);
 }
 
 static void attributes_set(struct model *model)

@@ -33,6 +33,7 @@ struct model {
 	void *broken_arg;
 	jmp_buf stop;                         /* where a failure leads then */
 	struct model_node nodes[MODEL_NODES]; /* [0] is the root */
+	uint8_t buffer[MODEL_FILE_MAX + 1];
 };
 
 struct model *model_new(struct fixture *store, uint64_t seed);
