@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory newer_format damaged_super truncated_super damaged_value
-	damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
+	damaged_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
 	symlinked_parts store_inside_its_mount)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -117,25 +117,39 @@ case_truncated_super() {
 	cp "$store.good/super" "$store/super"
 }
 
-# One value is damaged: that file is an I/O error and check names it; everything else can be read.
-case_damaged_value() {
-	local place i segment position
-	needs_kvfs_here
-	filled_store
-	place=$(grep -abo ' 77 150 77 ' "$store"/seg-* | head -n 1)
+# value_flip NAME - damages one byte of the value of one file of filled_store
+value_flip() {
+	local place segment position
+	place=$(grep -abo " $1 150 $1 " "$store"/seg-* | tail -n 1)
 	[ -n "$place" ] || fail "the value is not in a segment as it was written"
 	segment=${place%%:*}
 	position=${place#*:}
 	byte_flip "$segment" "${position%%:*}"
-	uncheckable=1
-	expect_fail 'damage|checksum' "$KVFS" check "$store"
-	store_mount -o ro
-	expect_fail 'input/output error' cat "$mnt/file77"
+}
+
+# others_same NAME - every other file of filled_store can be read on the mount
+others_same() {
+	local i
 	for i in {1..200}; do
-		[ "$i" = 77 ] || seq -s " $i " 300 | cmp - "$mnt/file$i"
+		[ "$i" = "$1" ] || seq -s " $i " 300 | cmp - "$mnt/file$i"
 	done
 	cmp large "$mnt/large"
-	grep -qiE 'damage|checksum' daemon.log || fail "the daemon said nothing of the damage"
+}
+
+# One value is damaged while nobody looks: check and the mount say where, all else can be read, and what the file
+# gives is not passed off as good.
+case_damaged_value() {
+	needs_kvfs_here
+	filled_store
+	value_flip 77
+	uncheckable=1
+	expect_fail 'seg-[0-9a-f]+.*offset' "$KVFS" check "$store"
+	store_mount -o ro
+	if seq -s " 77 " 300 | cmp -s - "$mnt/file77"; then
+		fail "a damaged value reads as if it were whole"
+	fi
+	others_same 77
+	grep -qE 'seg-[0-9a-f]+.*offset' daemon.log || fail "the daemon does not say what is damaged"
 	store_unmount
 	# writing goes on beside it
 	store_mount
@@ -144,6 +158,21 @@ case_damaged_value() {
 	store_remount
 	expect_same "a file written beside the damage" new "$(cat "$mnt/new")"
 	seq -s " 99 " 300 | cmp - "$mnt/file99"
+}
+
+# The same under a mount, which verified the value when it opened the store: no crash, nothing else is hurt, and the
+# next one to open it says so.
+case_damaged_while_mounted() {
+	needs_kvfs_here
+	filled_store
+	store_mount -o ro
+	value_flip 78
+	uncheckable=1
+	timeout 60 cat "$mnt/file78" >got 2>&1 || [ $? -lt 124 ] || fail "reading damaged bytes hangs"
+	others_same 78
+	kill -0 "$daemon" || fail "the daemon ended"
+	store_unmount
+	expect_fail 'seg-[0-9a-f]+.*offset' "$KVFS" check "$store"
 }
 
 # A segment full of noise in the middle of the log: no crash, no hang, what lies elsewhere can be read.
@@ -164,19 +193,19 @@ case_damaged_every_segment() {
 	done
 }
 
-# read_all - every file of the store is what was written, or is missing, or is an error; never something else
+# read_all - every file of the store is what was written, or an error, or missing, or the store says that it
+# is damaged: nothing is wrong in silence
 read_all() {
-	local i good=0 sum
+	local i good=0 status
 	timeout 60 "$KVFS" list "$store" >list.out 2>list.err || [ $? -lt 124 ] || return 1
 	for i in {1..200}; do
-		if timeout 60 "$KVFS" get "$store" "file$i" >got 2>got.err; then
-			sum=0
-			seq -s " $i " 300 | cmp -s - got || sum=1
-			# an older state of the file: created and still empty, is a prefix of the history
-			[ "$sum" = 0 ] || [ ! -s got ] || fail "file$i reads as something that was never written: $(head -c 60 got | tr -d '\0')... of $(stat -c %s got) bytes"
+		status=0
+		timeout 60 "$KVFS" get "$store" "file$i" >got 2>got.err || status=$?
+		[ "$status" -lt 124 ] || fail "get file$i ended with $status"
+		if [ "$status" = 0 ] && seq -s " $i " 300 | cmp -s - got; then
 			good=$((good + 1))
 		else
-			[ $? -lt 124 ] || fail "get file$i crashed or hung"
+			grep -q . got.err || fail "file$i is wrong, and nothing says so: $(stat -c %s got) bytes"
 		fi
 	done
 	echo "$good of 200 can be read"

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAGE_BYTES 4096u /* the smallest any kernel has */
+
 void model_init(struct model *model, uint64_t seed)
 {
 	unsigned i;
@@ -64,6 +66,10 @@ static void pick_range(const struct model_file *file, uint64_t random, struct ch
 	change->size = 1 + (random >> 8) % size_max;
 	change->position = (random >> 32) % reach;
 	change->durable = (random >> 28) % 16 == 0;
+	/* the kernel cuts a write in two where its first page ends, unless it begins with that page
+	 */
+	if (change->position % PAGE_BYTES + change->size > PAGE_BYTES)
+		change->position -= change->position % PAGE_BYTES;
 }
 
 struct change model_next(const struct model *model)
@@ -92,6 +98,8 @@ struct change model_next(const struct model *model)
 	pick_range(file, more, &change);
 	if (change.kind == CHANGE_APPEND) {
 		change.position = file->size;
+		if (change.position % PAGE_BYTES + change.size > PAGE_BYTES)
+			change.size = PAGE_BYTES - change.position % PAGE_BYTES;
 		if (file->size + change.size > MODEL_FILE_SIZE_MAX)
 			change.kind = CHANGE_TRUNCATE;
 	}

@@ -156,9 +156,10 @@ static int change_make(const struct model *model, const struct change *change)
 	return -1;
 }
 
+/* What the kernel answers for a server that died, before and after it notices. */
 static bool is_gone(int error)
 {
-	return error == ENOTCONN || error == ECONNABORTED || error == ECANCELED;
+	return error == ENOTCONN || error == ECONNABORTED || error == ECANCELED || error == EINTR;
 }
 
 static int run(struct model *model, struct account *account, uint64_t count)

@@ -51,6 +51,9 @@ writers_kill() {
 		pids="$pids $!"
 	done
 	sleep "$1"
+	for writer in $pids; do
+		kill -0 "$writer" 2>/dev/null || fail "seed $seed: a writer ended before the kill (it says why above)"
+	done
 	daemon_kill
 	for writer in $pids; do
 		wait "$writer" || fail "seed $seed: a writer ended with $? (it says why above)"
