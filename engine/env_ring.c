@@ -3,7 +3,7 @@
  * env_ring.c - large writes through io_uring, from memory that is registered with it.
  *
  * What the ring saves is the pinning of the pages of every write: they are pinned once, when the
- * buffer is registered. From 64 KiB on this is worth more than the ring costs (DESIGN-env.md);
+ * buffer is registered. From 64 KiB on this is worth more than the ring costs (DESIGN.md);
  * below, a system call is faster. A registered file saved nothing that could be measured and costs
  * two system calls per file.
  *
