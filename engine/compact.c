@@ -26,10 +26,15 @@
 #define SEGMENTS_MIN 4u			 /* smaller stores are left alone */
 #define FREE_FILES_MIN 2u		 /* kept for reuse; more only in proportion to the store */
 
-static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
+/* Bytes of records that may have to be copied. */
+static uint64_t needed_of(const struct segment *segment)
 {
-	uint64_t needed = atomic_load(&segment->live_bytes) + segment->tombstone_bytes +
-			  FORMAT_SEGMENT_HEADER_SIZE;
+	return atomic_load(&segment->live_bytes) + segment->tombstone_bytes;
+}
+
+static uint64_t garbage_of(const struct segment *segment)
+{
+	uint64_t needed = needed_of(segment) + FORMAT_SEGMENT_HEADER_SIZE;
 
 	return segment->end > needed ? segment->end - needed : 0;
 }
@@ -67,10 +72,10 @@ static struct segment *most_garbage(struct kv *kv)
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		if (!is_candidate(segment) || !garbage_of(kv, segment))
+		if (!is_candidate(segment) || !garbage_of(segment))
 			continue;
-		if (!best || garbage_of(kv, segment) > garbage_of(kv, best) ||
-		    (garbage_of(kv, segment) == garbage_of(kv, best) && segment->id < best->id))
+		if (!best || garbage_of(segment) > garbage_of(best) ||
+		    (garbage_of(segment) == garbage_of(best) && segment->id < best->id))
 			best = segment;
 	}
 	return best;
@@ -285,18 +290,18 @@ static struct segment *pick_for_space(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t room = segments->size - kv->log.tail, used;
+	uint64_t room = segments->size - kv->log.tail;
 	struct segment *best = NULL;
 
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		if (!is_candidate(segment) || !garbage_of(kv, segment))
+		if (!is_candidate(segment) || !garbage_of(segment))
 			continue;
-		used = segment->end - garbage_of(kv, segment);
-		if (used + 3 * FORMAT_RECORD_HEADER_SIZE > room)
+		/* With the two MARKs and the END that may come between. */
+		if (needed_of(segment) + 3 * FORMAT_RECORD_HEADER_SIZE > room)
 			continue;
-		if (!best || garbage_of(kv, segment) > garbage_of(kv, best))
+		if (!best || garbage_of(segment) > garbage_of(best))
 			best = segment;
 	}
 	return best;
