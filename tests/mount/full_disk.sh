@@ -4,7 +4,7 @@
 # full_disk.sh - the disk under the store is full: ENOSPC to whoever writes, nothing acknowledged lost, deleting works
 
 limit=240
-cases=(fill_with_small_files fill_with_one_file filled_by_others fill_without_mount mkfs_on_full_disk)
+cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others fill_without_mount mkfs_on_full_disk)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -22,22 +22,22 @@ disk_make() {
 files_same() {
 	local i
 	for i in $(seq "$1"); do
-		seq -s " $i " 4000 | cmp - "$mnt/dir/file$i" || fail "file$i of $1 is not what was synced ($2)"
+		seq -s " $i " 10000 | cmp - "$mnt/dir/file$i" || fail "file$i of $1 is not what was synced ($2)"
 	done
 }
 
-case_fill_with_small_files() {
-	local count=0 free
-	disk_make 96M
+# Each file is synced before it gets its name, and the name before the next file.
+case_fill_with_synced_files() {
+	local i count=0 free
+	disk_make 64M
 	mkdir "$mnt/dir"
-	while seq -s " $((count + 1)) " 4000 >"$mnt/dir/next" 2>error && sync "$mnt/dir/next" 2>>error; do
-		mv "$mnt/dir/next" "$mnt/dir/file$((count + 1))" 2>error || break
-		sync "$mnt/dir" 2>error || break
+	while seq -s " $((count + 1)) " 10000 2>error | dd of="$mnt/dir/next" conv=fsync status=none 2>>error &&
+		mv "$mnt/dir/next" "$mnt/dir/file$((count + 1))" 2>error && sync "$mnt/dir" 2>error; do
 		count=$((count + 1))
-		[ "$count" -lt 20000 ] || fail "96 MiB never fill"
+		[ "$count" -lt 2000 ] || fail "64 MiB never fill"
 	done
 	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
-	[ "$count" -gt 500 ] || fail "full after $count files of 20 KB"
+	[ "$count" -gt 150 ] || fail "full after $count files of 80 KB"
 	files_same "$count" "disk full"
 	# full is full: again, and again ENOSPC, never something else
 	expect_fail 'no space' dd if=/dev/zero of="$mnt/more" bs=1M count=100 conv=fsync
@@ -46,15 +46,38 @@ case_fill_with_small_files() {
 	rm -f "$mnt/more" "$mnt/dir/next"
 	rm "$mnt"/dir/file*[02468] || fail "deleting on a full disk: ended with $?"
 	sync "$mnt" || fail "sync after deleting ended with $?"
-	expect_same "files left" "$(seq "$count" | grep -vc '[02468]$')" "$(ls "$mnt/dir" | wc -l)"
+	expect_same "files left" "$(seq "$count" | grep -vc '[02468]$')" "$(find "$mnt/dir" -type f | wc -l)"
 	[ "$(stat -f -c %a "$mnt")" -ge "$free" ] || fail "less free space after deleting than before"
 	kill -0 "$daemon" || fail "the daemon ended"
 	store_unmount
 	store_check
 	store_mount
 	for i in $(seq 1 2 "$count"); do
-		seq -s " $i " 4000 | cmp - "$mnt/dir/file$i"
+		seq -s " $i " 10000 | cmp - "$mnt/dir/file$i"
 	done
+}
+
+# Thousands of files, all of them deleted while the disk is full: that needs no room, and gives it all back.
+case_delete_all_and_fill_again() {
+	local first second tries=0
+	disk_make 64M
+	mkdir "$mnt/dir"
+	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/dir/f" 2>error && fail "64 MiB never fill"
+	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
+	first=$(find "$mnt/dir" -size +14k | wc -l)
+	[ "$first" -gt 1500 ] || fail "full after $first files of 15 KB"
+	rm -rf "$mnt/dir" 2>error || fail "deleting on a full disk: $(find "$mnt/dir" | wc -l) names of $first left, $(tail -n 1 error)"
+	expect_same "names left" "" "$(ls -A "$mnt")"
+	mkdir "$mnt/again"
+	# what a background task gives back may take a moment
+	until [ "$(stat -f -c '%a' "$mnt")" -gt $(($(stat -f -c '%b' "$mnt") / 2)) ]; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 300 ] || fail "30 s after all was deleted not half of the space is back"
+		sleep 0.1
+	done
+	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/again/f" 2>error || true
+	second=$(find "$mnt/again" -size +14k | wc -l)
+	[ "$second" -gt $((first / 2)) ] || fail "$first files the first time, $second the second"
 }
 
 case_fill_with_one_file() {
@@ -83,7 +106,7 @@ case_filled_by_others() {
 	local i
 	disk_make 128M
 	mkdir "$mnt/dir"
-	for i in {1..20}; do seq -s " $i " 4000 >"$mnt/dir/file$i"; done
+	for i in {1..20}; do seq -s " $i " 10000 >"$mnt/dir/file$i"; done
 	sync "$mnt"
 	dd if=/dev/zero of=disk/filler bs=1M status=none 2>/dev/null || true
 	dd if=/dev/zero of=disk/filler2 bs=4k status=none 2>/dev/null || true
@@ -92,7 +115,7 @@ case_filled_by_others() {
 	rm -f "$mnt/large"
 	rm disk/filler disk/filler2
 	sync -f disk
-	seq -s ' 21 ' 4000 >"$mnt/dir/file21" || fail "writing does not work when there is space again"
+	seq -s ' 21 ' 10000 >"$mnt/dir/file21" || fail "writing does not work when there is space again"
 	sync "$mnt/dir/file21" || fail "fsync does not work when there is space again"
 	files_same 21 "space again"
 	store_remount

@@ -167,7 +167,8 @@ static void run_sleep(void *arg)
 static void programs(void)
 {
 	pid_t child;
-	int tries, fd = -1;
+	char byte;
+	int ends[2];
 
 	copy_program("/bin/true", "true");
 	child_run(run_true, NULL);
@@ -176,16 +177,11 @@ static void programs(void)
 
 	/* a running program cannot be written to, but it can be replaced */
 	copy_program("/bin/sleep", "sleep");
+	OK(pipe2(ends, O_CLOEXEC));
 	child = child_start(run_sleep, NULL);
-	for (tries = 0; tries < 500; tries++) {
-		fd = open("sleep", O_WRONLY);
-		if (fd < 0)
-			break;
-		close(fd);
-		usleep(10000);
-	}
-	TRUE(fd < 0);
-	SAME(errno, ETXTBSY);
+	close(ends[1]);
+	SAME(read(ends[0], &byte, 1), 0); /* it runs: exec has closed the other end */
+	FAILS(open("sleep", O_WRONLY), ETXTBSY);
 	copy_program("/bin/true", "new");
 	OK(rename("new", "sleep"));
 	OK(unlink("sleep"));
