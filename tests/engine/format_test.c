@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* format_test.c - what format.h draws: sealed bytes are valid, and no flipped bit of them is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "format.h"
+
+static const uint8_t uuid[16] = "0123456789abcdef";
+
+static void fill_super(struct format_super *super)
+{
+	memset(super, 0, sizeof(*super));
+	super->segment_size = FORMAT_SEGMENT_SIZE_DEFAULT;
+	super->hash = KV_HASH_XXH3;
+	super->keyspace_count = 2;
+	strcpy(super->keyspaces[0].name, "hashed");
+	strcpy(super->keyspaces[1].name, "ordered");
+	super->keyspaces[1].flags = FORMAT_KEYSPACE_ORDERED;
+	format_super_seal(super);
+}
+
+static void super_flips(void **state)
+{
+	struct format_super super;
+	const char *why = NULL;
+	size_t bit;
+
+	(void)state;
+	fill_super(&super);
+	assert_int_equal(format_super_validate(&super, &why), 0);
+	for (bit = 0; bit < sizeof(super) * 8; bit++) {
+		((uint8_t *)&super)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		why = NULL;
+		assert_int_not_equal(format_super_validate(&super, &why), 0);
+		assert_non_null(why);
+		((uint8_t *)&super)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+static void super_newer_and_foreign(void **state)
+{
+	struct format_super super;
+	const char *why;
+
+	(void)state;
+	fill_super(&super);
+	super.version = FORMAT_VERSION + 1;
+	assert_int_equal(format_super_validate(&super, &why), -EPROTONOSUPPORT);
+	fill_super(&super);
+	super.magic ^= 1;
+	assert_int_equal(format_super_validate(&super, &why), -EMEDIUMTYPE);
+	fill_super(&super);
+	super.keyspace_count = 0;
+	format_super_seal(&super);
+	assert_int_equal(format_super_validate(&super, &why), -EUCLEAN);
+}
+
+static void segment_flips(void **state)
+{
+	struct format_segment header;
+	size_t bit;
+
+	(void)state;
+	format_segment_seal(&header, uuid, 7, 3, 1 << 20);
+	assert_int_equal(format_segment_validate(&header, uuid, 3, 1 << 20), 0);
+	assert_int_not_equal(format_segment_validate(&header, uuid, 4, 1 << 20), 0);
+	assert_int_not_equal(format_segment_validate(&header, uuid, 3, 1 << 21), 0);
+	for (bit = 0; bit < sizeof(header) * 8; bit++) {
+		((uint8_t *)&header)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(format_segment_validate(&header, uuid, 3, 1 << 20), 0);
+		((uint8_t *)&header)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+static void segment_names(void **state)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	(void)state;
+	format_segment_name(0x1f, name);
+	assert_string_equal(name, "seg-0000001f");
+	assert_int_equal(format_segment_slot(name), 0x1f);
+	assert_int_equal(format_segment_slot("seg-0000001F"), -EINVAL);
+	assert_int_equal(format_segment_slot("seg-1f"), -EINVAL);
+	assert_int_equal(format_segment_slot("seg-0000001f0"), -EINVAL);
+	assert_int_equal(format_segment_slot("seg- 000001f"), -EINVAL);
+	assert_int_equal(format_segment_slot(""), -EINVAL);
+}
+
+#define SALT 0x1234567890abcdefull
+
+/* A record of a 5-byte key and a 6-byte value: 24 + 11, padded to 40. */
+static struct format_record *fill_record(uint64_t space[8])
+{
+	struct format_record *record = (struct format_record *)space;
+
+	memset(space, 0, 64);
+	record->seq = 99;
+	record->key_size = 5;
+	record->value_size = 6;
+	memcpy(record->key, "alphavalue!", 11);
+	record->check = format_record_body_hash(record) ^ format_record_place(record, SALT);
+	return record;
+}
+
+static void record_flips(void **state)
+{
+	uint64_t space[8];
+	struct format_record *record = fill_record(space);
+	size_t bit;
+
+	(void)state;
+	assert_int_equal(format_record_validate(record, 64, SALT, 1), 40);
+	assert_int_equal(format_record_validate(record, 40, SALT, 1), 40);
+	assert_int_equal(format_record_validate(record, 39, SALT, 1), -EUCLEAN);
+	assert_int_equal(format_record_validate(record, 23, SALT, 1), 0);
+	assert_int_equal(format_record_validate(record, 64, SALT + 1, 1), -EUCLEAN);
+	for (bit = 0; bit < 40 * 8; bit++) {
+		((uint8_t *)record)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_true(format_record_validate(record, 64, SALT, 1) <= 0);
+		((uint8_t *)record)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+/* The hash of a record whose value stands elsewhere is that of the whole. */
+static void split_hash(void **state)
+{
+	uint64_t space[8];
+	struct format_record *record = fill_record(space);
+	uint8_t value[6];
+
+	(void)state;
+	memcpy(value, format_record_value(record), sizeof(value));
+	assert_int_equal(format_record_split_hash(record, value), format_record_body_hash(record));
+}
+
+/* Moving a record to another segment, and out of its batch, needs no hash of the body. */
+static void record_moves(void **state)
+{
+	uint64_t space[8];
+	struct format_record *record = fill_record(space);
+
+	(void)state;
+	record->check ^= format_record_place(record, SALT);
+	record->flags = FORMAT_RECORD_RELOCATED;
+	record->check ^= format_record_place(record, SALT + 1);
+	assert_int_equal(format_record_validate(record, 64, SALT + 1, 1), 40);
+}
+
+static void bare_records(void **state)
+{
+	uint64_t space[3];
+	struct format_record *record = (struct format_record *)space;
+
+	(void)state;
+	format_record_seal_bare(record, 17, FORMAT_RECORD_MARK, SALT);
+	assert_int_equal(format_record_validate(record, 24, SALT, 1), 24);
+	assert_int_equal(record->seq, 17);
+	record->flags = FORMAT_RECORD_END;
+	assert_int_equal(format_record_validate(record, 24, SALT, 1), -EUCLEAN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(super_flips),
+		cmocka_unit_test(super_newer_and_foreign),
+		cmocka_unit_test(segment_flips),
+		cmocka_unit_test(segment_names),
+		cmocka_unit_test(record_flips),
+		cmocka_unit_test(split_hash),
+		cmocka_unit_test(record_moves),
+		cmocka_unit_test(bare_records),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

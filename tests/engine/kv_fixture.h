@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_fixture.h - a store on a simulated disk, for tests of what kv.h promises.
+ *
+ * Keyspace 0 is hashed, keyspace 1 ordered as well. Functions that start with must_ fail the test.
+ */
+#ifndef KV_FIXTURE_H
+#define KV_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kv.h"
+#include "sim_env.h"
+
+#define HASHED 0u
+#define ORDERED 1u
+#define STORE_PATH "store"
+#define SEGMENT_SIZE (1u << 20)
+
+struct fixture {
+	struct sim_env *sim;
+	struct kv_env *env;
+	struct kv *kv;        /* NULL: closed */
+	unsigned errors;      /* reported by the store */
+	char last_error[512]; /* the newest of them */
+};
+
+extern const struct kv_create_options fixture_create_options;
+
+/* A disk with a new store: open, with its own thread, or inline; or only the disk. */
+int fixture_setup(void **state);
+int fixture_setup_inline(void **state);
+int fixture_setup_empty(void **state);
+/* Closes the store if it is open, and finds that nothing of it is left open. */
+int fixture_teardown(void **state);
+
+void fixture_hear(void *arg, enum kv_severity severity, const char *message);
+int fixture_open(struct fixture *fixture, unsigned flags);
+void must_open(struct fixture *fixture, unsigned flags);
+void must_close(struct fixture *fixture);
+/* The power fails now; the store is closed and opened again. */
+void must_crash(struct fixture *fixture, enum sim_loss loss, unsigned flags);
+
+void must_put(struct fixture *fixture, unsigned keyspace, const char *key, const char *value);
+void must_delete(struct fixture *fixture, unsigned keyspace, const char *key);
+void must_have(struct fixture *fixture, unsigned keyspace, const char *key, const char *value);
+void must_lack(struct fixture *fixture, unsigned keyspace, const char *key);
+void must_sync(struct fixture *fixture);
+void must_check_clean(struct fixture *fixture);
+
+/* Bytes that follow from a number. */
+void fill_bytes(uint8_t *bytes, size_t size, uint64_t seed);
+void must_put_filled(
+	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
+void must_have_filled(
+	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
+
+#define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+#define INLINE_TEST(test)                                                                          \
+	cmocka_unit_test_setup_teardown(test, fixture_setup_inline, fixture_teardown)
+#define EMPTY_TEST(test)                                                                           \
+	cmocka_unit_test_setup_teardown(test, fixture_setup_empty, fixture_teardown)
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_open_test.c - making and opening stores, and what is said about those that cannot be opened.
+ */
+#include "kv_fixture.h"
+
+#include "format.h"
+
+static const char first_segment[] = "seg-00000000";
+
+static int create_with(struct fixture *fixture, const struct kv_create_options *options)
+{
+	return kv_create(fixture->env, STORE_PATH, options, fixture_hear, fixture);
+}
+
+static void test_create_refuses(void **state)
+{
+	struct fixture *fixture = *state;
+	static const struct kv_keyspace_spec long_name[] = {{"sixteen-bytes-xx", false}};
+	static const struct kv_keyspace_spec no_name[] = {{"", false}};
+	struct kv_create_options options = fixture_create_options;
+
+	options.keyspace_count = 0;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options.keyspace_count = KV_KEYSPACES_MAX + 1;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options = fixture_create_options;
+	options.segment_size = 3 << 20;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options.segment_size = 1 << 19;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options.segment_size = 1u << 31;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options = fixture_create_options;
+	options.hash = 77;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options = fixture_create_options;
+	options.compress = 9;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options = fixture_create_options;
+	options.keyspaces = long_name;
+	options.keyspace_count = 1;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options.keyspaces = no_name;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	assert_int_equal(fixture_open(fixture, 0), -ENOENT);
+	assert_true(fixture->errors > 0);
+}
+
+static void test_create_keeps_what_is_there(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(sim_env_make_dir(fixture->sim, STORE_PATH), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "thesis", "text", 4), 0);
+	assert_int_equal(create_with(fixture, &fixture_create_options), -EEXIST);
+	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
+}
+
+static void test_create_in_empty_directory(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(sim_env_make_dir(fixture->sim, STORE_PATH), 0);
+	assert_int_equal(create_with(fixture, &fixture_create_options), 0);
+	assert_int_equal(create_with(fixture, &fixture_create_options), -EEXIST);
+	must_open(fixture, 0);
+}
+
+static void test_create_is_durable(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(create_with(fixture, &fixture_create_options), 0);
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	must_open(fixture, 0);
+}
+
+static void test_create_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_capacity(fixture->sim, 1000);
+	assert_int_equal(create_with(fixture, &fixture_create_options), -ENOSPC);
+	sim_env_set_capacity(fixture->sim, 1 << 30);
+	assert_int_equal(create_with(fixture, &fixture_create_options), 0);
+}
+
+static void test_info(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_create_options options = fixture_create_options;
+	uint8_t zeros[16] = {0};
+	struct kv_info info;
+
+	options.hash = KV_HASH_BLAKE2B;
+	options.compress = KV_COMPRESS_INLINE;
+	options.compress_level = 5;
+	assert_int_equal(create_with(fixture, &options), 0);
+	must_open(fixture, 0);
+	kv_info(fixture->kv, &info);
+	assert_int_equal(info.application, 42);
+	assert_int_equal(info.hash, KV_HASH_BLAKE2B);
+	assert_int_equal(info.compress, KV_COMPRESS_INLINE);
+	assert_int_equal(info.compress_level, 5);
+	assert_int_equal(info.segment_size, SEGMENT_SIZE);
+	assert_int_equal(info.keyspace_count, 2);
+	assert_string_equal(info.keyspaces[0].name, "hashed");
+	assert_false(info.keyspaces[0].ordered);
+	assert_string_equal(info.keyspaces[1].name, "ordered");
+	assert_true(info.keyspaces[1].ordered);
+	assert_false(info.read_only);
+	assert_true(info.value_size_max < info.batch_size_max);
+	assert_true(info.batch_size_max < SEGMENT_SIZE);
+	assert_memory_not_equal(info.uuid, zeros, 16);
+}
+
+static void test_lock(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *first, *second;
+
+	first = fixture->kv;
+	assert_int_equal(fixture_open(fixture, 0), -EBUSY);
+	assert_int_equal(fixture->errors, 1);
+	assert_int_equal(fixture_open(fixture, KV_OPEN_READ_ONLY), -EBUSY);
+	assert_int_equal(kv_close(first), 0);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	first = fixture->kv;
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	second = fixture->kv;
+	assert_int_equal(fixture_open(fixture, 0), -EBUSY);
+	assert_int_equal(kv_close(first), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EBUSY);
+	assert_int_equal(kv_close(second), 0);
+	must_open(fixture, 0);
+}
+
+static void test_read_only(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_info info;
+	uint64_t steps;
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	steps = sim_env_steps(fixture->sim);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	kv_info(fixture->kv, &info);
+	assert_true(info.read_only);
+	must_have(fixture, HASHED, "key", "value");
+	assert_int_equal(kv_put(fixture->kv, HASHED, "key", 3, "other", 5, NULL), -EROFS);
+	assert_int_equal(kv_delete(fixture->kv, HASHED, "key", 3, NULL), -EROFS);
+	must_check_clean(fixture);
+	must_have(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	assert_int_equal(sim_env_steps(fixture->sim), steps);
+	must_open(fixture, 0);
+}
+
+/* ---- superblocks that are none -----------------------------------------------------------------
+ */
+
+static void test_no_superblock(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_close(fixture);
+	assert_int_equal(sim_env_truncate(fixture->sim, "super", 0), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
+	assert_true(fixture->errors > 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "super", "#!/bin/sh\nexit 0\n", 17), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
+}
+
+static void test_foreign_superblock(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t text[FORMAT_SUPER_SIZE];
+
+	must_close(fixture);
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(sim_env_put_file(fixture->sim, "super", text, sizeof(text)), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
+	memset(text, 0, sizeof(text));
+	assert_int_equal(sim_env_put_file(fixture->sim, "super", text, sizeof(text)), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
+}
+
+static void test_newer_superblock(void **state)
+{
+	struct fixture *fixture = *state;
+	struct format_super super;
+	uint64_t size;
+
+	must_close(fixture);
+	memcpy(&super, sim_env_bytes(fixture->sim, "super", &size), sizeof(super));
+	super.version++;
+	assert_int_equal(sim_env_put_file(fixture->sim, "super", &super, sizeof(super)), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EPROTONOSUPPORT);
+	assert_int_equal(fixture->errors, 1);
+}
+
+/* Any flipped bit of the superblock is noticed, and said. */
+static void test_superblock_flips(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_close(fixture);
+	for (uint64_t position = 0; position < FORMAT_SUPER_SIZE; position += 1 + position / 64) {
+		int result;
+
+		assert_int_equal(sim_env_flip(fixture->sim, "super", position, position % 8), 0);
+		result = fixture_open(fixture, 0);
+		assert_true(
+			result == -EMEDIUMTYPE || result == -EUCLEAN || result == -EPROTONOSUPPORT);
+		assert_int_equal(fixture->errors, 1);
+		assert_int_equal(sim_env_flip(fixture->sim, "super", position, position % 8), 0);
+	}
+	must_open(fixture, 0);
+}
+
+/* ---- segments that are none --------------------------------------------------------------------
+ */
+
+static void test_segment_header_damaged(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	for (uint64_t position = 0; position < sizeof(struct format_segment); position++) {
+		int result;
+
+		assert_int_equal(sim_env_flip(fixture->sim, first_segment, position, 3), 0);
+		result = fixture_open(fixture, 0);
+		assert_true(result == -EUCLEAN || result == -EPROTONOSUPPORT);
+		assert_true(fixture->errors > 0);
+		assert_int_equal(sim_env_flip(fixture->sim, first_segment, position, 3), 0);
+	}
+	must_open(fixture, 0);
+	must_have(fixture, HASHED, "key", "value");
+}
+
+static void test_segment_truncated(void **state)
+{
+	struct fixture *fixture = *state;
+	static const uint64_t sizes[] = {SEGMENT_SIZE - 1, 5000, 4096, 100, 0};
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(sim_env_truncate(fixture->sim, first_segment, sizes[i]), 0);
+		assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
+		assert_true(fixture->errors > 0);
+	}
+}
+
+/* A segment of another store, and one that is there twice. */
+static void test_segment_strange(void **state)
+{
+	struct fixture *fixture = *state;
+	struct format_segment header;
+	uint8_t uuid[16] = {1};
+	struct kv_info info;
+	uint64_t size;
+
+	must_put(fixture, HASHED, "key", "value");
+	kv_info(fixture->kv, &info);
+	must_close(fixture);
+	assert_non_null(sim_env_bytes(fixture->sim, first_segment, &size));
+	format_segment_seal(&header, uuid, 9, 5, SEGMENT_SIZE);
+	assert_int_equal(
+		sim_env_put_file(fixture->sim, "seg-00000005", &header, sizeof(header)), 0);
+	assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
+	format_segment_seal(&header, info.uuid, 1, 5, SEGMENT_SIZE);
+	assert_int_equal(sim_env_put_file(fixture->sim, "seg-00000005",
+				 sim_env_bytes(fixture->sim, first_segment, &size), SEGMENT_SIZE),
+		0);
+	assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
+	assert_true(fixture->errors > 0);
+}
+
+static void test_other_files_do_not_matter(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t size;
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	assert_int_equal(sim_env_put_file(fixture->sim, "README", "hello", 5), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "seg-1", "hello", 5), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "seg-0000000G", "hello", 5), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "free-00000000", "hello", 5), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "free-00000009", "hello", 5), 0);
+	assert_int_equal(sim_env_put_file(fixture->sim, "free-ffffffff", "hello", 5), 0);
+	must_open(fixture, 0);
+	must_have(fixture, HASHED, "key", "value");
+	for (unsigned i = 0; i < 12; i++)
+		must_put_filled(fixture, HASHED, "large", 300000, i);
+	must_close(fixture);
+	assert_memory_equal(sim_env_bytes(fixture->sim, "README", &size), "hello", 5);
+	must_open(fixture, 0);
+	must_have_filled(fixture, HASHED, "large", 300000, 11);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* ---- opening when the world fails --------------------------------------------------------------
+ */
+
+/* Whichever call fails, opening gives an error and leaves nothing open; afterwards all is as it
+ * was. */
+static void test_open_faults(void **state)
+{
+	static const enum sim_fault faults[] = {
+		SIM_FAULT_OPEN, SIM_FAULT_READ, SIM_FAULT_MAP, SIM_FAULT_BUFFER, SIM_FAULT_SYNC};
+	struct fixture *fixture = *state;
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < 12; i++)
+		must_put_filled(fixture, HASHED, i % 2 ? "odd" : "even", 300000, i);
+	must_close(fixture);
+	for (unsigned kind = 0; kind < sizeof(faults) / sizeof(faults[0]); kind++) {
+		for (unsigned nth = 1; nth < 12; nth++) {
+			sim_env_fail(fixture->sim, faults[kind], nth, 1, -EIO);
+			if (fixture_open(fixture, 0) < 0) {
+				fixture->kv = NULL;
+				failed++;
+			}
+			sim_env_fail(fixture->sim, faults[kind], 0, 0, 0);
+			kv_close(fixture->kv);
+			fixture->kv = NULL;
+			assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
+		}
+	}
+	assert_true(failed > 10);
+	must_open(fixture, 0);
+	must_have_filled(fixture, HASHED, "even", 300000, 10);
+	must_have_filled(fixture, HASHED, "odd", 300000, 11);
+	must_check_clean(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EMPTY_TEST(test_create_refuses),
+		EMPTY_TEST(test_create_keeps_what_is_there),
+		EMPTY_TEST(test_create_in_empty_directory),
+		EMPTY_TEST(test_create_is_durable),
+		EMPTY_TEST(test_create_full_disk),
+		EMPTY_TEST(test_info),
+		FIXTURE_TEST(test_lock),
+		FIXTURE_TEST(test_read_only),
+		FIXTURE_TEST(test_no_superblock),
+		FIXTURE_TEST(test_foreign_superblock),
+		FIXTURE_TEST(test_newer_superblock),
+		FIXTURE_TEST(test_superblock_flips),
+		FIXTURE_TEST(test_segment_header_damaged),
+		FIXTURE_TEST(test_segment_truncated),
+		FIXTURE_TEST(test_segment_strange),
+		FIXTURE_TEST(test_other_files_do_not_matter),
+		FIXTURE_TEST(test_open_faults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_space_test.c - a disk that fills up: a clean refusal, nothing lost, deleting works, space
+ * comes back. */
+#include "kv_fixture.h"
+
+#define VALUE_SIZE 20000u
+#define KEYS_MAX 2000u
+
+/* Puts until the disk is full: the number of keys that were put. */
+static unsigned fill_disk(struct fixture *fixture)
+{
+	static uint8_t value[VALUE_SIZE];
+	unsigned count = 0;
+	int result = 0;
+
+	while (result == 0 && count < KEYS_MAX) {
+		fill_bytes(value, sizeof(value), count);
+		result = kv_put(
+			fixture->kv, ORDERED, &count, sizeof(count), value, sizeof(value), NULL);
+		count += result == 0;
+	}
+	assert_int_equal(result, -ENOSPC);
+	return count;
+}
+
+static void must_have_keys(struct fixture *fixture, unsigned from, unsigned count)
+{
+	static uint8_t expected[VALUE_SIZE];
+	struct kv_slice value;
+
+	kv_read_begin(fixture->kv);
+	for (unsigned i = from; i < count; i++) {
+		fill_bytes(expected, sizeof(expected), i);
+		assert_int_equal(kv_get(fixture->kv, ORDERED, &i, sizeof(i), &value), 0);
+		assert_int_equal(value.size, sizeof(expected));
+		assert_memory_equal(value.data, expected, sizeof(expected));
+	}
+	kv_read_end(fixture->kv);
+}
+
+static void fill_and_delete(struct fixture *fixture, unsigned flags)
+{
+	unsigned count, again;
+
+	sim_env_set_capacity(fixture->sim, 12 * (uint64_t)SEGMENT_SIZE);
+	count = fill_disk(fixture);
+	assert_true(count > 200);
+	must_have_keys(fixture, 0, count);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, flags);
+	must_have_keys(fixture, 0, count);
+	must_check_clean(fixture);
+
+	/* Every key can be deleted, and what they took is there for others. */
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
+	must_sync(fixture);
+	must_check_clean(fixture);
+	again = fill_disk(fixture);
+	assert_true(again > count / 2);
+	must_have_keys(fixture, 0, again);
+	must_check_clean(fixture);
+	must_close(fixture);
+	must_open(fixture, flags);
+	must_have_keys(fixture, 0, again);
+}
+
+static void test_delete_on_full_disk(void **state)
+{
+	fill_and_delete(*state, 0);
+}
+
+static void test_delete_on_full_disk_inline(void **state)
+{
+	fill_and_delete(*state, KV_OPEN_INLINE);
+}
+
+/* More room appears: writing goes on without opening again. */
+static void test_disk_grows(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned count;
+
+	sim_env_set_capacity(fixture->sim, 6 * (uint64_t)SEGMENT_SIZE);
+	count = fill_disk(fixture);
+	sim_env_set_capacity(fixture->sim, 10 * (uint64_t)SEGMENT_SIZE);
+	assert_true(fill_disk(fixture) > count);
+	must_check_clean(fixture);
+}
+
+/* Overwriting the same keys for ever needs no more room than they take, and some. */
+static void test_overwriting_stays_bounded(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t value[VALUE_SIZE];
+
+	sim_env_set_capacity(fixture->sim, 20 * (uint64_t)SEGMENT_SIZE);
+	for (unsigned round = 0; round < 40; round++) {
+		for (unsigned i = 0; i < 100; i++) {
+			fill_bytes(value, sizeof(value), round == 39 ? i : round + i);
+			assert_int_equal(kv_put(fixture->kv, ORDERED, &i, sizeof(i), value,
+						 sizeof(value), NULL),
+				0);
+		}
+	}
+	must_have_keys(fixture, 0, 100);
+	must_check_clean(fixture);
+	must_close(fixture);
+	must_open(fixture, 0);
+	must_have_keys(fixture, 0, 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(test_delete_on_full_disk),
+		INLINE_TEST(test_delete_on_full_disk_inline),
+		FIXTURE_TEST(test_disk_grows),
+		FIXTURE_TEST(test_overwriting_stays_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
