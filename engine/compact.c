@@ -198,7 +198,7 @@ static void drop_free_files(struct kv *kv)
 	}
 }
 
-/* A victim with nothing left that anyone needs becomes a free file. */
+/* A victim with nothing left that anyone needs becomes a free file: 1; 0 if there is something left after all. */
 static int free_victim(struct kv *kv)
 {
 	struct segment *victim = kv->compaction.victim;
@@ -223,7 +223,7 @@ static int free_victim(struct kv *kv)
 	segment_release(&kv->segments, victim);
 	drop_free_files(kv);
 	pthread_mutex_unlock(&kv->log.lock);
-	return 0;
+	return 1;
 }
 
 /* ---- the maintainer's calls ------------------------------------------------------------------ */
@@ -325,5 +325,5 @@ bool compact_for_space(struct kv *kv)
 		compaction->victim = NULL;
 		return false;
 	}
-	return !free_victim(kv) && !victim->id;
+	return free_victim(kv) > 0;
 }

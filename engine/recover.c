@@ -376,6 +376,9 @@ int recover(struct kv *kv)
 	struct listing listing = {kv, &loaded};
 	int error = kv->env->dir_list(kv->dir, load_one, &listing);
 
+	/* A process that was killed may have left names that are not durable: segments count on theirs from here on. */
+	if (!error && !kv->info.read_only)
+		error = kv->env->dir_sync(kv->dir);
 	if (error)
 		goto out;
 	if (loaded.count)
