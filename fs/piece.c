@@ -64,26 +64,6 @@ static void chunk_add(struct chunk *chunk, unsigned slot, size_t size)
 	chunk->data = size ? chunk->data | bit : chunk->data & (uint16_t)~bit;
 }
 
-int chunk_get(struct kvfs *fs, uint64_t ino, uint64_t number, bool mixed, struct chunk *out)
-{
-	struct chunk chunk = {.number = number};
-
-	for (unsigned slot = 0; slot < EXTENT_SLOTS; slot++) {
-		struct kv_slice piece;
-		int err = piece_get(fs, (struct extent_place){ino, number, slot}, &piece);
-
-		if (err && err != -ENOENT)
-			return err;
-		if (err)
-			continue;
-		chunk_add(&chunk, slot, piece.size);
-		if (slot == EXTENT_SLOT_CHUNK && !mixed)
-			break;
-	}
-	*out = chunk;
-	return 0;
-}
-
 int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk)
 {
 	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
@@ -207,6 +187,65 @@ int piece_walk_next(struct piece_walk *walk, struct chunk *out)
 	}
 	if (!found)
 		return -ENOENT;
+	*out = chunk;
+	return 0;
+}
+
+/* Looks at the sizes that the keys do not tell. */
+static int chunk_measure(struct kvfs *fs, uint64_t ino, uint16_t exact, struct chunk *chunk)
+{
+	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
+	struct kv_slice piece;
+	int err;
+
+	if (chunk->whole) {
+		err = piece_get(fs, place, &piece);
+		if (err)
+			return err;
+		chunk->whole_size = (uint32_t)piece.size;
+	}
+	chunk->data = chunk->overlaid | (chunk->whole ? chunk_mask(chunk->whole_size) : 0);
+	for (unsigned block = 0; block < EXTENT_BLOCKS; block++) {
+		if (!(chunk->overlaid & exact & 1u << block))
+			continue;
+		place.slot = EXTENT_SLOT_BLOCK + block;
+		err = piece_get(fs, place, &piece);
+		if (err)
+			return err;
+		if (!piece.size)
+			chunk->data &= (uint16_t) ~(1u << block);
+	}
+	return 0;
+}
+
+int chunk_get(struct change *change, const struct inode *inode, uint64_t number, uint16_t exact,
+	struct chunk *out)
+{
+	struct extent_place place = {inode->ino, number, EXTENT_SLOT_CHUNK};
+	struct chunk chunk = {.number = number}, found;
+	struct piece_walk walk;
+	struct kv_slice piece;
+	int err;
+
+	if (!(inode->flags & INODE_MIXED)) {
+		err = piece_get(change->fs, place, &piece);
+		if (err && err != -ENOENT)
+			return err;
+		if (!err) {
+			chunk_add(&chunk, EXTENT_SLOT_CHUNK, piece.size);
+			*out = chunk;
+			return 0;
+		}
+	}
+	err = piece_walk_start(change->fs, change->scratch, inode->ino, number, true, &walk);
+	if (!err)
+		err = piece_walk_next(&walk, &found);
+	if (!err && found.number == number) {
+		err = chunk_measure(change->fs, inode->ino, exact, &found);
+		chunk = found;
+	}
+	if (err && err != -ENOENT)
+		return err;
 	*out = chunk;
 	return 0;
 }

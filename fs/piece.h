@@ -27,10 +27,6 @@ KV_MUST_CHECK int piece_put_lent(
 	struct change *change, struct extent_place place, const void *data, size_t size);
 KV_MUST_CHECK int piece_delete(struct change *change, struct extent_place place);
 
-/* A chunk by its number; `mixed` as INODE_MIXED. In a read section. A chunk without pieces is no
- * error. */
-KV_MUST_CHECK int chunk_get(
-	struct kvfs *fs, uint64_t ino, uint64_t number, bool mixed, struct chunk *out);
 /* Adds the deletion of all its pieces to the batch. */
 KV_MUST_CHECK int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk);
 /* Copies a block's contents from wherever they are: `size` bytes, what is missing is zeros. */
@@ -58,6 +54,12 @@ static inline uint16_t chunk_mask(uint32_t size)
 	return (uint16_t)((1u << ((size + EXTENT_BLOCK_SIZE - 1) / EXTENT_BLOCK_SIZE)) - 1);
 }
 
+/* The blocks that bytes [from, to) of a chunk lie in. */
+static inline uint16_t chunk_range_mask(uint32_t from, uint32_t to)
+{
+	return chunk_mask(to) & (uint16_t)~chunk_mask(from / EXTENT_BLOCK_SIZE * EXTENT_BLOCK_SIZE);
+}
+
 /* The chunks of a file that have pieces, in order. */
 struct piece_walk {
 	struct kvfs *fs;
@@ -72,5 +74,14 @@ KV_MUST_CHECK int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uin
 	uint64_t chunk, bool keys_only, struct piece_walk *out);
 /* Inside a read section. -ENOENT: that was all; -EIO */
 KV_MUST_CHECK int piece_walk_next(struct piece_walk *walk, struct chunk *out);
+
+/*
+ * A chunk that is to be changed, in a read section; one without pieces is no error. Which pieces
+ * there are the ordered keys tell, without touching the records; whether a block piece has data is
+ * looked at only for the blocks in `exact`, the others are taken to have some. Uses the scratch's
+ * cursor.
+ */
+KV_MUST_CHECK int chunk_get(struct change *change, const struct inode *inode, uint64_t number,
+	uint16_t exact, struct chunk *out);
 
 #endif

@@ -47,14 +47,42 @@ static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out,
 	return 0;
 }
 
+/*
+ * A small part of a chunk that may have both kinds of pieces, all in one block: if it has a piece
+ * of its own, the chunk's need not be touched.
+ */
+static int read_block(
+	struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from, uint32_t to)
+{
+	struct kv_slice piece = {NULL, 0};
+	int err;
+
+	place.slot = EXTENT_SLOT_BLOCK + from / EXTENT_BLOCK_SIZE;
+	err = piece_get(fs, place, &piece);
+	if (!err) {
+		copy_part(out, piece, from % EXTENT_BLOCK_SIZE, to - from);
+		return 0;
+	}
+	place.slot = EXTENT_SLOT_CHUNK;
+	if (err == -ENOENT)
+		err = piece_get(fs, place, &piece);
+	if (err && err != -ENOENT)
+		return err;
+	copy_part(out, piece, from, to - from);
+	return 0;
+}
+
 /* Bytes [from, to) of one chunk. */
 static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t number, uint8_t *out,
 	uint32_t from, uint32_t to)
 {
 	struct extent_place place = {inode->ino, number, EXTENT_SLOT_CHUNK};
 	struct kv_slice piece;
-	int err = piece_get(fs, place, &piece);
+	int err;
 
+	if (inode->flags & INODE_MIXED && from / EXTENT_BLOCK_SIZE == (to - 1) / EXTENT_BLOCK_SIZE)
+		return read_block(fs, place, out, from, to);
+	err = piece_get(fs, place, &piece);
 	if (err && err != -ENOENT)
 		return err;
 	if (!err) {

@@ -44,7 +44,7 @@ static int cut_chunk(struct change *change, struct inode *inode, uint64_t number
 	uint16_t kept = chunk_mask(size);
 	unsigned last = (size - 1) / EXTENT_BLOCK_SIZE;
 	struct chunk chunk;
-	int err = chunk_get(change->fs, inode->ino, number, inode->flags & INODE_MIXED, &chunk);
+	int err = chunk_get(change, inode, number, UINT16_MAX, &chunk);
 
 	if (err)
 		return err;

@@ -116,21 +116,22 @@ static int write_chunk(struct write *write, uint64_t number)
 	uint64_t end = write->end - base;
 	uint32_t from = write->start > base ? (uint32_t)(write->start - base) : 0;
 	uint32_t to = end < EXTENT_CHUNK_SIZE ? (uint32_t)end : EXTENT_CHUNK_SIZE;
+	bool whole = !from && (to == EXTENT_CHUNK_SIZE || base + to >= write->old_size);
 	struct chunk chunk = {.number = number};
-	int err = 0;
+	int before, err = 0;
 
 	/* There is nothing beyond the old end, and nothing at all if the file was inline. */
 	if (base < write->old_size && !write->inlined.size)
-		err = chunk_get(
-			write->change->fs, inode->ino, number, inode->flags & INODE_MIXED, &chunk);
+		err = chunk_get(write->change, inode, number,
+			whole ? UINT16_MAX : chunk_range_mask(from, to), &chunk);
 	if (err)
 		return err;
-	inode_add_blocks(inode, -(int)chunk_blocks(&chunk));
-	if (!from && (to == EXTENT_CHUNK_SIZE || base + to >= write->old_size))
+	before = (int)chunk_blocks(&chunk);
+	if (whole)
 		err = write_whole(write, &chunk, to);
 	else
 		err = write_blocks(write, &chunk, from, to);
-	inode_add_blocks(inode, (int)chunk_blocks(&chunk));
+	inode_add_blocks(inode, (int)chunk_blocks(&chunk) - before);
 	return err;
 }
 
