@@ -230,9 +230,8 @@ static void judge_init(struct judge *judge, const struct sim_file *file, enum si
 		sectors += change_sectors(change);
 	judge->random = random;
 	judge->seen = 0;
-	judge->style = loss == SIM_LOSS_NONE  ? KEEP_ALL
-		       : loss == SIM_LOSS_ALL ? KEEP_NONE
-					      : (enum style)sim_random_below(random, STYLES);
+	judge->style = loss == SIM_LOSS_ALL ? KEEP_NONE
+					    : (enum style)sim_random_below(random, STYLES);
 	judge->turn_at = sim_random_below(random, sectors + 1);
 }
 
@@ -273,6 +272,10 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 	bool changed = file->changes || file->diverged || file->page_failed != UINT64_MAX;
 	uint64_t size_before = file->size;
 
+	file->locks_shared = 0;
+	file->locked_exclusive = false;
+	if (loss == SIM_LOSS_NONE)
+		return;
 	judge_init(&judge, file, loss, random);
 	for (struct sim_change *change = file->changes; change; change = change->next) {
 		bool garbage = loss == SIM_LOSS_ANY && (change->in_flight || file->in_flight);
@@ -291,8 +294,6 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 	}
 	file->in_flight = file->diverged = false;
 	file->page_failed = UINT64_MAX;
-	file->locks_shared = 0;
-	file->locked_exclusive = false;
 }
 
 void sim_file_sync_failed(struct sim_file *file, struct sim_random *random)

@@ -29,7 +29,7 @@ enum sim_loss {
 	SIM_LOSS_ANY,  /* each file by a style of its own: everything, nothing, a prefix, any
 			  subset... */
 	SIM_LOSS_ALL,  /* nothing is left */
-	SIM_LOSS_NONE, /* everything is left: the program died, not the machine */
+	SIM_LOSS_NONE, /* the program died, not the machine: all is there, and may still be lost later */
 };
 
 struct sim_change; /* a write or a change of size that no sync has covered */

@@ -131,11 +131,11 @@ void sim_names_sync(struct sim_names *names)
 
 void sim_names_lose(struct sim_names *names, enum sim_loss loss, struct sim_random *random)
 {
-	unsigned quarters = loss == SIM_LOSS_NONE  ? 4
-			    : loss == SIM_LOSS_ALL ? 0
-						   : (unsigned)sim_random_below(random, 5);
+	unsigned quarters = loss == SIM_LOSS_ALL ? 0 : (unsigned)sim_random_below(random, 5);
 	struct sim_name_change *change;
 
+	if (loss == SIM_LOSS_NONE)
+		return;
 	while ((change = change_take(names))) {
 		if (sim_random_below(random, 4) < quarters)
 			change_apply(&names->durable, change);
