@@ -261,6 +261,9 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 		struct segment *segment = loaded->segments[--loaded->count];
 
 		error = kv->info.read_only ? 0 : segment_erase(&kv->segments, segment);
+		/* Back again behind later segments it would be a hole in the log. */
+		if (!error)
+			error = segment_sync_name(&kv->segments, segment);
 		if (!error)
 			segment_release(&kv->segments, segment);
 	}
@@ -287,9 +290,6 @@ static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 {
 	int error = erase_behind(kv, segment, end);
 
-	/* What a killed process wrote may still be in the page cache only. */
-	if (!error)
-		error = kv->env->file_sync(segment->file);
 	if (error)
 		return error;
 	segment->written = end;
@@ -363,6 +363,11 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 	atomic_store(&kv->sync.durable_seq, replay.last_seq);
 	if (kv->info.read_only)
 		return 0;
+	/* What a killed process wrote may still be in the page cache only. */
+	if (replay.segment)
+		error = kv->env->file_sync(replay.segment->file);
+	if (error)
+		return error;
 	if (!closed)
 		return resume(kv, replay.segment, end);
 	if (replay.segment)
