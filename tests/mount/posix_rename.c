@@ -128,7 +128,7 @@ static void rename_flags(void)
 /* Replaces "target" over and over with files that are complete before they get the name. */
 static void replace_forever(void *arg)
 {
-	char text[] = "generation 0000";
+	char text[32];
 	int generation;
 
 	(void)arg;
