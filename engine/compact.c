@@ -23,6 +23,8 @@
 
 #define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
+#define WORTH_DIVISOR 16u		 /* on a full disk: less garbage in a segment is not worth the copies */
+#define SLACK_BYTES ((uint64_t)64 << 10)
 #define SEGMENTS_MIN 4u			 /* smaller stores are left alone */
 #define FREE_FILES_MIN 2u		 /* kept for reuse; more only in proportion to the store */
 
@@ -285,7 +287,7 @@ void compact_step(struct kv *kv)
 	} while (behind(kv) && ++steps < STEPS_MAX);
 }
 
-/* The segment with the most garbage among those whose needed records fit behind the tail. Called with the lock. */
+/* The segment with the most garbage among those whose needed records fit into the log as it is. Called with the lock. */
 static struct segment *pick_for_space(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
@@ -293,13 +295,15 @@ static struct segment *pick_for_space(struct kv *kv)
 	uint64_t room = segments->size - kv->log.tail;
 	struct segment *best = NULL;
 
+	if (kv->log.spare)
+		room += segments->size - FORMAT_SEGMENT_HEADER_SIZE;
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		if (!is_candidate(segment) || !garbage_of(segment))
+		if (!is_candidate(segment) || garbage_of(segment) < segments->size / WORTH_DIVISOR)
 			continue;
-		/* With the two MARKs and the END that may come between. */
-		if (needed_of(segment) + 3 * FORMAT_RECORD_HEADER_SIZE > room)
+		/* With what switching to the spare may leave unused, and the MARKs and the END that may come between. */
+		if (needed_of(segment) + SLACK_BYTES > room && needed_of(segment))
 			continue;
 		if (!best || garbage_of(segment) > garbage_of(best))
 			best = segment;
@@ -307,23 +311,39 @@ static struct segment *pick_for_space(struct kv *kv)
 	return best;
 }
 
-bool compact_for_space(struct kv *kv)
+static struct segment *choose_for_space(struct kv *kv)
 {
-	struct compaction *compaction = &kv->compaction;
 	struct segment *victim;
-	int error;
 
 	pthread_mutex_lock(&kv->log.lock);
 	victim = pick_for_space(kv);
 	pthread_mutex_unlock(&kv->log.lock);
+	if (victim || log_use_reserve(kv))
+		return victim;
+	pthread_mutex_lock(&kv->log.lock);
+	victim = pick_for_space(kv);
+	pthread_mutex_unlock(&kv->log.lock);
+	return victim;
+}
+
+bool compact_for_space(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	struct segment *victim;
+
+	if (atomic_load(&kv->failed))
+		return false;
+	/* Segments that are full but not yet written can be emptied as well, once they are. */
+	if (sync_flush(kv))
+		return false;
+	victim = choose_for_space(kv);
 	if (!victim)
 		return false;
 	/* One that was half done starts again later: what it had copied is garbage there now. */
 	take_victim(kv, victim);
-	error = copy_some(kv, UINT32_MAX, true);
-	if (error) {
+	if (copy_some(kv, UINT32_MAX, true)) {
 		compaction->victim = NULL;
 		return false;
 	}
-	return free_victim(kv) > 0;
+	return !free_victim(kv) && !victim->id;
 }

@@ -15,7 +15,7 @@
 /* One step: picks a victim when the log has too much garbage, or goes on with the one it has. */
 void compact_step(struct kv *kv);
 bool compact_under_way(struct kv *kv);
-/* Empties one segment at once into what is left of the active one. False: there is none that fits. */
+/* Empties one segment at once, into what is left of the log and, if need be, the reserve. False: none is worth it. */
 bool compact_for_space(struct kv *kv);
 
 #endif

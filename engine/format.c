@@ -120,7 +120,7 @@ static uint64_t segment_check(const struct format_segment *header)
 }
 
 void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], uint64_t id,
-			 uint32_t slot, uint32_t size)
+			 uint32_t slot, uint32_t size, uint64_t salt)
 {
 	memset(header, 0, sizeof(*header));
 	header->magic = SEGMENT_MAGIC;
@@ -130,6 +130,7 @@ void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], 
 	header->id = id;
 	header->slot = slot;
 	header->size = size;
+	header->salt = salt;
 	header->check = segment_check(header);
 }
 
@@ -145,11 +146,6 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 	    !header->id)
 		return -EUCLEAN;
 	return 0;
-}
-
-uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id)
-{
-	return XXH3_64bits_withSeed(uuid, 16, id);
 }
 
 uint64_t format_record_body_hash(const struct format_record *record)

@@ -67,12 +67,13 @@ int format_super_validate(const struct format_super *super, const char **why);
 /* ---- segment ----------------------------------------------------------------------------------
  *
  * 0       8       16      20      24                40      48      56
- * +-------+-------+-------+-------+-----------------+-------+-------+-------- - - -
- * | magic | check |version| kind  | uuid of store   | id    |slot|sz| zeros to 4096, then records
- * +-------+-------+-------+-------+-----------------+-------+-------+-------- - - -
- * id: the segment's place in the log, 1, 2, 3...; a reused file gets a new one, and the id salts every record's
- * check, so that what an earlier life left in the file is never taken for a record of this one.
- * check: XXH3-64 of the 56 bytes with check as zero. */
+ * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
+ * | magic | check |version| kind  | uuid of store   | id    |slot|sz| salt  | zeros to 4096, then records
+ * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
+ * id: the segment's place in the log, 1, 2, 3... salt: random, drawn anew for each use of the file, and part of every record's
+ * check, so that what an earlier life left in the file is never taken for a record of this one. The id would
+ * not do: one whose segment a crash undid is given out again, perhaps to the same file.
+ * check: XXH3-64 of the 64 bytes with check as zero. */
 #define FORMAT_SEGMENT_HEADER_SIZE 4096u
 #define FORMAT_SEGMENT_LOG 1u
 
@@ -85,8 +86,9 @@ struct format_segment {
 	uint64_t id;
 	uint32_t slot;
 	uint32_t size; /* bytes of the file */
+	uint64_t salt;
 };
-static_assert(sizeof(struct format_segment) == 56, "segment header size");
+static_assert(sizeof(struct format_segment) == 64, "segment header size");
 
 void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
 /* The name of the slot's file while it is not in the log. */
@@ -95,11 +97,10 @@ void format_free_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
 int64_t format_segment_slot(const char *name);
 int64_t format_free_slot(const char *name);
 void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], uint64_t id,
-			 uint32_t slot, uint32_t size);
+			 uint32_t slot, uint32_t size, uint64_t salt);
 /* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's slot. */
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
 			    uint32_t slot, uint32_t size);
-uint64_t format_segment_salt(const uint8_t uuid[16], uint64_t id);
 
 /* ---- record -----------------------------------------------------------------------------------
  *

@@ -8,6 +8,7 @@
 
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define RESERVE_DIVISOR 16
+#define RESERVE_BELOW 4 /* segments left on the disk */
 #define FAST_SWITCH_US 1000000u
 
 void log_init(struct log *log)
@@ -52,6 +53,7 @@ static void switch_segment(struct kv *kv)
 	full->next = next;
 	log->active = next;
 	log->spare = NULL;
+	log->spare_reserved = false;
 	log->tail = FORMAT_SEGMENT_HEADER_SIZE;
 	/* Writers that fill a segment within moments would wait for one that is prepared half-way. */
 	now_us = kv->env->clock_us(kv->env);
@@ -62,30 +64,40 @@ static void switch_segment(struct kv *kv)
 	log->switched_us = now_us;
 }
 
+/* The spare segment, if a batch of this kind may go on in it. */
+static struct segment *usable_spare(const struct log *log, bool frees)
+{
+	return log->spare_reserved && !frees ? NULL : log->spare;
+}
+
 /* Waits for a spare segment, or for the news that there will be none. */
-static int await_spare(struct kv *kv)
+static int await_spare(struct kv *kv, bool frees)
 {
 	struct log *log = &kv->log;
 	uint64_t attempts = log->spare_attempts;
 
 	store_add(&kv->waits, 1);
 	log->spare_wanted = true;
+	log->freeing_waits |= frees;
 	if (kv->inline_maintenance) {
 		pthread_mutex_unlock(&log->lock);
 		sync_maintain(kv);
 		pthread_mutex_lock(&log->lock);
 	} else {
 		sync_kick(kv);
-		while (!log->spare && log->spare_attempts == attempts &&
+		while (!usable_spare(log, frees) && log->spare_attempts == attempts &&
 		       !atomic_load(&kv->failed))
 			pthread_cond_wait(&log->room, &log->lock);
 	}
 	if (atomic_load(&kv->failed))
 		return -EROFS;
-	return log->spare ? 0 : log->spare_error;
+	if (usable_spare(log, frees))
+		return 0;
+	/* Somebody else has used it already: ask again. */
+	return log->spare_error ? log->spare_error : 0;
 }
 
-int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
+int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	struct log *log = &kv->log;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
@@ -94,11 +106,11 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
 		return -EROFS;
-	if (!fits && log->spare) {
+	if (!fits && usable_spare(log, frees)) {
 		switch_segment(kv);
 		fits = true;
 	}
-	if (!fits || (!log->spare && !may_use_reserve && log->tail + need > limit(kv) - reserve)) {
+	if (!fits || (!usable_spare(log, frees) && !frees && log->tail + need > limit(kv) - reserve)) {
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}
@@ -110,12 +122,12 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
 	return 0;
 }
 
-int log_reserve(struct kv *kv, uint64_t size, bool may_use_reserve)
+int log_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	int error;
 
-	while ((error = log_try_reserve(kv, size, may_use_reserve)) == -EAGAIN) {
-		error = await_spare(kv);
+	while ((error = log_try_reserve(kv, size, frees)) == -EAGAIN) {
+		error = await_spare(kv, frees);
 		if (error)
 			break;
 	}
@@ -214,27 +226,69 @@ int log_flush(struct kv *kv, bool sync, uint64_t *seq)
 
 /* ---- the next segment ------------------------------------------------------------------------ */
 
-int log_prepare_spare(struct kv *kv)
+/*
+ * With little left on the disk one free file stays allocated beside the next segment: the reserve, without which nothing
+ * could be deleted or compacted once the disk is full.
+ */
+static int keep_reserve(struct kv *kv, uint32_t files)
+{
+	uint64_t avail, total;
+	int error = kv->env->dir_space(kv->dir, &avail, &total);
+
+	if (!error && avail > (uint64_t)RESERVE_BELOW * kv->segments.size)
+		return 0;
+	return segments_keep_free(&kv->segments, files);
+}
+
+static int add_spare(struct kv *kv, bool reserved)
 {
 	struct log *log = &kv->log;
 	struct segment *spare;
-	bool wanted;
-	int error;
+	int error = segment_prepare(&kv->segments, log->next_id, &spare);
 
-	pthread_mutex_lock(&log->lock);
-	wanted = log->spare_wanted && !log->spare;
-	pthread_mutex_unlock(&log->lock);
-	if (!wanted)
-		return 0;
-	error = segment_prepare(&kv->segments, log->next_id, &spare);
 	if (error)
 		return error;
 	log->next_id++;
 	pthread_mutex_lock(&log->lock);
 	log->spare = spare;
+	log->spare_reserved = reserved;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&log->lock);
 	return 0;
+}
+
+int log_prepare_spare(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	bool wanted, reserved;
+	int error;
+
+	pthread_mutex_lock(&log->lock);
+	reserved = log->spare && log->spare_reserved;
+	wanted = log->spare_wanted && !log->spare;
+	pthread_mutex_unlock(&log->lock);
+	if (!wanted && !reserved)
+		return 0;
+	error = keep_reserve(kv, reserved ? 1 : 2);
+	if (error)
+		return error;
+	if (!reserved)
+		return add_spare(kv, false);
+	/* Space came back: the spare is anybody's again. */
+	pthread_mutex_lock(&log->lock);
+	log->spare_reserved = false;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+int log_use_reserve(struct kv *kv)
+{
+	bool has_spare;
+
+	pthread_mutex_lock(&kv->log.lock);
+	has_spare = kv->log.spare;
+	pthread_mutex_unlock(&kv->log.lock);
+	return has_spare ? 0 : add_spare(kv, true);
 }
 
 void log_spare_attempted(struct kv *kv, int error)
@@ -243,6 +297,7 @@ void log_spare_attempted(struct kv *kv, int error)
 
 	pthread_mutex_lock(&log->lock);
 	log->spare_wanted = false;
+	log->freeing_waits = false;
 	log->spare_error = error;
 	log->spare_attempts++;
 	pthread_cond_broadcast(&log->room);

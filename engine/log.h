@@ -16,9 +16,9 @@ void log_fini(struct log *log);
 
 /*
  * Makes sure that `size` bytes and a MARK fit behind the tail. May let go of the lock, and wait, when a new segment is due.
- * Called with the lock; may_use_reserve: the bytes free more than they take. -ENOSPC, -EROFS (poisoned), -EIO
+ * Called with the lock; frees: the bytes free more than they take, and may use the reserve. -ENOSPC, -EROFS (poisoned), -EIO
  */
-int log_reserve(struct kv *kv, uint64_t size, bool may_use_reserve);
+int log_reserve(struct kv *kv, uint64_t size, bool frees);
 /* The address and the memory of the next `size` bytes, which log_reserve has made sure of. The caller fills them before it unlocks. */
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 
@@ -29,10 +29,12 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 int log_flush(struct kv *kv, bool sync, uint64_t *seq);
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
-int log_try_reserve(struct kv *kv, uint64_t size, bool may_use_reserve);
+int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
 
 /* The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that ended. */
 int log_prepare_spare(struct kv *kv);
+/* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
+int log_use_reserve(struct kv *kv);
 void log_spare_attempted(struct kv *kv, int error);
 
 /* Bytes of batch that fit in one segment. */

@@ -199,40 +199,95 @@ static void table_enter(struct segments *segments, struct segment *segment)
 		atomic_store(&segments->count, segment->slot + 1);
 }
 
-/* A slot that can be used, opened and in the table. New files come last: reused ones sync faster. */
-static int slot_take(struct segments *segments, struct segment **out)
+/* A new file, entered under the first slot that has none. */
+static int slot_new(struct segments *segments, struct segment **out)
 {
 	uint32_t slot, count = atomic_load(&segments->count);
-	struct segment *segment = NULL, *found = NULL;
 	int error;
 
-	for (slot = 0; slot < count && !(found && !found->listed &&
-					found->rename <= atomic_load(&segments->renames_synced));
-	     slot++) {
-		segment = segments->table[slot];
-		if (segment && !segment->id)
-			found = segment;
-	}
-	if (found) {
-		*out = found;
-		/* A preparation that failed half-way leaves the name behind. */
-		error = found->listed ? segment_erase(segments, found) : 0;
-		/* The log must not find the file under its old name once it is overwritten. */
-		return error ? error : segment_sync_name(segments, found);
-	}
 	for (slot = 0; slot < segments->slots_max; slot++) {
 		if (slot < count && segments->table[slot])
 			continue;
-		error = segment_open(segments, slot, false, ENV_CREATE, &segment);
+		error = segment_open(segments, slot, false, ENV_CREATE, out);
 		if (error == -EEXIST)
 			continue;
-		if (error)
-			return error;
-		table_enter(segments, segment);
-		*out = segment;
-		return 0;
+		if (!error)
+			table_enter(segments, *out);
+		return error;
 	}
 	return -ENOSPC;
+}
+
+static bool is_ready(const struct segments *segments, const struct segment *segment)
+{
+	return segment->allocated && !segment->listed &&
+	       segment->rename <= atomic_load(&segments->renames_synced);
+}
+
+/* A free file; one that can be used as it is, if there is one. */
+static struct segment *free_file(const struct segments *segments)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *found = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id)
+			continue;
+		if (is_ready(segments, segment))
+			return segment;
+		if (!found || segment->allocated)
+			found = segment;
+	}
+	return found;
+}
+
+/* A slot that can be used, opened and in the table. New files come last: reused ones sync faster. */
+static int slot_take(struct segments *segments, struct segment **out)
+{
+	struct segment *found = free_file(segments);
+	int error;
+
+	if (!found)
+		return slot_new(segments, out);
+	*out = found;
+	/* A preparation that failed half-way leaves the name behind. */
+	error = found->listed ? segment_erase(segments, found) : 0;
+	/* The log must not find the file under its old name once it is overwritten. */
+	return error ? error : segment_sync_name(segments, found);
+}
+
+static int allocate(struct segments *segments, struct segment *segment)
+{
+	int error = 0;
+
+	if (!segment->allocated)
+		error = segments->env->file_allocate(segment->file, segments->size);
+	if (!error)
+		segment->allocated = true;
+	return error;
+}
+
+int segments_keep_free(struct segments *segments, uint32_t wanted)
+{
+	uint32_t slot, count = atomic_load(&segments->count), ready = 0;
+	struct segment *segment;
+	int error = 0;
+
+	for (slot = 0; slot < count && ready < wanted && !error; slot++) {
+		segment = segments->table[slot];
+		if (!segment || segment->id)
+			continue;
+		error = allocate(segments, segment);
+		ready++;
+	}
+	for (; ready < wanted && !error; ready++) {
+		error = slot_new(segments, &segment);
+		if (!error)
+			error = allocate(segments, segment);
+	}
+	return error;
 }
 
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out)
@@ -240,6 +295,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	struct format_segment header;
 	struct segment *segment;
 	uint8_t *buffer;
+	uint64_t salt;
 	int error;
 
 	error = segments_take_buffer(segments, &buffer);
@@ -248,10 +304,13 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	error = slot_take(segments, &segment);
 	if (error)
 		goto out;
-	error = segments->env->file_allocate(segment->file, segments->size);
+	error = allocate(segments, segment);
 	if (error)
 		goto out;
-	format_segment_seal(&header, segments->uuid, id, segment->slot, segments->size);
+	error = segments->env->random(segments->env, &salt, sizeof(salt));
+	if (error)
+		goto out;
+	format_segment_seal(&header, segments->uuid, id, segment->slot, segments->size, salt);
 	memset(buffer, 0, FORMAT_SEGMENT_HEADER_SIZE);
 	memcpy(buffer, &header, sizeof(header));
 	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
@@ -262,7 +321,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 		goto out;
 
 	segment->id = id;
-	segment->salt = format_segment_salt(segments->uuid, id);
+	segment->salt = salt;
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
 	segment->end = 0;
 	segment->next = NULL;
@@ -307,7 +366,8 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 		goto out;
 	segment->map = map;
 	segment->id = header.id;
-	segment->salt = format_segment_salt(segments->uuid, header.id);
+	segment->salt = header.salt;
+	segment->allocated = true;
 	segment->sealed = true;
 	table_enter(segments, segment);
 	atomic_store_explicit(&segments->bases[slot], map, memory_order_release);

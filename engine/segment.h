@@ -42,6 +42,7 @@ struct segment {
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
+	bool allocated;		      /* the file has its size on the disk; the maintainer's */
 	_Atomic uint64_t rename;      /* number of the last rename of its file */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
@@ -102,6 +103,8 @@ bool segments_failed(const struct segments *segments, uint64_t address);
 
 /* A free slot's file, or a new one, allocated, with a durable header and a buffer. -ENOSPC, -ENOMEM, -EIO */
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
+/* Sees to it that so many free files are allocated: the next segments need no space from the disk. -ENOSPC, -EIO */
+int segments_keep_free(struct segments *segments, uint32_t count);
 /* An existing segment: header read and checked. -EUCLEAN, -EPROTONOSUPPORT */
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
 /* A file that is not in the log, to be used for the next segment. */

@@ -31,6 +31,8 @@ struct log {
 	pthread_cond_t room;	   /* a spare came, or will not */
 	struct segment *active;	   /* protected by lock */
 	struct segment *spare;	   /* protected by lock; prepared, comes next */
+	bool spare_reserved;	   /* only for what frees: the disk is full; protected by lock */
+	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
 	uint32_t tail;		   /* offset in active; protected by lock */
 	bool mark_due;		   /* a sync succeeded since the last MARK; protected by lock */
 	bool spare_wanted;	   /* protected by lock */

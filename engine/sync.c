@@ -242,14 +242,20 @@ static bool trim_residents(struct kv *kv)
 	}
 }
 
-/* On a full disk the store makes room in itself. */
+/* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */
 static void prepare_spare(struct kv *kv)
 {
+	bool freeing_waits;
 	int error;
 
 	do {
 		error = log_prepare_spare(kv);
 	} while (error == -ENOSPC && compact_for_space(kv));
+	pthread_mutex_lock(&kv->log.lock);
+	freeing_waits = kv->log.freeing_waits;
+	pthread_mutex_unlock(&kv->log.lock);
+	if (error == -ENOSPC && freeing_waits)
+		(void)log_use_reserve(kv);
 	log_spare_attempted(kv, error);
 }
 

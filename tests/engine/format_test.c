@@ -67,7 +67,7 @@ static void segment_flips(void **state)
 	size_t bit;
 
 	(void)state;
-	format_segment_seal(&header, uuid, 7, 3, 1 << 20);
+	format_segment_seal(&header, uuid, 7, 3, 1 << 20, 5);
 	assert_int_equal(format_segment_validate(&header, uuid, 3, 1 << 20), 0);
 	assert_int_not_equal(format_segment_validate(&header, uuid, 4, 1 << 20), 0);
 	assert_int_not_equal(format_segment_validate(&header, uuid, 3, 1 << 21), 0);

@@ -263,19 +263,24 @@ static void test_segment_strange(void **state)
 	uint8_t uuid[16] = {1};
 	struct kv_info info;
 	uint64_t size;
+	uint8_t *copy;
 
 	must_put(fixture, HASHED, "key", "value");
 	kv_info(fixture->kv, &info);
 	must_close(fixture);
 	assert_non_null(sim_env_bytes(fixture->sim, first_segment, &size));
-	format_segment_seal(&header, uuid, 9, 5, SEGMENT_SIZE);
+	format_segment_seal(&header, uuid, 9, 5, SEGMENT_SIZE, 1);
 	assert_int_equal(
 		sim_env_put_file(fixture->sim, "seg-00000005", &header, sizeof(header)), 0);
 	assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
-	format_segment_seal(&header, info.uuid, 1, 5, SEGMENT_SIZE);
-	assert_int_equal(sim_env_put_file(fixture->sim, "seg-00000005",
-				 sim_env_bytes(fixture->sim, first_segment, &size), SEGMENT_SIZE),
-		0);
+	copy = malloc(SEGMENT_SIZE);
+	assert_non_null(copy);
+	memcpy(copy, sim_env_bytes(fixture->sim, first_segment, &size), SEGMENT_SIZE);
+	memcpy(&header, copy, sizeof(header));
+	format_segment_seal(&header, info.uuid, header.id, 5, SEGMENT_SIZE, header.salt);
+	memcpy(copy, &header, sizeof(header));
+	assert_int_equal(sim_env_put_file(fixture->sim, "seg-00000005", copy, SEGMENT_SIZE), 0);
+	free(copy);
 	assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
 	assert_true(fixture->errors > 0);
 }
