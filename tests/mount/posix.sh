@@ -18,7 +18,7 @@ case_any() {
 	store_mount -o allow_other
 	output=$("$POSIX" ${quick:+--quick} "$mnt" "$1" 2>&1) || {
 		echo "$output"
-		fail "$(sed -n 's/^FAIL: //p' <<<"$output" | grep . || tail -n 1 <<<"$output")"
+		fail "$(grep -m 1 -oE '^FAIL: .*|.*runtime error.*|.*Sanitizer:.*' <<<"$output" || tail -n 1 <<<"$output")"
 	}
 }
 

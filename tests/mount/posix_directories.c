@@ -142,7 +142,7 @@ static void list_places(void)
 {
 	enum { COUNT = 3000 };
 	static char names[COUNT + 2][256];
-	static long places[COUNT + 2];
+	static long places[COUNT + 3]; /* the end's as well */
 	unsigned i, pick, seed = 1, count = 0;
 	struct dirent *entry;
 	DIR *dir;
