@@ -77,6 +77,7 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	struct segments *segments = &check->kv->segments;
 	const uint8_t *base = atomic_load(&segments->bases[segment->slot]);
 	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	uint64_t budget = SEGMENT_SEARCH_BUDGET(segments);
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 
 	format_segment_name(segment->slot, name);
@@ -86,10 +87,8 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 		if (length <= 0) {
 			uint32_t from = offset;
 
-			do {
-				offset += FORMAT_RECORD_ALIGN;
-			} while (offset < end &&
-				 segment_validate(segments, segment, base, offset) <= 0);
+			offset = segment_search(segments, segment, base,
+						offset + FORMAT_RECORD_ALIGN, end, &budget);
 			finding(check, "%s: %u bytes at offset %u are damaged", name, offset - from, from);
 			continue;
 		}

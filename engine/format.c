@@ -189,6 +189,13 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 	return record->key_size && record->keyspace < keyspace_count && record->seq;
 }
 
+bool format_record_plausible(const struct format_record *record, uint64_t room,
+			     unsigned keyspace_count)
+{
+	return room >= FORMAT_RECORD_HEADER_SIZE && format_record_length(record) <= room &&
+	       record_shape_valid(record, keyspace_count);
+}
+
 int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
 			       unsigned keyspace_count)
 {
@@ -196,9 +203,9 @@ int64_t format_record_validate(const struct format_record *record, uint64_t room
 
 	if (room < FORMAT_RECORD_HEADER_SIZE)
 		return 0;
-	length = format_record_length(record);
-	if (length > room || !record_shape_valid(record, keyspace_count))
+	if (!format_record_plausible(record, room, keyspace_count))
 		return -EUCLEAN;
+	length = format_record_length(record);
 	if (record->check !=
 	    (format_record_body_hash(record) ^ format_record_place(record, salt)))
 		return -EUCLEAN;

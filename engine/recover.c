@@ -93,6 +93,10 @@ struct replay {
 	const uint8_t *base;
 	uint64_t last_seq;
 	bool first; /* no batch of this segment was applied yet */
+	uint64_t search_budget; /* of this segment */
+	bool mark_known;	/* the last MARK of this segment was looked for */
+	uint32_t mark_offset;
+	uint64_t mark_seq;
 };
 
 static int64_t record_at(const struct replay *replay, uint32_t offset)
@@ -114,9 +118,11 @@ static bool seq_follows(const struct replay *replay, const struct format_record 
 }
 
 /*
- * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records.
+ * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records, and where it showed that
+ * there is none.
  */
-static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t *count)
+static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t *count,
+			 uint32_t *broken)
 {
 	const struct format_record *first = record_ptr(replay, offset);
 
@@ -125,6 +131,7 @@ static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t 
 		int64_t length = record_at(replay, offset);
 		const struct format_record *record = record_ptr(replay, offset);
 
+		*broken = offset;
 		if (length <= 0)
 			return 0;
 		if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
@@ -162,37 +169,41 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 }
 
 /* The next offset from which on records are valid again, or the segment's size. */
-static uint32_t resync(const struct replay *replay, uint32_t offset)
+static uint32_t resync(struct replay *replay, uint32_t offset)
 {
-	uint32_t size = replay->kv->segments.size;
+	const struct segments *segments = &replay->kv->segments;
 
-	for (; offset + FORMAT_RECORD_HEADER_SIZE <= size; offset += FORMAT_RECORD_ALIGN) {
-		/* Most of what is looked through was never written. */
-		if (record_ptr(replay, offset)->check && record_at(replay, offset) > 0)
-			return offset;
-	}
-	return size;
+	return segment_search(segments, replay->segment, replay->base, offset, segments->size,
+			      &replay->search_budget);
 }
 
-/* Does a record behind the offset say that what belongs here was durable? */
-static bool was_durable(const struct replay *replay, uint32_t offset)
+/* The MARK with the highest number at or behind an offset. */
+static void find_mark(struct replay *replay, uint32_t offset)
 {
-	for (;;) {
-		const struct format_record *record;
+	replay->mark_known = true;
+	while ((offset = resync(replay, offset)) < replay->kv->segments.size) {
+		const struct format_record *record = record_ptr(replay, offset);
 
-		offset = resync(replay, offset);
-		if (offset == replay->kv->segments.size)
-			return false;
-		record = record_ptr(replay, offset);
-		if ((record->flags & FORMAT_RECORD_MARK) && record->seq > replay->last_seq)
-			return true;
+		if ((record->flags & FORMAT_RECORD_MARK) && record->seq >= replay->mark_seq) {
+			replay->mark_seq = record->seq;
+			replay->mark_offset = offset;
+		}
 		offset += (uint32_t)format_record_length(record);
 	}
 }
 
-static uint32_t skip_damage(struct replay *replay, uint32_t offset)
+/* Does a record behind the offset say that what belongs here was durable? */
+static bool was_durable(struct replay *replay, uint32_t offset)
 {
-	uint32_t next = resync(replay, offset + FORMAT_RECORD_ALIGN);
+	if (!replay->mark_known)
+		find_mark(replay, offset);
+	return replay->mark_offset > offset && replay->mark_seq > replay->last_seq;
+}
+
+/* From an offset at which no batch is, on past where that showed: records of an unfinished batch are of no use. */
+static uint32_t skip_damage(struct replay *replay, uint32_t offset, uint32_t broken)
+{
+	uint32_t next = resync(replay, broken > offset ? broken : offset + FORMAT_RECORD_ALIGN);
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 
 	format_segment_name(replay->segment->slot, name);
@@ -208,19 +219,23 @@ static uint32_t skip_damage(struct replay *replay, uint32_t offset)
 /* Replays one segment. Out: where its records end, and whether it was closed by an END. */
 static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
 {
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, next;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, next, broken;
 	struct kv *kv = replay->kv;
 	uint64_t count;
 	int error;
 
 	replay->first = true;
+	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
+	replay->mark_known = false;
+	replay->mark_offset = 0;
+	replay->mark_seq = 0;
 	*closed = false;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
-		next = batch_at(replay, offset, &count);
+		next = batch_at(replay, offset, &count, &broken);
 		if (!next) {
 			if (last && !was_durable(replay, offset))
 				break;
-			offset = skip_damage(replay, offset);
+			offset = skip_damage(replay, offset, broken);
 			continue;
 		}
 		if (record_ptr(replay, offset)->flags & FORMAT_RECORD_END) {
@@ -246,10 +261,11 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 
 static bool is_empty(struct kv *kv, struct segment *segment)
 {
-	struct replay replay = {kv, segment, segment->map, 0, true};
+	struct replay replay = {.kv = kv, .segment = segment, .base = segment->map, .first = true};
+	uint32_t broken;
 	uint64_t count;
 
-	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count);
+	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken);
 }
 
 /* Prepared segments that the crash left behind the end of the log. */
@@ -341,7 +357,7 @@ static int replay_resumed(struct replay *replay, uint32_t *end, bool *closed)
 
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
-	struct replay replay = {kv, NULL, NULL, 0, true};
+	struct replay replay = {.kv = kv};
 	uint32_t end = 0;
 	bool closed = true;
 	size_t i;

@@ -456,3 +456,22 @@ int segment_remove(struct segments *segments, struct segment *segment)
 	segment_close(segments, segment);
 	return 0;
 }
+
+uint32_t segment_search(const struct segments *segments, const struct segment *segment,
+			const uint8_t *base, uint32_t offset, uint32_t end, uint64_t *budget)
+{
+	for (; offset + FORMAT_RECORD_HEADER_SIZE <= end; offset += FORMAT_RECORD_ALIGN) {
+		const struct format_record *record = (const struct format_record *)(base + offset);
+
+		/* Most of what is looked through was never written. */
+		if (!record->check || !format_record_plausible(record, segments->size - offset,
+							       segments->keyspace_count))
+			continue;
+		if (format_record_length(record) > *budget)
+			continue;
+		*budget -= format_record_length(record);
+		if (segment_validate(segments, segment, base, offset) > 0)
+			return offset;
+	}
+	return end;
+}

@@ -136,4 +136,12 @@ static inline int64_t segment_validate(const struct segments *segments,
 				      segments->keyspace_count);
 }
 
+/*
+ * The next offset below `end` at which a record is valid, or `end`. What is tried is taken from the budget, which bounds
+ * the search where each of many bytes looks like the start of a long record.
+ */
+#define SEGMENT_SEARCH_BUDGET(segments) ((uint64_t)(segments)->size * 16)
+uint32_t segment_search(const struct segments *segments, const struct segment *segment,
+			const uint8_t *base, uint32_t offset, uint32_t end, uint64_t *budget);
+
 #endif
