@@ -22,6 +22,8 @@
 #include "sync.h"
 
 #define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
+#define PAUSE_US 100u			 /* between two steps */
+#define BACK_OFF_US 1000000u
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
 #define WORTH_DIVISOR 16u		 /* on a full disk: less garbage in a segment is not worth the copies */
 #define SLACK_BYTES ((uint64_t)64 << 10)
@@ -83,13 +85,20 @@ static struct segment *most_garbage(struct kv *kv)
 	return best;
 }
 
+/* There was no room for copies a moment ago. */
+static bool backing_off(const struct kv *kv)
+{
+	return kv->compaction.retry_at_us &&
+	       kv->env->clock_us(kv->env) < kv->compaction.retry_at_us;
+}
+
 /* Called with the lock. */
 static struct segment *pick(struct kv *kv)
 {
 	uint64_t log = atomic_load(&kv->log_bytes), live = atomic_load(&kv->live_bytes);
 	uint64_t tombstones = kv->tombstone_bytes;
 
-	if (log < (uint64_t)SEGMENTS_MIN * kv->segments.size || log == kv->compaction.given_up_at)
+	if (log < (uint64_t)SEGMENTS_MIN * kv->segments.size || backing_off(kv))
 		return NULL;
 	if (tombstones > log / 4 && is_candidate(oldest_segment(kv)))
 		return oldest_segment(kv);
@@ -237,9 +246,16 @@ static void take_victim(struct kv *kv, struct segment *victim)
 	kv->compaction.offset = FORMAT_SEGMENT_HEADER_SIZE;
 }
 
-bool compact_under_way(struct kv *kv)
+uint64_t compact_pause_us(const struct kv *kv)
 {
-	return kv->compaction.victim != NULL;
+	uint64_t now_us;
+
+	if (kv->compaction.victim)
+		return PAUSE_US;
+	if (!kv->compaction.retry_at_us)
+		return UINT64_MAX;
+	now_us = kv->env->clock_us(kv->env);
+	return kv->compaction.retry_at_us > now_us ? kv->compaction.retry_at_us - now_us : PAUSE_US;
 }
 
 static void step(struct kv *kv)
@@ -256,13 +272,15 @@ static void step(struct kv *kv)
 	}
 	if (!compaction->victim)
 		return;
+	compaction->retry_at_us = 0;
 	error = copy_some(kv, STEP_BYTES, false);
 	if (error == -EAGAIN && !kv->log.spare_error)
 		return;
 	if (error) {
-		/* No room for copies: not before the log has changed. */
+		/* The disk is full: by way of the reserve, or else later. */
 		compaction->victim = NULL;
-		compaction->given_up_at = atomic_load(&kv->log_bytes);
+		if (!compact_for_space(kv))
+			compaction->retry_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
 		return;
 	}
 	if (compaction->offset >= compaction->victim->end)
@@ -275,7 +293,7 @@ static bool behind(const struct kv *kv)
 	uint64_t log = atomic_load(&kv->log_bytes);
 
 	return log > (uint64_t)SEGMENTS_MIN * kv->segments.size &&
-	       log / 3 > atomic_load(&kv->live_bytes) && log != kv->compaction.given_up_at;
+	       log / 3 > atomic_load(&kv->live_bytes) && !backing_off(kv);
 }
 
 void compact_step(struct kv *kv)
@@ -345,5 +363,6 @@ bool compact_for_space(struct kv *kv)
 		compaction->victim = NULL;
 		return false;
 	}
-	return !free_victim(kv) && !victim->id;
+	/* Not the victim's id: its struct may be gone with its file. */
+	return free_victim(kv) > 0;
 }

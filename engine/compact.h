@@ -10,11 +10,10 @@
 
 #include "store.h"
 
-#define COMPACT_PAUSE_US 100u /* between two steps */
-
 /* One step: picks a victim when the log has too much garbage, or goes on with the one it has. */
 void compact_step(struct kv *kv);
-bool compact_under_way(struct kv *kv);
+/* How long the maintainer may sleep before the next one: UINT64_MAX if nothing is under way. */
+uint64_t compact_pause_us(const struct kv *kv);
 /* Empties one segment at once, into what is left of the log and, if need be, the reserve. False: none is worth it. */
 bool compact_for_space(struct kv *kv);
 

@@ -354,25 +354,31 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t total;
+	uint64_t total, needed;
 
 	out->disk_bytes = FORMAT_SUPER_SIZE;
+	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))
+		out->avail_bytes = 0;
 	pthread_mutex_lock(&kv->log.lock);
 	for (slot = 0; slot < count; slot++) {
 		const struct segment *segment = segments->table[slot];
 
-		if (!segment)
+		if (!segment || (!segment->id && !segment->allocated))
 			continue;
 		out->disk_bytes += segments->size;
 		if (segment->id)
 			out->segments++;
 	}
+	needed = atomic_load(&kv->live_bytes) + kv->tombstone_bytes +
+		 out->segments * FORMAT_SEGMENT_HEADER_SIZE;
 	pthread_mutex_unlock(&kv->log.lock);
+	out->capacity_bytes = out->avail_bytes + out->disk_bytes;
+	/* What the files hold beyond what is needed comes back by itself when it is wanted. */
+	if (out->disk_bytes > needed)
+		out->avail_bytes += out->disk_bytes - needed;
 	pthread_mutex_lock(&segments->pool_lock);
 	out->memory_resident_bytes = (uint64_t)segments->buffers * segments->size;
 	pthread_mutex_unlock(&segments->pool_lock);
-	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))
-		out->avail_bytes = 0;
 }
 
 void kv_stats(struct kv *kv, struct kv_stats *out)

@@ -67,7 +67,7 @@ struct compaction {
 	struct segment *victim; /* or NULL */
 	uint32_t offset;	/* of the next record to look at */
 	bool oldest;		/* no older segment is left */
-	uint64_t given_up_at;	/* log_bytes when there was last no room for the copies */
+	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 };
 
 struct counters {

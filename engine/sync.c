@@ -314,11 +314,11 @@ static void sleep_until_due(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
 	struct timespec deadline;
-	uint64_t due_us = until_due(kv);
+	uint64_t due_us = until_due(kv), pause_us = compact_pause_us(kv);
 
 	/* Compaction goes on in small steps, between which everyone else is served. */
-	if (compact_under_way(kv) && due_us > COMPACT_PAUSE_US)
-		due_us = COMPACT_PAUSE_US;
+	if (due_us > pause_us)
+		due_us = pause_us;
 	if (due_us == UINT64_MAX) {
 		/* A commit that does not see `resting` is seen by the second look. */
 		atomic_store(&sync->resting, true);

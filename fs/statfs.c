@@ -19,7 +19,7 @@ int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out)
 	free_blocks = stats.avail_bytes / EXTENT_BLOCK_SIZE;
 	*out = (struct kvfs_statfs){
 		.block_size = EXTENT_BLOCK_SIZE,
-		.blocks = stats.disk_bytes / EXTENT_BLOCK_SIZE + free_blocks,
+		.blocks = stats.capacity_bytes / EXTENT_BLOCK_SIZE,
 		.blocks_free = free_blocks,
 		.blocks_avail = free_blocks,
 		.files = stats.keys[KEYSPACE_INODE] + stats.avail_bytes / FILE_COST,

@@ -245,7 +245,8 @@ struct kv_stats {
 	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key */
 	uint64_t log_bytes;		 /* log bytes of all records in the store */
 	uint64_t disk_bytes;		 /* size of the store's files */
-	uint64_t avail_bytes;		 /* what the disk has free for this store */
+	uint64_t capacity_bytes; /* what the store's files take, and what the disk has free */
+	uint64_t avail_bytes; /* what can still be put in: free on the disk, or garbage in the store's files */
 	uint64_t segments;
 	uint64_t memory_index_bytes, memory_order_bytes, memory_resident_bytes;
 	uint64_t puts, deletes, batches; /* since opening, as all below */
