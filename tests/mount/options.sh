@@ -18,7 +18,14 @@ uring_offered() {
 	[ "$(cat /sys/module/fuse/parameters/enable_uring 2>/dev/null)" = Y ]
 }
 
+# The transport that the daemon said it got; it says so just after the mount answers.
 announced() {
+	local tries=0
+	until grep -q ' over ' daemon.log; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 500 ] || fail "mount does not say which transport it got"
+		sleep 0.02
+	done
 	sed -n 's/.* over \([^ ,]*\).*/\1/p' daemon.log | tail -n 1
 }
 
