@@ -9,6 +9,8 @@
 #include "readahead.h"
 #include "value.h"
 
+#define TOUCH_STRIDE 4096u /* the smallest page */
+
 void kv_read_begin(struct kv *kv)
 {
 	(void)kv;
@@ -72,6 +74,42 @@ static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t
 	return 0;
 }
 
+/* Is all of the record in the page that its header is in, and that the lookup has read? */
+static inline bool is_in_one_page(const struct format_record *record)
+{
+	uintptr_t start = (uintptr_t)record;
+
+	return start / TOUCH_STRIDE == (start + format_record_length(record) - 1) / TOUCH_STRIDE;
+}
+
+/*
+ * A page of a map that cannot be read turns into zeros when it is touched. So all of the record's are touched before
+ * anybody trusts them, and if that went wrong somewhere in the segment, the record has to prove itself.
+ */
+static int prove_readable(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	struct segments *segments = &kv->segments;
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
+	const volatile uint8_t *bytes = (const volatile uint8_t *)record;
+	uint64_t length = format_record_length(record), offset;
+
+	if (!map)
+		return 0;
+	for (offset = 0; offset < length; offset += TOUCH_STRIDE)
+		(void)bytes[offset];
+	(void)bytes[length - 1];
+	if (!segments->env->map_failed(map, segments->size))
+		return 0;
+	if (segment_validate(segments, segment, map, segments_offset(segments, address)) > 0)
+		return 0;
+	store_report(kv, KV_ERROR, "segment %u, offset %u: a value in keyspace %s cannot be read",
+		     segment->slot, segments_offset(segments, address),
+		     kv->info.keyspaces[record->keyspace].name);
+	store_add(&kv->damaged, 1);
+	return -EIO;
+}
+
 int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	   struct kv_slice *value)
 {
@@ -83,7 +121,9 @@ int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		return error;
 	if (record->value_size >= READAHEAD_VALUE_MIN)
 		readahead_value(kv, address, record);
-	return value_of(kv, record, value);
+	if (!is_in_one_page(record))
+		error = prove_readable(kv, record, address);
+	return error ? error : value_of(kv, record, value);
 }
 
 int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
