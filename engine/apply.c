@@ -30,20 +30,20 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 		     struct index_place *place)
 {
 	struct order *order = kv->orders[record->keyspace];
-	int error = 0;
+	int error;
 
-	if (order)
-		error = order_put(order, record->key, record->key_size, address);
-	if (error)
-		return error;
 	account(kv, address, (int64_t)format_record_length(record));
 	if (old) {
 		account(kv, old, -(int64_t)format_record_length(old_record));
 		index_replace(place, address);
-		return 0;
+	} else {
+		error = index_insert(&kv->index, hash, address);
+		if (error)
+			return error;
+		store_add(&kv->keys[record->keyspace], 1);
 	}
-	store_add(&kv->keys[record->keyspace], 1);
-	return index_insert(&kv->index, hash, address);
+	/* Last: a cursor that comes upon the key finds its value. */
+	return order ? order_put(order, record->key, record->key_size, address) : 0;
 }
 
 static int apply_delete(struct kv *kv, const struct format_record *record, uint64_t old,
