@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void rename_file(void)
@@ -154,7 +155,8 @@ static void rename_is_atomic(void)
 		TRUE(!memcmp(text, "generation ", 11));
 		close(fd);
 	}
-	kill(child, SIGKILL);
+	OK(kill(child, SIGKILL));
+	OK(waitpid(child, NULL, 0));
 }
 
 const struct posix_case posix_rename_cases[] = {
