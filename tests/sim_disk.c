@@ -298,14 +298,16 @@ int sim_env_flip(struct sim_env *sim, const char *name, uint64_t position, unsig
 	return result;
 }
 
-int sim_env_truncate(struct sim_env *sim, const char *name, uint64_t size)
+int sim_env_resize(struct sim_env *sim, const char *name, uint64_t size)
 {
 	struct sim_file *file;
 	int result = -ENOENT;
 
 	pthread_mutex_lock(&sim->lock);
 	file = sim_names_find(&sim->names, name);
-	if (file && size <= file->size) {
+	if (file && size > file->size_max) {
+		result = -EFBIG;
+	} else if (file) {
 		result = sim_file_resize(file, size);
 		sim_file_sync(file);
 	}

@@ -86,6 +86,7 @@ const uint8_t *sim_env_bytes(struct sim_env *sim, const char *name, uint64_t *si
 int sim_env_put_file(struct sim_env *sim, const char *name, const void *data, uint64_t size);
 /* Flips one bit of a file, durably. -ENOENT, -EINVAL beyond its end */
 int sim_env_flip(struct sim_env *sim, const char *name, uint64_t position, unsigned bit);
-int sim_env_truncate(struct sim_env *sim, const char *name, uint64_t size);
+/* Another size, durably; new bytes are zeros. -ENOENT, -EFBIG */
+int sim_env_resize(struct sim_env *sim, const char *name, uint64_t size);
 
 #endif

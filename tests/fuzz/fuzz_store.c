@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_store.c - a whole store whose files somebody has been at: it opens or it does not, and
+ * whatever it holds can be read, walked, checked and written to without harm.
+ *
+ * Input: a byte of options, then changes, each an operation on one file of a small valid store.
+ * Some make the checksum of what they touch right again: behind it lies most of the code.
+ */
+#include <stdlib.h>
+
+#include "format.h"
+#include "fuzz.h"
+#include "kv.h"
+#include "store_image.h"
+
+#define CHANGES_MAX 100u
+#define LENGTH_MAX 64u
+#define WALK_MAX 2000u
+
+#define OPTION_READ_ONLY 1u
+#define OPTION_COMPRESSED 2u
+
+enum change {
+	CHANGE_BYTES,  /* bytes anywhere */
+	CHANGE_RECORD, /* bytes of a record, which is sealed again */
+	CHANGE_HEADER, /* bytes of the superblock or a segment's header, sealed again */
+	CHANGE_NEW,    /* a new sealed record anywhere */
+	CHANGE_REPEAT, /* the same bytes over and over */
+	CHANGE_COPY,   /* a stretch of the file elsewhere */
+	CHANGE_SIZE,   /* another size */
+	CHANGE_REMOVE, /* no such file */
+	CHANGE_RENAME, /* another file's name */
+	CHANGES
+};
+
+static void touch(struct image_file *file, uint32_t end)
+{
+	if (end > file->used)
+		file->used = end;
+}
+
+static void put_bytes(struct fuzz_input *input, struct image_file *file, uint32_t offset)
+{
+	uint32_t length = 1 + fuzz_u8(input) % LENGTH_MAX;
+
+	if (offset > IMAGE_SEGMENT_SIZE - length)
+		return;
+	fuzz_bytes(input, file->bytes + offset, length);
+	touch(file, offset + length);
+}
+
+static void repeat_bytes(struct fuzz_input *input, struct image_file *file, uint32_t offset)
+{
+	uint32_t length = 1 + fuzz_u8(input) % LENGTH_MAX, times = fuzz_u32(input) % 40000;
+	uint8_t bytes[LENGTH_MAX];
+
+	fuzz_bytes(input, bytes, length);
+	for (; times > 0 && offset <= IMAGE_SEGMENT_SIZE - length; times--, offset += length)
+		memcpy(file->bytes + offset, bytes, length);
+	touch(file, offset);
+}
+
+static void copy_bytes(struct fuzz_input *input, struct image_file *file, uint32_t offset)
+{
+	uint32_t from = fuzz_u32(input) % IMAGE_SEGMENT_SIZE, length = fuzz_u32(input) % 65536;
+
+	if (length > IMAGE_SEGMENT_SIZE - from || length > IMAGE_SEGMENT_SIZE - offset)
+		return;
+	memmove(file->bytes + offset, file->bytes + from, length);
+	touch(file, offset + length);
+}
+
+static void change_record(struct fuzz_input *input, struct image_file *file)
+{
+	uint32_t offset, at = fuzz_u8(input) % (2 * FORMAT_RECORD_HEADER_SIZE);
+
+	if (file->record_count == 0)
+		return;
+	offset = file->records[fuzz_u32(input) % file->record_count];
+	put_bytes(input, file, offset + at);
+	image_seal_record(file, offset);
+}
+
+static void change(struct fuzz_input *input, struct image *image)
+{
+	enum change kind = fuzz_u8(input) % CHANGES;
+	struct image_file *file = &image->files[fuzz_u8(input) % IMAGE_FILES];
+	uint32_t offset = fuzz_u32(input) % IMAGE_SEGMENT_SIZE;
+
+	switch (kind) {
+	case CHANGE_BYTES:
+		put_bytes(input, file, offset);
+		break;
+	case CHANGE_RECORD:
+		change_record(input, file);
+		break;
+	case CHANGE_HEADER:
+		put_bytes(input, file, offset % 512);
+		image_seal_header(file);
+		break;
+	case CHANGE_NEW:
+		put_bytes(input, file, offset & ~7u);
+		image_seal_record(file, offset & ~7u);
+		break;
+	case CHANGE_REPEAT:
+		repeat_bytes(input, file, offset & ~7u);
+		break;
+	case CHANGE_COPY:
+		copy_bytes(input, file, offset & ~7u);
+		break;
+	case CHANGE_SIZE:
+		file->size = offset;
+		break;
+	case CHANGE_REMOVE:
+		file->name = NULL;
+		break;
+	case CHANGE_RENAME:
+		file->name = offset % 2 ? "seg-00000002" : "free-00000001";
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- using what opened -------------------------------------------------------------------------
+ */
+
+static uint8_t sum; /* of what was read, so that it is read */
+
+static void look_at(struct kv_slice slice)
+{
+	for (size_t i = 0; i < slice.size; i++)
+		sum += ((const uint8_t *)slice.data)[i];
+}
+
+static void walk(struct kv *kv)
+{
+	struct kv_cursor *cursor;
+	struct kv_slice value;
+	unsigned steps = 0;
+	int result;
+
+	if (kv_cursor_open(kv, 1, &cursor) < 0)
+		return;
+	for (result = kv_cursor_first(cursor); result == 0 && steps < WALK_MAX; steps++) {
+		kv_read_begin(kv);
+		if (kv_cursor_value(cursor, &value) == 0)
+			look_at(value);
+		kv_read_end(kv);
+		result = kv_cursor_next(cursor);
+	}
+	kv_cursor_close(cursor);
+}
+
+static void read_keys(struct kv *kv)
+{
+	struct kv_slice value;
+	uint8_t key[256];
+
+	for (unsigned i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(i * 7);
+	kv_read_begin(kv);
+	for (unsigned i = 0; i < 40; i++) {
+		if (kv_get(kv, i % 2, key + i, 1 + i * 5, &value) == 0)
+			look_at(value);
+		if (kv_get(kv, 0, &i, sizeof(i), &value) == 0)
+			look_at(value);
+	}
+	kv_read_end(kv);
+}
+
+static void ignore(void *arg, enum kv_severity severity, const char *message)
+{
+	sum += (uint8_t)strlen(message);
+}
+
+static void use(struct kv *kv)
+{
+	struct kv_stats stats;
+	uint64_t findings;
+
+	walk(kv);
+	read_keys(kv);
+	(void)!kv_check(kv, ignore, NULL, NULL, NULL, &findings);
+	kv_stats(kv, &stats);
+	for (unsigned i = 0; i < 3; i++) {
+		if (kv_put(kv, i % 2, "fuzz", 4, "value", 5, NULL) == 0)
+			(void)!kv_sync(kv, kv_last_seq(kv));
+		(void)!kv_delete(kv, 1, "\7", 1, NULL);
+	}
+	walk(kv);
+}
+
+static void open_and_use(const struct image *image, unsigned flags)
+{
+	struct kv_open_options options = {.flags = flags, .resident_size = 1, .report = ignore};
+	struct sim_env *sim = image_mount(image);
+	struct kv *kv;
+
+	if (kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &options, &kv) == 0) {
+		use(kv);
+		kv_close(kv);
+	}
+	if (sim_env_power_on(sim, SIM_LOSS_NONE) != 0)
+		abort(); /* something was left open */
+	sim_env_free(sim);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct image *originals[2], work;
+	struct fuzz_input input = {data, size};
+	uint8_t options = fuzz_u8(&input);
+	unsigned which = !!(options & OPTION_COMPRESSED);
+
+	if (!originals[which])
+		originals[which] = image_new(which);
+	image_copy(&work, originals[which]);
+	for (unsigned i = 0; i < CHANGES_MAX && input.left > 0; i++)
+		change(&input, &work);
+	open_and_use(&work, KV_OPEN_INLINE | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0));
+	return 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* store_image.c - a small valid store as bytes: what the store fuzzer changes, record by record if
+ * need be. */
+#include "store_image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "kv.h"
+
+static const char *const file_names[IMAGE_FILES] = {"super", "seg-00000000", "seg-00000001"};
+
+static void must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+/* Some of everything: both keyspaces, batches, deletions, MARKs, an END, large values. */
+static void fill(struct kv *kv)
+{
+	static uint8_t value[300000], key[300];
+	struct sim_random random = {1};
+	struct kv_batch *batch;
+
+	for (unsigned i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(i * 7);
+	/* Small values compress, large ones do not: they are to fill a segment in either store. */
+	for (unsigned i = 0; i < sizeof(value); i++)
+		value[i] = i < 5000 ? (uint8_t)(i * i >> 8) : (uint8_t)sim_random_next(&random);
+	must(kv_batch_new(kv, &batch) == 0);
+	for (unsigned i = 0; i < 40; i++) {
+		must(kv_put(kv, i % 2, key + i, 1 + i * 5, value, i * 120, NULL) == 0);
+		must(kv_batch_put(batch, 1, key, 1 + i, value, i) == 0);
+		must(kv_batch_delete(batch, 0, key + i / 2, 1 + i) == 0);
+		if (i % 8 == 7)
+			must(kv_commit(kv, batch, NULL) == 0);
+		if (i % 10 == 9)
+			must(kv_put(kv, 0, &i, sizeof(i), value, sizeof(value), NULL) == 0);
+		if (i % 16 == 15)
+			must(kv_sync(kv, kv_last_seq(kv)) == 0);
+	}
+	kv_batch_free(batch);
+}
+
+static void find_records(struct image_file *file)
+{
+	struct format_segment header;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	int64_t length;
+
+	memcpy(&header, file->bytes, sizeof(header));
+	while (offset < file->size && file->record_count < IMAGE_RECORDS_MAX) {
+		length = format_record_validate((struct format_record *)(file->bytes + offset),
+			file->size - offset, header.salt, 2);
+		if (length <= 0)
+			break;
+		file->records[file->record_count++] = offset;
+		offset += (uint32_t)length;
+	}
+	must(file->record_count > 0);
+}
+
+static void take(struct image *image, struct sim_env *sim)
+{
+	for (unsigned i = 0; i < IMAGE_FILES; i++) {
+		struct image_file *file = &image->files[i];
+		const uint8_t *bytes;
+		uint64_t size;
+
+		file->name = file_names[i];
+		file->bytes = malloc(IMAGE_SEGMENT_SIZE);
+		bytes = sim_env_bytes(sim, file->name, &size);
+		must(bytes && file->bytes && size <= IMAGE_SEGMENT_SIZE);
+		memcpy(file->bytes, bytes, size);
+		file->size = file->used = (uint32_t)size;
+		while (file->used > 0 && file->bytes[file->used - 1] == 0)
+			file->used--;
+		if (i > 0)
+			find_records(file);
+	}
+}
+
+struct image *image_new(bool compressed)
+{
+	static const struct kv_keyspace_spec keyspaces[] = {{"hashed", false}, {"ordered", true}};
+	struct kv_create_options create = {
+		.keyspaces = keyspaces,
+		.keyspace_count = 2,
+		.compress = compressed ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
+		.segment_size = IMAGE_SEGMENT_SIZE,
+	};
+	struct kv_open_options open = {.flags = KV_OPEN_INLINE};
+	struct image *image = calloc(1, sizeof(*image));
+	struct sim_env *sim;
+	struct kv *kv;
+
+	must(image != NULL);
+	must(sim_env_new(&(struct sim_options){.seed = 1}, &sim) == 0);
+	must(kv_create(sim_env_table(sim), IMAGE_STORE_PATH, &create, NULL, NULL) == 0);
+	must(kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &open, &kv) == 0);
+	fill(kv);
+	must(kv_close(kv) == 0);
+	take(image, sim);
+	sim_env_free(sim);
+	return image;
+}
+
+void image_free(struct image *image)
+{
+	for (unsigned i = 0; image && i < IMAGE_FILES; i++)
+		free(image->files[i].bytes);
+	free(image);
+}
+
+void image_copy(struct image *to, const struct image *from)
+{
+	for (unsigned i = 0; i < IMAGE_FILES; i++) {
+		uint8_t *bytes = to->files[i].bytes;
+		uint32_t used = to->files[i].used;
+
+		if (!bytes)
+			bytes = calloc(1, IMAGE_SEGMENT_SIZE);
+		must(bytes != NULL);
+		memcpy(bytes, from->files[i].bytes, from->files[i].used);
+		if (used > from->files[i].used)
+			memset(bytes + from->files[i].used, 0, used - from->files[i].used);
+		to->files[i] = from->files[i];
+		to->files[i].bytes = bytes;
+	}
+}
+
+void image_seal_record(struct image_file *file, uint32_t offset)
+{
+	struct format_record *record = (struct format_record *)(file->bytes + offset);
+	struct format_segment header;
+
+	if (offset + FORMAT_RECORD_HEADER_SIZE > file->size ||
+		format_record_length(record) > file->size - offset)
+		return;
+	memcpy(&header, file->bytes, sizeof(header));
+	record->check = format_record_body_hash(record) ^ format_record_place(record, header.salt);
+}
+
+void image_seal_header(struct image_file *file)
+{
+	struct format_segment *header = (struct format_segment *)file->bytes;
+	struct format_super *super = (struct format_super *)file->bytes;
+
+	if (file->record_count == 0) {
+		format_super_seal(super);
+	} else {
+		struct format_segment copy = *header;
+
+		format_segment_seal(header, copy.uuid, copy.id, copy.slot, copy.size, copy.salt);
+	}
+}
+
+struct sim_env *image_mount(const struct image *image)
+{
+	struct sim_env *sim;
+
+	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 8 << 20}, &sim) == 0);
+	must(sim_env_make_dir(sim, IMAGE_STORE_PATH) == 0);
+	for (unsigned i = 0; i < IMAGE_FILES; i++) {
+		const struct image_file *file = &image->files[i];
+		uint32_t used = file->used < file->size ? file->used : file->size;
+
+		if (!file->name)
+			continue;
+		must(sim_env_put_file(sim, file->name, file->bytes, used) == 0);
+		must(sim_env_resize(sim, file->name, file->size) == 0);
+	}
+	return sim;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_image.h - a small valid store as bytes: what the store fuzzer changes, record by record if
+ * need be.
+ */
+#ifndef STORE_IMAGE_H
+#define STORE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sim_env.h"
+
+#define IMAGE_STORE_PATH "store"
+#define IMAGE_SEGMENT_SIZE (1u << 20)
+#define IMAGE_FILES 3u /* superblock, a full segment, the last segment */
+#define IMAGE_RECORDS_MAX 512u
+
+struct image_file {
+	const char *name;
+	uint8_t *bytes;                      /* IMAGE_SEGMENT_SIZE of room */
+	uint32_t size;                       /* bytes */
+	uint32_t used;                       /* bytes, up to the last that is not zero */
+	uint32_t records[IMAGE_RECORDS_MAX]; /* offsets */
+	unsigned record_count;
+};
+
+struct image {
+	struct image_file files[IMAGE_FILES];
+};
+
+/* A valid store, the same each time. Ends the program if it cannot be made. */
+struct image *image_new(bool compressed);
+void image_free(struct image *image);
+void image_copy(struct image *to, const struct image *from);
+/* Makes the checksum of the record at an offset right, if its sizes leave it inside the file. */
+void image_seal_record(struct image_file *file, uint32_t offset);
+/* Makes the checksum of the superblock, or of a segment's header, right. */
+void image_seal_header(struct image_file *file);
+/* The files on a disk of their own. */
+struct sim_env *image_mount(const struct image *image);
+
+#endif
