@@ -161,16 +161,16 @@ static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_
 static const struct crash_script kv_random_long = {.ops = random_long};
 
 const struct crash_named crash_scripts[] = {
-	{"basic", &crash_kv, &kv_basic, false},
-	{"batches", &crash_kv, &kv_batches, false},
-	{"syncs", &crash_kv, &kv_syncs, false},
-	{"large", &crash_kv, &kv_large, false},
-	{"turnover", &crash_kv, &kv_turnover, false},
-	{"turnover-syncs", &crash_kv, &kv_turnover_syncs, false},
-	{"reopens", &crash_kv, &kv_reopens, false},
-	{"random", &crash_kv, &kv_random, false},
-	{"random-zstd", &crash_kv, &kv_random_zstd, true},
-	{"random-blake2b", &crash_kv, &kv_random_blake2b, true},
-	{"random-long", &crash_kv, &kv_random_long, true},
+	{"basic", &crash_kv, &kv_basic},
+	{"batches", &crash_kv, &kv_batches},
+	{"syncs", &crash_kv, &kv_syncs},
+	{"large", &crash_kv, &kv_large},
+	{"turnover", &crash_kv, &kv_turnover},
+	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
+	{"reopens", &crash_kv, &kv_reopens},
+	{"random", &crash_kv, &kv_random},
+	{"random-zstd", &crash_kv, &kv_random_zstd},
+	{"random-blake2b", &crash_kv, &kv_random_blake2b},
+	{"random-long", &crash_kv, &kv_random_long},
 	{0},
 };

@@ -9,7 +9,6 @@ struct crash_named {
 	const char *name; /* NULL ends the list */
 	const struct crash_subject *subject;
 	const struct crash_script *script;
-	bool sampled; /* long: the first round crashes it at some 40 of its steps only */
 };
 
 extern const struct crash_named crash_scripts[];

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crash_sim.c - crashes stores at every step of every script and at random steps of long random
- * lives.
+ * crash_sim.c - crashes stores at every step of every script, and at random steps of long lives.
  *
- *   crash_sim [--seconds N] [--seed S]         rounds of everything, each with another seed, until
- * the time is over crash_sim --script NAME --seed S --step N  one life again, as a failure names it
+ *   crash_sim [--seed S]                       one round of everything
+ *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over
+ *   crash_sim --script NAME                    this script alone
+ *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --list                           the scripts
  *
  * Exit code: 0 all is well, 1 a store broke its promise, 2 usage.
@@ -14,6 +15,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,16 +25,15 @@ struct settings {
 	const char *script;
 	uint64_t seed, step;
 	bool step_given;
-	uint64_t seconds;
-	struct timespec started;
+	double seconds; /* 0: no limit */
 };
 
-static bool time_is_over(const struct settings *settings)
+static double seconds_now(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)(now.tv_sec - settings->started.tv_sec) >= settings->seconds;
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static int run_one(const struct crash_point *point, const char *script)
@@ -45,42 +46,60 @@ static int run_one(const struct crash_point *point, const char *script)
 	return -1;
 }
 
-/* Every step of the script, or for as long as there is time; the first round always in full. */
-static int run_steps(const struct settings *settings, const struct crash_named *named,
-	uint64_t seed, bool in_full)
+static uint64_t greatest_divisor(uint64_t a, uint64_t b)
+{
+	return b == 0 ? a : greatest_divisor(b, a % b);
+}
+
+/* Every step of the script, or as many as there is time for, spread over all of it. */
+static int run_steps(const struct crash_named *named, uint64_t seed, double deadline)
 {
 	struct crash_point point = {named->subject, named->script, seed, 0};
-	uint64_t steps = crash_count_steps(&point);
-	uint64_t stride = named->sampled && in_full ? steps / 40 + 1 : 1;
+	uint64_t steps = crash_count_steps(&point), stride;
 
 	if (steps == 0)
 		return run_one(&point, named->name);
-	for (point.step = 1 + seed % stride; point.step <= steps; point.step += stride) {
-		if (!in_full && time_is_over(settings))
-			return 0;
+	stride = steps * 5 / 8 + 1;
+	while (greatest_divisor(stride, steps) != 1)
+		stride++;
+	for (uint64_t i = 0; i < steps && seconds_now() < deadline; i++) {
+		point.step = 1 + (seed + i * stride) % steps;
 		if (run_one(&point, named->name) < 0)
 			return -1;
 	}
 	return 0;
 }
 
+static unsigned count_scripts(const struct settings *settings)
+{
+	unsigned count = 0;
+
+	for (const struct crash_named *named = crash_scripts; named->name; named++)
+		count++;
+	return settings->script ? 1 : count;
+}
+
+/* Without a limit, one round of everything. */
 static int run_rounds(const struct settings *settings)
 {
+	double started = seconds_now(), share = settings->seconds / count_scripts(settings);
 	uint64_t round = 0;
 
 	do {
 		for (const struct crash_named *named = crash_scripts; named->name; named++) {
+			double deadline = settings->seconds > 0 ? seconds_now() + share : INFINITY;
+
 			if (settings->script && strcmp(settings->script, named->name) != 0)
 				continue;
-			if (run_steps(settings, named, settings->seed + round, round == 0) < 0)
+			if (run_steps(named, settings->seed + round, deadline) < 0)
 				return -1;
 		}
 		round++;
-	} while (!time_is_over(settings));
+	} while (seconds_now() < started + settings->seconds);
 	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
-	       " of them followed by crashes of the recovery\n",
+	       " more while recovering\n",
 		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut);
-	return 0;
+	return crash_totals.crashes > 0 ? 0 : -1;
 }
 
 static int repeat(const struct settings *settings)
@@ -125,7 +144,7 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			settings.seconds = strtoull(optarg, NULL, 10);
+			settings.seconds = strtod(optarg, NULL);
 			break;
 		case 's':
 			settings.seed = strtoull(optarg, NULL, 10);
@@ -146,6 +165,5 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc || (settings.step_given && !settings.script))
 		return usage();
-	clock_gettime(CLOCK_MONOTONIC, &settings.started);
 	return (settings.step_given ? repeat(&settings) : run_rounds(&settings)) < 0 ? 1 : 0;
 }
