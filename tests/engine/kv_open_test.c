@@ -165,7 +165,7 @@ static void test_no_superblock(void **state)
 	struct fixture *fixture = *state;
 
 	must_close(fixture);
-	assert_int_equal(sim_env_truncate(fixture->sim, "super", 0), 0);
+	assert_int_equal(sim_env_resize(fixture->sim, "super", 0), 0);
 	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
 	assert_true(fixture->errors > 0);
 	assert_int_equal(sim_env_put_file(fixture->sim, "super", "#!/bin/sh\nexit 0\n", 17), 0);
@@ -249,7 +249,7 @@ static void test_segment_truncated(void **state)
 	must_put(fixture, HASHED, "key", "value");
 	must_close(fixture);
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		assert_int_equal(sim_env_truncate(fixture->sim, first_segment, sizes[i]), 0);
+		assert_int_equal(sim_env_resize(fixture->sim, first_segment, sizes[i]), 0);
 		assert_int_equal(fixture_open(fixture, 0), -EUCLEAN);
 		assert_true(fixture->errors > 0);
 	}

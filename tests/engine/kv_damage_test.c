@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_damage_test.c - bytes that changed on the disk, pages that cannot be read: said, and the rest
+ * stays readable. */
+#include "kv_fixture.h"
+
+#include "format.h"
+
+#define KEYS 200u
+
+static const char segment_name[] = "seg-00000000";
+
+static void key_of(unsigned number, char key[16])
+{
+	snprintf(key, 16, "key %u", number);
+}
+
+static void fill_store(struct fixture *fixture)
+{
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, i % 2, key, 100 + i, i);
+		if (i % 20 == 19)
+			must_sync(fixture);
+	}
+	must_close(fixture);
+}
+
+/* How many keys are there; those that are have the value that was put. */
+static unsigned count_intact(struct fixture *fixture)
+{
+	uint8_t expected[100 + KEYS];
+	struct kv_slice value;
+	unsigned intact = 0;
+	char key[16];
+
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < KEYS; i++) {
+		int result;
+
+		key_of(i, key);
+		result = kv_get(fixture->kv, i % 2, key, strlen(key), &value);
+		if (result < 0) {
+			assert_true(result == -ENOENT || result == -EIO);
+			continue;
+		}
+		fill_bytes(expected, 100 + i, i);
+		assert_int_equal(value.size, 100 + i);
+		assert_memory_equal(value.data, expected, value.size);
+		intact++;
+	}
+	kv_read_end(fixture->kv);
+	return intact;
+}
+
+static void count_finding(void *arg, enum kv_severity severity, const char *message)
+{
+	++*(unsigned *)arg;
+}
+
+/* The offset behind the last record of the first segment. */
+static uint32_t end_of_records(struct fixture *fixture)
+{
+	uint64_t size;
+	const uint8_t *bytes = sim_env_bytes(fixture->sim, segment_name, &size);
+
+	while (size > 0 && bytes[size - 1] == 0)
+		size--;
+	return (uint32_t)size;
+}
+
+/* Any flipped bit among synced records costs one batch at most, and is said when the store is
+ * opened and checked. */
+static void test_flipped_bits(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t end;
+
+	fill_store(fixture);
+	end = end_of_records(fixture);
+	for (uint32_t position = FORMAT_SEGMENT_HEADER_SIZE; position < end; position += 211) {
+		unsigned findings_heard = 0, intact;
+		struct kv_stats stats;
+		uint64_t findings;
+
+		assert_int_equal(
+			sim_env_flip(fixture->sim, segment_name, position, position % 8), 0);
+		must_open(fixture, KV_OPEN_READ_ONLY);
+		intact = count_intact(fixture);
+		kv_stats(fixture->kv, &stats);
+		/* Behind the last MARK nothing says that a record was ever durable. */
+		assert_true(intact >= KEYS - 20);
+		if (intact < KEYS - 1 || position < end / 2) {
+			assert_true(intact == KEYS - 1 || intact == KEYS || stats.damaged == 0);
+			assert_int_equal(stats.damaged > 0, fixture->errors > 0);
+		}
+		if (position < end / 2)
+			assert_int_equal(stats.damaged, 1);
+		assert_int_equal(kv_check(fixture->kv, count_finding, &findings_heard, NULL, NULL,
+					 &findings),
+			0);
+		assert_int_equal(findings, findings_heard);
+		if (position < end / 2)
+			assert_true(findings > 0);
+		must_close(fixture);
+		assert_int_equal(
+			sim_env_flip(fixture->sim, segment_name, position, position % 8), 0);
+	}
+	must_open(fixture, 0);
+	assert_int_equal(count_intact(fixture), KEYS);
+	must_check_clean(fixture);
+}
+
+/* A damaged store can be written to, and what was damaged stays lost but does not spread. */
+static void test_writing_after_damage(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fill_store(fixture);
+	assert_int_equal(
+		sim_env_flip(fixture->sim, segment_name, FORMAT_SEGMENT_HEADER_SIZE + 1000, 1), 0);
+	must_open(fixture, 0);
+	assert_true(fixture->errors > 0);
+	assert_int_equal(count_intact(fixture), KEYS - 1);
+	for (unsigned i = 0; i < 30; i++)
+		must_put_filled(fixture, HASHED, i % 2 ? "odd" : "even", 100000, i);
+	must_close(fixture);
+	must_open(fixture, 0);
+	assert_int_equal(count_intact(fixture), KEYS - 1);
+	must_have_filled(fixture, HASHED, "even", 100000, 28);
+	must_have_filled(fixture, HASHED, "odd", 100000, 29);
+}
+
+/* Pages that cannot be read while the store is open: an error for what they hold, the rest stays
+ * readable. */
+static void test_unreadable_page(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned lost = 0, intact;
+	struct kv_slice value;
+	char key[16];
+
+	for (unsigned i = 0; i < 12; i++) /* so that the first segment is read through its map */
+		must_put_filled(fixture, HASHED, i % 2 ? "odd" : "even", 300000, i);
+	must_close(fixture);
+	must_open(fixture, 0);
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, i % 2, key, 100 + i, i);
+	}
+	for (unsigned i = 0; i < 12; i++)
+		must_put_filled(fixture, HASHED, i % 2 ? "odd" : "even", 300000, i);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(count_intact(fixture), KEYS);
+	for (unsigned slot = 0; slot < 8; slot++) {
+		char name[FORMAT_SEGMENT_NAME_SIZE];
+
+		format_segment_name(slot, name);
+		for (uint64_t page = 1; page < SEGMENT_SIZE / SIM_PAGE_SIZE; page += 4)
+			(void)sim_env_fail_page(fixture->sim, name, page * SIM_PAGE_SIZE);
+	}
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		lost += kv_get(fixture->kv, i % 2, key, strlen(key), &value) < 0;
+	}
+	kv_read_end(fixture->kv);
+	intact = count_intact(fixture);
+	assert_int_equal(intact + lost, KEYS);
+	assert_true(lost > 0 && intact > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(test_flipped_bits),
+		FIXTURE_TEST(test_writing_after_damage),
+		FIXTURE_TEST(test_unreadable_page),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
