@@ -29,15 +29,15 @@ files_same() {
 # Each file is synced before it gets its name, and the name before the next file.
 case_fill_with_synced_files() {
 	local i count=0 free
-	disk_make 64M
+	disk_make "$(rounds 64M 40M)"
 	mkdir "$mnt/dir"
 	while seq -s " $((count + 1)) " 10000 2>error | dd of="$mnt/dir/next" conv=fsync status=none 2>>error &&
 		mv "$mnt/dir/next" "$mnt/dir/file$((count + 1))" 2>error && sync "$mnt/dir" 2>error; do
 		count=$((count + 1))
-		[ "$count" -lt 2000 ] || fail "64 MiB never fill"
+		[ "$count" -lt 2000 ] || fail "the disk never fills"
 	done
 	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
-	[ "$count" -gt 150 ] || fail "full after $count files of 80 KB"
+	[ "$count" -gt 80 ] || fail "full after $count files of 80 KB"
 	files_same "$count" "disk full"
 	# full is full: again, and again ENOSPC, never something else
 	expect_fail 'no space' dd if=/dev/zero of="$mnt/more" bs=1M count=100 conv=fsync
