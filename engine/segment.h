@@ -42,7 +42,7 @@ struct segment {
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
-	bool allocated;		      /* the file has its size on the disk; the maintainer's */
+	_Atomic bool allocated;	      /* the file has its size on the disk; set by the maintainer, counted by anyone */
 	_Atomic uint64_t rename;      /* number of the last rename of its file */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
