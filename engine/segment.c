@@ -320,7 +320,6 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	if (error)
 		goto out;
 
-	segment->id = id;
 	segment->salt = salt;
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
 	segment->end = 0;
@@ -329,6 +328,8 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->tombstone_bytes = 0;
 	atomic_store(&segment->live_bytes, 0);
 	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
+	/* Last: whoever meets it in the table, and sees an id, sees all of the above. */
+	atomic_store_explicit(&segment->id, id, memory_order_release);
 	*out = segment;
 	return 0;
 out:
