@@ -28,13 +28,12 @@ static void report(kv_report_fn *fn, void *arg, const char *message)
 		fn(arg, KV_ERROR, message);
 }
 
-int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what)
+void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what)
 {
 	char message[160];
 
 	snprintf(message, sizeof(message), "inode %llu: %s", (unsigned long long)ino, what);
 	report(fs->report, fs->report_arg, message);
-	return -EIO;
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */

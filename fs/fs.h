@@ -5,6 +5,8 @@
 #ifndef FS_H
 #define FS_H
 
+#include <errno.h>
+
 #include "hold.h"
 #include "kvfs.h"
 #include "number.h"
@@ -26,7 +28,14 @@ struct kvfs {
 	pthread_mutex_t rename_lock; /* rank 1: which directory is whose parent (see DESIGN.md) */
 };
 
-/* A message for people, about damage in the records of inode `ino`; returns -EIO. */
-int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what);
+/* A message for people, about damage in the records of inode `ino`. */
+void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what);
+
+/* The same, and the error for it. Inline: the compiler sees that it never is 0. */
+static inline int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what)
+{
+	fs_report_damage(fs, ino, what);
+	return -EIO;
+}
 
 #endif

@@ -38,7 +38,7 @@ static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct diren
 static int lookup_settled(
 	struct kvfs *fs, uint64_t parent_ino, const struct dirent_key *key, struct inode *out)
 {
-	uint64_t ino;
+	uint64_t ino = 0;
 	int err;
 
 	stripe_lock_shared(&fs->stripes, parent_ino);
