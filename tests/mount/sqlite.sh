@@ -68,7 +68,9 @@ case_many_connections() {
 	local mode i writer writers
 	store_make
 	store_mount
-	for mode in delete wal; do
+	for mode in delete truncate wal; do
+		unsure=0
+		[ "$mode" != delete ] || unsure=1
 		rm -f "$database"*
 		sql "PRAGMA journal_mode=$mode; CREATE TABLE total(count INTEGER);
 			INSERT INTO total VALUES (0);" >/dev/null
@@ -88,16 +90,20 @@ case_many_connections() {
 	done
 }
 
-# Every transaction that SQLite reported as committed (synchronous=EXTRA) survives the daemon's death.
+# Every transaction that SQLite reported as committed (synchronous=EXTRA) survives the daemon's death. But one: in mode delete
+# a transaction ends with the journal's unlink and a sync of the directory, and SQLite takes it for
+# ended if the directory cannot be opened any more. No other follows it then, so only the last can be meant.
 case_power_of_kill() {
-	local mode round acknowledged found writer
+	local mode round acknowledged found writer unsure
 	needs_kvfs
 	store_make
 	store_mount
-	for mode in delete wal; do
+	for mode in delete truncate wal; do
+		unsure=0
+		[ "$mode" != delete ] || unsure=1
 		rm -f "$database"*
 		sql "PRAGMA journal_mode=$mode; CREATE TABLE entry(number INTEGER PRIMARY KEY);" >/dev/null
-		for round in $(seq "$(rounds 8 2)"); do
+		for round in $(seq "$(rounds 6 2)"); do
 			: >acknowledged
 			found=$(sql 'SELECT ifnull(max(number), 0) FROM entry')
 			# each number is printed after its transaction has been committed
@@ -114,7 +120,7 @@ case_power_of_kill() {
 			database_sound
 			acknowledged=$(tail -n 1 acknowledged)
 			found=$(sql 'SELECT ifnull(max(number), 0) FROM entry')
-			[ "$found" -ge "${acknowledged:-0}" ] ||
+			[ "$found" -ge "$((${acknowledged:-0} - unsure))" ] ||
 				fail "mode $mode round $round: $acknowledged committed, $found there"
 		done
 	done
