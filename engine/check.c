@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "epoch.h"
+#include "log.h"
 #include "lookup.h"
 
 struct check {
@@ -115,11 +116,11 @@ static int check_segments(struct check *check)
 	for (slot = 0; slot < count && !error; slot++) {
 		const struct segment *segment = kv->segments.table[slot];
 
-		if (!segment || !segment->id || segment == kv->log.spare)
+		if (!segment || !segment->id)
 			continue;
 		epoch_enter();
 		error = check_segment(check, segment,
-				      segment == kv->log.active ? kv->log.tail : segment->end);
+				      log_segment_end(&kv->log, segment));
 		epoch_leave();
 	}
 	return error;

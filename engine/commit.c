@@ -14,7 +14,7 @@
 static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t *at,
 			   uint64_t address, uint64_t seq)
 {
-	uint64_t salt = kv->log.active->salt;
+	uint64_t salt = kv->log.hot.active->salt;
 	size_t offset = 0;
 	unsigned i;
 	int error;

@@ -144,7 +144,7 @@ static int relocate(struct kv *kv, const struct segment *victim, const struct fo
 	memcpy(copy, record, length);
 	copy->flags = (record->flags & ~(unsigned)FORMAT_RECORD_MORE & 0xff) | FORMAT_RECORD_RELOCATED;
 	copy->check ^= format_record_place(record, victim->salt) ^
-		       format_record_place(copy, kv->log.active->salt);
+		       format_record_place(copy, kv->log.hot.active->salt);
 	store_add(&kv->relocated_bytes, length);
 	return apply_record(kv, copy, address, hash);
 }
@@ -310,11 +310,10 @@ static struct segment *pick_for_space(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t room = segments->size - kv->log.tail;
+	uint64_t room = segments->size - kv->log.hot.offset;
 	struct segment *best = NULL;
 
-	if (kv->log.spare)
-		room += segments->size - FORMAT_SEGMENT_HEADER_SIZE;
+	room += (uint64_t)kv->log.spare_count * (segments->size - FORMAT_SEGMENT_HEADER_SIZE);
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 

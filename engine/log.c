@@ -4,12 +4,14 @@
 
 #include <errno.h>
 
-#include "sync.h"
+#include "maintain.h"
 
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define RESERVE_DIVISOR 16
 #define RESERVE_BELOW 4 /* segments left on the disk */
 #define FAST_SWITCH_US 1000000u
+#define SPARES_FAST 3u
+#define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
 void log_init(struct log *log)
 {
@@ -22,6 +24,7 @@ void log_init(struct log *log)
 	pthread_mutexattr_destroy(&attr);
 	pthread_cond_init(&log->room, NULL);
 	log->next_id = 1;
+	log->spares_target = 1;
 }
 
 void log_fini(struct log *log)
@@ -37,37 +40,52 @@ static uint32_t limit(const struct kv *kv)
 	return kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
 }
 
-/* Closes the active segment and goes on in the spare. */
-static void switch_segment(struct kv *kv)
+/* Writers that fill a segment within moments would wait for one that is prepared half-way: more are kept ready. */
+static void pace_spares(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	struct segment *full = log->active, *next = log->spare;
-	uint64_t now_us;
+	uint64_t now_us = kv->env->clock_us(kv->env);
 
-	format_record_seal_bare((struct format_record *)(full->buffer + log->tail), 0,
-				FORMAT_RECORD_END, full->salt);
-	full->end = log->tail + FORMAT_RECORD_HEADER_SIZE;
-	atomic_fetch_add_explicit(&log->unwritten_bytes, FORMAT_RECORD_HEADER_SIZE,
-				  memory_order_relaxed);
-	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
-	full->next = next;
-	log->active = next;
-	log->spare = NULL;
-	log->spare_reserved = false;
-	log->tail = FORMAT_SEGMENT_HEADER_SIZE;
-	/* Writers that fill a segment within moments would wait for one that is prepared half-way. */
-	now_us = kv->env->clock_us(kv->env);
-	if (now_us - log->switched_us < FAST_SWITCH_US) {
-		log->spare_wanted = true;
-		sync_kick(kv);
-	}
+	log->spares_target = now_us - log->switched_us < FAST_SWITCH_US ? SPARES_FAST : 1;
 	log->switched_us = now_us;
+	if (log->spare_count < log->spares_target && log->spares_target > 1) {
+		log->spare_wanted = true;
+		maintain_kick(kv);
+	}
+}
+
+static struct segment *take_spare(struct log *log)
+{
+	struct segment *spare = log->spares;
+
+	log->spares = spare->next;
+	spare->next = NULL;
+	log->spare_count--;
+	log->spare_reserved = false;
+	return spare;
+}
+
+/* Closes the active segment and goes on in a spare. */
+static void switch_segment(struct kv *kv, struct log_tail *tail)
+{
+	struct segment *full = tail->active;
+
+	format_record_seal_bare((struct format_record *)(full->buffer + tail->offset), 0,
+				FORMAT_RECORD_END, full->salt);
+	full->end = tail->offset + FORMAT_RECORD_HEADER_SIZE;
+	store_add(&tail->appended_bytes, FORMAT_RECORD_HEADER_SIZE);
+	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
+	full->next = take_spare(&kv->log);
+	tail->active = full->next;
+	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
+	atomic_fetch_add(&tail->unsealed, 1);
+	pace_spares(kv);
 }
 
 /* The spare segment, if a batch of this kind may go on in it. */
 static struct segment *usable_spare(const struct log *log, bool frees)
 {
-	return log->spare_reserved && !frees ? NULL : log->spare;
+	return log->spare_reserved && !frees ? NULL : log->spares;
 }
 
 /* Waits for a spare segment, or for the news that there will be none. */
@@ -79,16 +97,18 @@ static int await_spare(struct kv *kv, bool frees)
 	store_add(&kv->waits, 1);
 	log->spare_wanted = true;
 	log->freeing_waits |= frees;
+	log->spare_waiters++;
 	if (kv->inline_maintenance) {
 		pthread_mutex_unlock(&log->lock);
-		sync_maintain(kv);
+		maintain_round(kv);
 		pthread_mutex_lock(&log->lock);
 	} else {
-		sync_kick(kv);
+		maintain_kick(kv);
 		while (!usable_spare(log, frees) && log->spare_attempts == attempts &&
 		       !atomic_load(&kv->failed))
 			pthread_cond_wait(&log->room, &log->lock);
 	}
+	log->spare_waiters--;
 	if (atomic_load(&kv->failed))
 		return -EROFS;
 	if (usable_spare(log, frees))
@@ -100,24 +120,26 @@ static int await_spare(struct kv *kv, bool frees)
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	struct log *log = &kv->log;
+	struct log_tail *tail = &log->hot;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
 	uint32_t reserve = kv->segments.size / RESERVE_DIVISOR;
-	bool fits = log->tail + need <= limit(kv);
+	bool fits = tail->offset + need <= limit(kv);
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
 		return -EROFS;
 	if (!fits && usable_spare(log, frees)) {
-		switch_segment(kv);
+		switch_segment(kv, tail);
 		fits = true;
 	}
-	if (!fits || (!usable_spare(log, frees) && !frees && log->tail + need > limit(kv) - reserve)) {
+	if (!fits ||
+	    (!usable_spare(log, frees) && !frees && tail->offset + need > limit(kv) - reserve)) {
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}
 	/* Half-way through a segment the next one is prepared, so that nobody waits for it. */
-	if (!log->spare && !log->spare_wanted && log->tail > kv->segments.size / 2) {
+	if (!log->spares && !log->spare_wanted && tail->offset > kv->segments.size / 2) {
 		log->spare_wanted = true;
-		sync_kick(kv);
+		maintain_kick(kv);
 	}
 	return 0;
 }
@@ -134,26 +156,30 @@ int log_reserve(struct kv *kv, uint64_t size, bool frees)
 	return error;
 }
 
+/* What is durable, said again in the log whenever that has become more. */
+static uint64_t append_mark(struct log_tail *tail, uint64_t durable_seq)
+{
+	tail->marked_seq = durable_seq;
+	format_record_seal_bare((struct format_record *)(tail->active->buffer + tail->offset),
+				durable_seq, FORMAT_RECORD_MARK, tail->active->salt);
+	tail->offset += FORMAT_RECORD_HEADER_SIZE;
+	return FORMAT_RECORD_HEADER_SIZE;
+}
+
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address)
 {
-	struct log *log = &kv->log;
-	struct segment *active = log->active;
+	struct log_tail *tail = &kv->log.hot;
+	uint64_t durable_seq = atomic_load_explicit(&kv->sync.durable_seq, memory_order_acquire);
 	uint64_t total = size;
 	uint8_t *at;
 
-	if (log->mark_due) {
-		log->mark_due = false;
-		format_record_seal_bare((struct format_record *)(active->buffer + log->tail),
-					atomic_load(&kv->sync.durable_seq), FORMAT_RECORD_MARK,
-					active->salt);
-		log->tail += FORMAT_RECORD_HEADER_SIZE;
-		total += FORMAT_RECORD_HEADER_SIZE;
-	}
-	at = active->buffer + log->tail;
-	*address = segments_address(&kv->segments, active->slot, log->tail);
-	log->tail += (uint32_t)size;
+	if (durable_seq != tail->marked_seq)
+		total += append_mark(tail, durable_seq);
+	at = tail->active->buffer + tail->offset;
+	*address = segments_address(&kv->segments, tail->active->slot, tail->offset);
+	tail->offset += (uint32_t)size;
 	store_add(&kv->log_bytes, total);
-	atomic_fetch_add_explicit(&log->unwritten_bytes, total, memory_order_relaxed);
+	store_add(&tail->appended_bytes, total);
 	return at;
 }
 
@@ -166,6 +192,7 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address)
  */
 static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, bool sync)
 {
+	struct log_tail *tail = &kv->log.hot;
 	uint32_t from = segment->written;
 	uint32_t first = from & ~(ENV_DIRECT_ALIGN - 1);
 	uint32_t last = (end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
@@ -181,76 +208,120 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 	if (error)
 		return error;
 	segment->written = end;
-	atomic_fetch_sub_explicit(&kv->log.unwritten_bytes, end - from, memory_order_relaxed);
+	store_add(&tail->written_bytes, end - from);
 	return 0;
 }
 
-int log_flush(struct kv *kv, bool sync, uint64_t *seq)
+/* A segment is full and durable: the next one may be written, and the maintainer may have its buffer. */
+static void seal(struct kv *kv, struct segment *segment)
+{
+	struct log_tail *tail = &kv->log.hot;
+
+	tail->flushing = segment->next;
+	atomic_fetch_sub(&tail->unsealed, 1);
+	segment->sealed = true;
+	if (atomic_load(&kv->log.spare_wanted))
+		maintain_kick(kv);
+}
+
+int log_flush(struct kv *kv)
 {
 	struct log *log = &kv->log;
 	struct segment *active, *segment;
-	uint32_t tail;
-	uint64_t last_seq;
+	uint32_t end;
+	uint64_t seq;
 	int error;
 
 	pthread_mutex_lock(&log->lock);
-	active = log->active;
-	tail = log->tail;
-	last_seq = atomic_load(&log->last_seq);
-	if (sync)
-		log->dirty_since_us = 0;
+	active = log->hot.active;
+	end = log->hot.offset;
+	seq = atomic_load(&log->last_seq);
+	log->dirty_since_us = 0;
 	pthread_mutex_unlock(&log->lock);
 
+	atomic_store(&kv->sync.covered_seq, seq);
 	store_add(&kv->flushes, 1);
-	for (segment = log->flushing; segment != active; segment = segment->next) {
+	while ((segment = log->hot.flushing) != active) {
 		error = write_segment(kv, segment, segment->end, true);
 		if (error)
 			return error;
-		segment->sealed = true;
-		log->flushing = segment->next;
+		seal(kv, segment);
 	}
-	error = write_segment(kv, active, tail, sync);
+	error = write_segment(kv, active, end, true);
 	if (error)
 		return error;
-	if (sync) {
-		store_add(&kv->syncs, 1);
-		store_add(&kv->synced_batches, last_seq - atomic_load(&kv->sync.durable_seq));
-		atomic_store_explicit(&kv->sync.durable_seq, last_seq, memory_order_release);
-		pthread_mutex_lock(&log->lock);
-		log->mark_due = true;
-		pthread_mutex_unlock(&log->lock);
-	}
-	*seq = last_seq;
+	store_add(&kv->syncs, 1);
+	store_add(&kv->synced_batches, seq - atomic_load(&kv->sync.durable_seq));
+	atomic_store(&kv->sync.durable_seq, seq);
 	return 0;
 }
 
+/*
+ * Whole blocks only: the last one would be written again. And not too many: somebody may come who waits for a sync.
+ */
+int log_write_behind(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	struct segment *segment = log->hot.flushing;
+	uint32_t end, most = segment->written + WRITE_BEHIND_MAX;
+	bool full;
+	int error;
+
+	pthread_mutex_lock(&log->lock);
+	end = log_segment_end(log, segment);
+	full = segment != log->hot.active && end <= most;
+	pthread_mutex_unlock(&log->lock);
+	if (!full)
+		end = (end < most ? end : most) & ~(ENV_DIRECT_ALIGN - 1);
+	if (!full && end <= segment->written)
+		return 0;
+	store_add(&kv->flushes, 1);
+	error = write_segment(kv, segment, end, full);
+	if (!error && full)
+		seal(kv, segment);
+	return error;
+}
+
 /* ---- the next segment ------------------------------------------------------------------------ */
+
+bool log_spare_wanted(struct kv *kv, bool *pressed)
+{
+	struct log *log = &kv->log;
+	bool wanted;
+
+	pthread_mutex_lock(&log->lock);
+	wanted = log->spare_wanted;
+	*pressed = log->spare_waiters > 0;
+	pthread_mutex_unlock(&log->lock);
+	return wanted;
+}
 
 /*
  * With little left on the disk one free file stays allocated beside the next segment: the reserve, without which nothing
  * could be deleted or compacted once the disk is full.
  */
-static int keep_reserve(struct kv *kv, uint32_t files)
+static bool space_is_scarce(struct kv *kv)
 {
 	uint64_t avail, total;
-	int error = kv->env->dir_space(kv->dir, &avail, &total);
 
-	if (!error && avail > (uint64_t)RESERVE_BELOW * kv->segments.size)
-		return 0;
-	return segments_keep_free(&kv->segments, files);
+	return kv->env->dir_space(kv->dir, &avail, &total) ||
+	       avail <= (uint64_t)RESERVE_BELOW * kv->segments.size;
 }
 
 static int add_spare(struct kv *kv, bool reserved)
 {
 	struct log *log = &kv->log;
-	struct segment *spare;
+	struct segment *spare, **link;
 	int error = segment_prepare(&kv->segments, log->next_id, &spare);
 
 	if (error)
 		return error;
 	log->next_id++;
 	pthread_mutex_lock(&log->lock);
-	log->spare = spare;
+	for (link = &log->spares; *link; link = &(*link)->next)
+		;
+	*link = spare;
+	log->spare_count++;
 	log->spare_reserved = reserved;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&log->lock);
@@ -260,16 +331,21 @@ static int add_spare(struct kv *kv, bool reserved)
 int log_prepare_spare(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	bool wanted, reserved;
-	int error;
+	bool reserved, scarce = space_is_scarce(kv);
+	unsigned count, target;
+	int error = 0;
 
 	pthread_mutex_lock(&log->lock);
-	reserved = log->spare && log->spare_reserved;
-	wanted = log->spare_wanted && !log->spare;
+	reserved = log->spares && log->spare_reserved;
+	if (scarce)
+		log->spares_target = 1;
+	count = log->spare_count;
+	target = log->spares_target;
 	pthread_mutex_unlock(&log->lock);
-	if (!wanted && !reserved)
+	if (!reserved && count >= target)
 		return 0;
-	error = keep_reserve(kv, reserved ? 1 : 2);
+	if (scarce)
+		error = segments_keep_free(&kv->segments, reserved ? 1 : 2);
 	if (error)
 		return error;
 	if (!reserved)
@@ -281,12 +357,23 @@ int log_prepare_spare(struct kv *kv)
 	return 0;
 }
 
+int log_sync_spares(struct kv *kv)
+{
+	struct segment *last;
+
+	pthread_mutex_lock(&kv->log.lock);
+	for (last = kv->log.spares; last && last->next; last = last->next)
+		;
+	pthread_mutex_unlock(&kv->log.lock);
+	return last ? segment_sync_name(&kv->segments, last) : 0;
+}
+
 int log_use_reserve(struct kv *kv)
 {
 	bool has_spare;
 
 	pthread_mutex_lock(&kv->log.lock);
-	has_spare = kv->log.spare;
+	has_spare = kv->log.spares;
 	pthread_mutex_unlock(&kv->log.lock);
 	return has_spare ? 0 : add_spare(kv, true);
 }
@@ -296,7 +383,9 @@ void log_spare_attempted(struct kv *kv, int error)
 	struct log *log = &kv->log;
 
 	pthread_mutex_lock(&log->lock);
-	log->spare_wanted = false;
+	/* More of them are wanted as long as that works. */
+	log->spare_wanted = !error && !log->spare_reserved &&
+			    log->spare_count < log->spares_target;
 	log->freeing_waits = false;
 	log->spare_error = error;
 	log->spare_attempts++;

@@ -23,19 +23,31 @@ int log_reserve(struct kv *kv, uint64_t size, bool frees);
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 
 /*
- * Writes what was appended; with sync, also makes it durable, up to *seq. The flusher's: one at a time.
+ * The flusher's, one at a time: writes what was appended before the call and makes it durable; says so in sync.durable_seq.
  * A failure is final: the caller poisons the store.
  */
-int log_flush(struct kv *kv, bool sync, uint64_t *seq);
+int log_flush(struct kv *kv);
+/* The flusher's: writes a piece of what was appended; at the end of a segment makes that durable. A failure is final. */
+int log_write_behind(struct kv *kv);
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
 
+/* Is a spare segment wanted, and does somebody wait for one? */
+bool log_spare_wanted(struct kv *kv, bool *pressed);
 /* The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that ended. */
 int log_prepare_spare(struct kv *kv);
+/* The maintainer's: makes the names of the spare segments durable, so that the flusher need not. */
+int log_sync_spares(struct kv *kv);
 /* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
 int log_use_reserve(struct kv *kv);
 void log_spare_attempted(struct kv *kv, int error);
+
+/* The offset behind the last record of a segment, 0 of a spare one. Called with the lock. */
+static inline uint32_t log_segment_end(const struct log *log, const struct segment *segment)
+{
+	return segment == log->hot.active ? log->hot.offset : segment->end;
+}
 
 /* Bytes of batch that fit in one segment. */
 static inline uint32_t log_batch_size_max(uint32_t segment_size)

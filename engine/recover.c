@@ -309,8 +309,8 @@ static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 	if (error)
 		return error;
 	segment->written = end;
-	kv->log.active = kv->log.flushing = segment;
-	kv->log.tail = end;
+	kv->log.hot.active = kv->log.hot.flushing = segment;
+	kv->log.hot.offset = end;
 	return 0;
 }
 
@@ -322,8 +322,8 @@ static int begin_segment(struct kv *kv)
 	if (error)
 		return error;
 	kv->log.next_id++;
-	kv->log.active = kv->log.flushing = segment;
-	kv->log.tail = FORMAT_SEGMENT_HEADER_SIZE;
+	kv->log.hot.active = kv->log.hot.flushing = segment;
+	kv->log.hot.offset = FORMAT_SEGMENT_HEADER_SIZE;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	return 0;
 }
@@ -377,6 +377,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		return error;
 	atomic_store(&kv->log.last_seq, replay.last_seq);
 	atomic_store(&kv->sync.durable_seq, replay.last_seq);
+	kv->log.hot.marked_seq = replay.last_seq;
 	if (kv->info.read_only)
 		return 0;
 	/* What a killed process wrote may still be in the page cache only. */

@@ -125,6 +125,16 @@ void segments_give_buffer(struct segments *segments, uint8_t *buffer)
 	pthread_mutex_unlock(&segments->pool_lock);
 }
 
+bool segments_have_buffer(struct segments *segments)
+{
+	bool have;
+
+	pthread_mutex_lock(&segments->pool_lock);
+	have = segments->pool_count > 0;
+	pthread_mutex_unlock(&segments->pool_lock);
+	return have;
+}
+
 /* ---- a segment's life ------------------------------------------------------------------------ */
 
 static int segment_open(struct segments *segments, uint32_t slot, bool listed, unsigned flags,

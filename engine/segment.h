@@ -125,6 +125,8 @@ int segment_remove(struct segments *segments, struct segment *segment);
 
 int segments_take_buffer(struct segments *segments, uint8_t **out);
 void segments_give_buffer(struct segments *segments, uint8_t *buffer);
+/* Is there one that was used before? */
+bool segments_have_buffer(struct segments *segments);
 
 /* How a segment's bytes are validated record by record: at an offset, the record's length, 0 at the end of the room. */
 static inline int64_t segment_validate(const struct segments *segments,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "maintain.h"
 #include "recover.h"
 #include "sync.h"
 
@@ -54,6 +55,7 @@ int store_poison(struct kv *kv, int error, const char *what)
 			     "%s: %s; the store is read-only until it is opened again", what,
 			     strerror(-error));
 		sync_kick(kv);
+		maintain_kick(kv);
 	}
 	return -EIO;
 }
@@ -254,11 +256,30 @@ static void kv_free(struct kv *kv)
 	segments_fini(&kv->segments);
 	log_fini(&kv->log);
 	sync_fini(&kv->sync);
+	maintain_fini(&kv->maintain);
 	if (kv->super)
 		kv->env->file_close(kv->super);
 	if (kv->dir)
 		kv->env->dir_close(kv->dir);
 	free(kv);
+}
+
+/* The maintainer may wait for the flusher, not the other way round. */
+static void stop_threads(struct kv *kv)
+{
+	maintain_stop(kv);
+	sync_stop(kv);
+}
+
+static int start_threads(struct kv *kv)
+{
+	int error = sync_start(kv);
+
+	if (!error)
+		error = maintain_start(kv);
+	if (error)
+		stop_threads(kv);
+	return error;
 }
 
 int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *options,
@@ -287,6 +308,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		1000;
 	log_init(&kv->log);
 	sync_init(&kv->sync);
+	maintain_init(&kv->maintain);
 	started_us = kv->env->clock_us(kv->env);
 
 	error = open_super(kv, path, read_only, &super);
@@ -297,7 +319,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	if (!error)
 		error = recover(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
-		error = sync_start(kv);
+		error = start_threads(kv);
 	if (error) {
 		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));
 		goto out;
@@ -316,7 +338,7 @@ int kv_close(struct kv *kv)
 
 	if (!kv)
 		return 0;
-	sync_stop(kv);
+	stop_threads(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
 	kv_free(kv);

@@ -3,8 +3,8 @@
  * store.h - struct kv: what an open store consists of, and how its parts meet. Private to engine/.
  *
  * Locks, in the order in which they are taken (DESIGN.md has the table):
- *   0 sync.maintaining  the maintainer's work
- *   1 sync.lock     who flushes, who waits for it
+ *   0 maintain.lock the maintainer's work
+ *   1 sync.lock     callbacks that wait for a sync
  *   2 log.lock      the commit lock: tail, sequence numbers, both indexes' writers
  *   3 segments.pool_lock
  * None is held across I/O but for log.lock while a full log waits on its condition (which lets it go).
@@ -25,41 +25,68 @@
 
 #define STORE_STRIPES 16u /* of counters that readers bump, against false sharing */
 
-/* The end of the log, where batches are appended. log.c */
+/* An end of the log where records are appended. All but `flushing` is protected by log.lock. log.c */
+struct log_tail {
+	struct segment *active;
+	uint32_t offset;		/* in active, of the next record */
+	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
+	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
+	_Atomic uint64_t written_bytes;	/* of them; stored by the flusher */
+	_Atomic uint32_t unsealed;	/* segments before `active` that are not durable yet */
+	struct segment *flushing;	/* the oldest segment with unwritten bytes; the flusher's */
+};
+
+/* The log: its end, and the segments that come next. log.c */
 struct log {
 	pthread_mutex_t lock;
 	pthread_cond_t room;	   /* a spare came, or will not */
-	struct segment *active;	   /* protected by lock */
-	struct segment *spare;	   /* protected by lock; prepared, comes next */
+	struct log_tail hot;	   /* what is committed */
+	struct segment *spares;	   /* prepared, linked by `next`, rising ids; protected by lock */
+	unsigned spare_count;	   /* protected by lock */
 	bool spare_reserved;	   /* only for what frees: the disk is full; protected by lock */
 	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
-	uint32_t tail;		   /* offset in active; protected by lock */
-	bool mark_due;		   /* a sync succeeded since the last MARK; protected by lock */
-	bool spare_wanted;	   /* protected by lock */
+	unsigned spares_target;	   /* more when segments fill up fast; protected by lock */
+	_Atomic bool spare_wanted; /* stored under lock */
+	unsigned spare_waiters;	   /* who waits for one; protected by lock */
 	uint64_t spare_attempts;   /* protected by lock */
 	_Atomic int spare_error;   /* of the last attempt */
 	uint64_t next_id;	   /* the maintainer's */
 	_Atomic uint64_t last_seq; /* stored under lock */
-	_Atomic uint64_t unwritten_bytes; /* appended and not yet handed to the file */
-	struct segment *flushing;  /* the oldest segment with unwritten bytes; the flusher's */
-	uint64_t switched_us;	   /* when active became it; protected by lock */
+	uint64_t switched_us;	   /* when the last segment was full; protected by lock */
 	uint64_t dirty_since_us;   /* when the oldest unsynced batch came; protected by lock */
+};
+
+/* A thread of the store's own, woken when there is something for it. worker.c */
+struct worker {
+	sem_t kick;
+	_Atomic bool kicked;
+	_Atomic bool stopping;
+	bool running;
+	pthread_t thread;
+};
+
+/* Where threads sleep until a round of flushing is over. */
+struct sync_bed {
+	_Alignas(64) _Atomic uint32_t word; /* the futex: changes when somebody may have to get up */
+	_Atomic uint32_t sleepers;
 };
 
 /* Who makes it durable, and who waits for that. sync.c */
 struct sync {
-	pthread_mutex_t lock;
-	pthread_cond_t done;
-	bool flushing;		      /* someone is the flusher; protected by lock */
-	struct kv_waiter *waiters;    /* protected by lock */
+	_Atomic uint64_t state;	      /* the number of the newest round, and whether someone is the flusher */
+	_Atomic uint64_t covered_seq; /* what the newest round makes durable; stored by the flusher */
 	_Atomic uint64_t durable_seq; /* stored by the flusher */
-	pthread_mutex_t maintaining;  /* held by the maintainer at work, outermost rank */
-	sem_t kick;		      /* wakes the maintainer */
-	_Atomic bool kicked;
-	_Atomic bool resting;	      /* the maintainer sleeps without a deadline */
-	_Atomic bool stopping;
-	bool running;
-	pthread_t thread;
+	struct sync_bed beds[2];      /* for even and odd rounds */
+	pthread_mutex_t lock;
+	struct kv_waiter *waiters;    /* protected by lock */
+	struct worker worker;
+	_Atomic bool resting;	      /* the worker sleeps without a deadline */
+};
+
+/* Who prepares segments, frees them, and gives memory back. maintain.c */
+struct maintain {
+	pthread_mutex_t lock; /* held at work, outermost rank */
+	struct worker worker;
 };
 
 /* The segment that is being emptied; the maintainer's. compact.c */
@@ -91,6 +118,7 @@ struct kv {
 	struct order *orders[KV_KEYSPACES_MAX]; /* NULL: not ordered */
 	struct log log;
 	struct sync sync;
+	struct maintain maintain;
 	struct compaction compaction;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */

@@ -1,13 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* sync.c - see sync.h. */
+/*
+ * sync.c - see sync.h.
+ *
+ * Flushes come in rounds, numbered 1, 2, 3..., one at a time. Everything that was appended before a round
+ * begins is durable when it is over. Who waits for the round under way sleeps in its bed, who came too late for it in
+ * the next one's. When a round is over all in its bed are woken with one system call, and one sleeper of the next
+ * bed, who leads that round; so nobody is woken who would only have to sleep again.
+ *
+ * A writer without sync (write-behind) takes the flusher's place as well, but is no round.
+ */
 #include "sync.h"
 
 #include <errno.h>
-#include <time.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include "compact.h"
-#include "epoch.h"
 #include "log.h"
+#include "maintain.h"
+#include "worker.h"
+
+/* sync.state: two bits and a number. */
+#define SYNCING 1u /* the newest round is under way */
+#define WRITING 2u /* somebody writes without syncing */
+#define BUSY (SYNCING | WRITING)
+#define ROUND_SHIFT 2
 
 /* A tail that is this part of a segment long is written out, so that a later sync has little to do. */
 #define WRITE_BEHIND_DIVISOR 16
@@ -15,17 +33,64 @@
 void sync_init(struct sync *sync)
 {
 	pthread_mutex_init(&sync->lock, NULL);
-	pthread_mutex_init(&sync->maintaining, NULL);
-	pthread_cond_init(&sync->done, NULL);
-	sem_init(&sync->kick, 0, 0);
+	worker_init(&sync->worker);
 }
 
 void sync_fini(struct sync *sync)
 {
-	sem_destroy(&sync->kick);
-	pthread_cond_destroy(&sync->done);
-	pthread_mutex_destroy(&sync->maintaining);
+	worker_fini(&sync->worker);
 	pthread_mutex_destroy(&sync->lock);
+}
+
+/* ---- beds ------------------------------------------------------------------------------------ */
+
+static void wake(struct sync_bed *bed, int count)
+{
+	syscall(SYS_futex, &bed->word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+/*
+ * Sleeps for this round while the state is the same. All accesses are sequentially consistent: either the sleeper sees
+ * that the state has changed, or whoever changed it sees the sleeper and a word that it has not slept on yet.
+ */
+static void sleep_for(struct sync *sync, uint64_t round, uint64_t state)
+{
+	struct sync_bed *bed = &sync->beds[round & 1];
+	uint32_t word;
+
+	atomic_fetch_add(&bed->sleepers, 1);
+	word = atomic_load(&bed->word);
+	if (atomic_load(&sync->state) == state)
+		syscall(SYS_futex, &bed->word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
+	atomic_fetch_sub(&bed->sleepers, 1);
+}
+
+static void ring(struct sync *sync, uint64_t round, int count)
+{
+	struct sync_bed *bed = &sync->beds[round & 1];
+
+	atomic_fetch_add(&bed->word, 1);
+	if (atomic_load(&bed->sleepers))
+		wake(bed, count);
+}
+
+/* The newest round that is over. */
+static uint64_t rounds_done(uint64_t state)
+{
+	return (state >> ROUND_SHIFT) - (state & SYNCING);
+}
+
+/*
+ * For one who slept for a round and needs it no more: the one who is woken to lead a round must not go without another in
+ * its place.
+ */
+static void pass_on(struct sync *sync, uint64_t round)
+{
+	struct sync_bed *bed = &sync->beds[round & 1];
+	uint64_t state = atomic_load(&sync->state);
+
+	if (!(state & BUSY) && rounds_done(state) < round && atomic_load(&bed->sleepers))
+		wake(bed, 1);
 }
 
 /* ---- flushing -------------------------------------------------------------------------------- */
@@ -35,72 +100,104 @@ static bool is_durable(struct kv *kv, uint64_t seq)
 	return atomic_load_explicit(&kv->sync.durable_seq, memory_order_acquire) >= seq;
 }
 
-/* Flushes as the flusher; called, and returns, with sync->lock, which it lets go meanwhile. */
-static int flush_unlocked(struct kv *kv, bool durable)
+/* Enough has gathered, or a segment is full and not durable: the next one is not written before. */
+static bool write_behind_due(struct kv *kv)
+{
+	const struct log_tail *tail = &kv->log.hot;
+	uint64_t appended = atomic_load_explicit(&tail->appended_bytes, memory_order_relaxed);
+
+	return appended - atomic_load_explicit(&tail->written_bytes, memory_order_relaxed) >=
+		       kv->segments.size / WRITE_BEHIND_DIVISOR ||
+	       atomic_load_explicit(&tail->unsealed, memory_order_relaxed);
+}
+
+/* Takes the flusher's place; false: somebody else has. */
+static bool begin(struct sync *sync, uint64_t state, uint64_t next)
+{
+	return atomic_compare_exchange_strong(&sync->state, &state, next);
+}
+
+/* Leads the next round, if nothing is under way since `state`. */
+static bool lead(struct kv *kv, uint64_t state, int *error)
 {
 	struct sync *sync = &kv->sync;
-	uint64_t seq;
-	int error;
+	uint64_t round = (state >> ROUND_SHIFT) + 1;
 
-	sync->flushing = true;
-	pthread_mutex_unlock(&sync->lock);
-	error = atomic_load(&kv->failed) ? -EIO : log_flush(kv, durable, &seq);
-	if (error)
-		error = store_poison(kv, error, "writing the log failed");
-	pthread_mutex_lock(&sync->lock);
-	sync->flushing = false;
-	pthread_cond_broadcast(&sync->done);
+	if (!begin(sync, state, round << ROUND_SHIFT | SYNCING))
+		return false;
+	*error = atomic_load(&kv->failed) ? -EIO : log_flush(kv);
+	if (*error)
+		*error = store_poison(kv, *error, "writing the log failed");
+	atomic_store(&sync->state, round << ROUND_SHIFT);
+	ring(sync, round, INT_MAX);
+	ring(sync, round + 1, 1);
+	/* The store's thread may have found us in its place. */
+	if (!kv->inline_maintenance && write_behind_due(kv))
+		sync_kick(kv);
+	return true;
+}
+
+int sync_wait(struct kv *kv, uint64_t seq)
+{
+	struct sync *sync = &kv->sync;
+	uint64_t round = 0;
+	int error = 0;
+
+	while (!is_durable(kv, seq) && !error) {
+		uint64_t state = atomic_load(&sync->state);
+
+		if (atomic_load(&kv->failed)) {
+			error = -EIO;
+		} else if (!(state & BUSY)) {
+			if (lead(kv, state, &error))
+				round = 0;
+		} else {
+			round = (state >> ROUND_SHIFT) + 1;
+			if ((state & SYNCING) && atomic_load(&sync->covered_seq) >= seq)
+				round--;
+			sleep_for(sync, round, state);
+		}
+	}
+	if (round)
+		pass_on(sync, round);
 	return error;
 }
 
 int sync_flush(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
-	int error;
-
-	pthread_mutex_lock(&sync->lock);
-	while (sync->flushing)
-		pthread_cond_wait(&sync->done, &sync->lock);
-	error = flush_unlocked(kv, true);
-	pthread_mutex_unlock(&sync->lock);
-	return error;
-}
-
-int sync_wait(struct kv *kv, uint64_t seq)
-{
-	struct sync *sync = &kv->sync;
+	uint64_t state = atomic_load(&sync->state);
+	uint64_t round = (state >> ROUND_SHIFT) + 1; /* the first to begin from now on */
+	bool led = false;
 	int error = 0;
 
-	if (is_durable(kv, seq))
-		return 0;
-	pthread_mutex_lock(&sync->lock);
-	while (!is_durable(kv, seq) && !error) {
-		if (atomic_load(&kv->failed))
-			error = -EIO;
-		else if (sync->flushing)
-			pthread_cond_wait(&sync->done, &sync->lock);
+	while (!led && rounds_done(state) < round && !atomic_load(&kv->failed)) {
+		if (state & BUSY)
+			sleep_for(sync, round, state);
 		else
-			error = flush_unlocked(kv, true);
+			led = lead(kv, state, &error);
+		state = atomic_load(&sync->state);
 	}
-	pthread_mutex_unlock(&sync->lock);
-	return error;
+	if (!led)
+		pass_on(sync, round);
+	return atomic_load(&kv->failed) ? -EIO : error;
 }
 
-static bool write_behind_due(const struct kv *kv)
-{
-	return atomic_load_explicit(&kv->log.unwritten_bytes, memory_order_relaxed) >=
-	       kv->segments.size / WRITE_BEHIND_DIVISOR;
-}
-
-/* Hands what was appended to the files, without making it durable, unless somebody does so already. */
-static void write_behind(struct kv *kv)
+/* Hands a piece of what was appended to the files. False: somebody else is the flusher. */
+static bool write_behind(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
+	uint64_t state = atomic_load(&sync->state);
+	int error;
 
-	pthread_mutex_lock(&sync->lock);
-	if (!sync->flushing)
-		flush_unlocked(kv, false);
-	pthread_mutex_unlock(&sync->lock);
+	if ((state & BUSY) || !begin(sync, state, state | WRITING))
+		return false;
+	error = atomic_load(&kv->failed) ? 0 : log_write_behind(kv);
+	if (error)
+		store_poison(kv, error, "writing the log failed");
+	atomic_store(&sync->state, state);
+	ring(sync, (state >> ROUND_SHIFT) + 1, 1);
+	return true;
 }
 
 /* ---- waiters --------------------------------------------------------------------------------- */
@@ -179,13 +276,11 @@ static void serve_waiters(struct kv *kv)
 	answer(lost, -EIO);
 }
 
-/* ---- the maintainer -------------------------------------------------------------------------- */
+/* ---- the store's thread ---------------------------------------------------------------------- */
 
 void sync_kick(struct kv *kv)
 {
-	if (!atomic_load_explicit(&kv->sync.kicked, memory_order_relaxed) &&
-	    !atomic_exchange(&kv->sync.kicked, true))
-		sem_post(&kv->sync.kick);
+	worker_kick(&kv->sync.worker);
 }
 
 void sync_committed(struct kv *kv)
@@ -195,103 +290,9 @@ void sync_committed(struct kv *kv)
 			write_behind(kv);
 		return;
 	}
-	/* Sequentially consistent, as the store of last_seq: either we see the maintainer rest, or it sees us. */
+	/* Sequentially consistent, as the store of last_seq: either we see the thread rest, or it sees us. */
 	if (atomic_load(&kv->sync.resting) || write_behind_due(kv))
 		sync_kick(kv);
-}
-
-/* The sealed segment with the lowest id that has a buffer, if there are as many buffers in use as the store may keep. */
-static struct segment *surplus_resident(struct kv *kv, bool *surplus)
-{
-	struct segments *segments = &kv->segments;
-	uint32_t slot, count = atomic_load(&segments->count), resident = 0;
-	struct segment *oldest = NULL;
-
-	for (slot = 0; slot < count; slot++) {
-		struct segment *segment = segments->table[slot];
-
-		if (!segment || !segment->buffer)
-			continue;
-		resident++;
-		if (segment->sealed && (!oldest || segment->id < oldest->id))
-			oldest = segment;
-	}
-	*surplus = resident >= segments->buffers_max;
-	return oldest;
-}
-
-/* Gives buffers back, oldest segments first, until one more may be taken. False: all are still to be written. */
-static bool trim_residents(struct kv *kv)
-{
-	for (;;) {
-		struct segment *oldest;
-		const uint8_t *map;
-		uint8_t *buffer;
-		bool surplus;
-
-		oldest = surplus_resident(kv, &surplus);
-		if (!surplus)
-			return true;
-		if (!oldest || segment_map(&kv->segments, oldest, &map))
-			return false;
-		pthread_mutex_lock(&kv->log.lock);
-		buffer = segment_use_map(&kv->segments, oldest, map);
-		pthread_mutex_unlock(&kv->log.lock);
-		epoch_wait();
-		segments_give_buffer(&kv->segments, buffer);
-	}
-}
-
-/* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */
-static void prepare_spare(struct kv *kv)
-{
-	bool freeing_waits;
-	int error;
-
-	do {
-		error = log_prepare_spare(kv);
-	} while (error == -ENOSPC && compact_for_space(kv));
-	pthread_mutex_lock(&kv->log.lock);
-	freeing_waits = kv->log.freeing_waits;
-	pthread_mutex_unlock(&kv->log.lock);
-	if (error == -ENOSPC && freeing_waits)
-		(void)log_use_reserve(kv);
-	log_spare_attempted(kv, error);
-}
-
-/* Writers may be waiting for a spare segment. */
-static void prepare_if_wanted(struct kv *kv)
-{
-	bool wanted;
-
-	pthread_mutex_lock(&kv->log.lock);
-	wanted = kv->log.spare_wanted;
-	pthread_mutex_unlock(&kv->log.lock);
-	if (!wanted || atomic_load(&kv->failed))
-		return;
-	/* Where they are faster than the disk they wait for it here, so that memory stays bounded. */
-	if (!trim_residents(kv) && !sync_wait(kv, atomic_load(&kv->log.last_seq)))
-		trim_residents(kv);
-	prepare_spare(kv);
-}
-
-static void free_retired(struct kv *kv)
-{
-	struct index_table *retired = index_take_retired(&kv->index);
-
-	if (!retired)
-		return;
-	epoch_wait();
-	index_free_retired(&kv->index, retired);
-}
-
-void sync_maintain(struct kv *kv)
-{
-	pthread_mutex_lock(&kv->sync.maintaining);
-	prepare_if_wanted(kv);
-	compact_step(kv);
-	free_retired(kv);
-	pthread_mutex_unlock(&kv->sync.maintaining);
 }
 
 /* Microseconds until the oldest unsynced batch is due, or UINT64_MAX if there is none. */
@@ -313,75 +314,45 @@ static uint64_t until_due(struct kv *kv)
 static void sleep_until_due(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
-	struct timespec deadline;
-	uint64_t due_us = until_due(kv), pause_us = compact_pause_us(kv);
+	uint64_t due_us = until_due(kv);
 
-	/* Compaction goes on in small steps, between which everyone else is served. */
-	if (due_us > pause_us)
-		due_us = pause_us;
 	if (due_us == UINT64_MAX) {
 		/* A commit that does not see `resting` is seen by the second look. */
 		atomic_store(&sync->resting, true);
-		if (until_due(kv) == UINT64_MAX)
-			while (sem_wait(&sync->kick) && errno == EINTR)
-				;
+		due_us = until_due(kv);
+		worker_sleep(&sync->worker, due_us);
 		atomic_store(&sync->resting, false);
-	} else if (due_us) {
-		clock_gettime(CLOCK_MONOTONIC, &deadline);
-		deadline.tv_sec += (time_t)(due_us / 1000000);
-		deadline.tv_nsec += (long)(due_us % 1000000) * 1000;
-		if (deadline.tv_nsec >= 1000000000) {
-			deadline.tv_nsec -= 1000000000;
-			deadline.tv_sec++;
-		}
-		sem_clockwait(&sync->kick, CLOCK_MONOTONIC, &deadline);
+	} else {
+		worker_sleep(&sync->worker, due_us);
 	}
-	atomic_store(&sync->kicked, false);
 }
 
-static void *maintainer(void *arg)
+static void *flusher(void *arg)
 {
 	struct kv *kv = arg;
-	struct sync *sync = &kv->sync;
 
-	while (!atomic_load(&sync->stopping)) {
+	while (!worker_is_stopping(&kv->sync.worker)) {
 		sleep_until_due(kv);
-		serve_waiters(kv);
-		if (atomic_load(&kv->failed)) {
-			/* Poisoned: only the waiters and those who wait for room are served. */
-			pthread_mutex_lock(&kv->log.lock);
-			pthread_cond_broadcast(&kv->log.room);
-			pthread_mutex_unlock(&kv->log.lock);
-			continue;
-		}
-		/* First of all: what a writer may be waiting for. */
-		prepare_if_wanted(kv);
-		if (!until_due(kv))
-			sync_wait(kv, atomic_load(&kv->log.last_seq));
-		else if (write_behind_due(kv))
-			write_behind(kv);
-		sync_maintain(kv);
+		do {
+			serve_waiters(kv);
+			if (!until_due(kv))
+				sync_wait(kv, atomic_load(&kv->log.last_seq));
+		} while (!atomic_load(&kv->failed) && write_behind_due(kv) && write_behind(kv));
+		/* What was written may have made garbage, or a segment that can be mapped. */
+		maintain_kick(kv);
 	}
 	return NULL;
 }
 
 int sync_start(struct kv *kv)
 {
-	int error = pthread_create(&kv->sync.thread, NULL, maintainer, kv);
-
-	if (error)
-		return -error;
-	kv->sync.running = true;
-	return 0;
+	return worker_start(&kv->sync.worker, flusher, kv);
 }
 
 void sync_stop(struct kv *kv)
 {
-	if (!kv->sync.running)
+	if (!kv->sync.worker.running)
 		return;
-	atomic_store(&kv->sync.stopping, true);
-	sem_post(&kv->sync.kick);
-	pthread_join(kv->sync.thread, NULL);
-	kv->sync.running = false;
+	worker_stop(&kv->sync.worker);
 	serve_waiters(kv);
 }

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* maintain.c - see maintain.h. */
+#include "maintain.h"
+
+#include <errno.h>
+
+#include "compact.h"
+#include "epoch.h"
+#include "log.h"
+#include "sync.h"
+#include "worker.h"
+
+void maintain_init(struct maintain *maintain)
+{
+	pthread_mutex_init(&maintain->lock, NULL);
+	worker_init(&maintain->worker);
+}
+
+void maintain_fini(struct maintain *maintain)
+{
+	worker_fini(&maintain->worker);
+	pthread_mutex_destroy(&maintain->lock);
+}
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+/* The sealed segment with the lowest id that has a buffer, and how many segments have one. */
+static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *oldest = NULL;
+
+	*residents = 0;
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || !segment->buffer)
+			continue;
+		++*residents;
+		if (segment->sealed && (!oldest || segment->id < oldest->id))
+			oldest = segment;
+	}
+	return oldest;
+}
+
+/* Lets readers use the file's map, and takes the buffer. */
+static int retire_buffer(struct kv *kv, struct segment *segment)
+{
+	const uint8_t *map;
+	uint8_t *buffer;
+	int error = segment_map(&kv->segments, segment, &map);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&kv->log.lock);
+	buffer = segment_use_map(&kv->segments, segment, map);
+	pthread_mutex_unlock(&kv->log.lock);
+	epoch_wait();
+	segments_give_buffer(&kv->segments, buffer);
+	return 0;
+}
+
+/*
+ * Gives buffers back, oldest segments first, until one more may be taken. While a writer waits, one that was used before is
+ * also preferred to a new one: touching 16 MiB for the first time takes longer than writing them. False: all are
+ * still to be written.
+ */
+static bool make_room(struct kv *kv, bool pressed)
+{
+	struct segments *segments = &kv->segments;
+
+	for (;;) {
+		uint32_t residents;
+		struct segment *oldest = oldest_resident(kv, &residents);
+		bool surplus = residents >= segments->buffers_max;
+
+		if (!surplus && (!pressed || !oldest || segments_have_buffer(segments)))
+			return true;
+		if (!oldest)
+			return false;
+		/* Without a map: rather a buffer too many than writers who wait for ever. */
+		if (retire_buffer(kv, oldest))
+			return true;
+	}
+}
+
+/* ---- the segments that come next ------------------------------------------------------------- */
+
+/* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */
+static int prepare_spare(struct kv *kv)
+{
+	bool freeing_waits;
+	int error;
+
+	do {
+		error = log_prepare_spare(kv);
+	} while (error == -ENOSPC && compact_for_space(kv));
+	pthread_mutex_lock(&kv->log.lock);
+	freeing_waits = kv->log.freeing_waits;
+	pthread_mutex_unlock(&kv->log.lock);
+	if (error == -ENOSPC && freeing_waits)
+		(void)log_use_reserve(kv);
+	log_spare_attempted(kv, error);
+	return error;
+}
+
+/*
+ * Prepares spare segments. Where writers are faster than the disk they wait for it here, so that memory stays
+ * bounded: the flusher kicks when a segment is durable and its buffer can be used again.
+ */
+static void prepare_if_wanted(struct kv *kv)
+{
+	bool pressed, any = false;
+
+	while (log_spare_wanted(kv, &pressed) && !atomic_load(&kv->failed)) {
+		if (!make_room(kv, pressed)) {
+			if (!pressed)
+				break;
+			if (!kv->inline_maintenance) {
+				sync_kick(kv);
+				break;
+			}
+			if (sync_wait(kv, atomic_load(&kv->log.last_seq)) || !make_room(kv, false))
+				break;
+		}
+		if (prepare_spare(kv))
+			break;
+		any = true;
+	}
+	/* Once for all, and not on the flusher's time. It would say so if it failed for good. */
+	if (any)
+		(void)log_sync_spares(kv);
+}
+
+static void free_retired(struct kv *kv)
+{
+	struct index_table *retired = index_take_retired(&kv->index);
+
+	if (!retired)
+		return;
+	epoch_wait();
+	index_free_retired(&kv->index, retired);
+}
+
+/* ---- the maintainer -------------------------------------------------------------------------- */
+
+void maintain_kick(struct kv *kv)
+{
+	worker_kick(&kv->maintain.worker);
+}
+
+void maintain_round(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->maintain.lock);
+	prepare_if_wanted(kv);
+	compact_step(kv);
+	free_retired(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+}
+
+static void *maintainer(void *arg)
+{
+	struct kv *kv = arg;
+
+	while (!worker_is_stopping(&kv->maintain.worker)) {
+		/* Compaction goes on in small steps, between which everyone else is served. */
+		worker_sleep(&kv->maintain.worker, compact_pause_us(kv));
+		if (!atomic_load(&kv->failed)) {
+			maintain_round(kv);
+			/* Compaction appends as well. */
+			sync_committed(kv);
+			continue;
+		}
+		/* Poisoned: those who wait for room are told. */
+		pthread_mutex_lock(&kv->log.lock);
+		pthread_cond_broadcast(&kv->log.room);
+		pthread_mutex_unlock(&kv->log.lock);
+	}
+	return NULL;
+}
+
+int maintain_start(struct kv *kv)
+{
+	return worker_start(&kv->maintain.worker, maintainer, kv);
+}
+
+void maintain_stop(struct kv *kv)
+{
+	worker_stop(&kv->maintain.worker);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.c - see worker.h. */
+#include "worker.h"
+
+#include <errno.h>
+#include <time.h>
+
+void worker_init(struct worker *worker)
+{
+	sem_init(&worker->kick, 0, 0);
+}
+
+void worker_fini(struct worker *worker)
+{
+	sem_destroy(&worker->kick);
+}
+
+int worker_start(struct worker *worker, void *(*run)(void *arg), void *arg)
+{
+	int error = pthread_create(&worker->thread, NULL, run, arg);
+
+	if (error)
+		return -error;
+	worker->running = true;
+	return 0;
+}
+
+void worker_stop(struct worker *worker)
+{
+	if (!worker->running)
+		return;
+	atomic_store(&worker->stopping, true);
+	sem_post(&worker->kick);
+	pthread_join(worker->thread, NULL);
+	worker->running = false;
+}
+
+void worker_kick(struct worker *worker)
+{
+	if (!atomic_load_explicit(&worker->kicked, memory_order_relaxed) &&
+	    !atomic_exchange(&worker->kicked, true))
+		sem_post(&worker->kick);
+}
+
+void worker_sleep(struct worker *worker, uint64_t us)
+{
+	struct timespec deadline;
+
+	if (us == UINT64_MAX) {
+		while (sem_wait(&worker->kick) && errno == EINTR)
+			;
+	} else {
+		clock_gettime(CLOCK_MONOTONIC, &deadline);
+		deadline.tv_sec += (time_t)(us / 1000000);
+		deadline.tv_nsec += (long)(us % 1000000) * 1000;
+		if (deadline.tv_nsec >= 1000000000) {
+			deadline.tv_nsec -= 1000000000;
+			deadline.tv_sec++;
+		}
+		sem_clockwait(&worker->kick, CLOCK_MONOTONIC, &deadline);
+	}
+	/* Before the work is looked for: what comes from here on kicks again. */
+	atomic_store(&worker->kicked, false);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker.h - a thread of the store's own that sleeps until it is kicked, or a time is over. The struct is in store.h.
+ *
+ * A kick that comes while it works is not lost: it works once more.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include "store.h"
+
+void worker_init(struct worker *worker);
+void worker_fini(struct worker *worker);
+/* -errno of pthread_create */
+int worker_start(struct worker *worker, void *(*run)(void *arg), void *arg);
+/* Lets the work under way end, and waits for that. */
+void worker_stop(struct worker *worker);
+
+/* Any lock may be held. Costs a load when it was kicked already. */
+void worker_kick(struct worker *worker);
+/* The worker's: until a kick, at most so long; UINT64_MAX: without end. */
+void worker_sleep(struct worker *worker, uint64_t us);
+
+static inline bool worker_is_stopping(const struct worker *worker)
+{
+	return atomic_load(&worker->stopping);
+}
+
+#endif
