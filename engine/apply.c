@@ -4,7 +4,7 @@
 
 #include "lookup.h"
 
-int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[KV_KEYSPACES_MAX],
+int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
 		  uint64_t key_bytes)
 {
 	int error = index_reserve(&kv->index, count);
@@ -14,6 +14,9 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[KV_KEYSPACE
 		if (keys[i] && kv->orders[i])
 			error = order_reserve(kv->orders[i], keys[i], key_bytes);
 	}
+	if (keys[FORMAT_KEYSPACE_LARGE] && !error)
+		error = order_reserve(kv->orders[FORMAT_KEYSPACE_LARGE],
+				      keys[FORMAT_KEYSPACE_LARGE], key_bytes);
 	return error;
 }
 

@@ -9,7 +9,7 @@
 #include "store.h"
 
 /* Makes room so that applying `count` records with keys of `key_bytes` in all cannot fail. -ENOMEM */
-int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[KV_KEYSPACES_MAX],
+int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
 		  uint64_t key_bytes);
 /* -ENOMEM only where index_insert says so, or without a reservation. */
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);

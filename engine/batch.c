@@ -153,17 +153,15 @@ static void finish_record(struct kv_batch *batch, struct format_record *record, 
 		batch->keys[record->keyspace]++;
 }
 
-int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
-		  const struct kv_slice *parts, unsigned count)
+int batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+	       const struct kv_slice *parts, unsigned count)
 {
-	int error = check_key(batch, keyspace, key_size);
 	struct format_record *record;
 	uint64_t value_size = 0;
 	uint8_t *at;
 	unsigned i;
+	int error;
 
-	if (error)
-		return error;
 	for (i = 0; i < count; i++) {
 		if (parts[i].size > batch->kv->info.value_size_max - value_size)
 			return -EFBIG;
@@ -189,23 +187,37 @@ int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, si
 	return 0;
 }
 
-int kv_batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
-		 const void *value, size_t value_size)
-{
-	struct kv_slice part = {value, value_size};
-
-	return kv_batch_putv(batch, keyspace, key, key_size, &part, 1);
-}
-
-int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
-		      const void *value, size_t value_size)
+int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		  const struct kv_slice *parts, unsigned count)
 {
 	int error = check_key(batch, keyspace, key_size);
 
-	if (error)
-		return error;
+	return error ? error : batch_putv(batch, keyspace, key, key_size, parts, count);
+}
+
+int batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+	      const void *value, size_t value_size)
+{
+	struct kv_slice part = {value, value_size};
+
+	return batch_putv(batch, keyspace, key, key_size, &part, 1);
+}
+
+int kv_batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		 const void *value, size_t value_size)
+{
+	int error = check_key(batch, keyspace, key_size);
+
+	return error ? error : batch_put(batch, keyspace, key, key_size, value, value_size);
+}
+
+int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		   const void *value, size_t value_size)
+{
+	int error;
+
 	if (value_size < LEND_SIZE_MIN || batch->kv->info.compress != KV_COMPRESS_NONE)
-		return kv_batch_put(batch, keyspace, key, key_size, value, value_size);
+		return batch_put(batch, keyspace, key, key_size, value, value_size);
 	if (value_size > batch->kv->info.value_size_max)
 		return -EFBIG;
 	error = grow(batch, format_record_size(key_size, value_size),
@@ -216,18 +228,30 @@ int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key
 	return 0;
 }
 
-int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
+int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		      const void *value, size_t value_size)
 {
 	int error = check_key(batch, keyspace, key_size);
 
-	if (!error)
-		error = grow(batch, format_record_size(key_size, 0),
-			     format_record_size(key_size, 0));
+	return error ? error : batch_put_lent(batch, keyspace, key, key_size, value, value_size);
+}
+
+int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
+{
+	int error = grow(batch, format_record_size(key_size, 0), format_record_size(key_size, 0));
+
 	if (error)
 		return error;
 	finish_record(batch,
 		      begin_record(batch, keyspace, key, key_size, 0, FORMAT_RECORD_TOMBSTONE), NULL);
 	return 0;
+}
+
+int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
+{
+	int error = check_key(batch, keyspace, key_size);
+
+	return error ? error : batch_delete(batch, keyspace, key, key_size);
 }
 
 void batch_finish(struct kv_batch *batch)

@@ -27,7 +27,7 @@ struct kv_batch {
 	bool lent; /* some value is lent */
 	bool frees;
 	void *compressor; /* ZSTD_CCtx, made when first needed */
-	uint64_t keys[KV_KEYSPACES_MAX]; /* puts in each keyspace */
+	uint64_t keys[FORMAT_KEYSPACES]; /* puts in each keyspace */
 	uint64_t key_bytes;
 };
 
@@ -41,6 +41,15 @@ static inline size_t batch_stride(const struct format_record *record, const stru
 {
 	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
 }
+
+/* As kv_batch_..., for a key of a right size in any keyspace, the engine's own as well. */
+int batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+	       const struct kv_slice *parts, unsigned count);
+int batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+	      const void *value, size_t value_size);
+int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		   const void *value, size_t value_size);
+int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size);
 
 /* Sets the MORE flags and the body hashes: the batch is complete. */
 void batch_finish(struct kv_batch *batch);

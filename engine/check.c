@@ -22,7 +22,7 @@ struct check {
 	kv_progress_fn *progress;
 	void *progress_arg;
 	uint64_t findings;
-	uint64_t live[KV_KEYSPACES_MAX];
+	uint64_t live[FORMAT_KEYSPACES];
 	uint64_t live_bytes;
 	uint64_t done_bytes, total_bytes;
 };
@@ -49,10 +49,10 @@ static void check_order(struct check *check, const struct format_record *record,
 		return;
 	if (order_get(order, record->key, record->key_size, &found))
 		finding(check, "a key of %u bytes in keyspace %s is missing in the ordered index",
-			record->key_size, check->kv->info.keyspaces[record->keyspace].name);
+			record->key_size, store_keyspace_name(check->kv, record->keyspace));
 	else if (found != address)
 		finding(check, "a key of %u bytes in keyspace %s has an old address in the ordered index",
-			record->key_size, check->kv->info.keyspaces[record->keyspace].name);
+			record->key_size, store_keyspace_name(check->kv, record->keyspace));
 }
 
 static void check_record(struct check *check, const struct format_record *record, uint64_t address)
@@ -137,8 +137,8 @@ static void check_totals(struct check *check)
 	uint64_t entries = atomic_load(&kv->index.entries), live = 0;
 	unsigned i;
 
-	for (i = 0; i < kv->info.keyspace_count; i++) {
-		const char *name = kv->info.keyspaces[i].name;
+	for (i = 0; i < FORMAT_KEYSPACES; i++) {
+		const char *name = store_keyspace_name(kv, i);
 
 		live += check->live[i];
 		if (check->live[i] != atomic_load(&kv->keys[i]))

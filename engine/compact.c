@@ -129,7 +129,7 @@ static bool is_needed(struct kv *kv, const struct format_record *record, uint64_
 static int relocate(struct kv *kv, const struct segment *victim, const struct format_record *record,
 		    uint64_t hash, bool for_space)
 {
-	uint64_t keys[KV_KEYSPACES_MAX] = {0}, length = format_record_length(record), address;
+	uint64_t keys[FORMAT_KEYSPACES] = {0}, length = format_record_length(record), address;
 	struct format_record *copy;
 	int error;
 

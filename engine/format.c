@@ -175,6 +175,12 @@ void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t
 	record->check = format_record_body_hash(record) ^ format_record_place(record, salt);
 }
 
+static bool keyspace_valid(unsigned keyspace, unsigned keyspace_count)
+{
+	return keyspace < keyspace_count ||
+	       (keyspace >= KV_KEYSPACES_MAX && keyspace < FORMAT_KEYSPACES);
+}
+
 static bool record_shape_valid(const struct format_record *record, unsigned keyspace_count)
 {
 	if ((record->flags & ~FORMAT_RECORD_FLAGS) || record->zero)
@@ -186,7 +192,7 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 	if ((record->flags & FORMAT_RECORD_TOMBSTONE) &&
 	    (record->value_size || (record->flags & FORMAT_RECORD_ZSTD)))
 		return false;
-	return record->key_size && record->keyspace < keyspace_count && record->seq;
+	return record->key_size && keyspace_valid(record->keyspace, keyspace_count) && record->seq;
 }
 
 bool format_record_plausible(const struct format_record *record, uint64_t room,

@@ -38,6 +38,12 @@
 #define FORMAT_SUPER_SIZE 4096u
 #define FORMAT_KEYSPACE_ORDERED 1u
 
+/* Keyspaces by number: the user's, as the superblock lists them, and two of the engine's that every store has. */
+#define FORMAT_KEYSPACES 16u
+#define FORMAT_KEYSPACE_LARGE 14u  /* pieces of large values; ordered */
+#define FORMAT_KEYSPACE_ENGINE 15u /* the engine's own records */
+static_assert(KV_KEYSPACES_MAX == FORMAT_KEYSPACE_LARGE, "users' keyspaces come first");
+
 struct format_super {
 	uint64_t magic;
 	uint64_t check;
@@ -54,8 +60,8 @@ struct format_super {
 	struct {
 		char name[KV_KEYSPACE_NAME_MAX + 1];
 		uint8_t flags;
-	} keyspaces[KV_KEYSPACES_MAX];
-	uint8_t zeros[FORMAT_SUPER_SIZE - 88 - 17 * KV_KEYSPACES_MAX];
+	} keyspaces[FORMAT_KEYSPACES];
+	uint8_t zeros[FORMAT_SUPER_SIZE - 88 - 17 * FORMAT_KEYSPACES];
 };
 static_assert(sizeof(struct format_super) == FORMAT_SUPER_SIZE, "superblock size");
 static_assert(offsetof(struct format_super, keyspaces) == 88, "superblock layout");
@@ -181,7 +187,8 @@ void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t
 
 /*
  * Is there a valid record in these bytes? Its length, 0 if the room is too small for any record, or -EUCLEAN.
- * Validated: sizes within `room`, flags, keyspace, key presence, padding, check.
+ * Validated: sizes within `room`, flags, keyspace (one of the user's `keyspace_count`, or the engine's), key presence,
+ * padding, check.
  */
 int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
 			       unsigned keyspace_count);

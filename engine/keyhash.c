@@ -14,7 +14,7 @@ void keyhash_init(struct keyhash *keyhash, enum kv_hash kind, const uint8_t secr
 
 	keyhash->kind = kind;
 	memcpy(keyhash->secret, secret, sizeof(keyhash->secret));
-	for (i = 0; i < KV_KEYSPACES_MAX; i++)
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		keyhash->seeds[i] = XXH3_64bits_withSeed(secret, 32, i);
 }
 

@@ -8,11 +8,11 @@
 
 #include <stdint.h>
 
-#include "kv.h"
+#include "format.h"
 
 struct keyhash {
 	enum kv_hash kind;
-	uint64_t seeds[KV_KEYSPACES_MAX]; /* XXH3: one a keyspace */
+	uint64_t seeds[FORMAT_KEYSPACES]; /* XXH3: one a keyspace */
 	uint8_t secret[32];		  /* BLAKE2b's key */
 };
 

@@ -105,7 +105,7 @@ static int prove_readable(struct kv *kv, const struct format_record *record, uin
 		return 0;
 	store_report(kv, KV_ERROR, "segment %u, offset %u: a value in keyspace %s cannot be read",
 		     segment->slot, segments_offset(segments, address),
-		     kv->info.keyspaces[record->keyspace].name);
+		     store_keyspace_name(kv, record->keyspace));
 	store_add(&kv->damaged, 1);
 	return -EIO;
 }

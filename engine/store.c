@@ -60,6 +60,13 @@ int store_poison(struct kv *kv, int error, const char *what)
 	return -EIO;
 }
 
+const char *store_keyspace_name(const struct kv *kv, unsigned keyspace)
+{
+	if (keyspace < KV_KEYSPACES_MAX)
+		return kv->info.keyspaces[keyspace].name;
+	return keyspace == FORMAT_KEYSPACE_LARGE ? "large" : "kv";
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 static int fill_super(struct format_super *super, struct kv_env *env,
@@ -243,6 +250,8 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 		if (kv->info.keyspaces[i].ordered)
 			error = order_new(&kv->orders[i]);
 	}
+	if (!error)
+		error = order_new(&kv->orders[FORMAT_KEYSPACE_LARGE]);
 	return error;
 }
 
@@ -250,7 +259,7 @@ static void kv_free(struct kv *kv)
 {
 	unsigned i;
 
-	for (i = 0; i < KV_KEYSPACES_MAX; i++)
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->orders[i]);
 	index_fini(&kv->index);
 	segments_fini(&kv->segments);
@@ -414,6 +423,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 		if (kv->orders[i])
 			out->memory_order_bytes += order_memory(kv->orders[i]);
 	}
+	out->memory_order_bytes += order_memory(kv->orders[FORMAT_KEYSPACE_LARGE]);
 	for (i = 0; i < STORE_STRIPES; i++) {
 		out->gets += atomic_load(&kv->counters[i].gets);
 		out->hits += atomic_load(&kv->counters[i].hits);

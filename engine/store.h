@@ -115,7 +115,7 @@ struct kv {
 	struct keyhash keyhash;
 	struct segments segments;
 	struct index index;
-	struct order *orders[KV_KEYSPACES_MAX]; /* NULL: not ordered */
+	struct order *orders[FORMAT_KEYSPACES]; /* NULL: not ordered */
 	struct log log;
 	struct sync sync;
 	struct maintain maintain;
@@ -124,7 +124,7 @@ struct kv {
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
 
 	/* Statistics; the first group is written under log.lock */
-	_Atomic uint64_t keys[KV_KEYSPACES_MAX];
+	_Atomic uint64_t keys[FORMAT_KEYSPACES];
 	_Atomic uint64_t puts, deletes, batches, appended_bytes, relocated_bytes, waits;
 	_Atomic uint64_t log_bytes, live_bytes;
 	_Atomic uint64_t flushes, syncs, synced_batches, damaged;
@@ -134,6 +134,8 @@ struct kv {
 
 __attribute__((format(printf, 3, 4))) void store_report(struct kv *kv, enum kv_severity severity,
 							const char *format, ...);
+/* A keyspace's name, for messages. */
+const char *store_keyspace_name(const struct kv *kv, unsigned keyspace);
 /* No change is possible any more until the store is opened again. Returns -EIO. */
 int store_poison(struct kv *kv, int error, const char *what);
 

@@ -79,7 +79,7 @@ static int decompress(struct kv *kv, const struct format_record *record, struct 
 	return 0;
 damaged:
 	store_report(kv, KV_ERROR, "a compressed value of %u bytes in keyspace %s does not decompress",
-		     record->value_size, kv->info.keyspaces[record->keyspace].name);
+		     record->value_size, store_keyspace_name(kv, record->keyspace));
 	return -EIO;
 }
 

@@ -38,7 +38,7 @@ struct kv_cursor; /* a place in an ordered keyspace */
 struct kv_env;	  /* the world underneath: files and clock (see env.h); NULL is the operating system */
 
 #define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
-#define KV_KEYSPACES_MAX 16u
+#define KV_KEYSPACES_MAX 14u
 #define KV_KEYSPACE_NAME_MAX 15u
 
 /* Bytes that somebody else owns. */

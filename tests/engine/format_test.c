@@ -153,6 +153,24 @@ static void record_moves(void **state)
 	assert_int_equal(format_record_validate(record, 64, SALT + 1, 1), 40);
 }
 
+/* The user's keyspaces that there are, and the engine's own. */
+static void record_keyspaces(void **state)
+{
+	uint64_t space[8];
+	struct format_record *record = fill_record(space);
+	unsigned keyspace;
+
+	(void)state;
+	for (keyspace = 0; keyspace < 256; keyspace++) {
+		bool valid = keyspace < 2 || keyspace == FORMAT_KEYSPACE_LARGE ||
+			     keyspace == FORMAT_KEYSPACE_ENGINE;
+
+		record->keyspace = (uint8_t)keyspace;
+		record->check = format_record_body_hash(record) ^ format_record_place(record, SALT);
+		assert_int_equal(format_record_validate(record, 64, SALT, 2), valid ? 40 : -EUCLEAN);
+	}
+}
+
 static void bare_records(void **state)
 {
 	uint64_t space[3];
@@ -176,6 +194,7 @@ int main(void)
 		cmocka_unit_test(record_flips),
 		cmocka_unit_test(split_hash),
 		cmocka_unit_test(record_moves),
+		cmocka_unit_test(record_keyspaces),
 		cmocka_unit_test(bare_records),
 	};
 

@@ -57,7 +57,9 @@ static void validate_at(const uint8_t *bytes, size_t room, uint64_t salt)
 	if ((uint64_t)length > room || length % FORMAT_RECORD_ALIGN != 0 ||
 		length < (int64_t)FORMAT_RECORD_HEADER_SIZE)
 		abort();
-	if (record->keyspace >= KEYSPACES)
+	if (record->keyspace >= KEYSPACES && record->keyspace < KV_KEYSPACES_MAX)
+		abort();
+	if (record->keyspace >= FORMAT_KEYSPACES)
 		abort();
 	for (uint32_t i = 0; i < record->value_size; i++)
 		sum += format_record_value(record)[i];
