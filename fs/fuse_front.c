@@ -20,6 +20,11 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 	struct fuse_front *front = userdata;
 
 	session_negotiate(conn, SESSION_KILLPRIV);
+	if (front->options.acl) {
+		/* A directory's default list takes the place of the umask, so that is ours to apply. */
+		session_want(conn, FUSE_CAP_POSIX_ACL);
+		session_want(conn, FUSE_CAP_DONT_MASK);
+	}
 	front->open_needless = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
 }
 

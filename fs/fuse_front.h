@@ -33,6 +33,7 @@ enum fuse_front_sync {
 
 struct fuse_front_options {
 	enum fuse_front_sync sync;
+	bool acl; /* the kernel checks access control lists */
 	/*
 	 * Writes the status text, returns its length or a negative errno; NULL: no such attribute.
 	 */

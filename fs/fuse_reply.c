@@ -29,9 +29,10 @@ struct kvfs_caller fuse_caller(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	/* the kernel has applied the umask */
-	return (struct kvfs_caller){
-		.uid = ctx->uid, .gid = ctx->gid, .umask = 0, .privileged = ctx->uid == 0};
+	return (struct kvfs_caller){.uid = ctx->uid,
+		.gid = ctx->gid,
+		.umask = ctx->umask,
+		.privileged = ctx->uid == 0};
 }
 
 void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out)

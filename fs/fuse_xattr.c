@@ -4,9 +4,8 @@
  *
  * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted."
  * is shown to the privileged only, and names under "system." have a meaning that the file system
- * must know. Of these there is the status of the mount (fuse_front.h); the answer to all others,
- * ACLs among them, is that they are not supported, which tools take for the whole mount, so that ls
- * -l asks once and not for every file. The same is the answer for a missing SELinux label.
+ * must know. Of these there are access control lists, which the core knows, and the status of the mount
+ * (fuse_front.h); all others are not supported. The same is the answer for a missing SELinux label.
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
@@ -15,13 +14,40 @@
 #include <errno.h>
 #include <string.h>
 
-#define SYSTEM_PREFIX "system."
 #define TRUSTED_PREFIX "trusted."
 #define SELINUX_NAME "security.selinux"
+#define LIST_PREFIX "system.posix_acl_"
+#define ACCESS_LIST_NAME LIST_PREFIX "access"
+#define GROUPS_MAX 1024 /* of a process that are looked at */
 
 static bool has_prefix(const char *name, const char *prefix)
 {
 	return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* Only the privileged and members of its group keep a file's set-gid bit when they change its permissions. */
+static bool loses_sgid(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	gid_t groups[GROUPS_MAX];
+	struct kvfs_attr attr;
+	int i, count;
+
+	if (ctx->uid == 0 || kvfs_getattr(fuse_front_of(req)->fs, ino, &attr) ||
+		!(attr.mode & S_ISGID) || attr.gid == ctx->gid)
+		return false;
+	count = fuse_req_getgroups(req, GROUPS_MAX, groups);
+	for (i = 0; i < count && i < GROUPS_MAX; i++) {
+		if (groups[i] == attr.gid)
+			return false;
+	}
+	return true;
+}
+
+/* With -o noacl the kernel passes lists on as it does any attribute. */
+static bool is_refused(fuse_req_t req, const char *name)
+{
+	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
 void fuse_xattr_set(
@@ -29,7 +55,9 @@ void fuse_xattr_set(
 {
 	int rc = -EOPNOTSUPP;
 
-	if (!has_prefix(name, SYSTEM_PREFIX))
+	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))
+		flags |= KVFS_XATTR_KILL_SGID;
+	if (!is_refused(req, name))
 		rc = kvfs_setxattr(fuse_front_of(req)->fs, ino, name, value, size, flags);
 	fuse_reply_inode_changed(req, rc);
 }
@@ -72,7 +100,7 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 		reply_status_xattr(req, size);
 		return;
 	}
-	if (has_prefix(name, SYSTEM_PREFIX)) {
+	if (is_refused(req, name)) {
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
@@ -130,7 +158,7 @@ void fuse_xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	int rc = -EOPNOTSUPP;
 
-	if (!has_prefix(name, SYSTEM_PREFIX))
+	if (!is_refused(req, name))
 		rc = kvfs_removexattr(fuse_front_of(req)->fs, ino, name);
 	fuse_reply_inode_changed(req, rc);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "acl.h"
 #include "size.h"
 #include "xattr.h"
 
@@ -74,8 +75,12 @@ static int set_attributes(
 		err = inode_kill_suidgid(change, inode);
 	if (err)
 		return err;
-	if (set & KVFS_SET_MODE)
+	if (set & KVFS_SET_MODE) {
 		inode->mode = (inode->mode & S_IFMT) | (attr->mode & 07777);
+		err = acl_chmod(change, inode);
+	}
+	if (err)
+		return err;
 	if (set & KVFS_SET_UID)
 		inode->uid = attr->uid;
 	if (set & KVFS_SET_GID)

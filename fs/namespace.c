@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "acl.h"
 #include "entry.h"
 #include "inode.h"
 #include "orphan.h"
@@ -113,7 +114,7 @@ static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const str
 	*inode = (struct inode){
 		.ino = ino,
 		.contents = S_ISREG(mode) ? INODE_INLINE : INODE_NONE,
-		.mode = mode & ~(caller->umask & 0777),
+		.mode = mode,
 		.nlink = S_ISDIR(mode) ? 2 : 1,
 		.uid = caller->uid,
 		.gid = caller->gid,
@@ -161,7 +162,9 @@ static int create_entry(struct change *change, const struct template *template, 
 		out->size = template->target.size;
 	}
 	directory_changed(&parent, (int64_t)entry_cost(key), is_directory, change->now);
-	err = inode_put(change, out);
+	err = acl_inherit(change, &parent, template->caller->umask, out);
+	if (!err)
+		err = inode_put(change, out);
 	if (!err)
 		err = entry_put(change, key, out);
 	return err ? err : inode_put(change, &parent);
@@ -251,7 +254,9 @@ static int create_nameless(struct change *change, const struct kvfs_caller *call
 	inode_init(out, ino, mode, &parent, caller, change->now);
 	out->nlink = 0;
 	out->flags = INODE_LINKABLE;
-	err = inode_put(change, out);
+	err = acl_inherit(change, &parent, caller->umask, out);
+	if (!err)
+		err = inode_put(change, out);
 	return err ? err : orphan_put(change, ino);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xattr.c - extended attributes: one record each, and the size of their list in the inode.
+ * xattr.c - extended attributes: one record each, and the size of their list in the inode. Two of them, access control
+ * lists, have a meaning (acl.h).
  */
 #include "xattr.h"
 
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "acl.h"
 #include "xattr_record.h"
 
 #define LIST_SIZE_MAX 65536u /* bytes: what listxattr can return */
@@ -31,7 +33,8 @@ static int name_valid(const char *name, size_t *size)
 		*size = name_size;
 		return 0;
 	}
-	return -EOPNOTSUPP;
+	*size = name_size;
+	return acl_kind(name) ? 0 : -EOPNOTSUPP;
 }
 
 static int key_encode(uint64_t ino, const char *name, struct xattr_key *key)
@@ -54,19 +57,24 @@ static size_t list_size(const struct xattr_key *key)
 	return key->size - XATTR_PREFIX_SIZE + 1;
 }
 
-ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name, void *buffer, size_t size)
+int xattr_value(struct kvfs *fs, uint64_t ino, const char *name, struct kv_slice *value)
 {
 	struct xattr_key key;
-	struct kv_slice value;
-	ssize_t result = key_encode(ino, name, &key);
+	int err = key_encode(ino, name, &key);
 
-	if (result)
-		return result;
+	if (!err)
+		err = kv_get(fs->kv, KEYSPACE_XATTR, key.bytes, key.size, value);
+	return err == -ENOENT ? -ENODATA : err;
+}
+
+ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name, void *buffer, size_t size)
+{
+	struct kv_slice value;
+	ssize_t result;
+
 	kv_read_begin(fs->kv);
-	result = kv_get(fs->kv, KEYSPACE_XATTR, key.bytes, key.size, &value);
-	if (result == -ENOENT) {
-		result = -ENODATA;
-	} else if (!result && size && size < value.size) {
+	result = xattr_value(fs, ino, name, &value);
+	if (!result && size && size < value.size) {
 		result = -ERANGE;
 	} else if (!result) {
 		if (size && value.size)
@@ -99,35 +107,6 @@ static int set_value(struct change *change, struct inode *inode, const struct xa
 		change->batch, KEYSPACE_XATTR, key->bytes, key->size, value.data, value.size);
 }
 
-int kvfs_setxattr(
-	struct kvfs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
-{
-	struct change change;
-	struct xattr_key key;
-	struct inode inode;
-	int err = key_encode(ino, name, &key);
-
-	if (err)
-		return err;
-	if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
-		return -EINVAL;
-	if (size > KVFS_XATTR_SIZE_MAX)
-		return -E2BIG;
-	err = change_begin(fs, &change);
-	if (err)
-		return err;
-	change_lock(&change, &ino, 1);
-	err = inode_load(&change, ino, &inode);
-	if (!err)
-		err = set_value(&change, &inode, &key, (struct kv_slice){value, size}, flags);
-	if (!err)
-		err = inode_put(&change, &inode);
-	if (!err)
-		err = change_commit(&change);
-	change_end(&change);
-	return err;
-}
-
 /* -ENODATA: there is none of this name. */
 static int remove_value(struct change *change, struct inode *inode, const struct xattr_key *key)
 {
@@ -139,6 +118,80 @@ static int remove_value(struct change *change, struct inode *inode, const struct
 	inode->xattr_list_size -= list_size(key) < inode->xattr_list_size ? (uint32_t)list_size(key)
 									  : inode->xattr_list_size;
 	return kv_batch_delete(change->batch, KEYSPACE_XATTR, key->bytes, key->size);
+}
+
+int xattr_put(struct change *change, struct inode *inode, const char *name, struct kv_slice value)
+{
+	struct xattr_key key;
+	int err = key_encode(inode->ino, name, &key);
+
+	return err ? err : set_value(change, inode, &key, value, 0);
+}
+
+/* An access list is also the mode, and one that says no more than a mode is not kept. */
+static int set_access_list(struct change *change, struct inode *inode, const struct xattr_key *key,
+	struct kv_slice value, int flags)
+{
+	uint32_t permissions;
+	bool minimal = acl_mode(value, &permissions);
+	int err;
+
+	inode->mode = (inode->mode & ~0777u) | permissions;
+	if (flags & KVFS_XATTR_KILL_SGID)
+		inode->mode &= ~(uint32_t)S_ISGID;
+	if (!minimal)
+		return set_value(change, inode, key, value, flags);
+	inode->ctime = change->now;
+	err = remove_value(change, inode, key);
+	return err == -ENODATA ? 0 : err;
+}
+
+static int set_list(struct change *change, struct inode *inode, enum acl_kind kind,
+	const struct xattr_key *key, struct kv_slice value, int flags)
+{
+	int err;
+
+	if (S_ISLNK(inode->mode))
+		return -EOPNOTSUPP;
+	if (kind == ACL_KIND_DEFAULT && !S_ISDIR(inode->mode))
+		return -EACCES;
+	err = acl_check(value);
+	if (err)
+		return err;
+	return kind == ACL_KIND_ACCESS ? set_access_list(change, inode, key, value, flags)
+				       : set_value(change, inode, key, value, flags);
+}
+
+int kvfs_setxattr(
+	struct kvfs *fs, uint64_t ino, const char *name, const void *value, size_t size, int flags)
+{
+	enum acl_kind kind = acl_kind(name);
+	struct kv_slice bytes = {value, size};
+	struct change change;
+	struct xattr_key key;
+	struct inode inode;
+	int err = key_encode(ino, name, &key);
+
+	if (err)
+		return err;
+	if (flags & ~(XATTR_CREATE | XATTR_REPLACE | KVFS_XATTR_KILL_SGID))
+		return -EINVAL;
+	if (size > KVFS_XATTR_SIZE_MAX)
+		return -E2BIG;
+	err = change_begin(fs, &change);
+	if (err)
+		return err;
+	change_lock(&change, &ino, 1);
+	err = inode_load(&change, ino, &inode);
+	if (!err)
+		err = kind ? set_list(&change, &inode, kind, &key, bytes, flags)
+			   : set_value(&change, &inode, &key, bytes, flags);
+	if (!err)
+		err = inode_put(&change, &inode);
+	if (!err)
+		err = change_commit(&change);
+	change_end(&change);
+	return err;
 }
 
 int kvfs_removexattr(struct kvfs *fs, uint64_t ino, const char *name)
@@ -158,11 +211,17 @@ int kvfs_removexattr(struct kvfs *fs, uint64_t ino, const char *name)
 	err = inode_load(&change, ino, &inode);
 	if (!err)
 		err = remove_value(&change, &inode, &key);
+	/* An access control list that is not there says what the mode says: it is gone already. */
+	if (err == -ENODATA && acl_kind(name)) {
+		err = 0;
+		goto out;
+	}
 	inode.ctime = change.now;
 	if (!err)
 		err = inode_put(&change, &inode);
 	if (!err)
 		err = change_commit(&change);
+out:
 	change_end(&change);
 	return err;
 }

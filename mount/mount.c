@@ -244,6 +244,7 @@ const struct command mount_command = {
 		"\n"
 		"  ro, rw                          whether it can be changed\n"
 		"  relatime, noatime, strictatime  when reading updates times (default: relatime)\n"
+		"  acl, noacl                      whether access control lists count (default: acl)\n"
 		"  commit=SECONDS                  at most so much is lost in a crash (default: "
 		"1);\n"
 		"                                  never what fsync or sync had made durable\n"

@@ -32,6 +32,8 @@ enum own {
 	OWN_SYNC,
 	OWN_DIRSYNC,
 	OWN_ASYNC,
+	OWN_ACL,
+	OWN_NOACL,
 	OWN_DEBUG,
 };
 
@@ -75,6 +77,8 @@ static const struct option_switch {
 	{"nogroup", 0, 0, OWN_NONE},
 	{"remount", 0, 0, OWN_REMOUNT},
 	{"allow_other", 0, 0, OWN_ALLOW_OTHER},
+	{"acl", 0, 0, OWN_ACL},
+	{"noacl", 0, 0, OWN_NOACL},
 	{"debug", 0, 0, OWN_DEBUG},
 	/* always so, or nothing to do for us */
 	{"default_permissions", 0, 0, OWN_NONE},
@@ -94,7 +98,7 @@ static const struct option_switch {
 
 void mount_options_init(struct mount_options *options)
 {
-	*options = (struct mount_options){.atime = KVFS_RELATIME};
+	*options = (struct mount_options){.atime = KVFS_RELATIME, .acl = true};
 	/* set-id programs and devices that a user brings along could give him rights */
 	if (geteuid() != 0)
 		options->flags = SECURE;
@@ -136,6 +140,12 @@ static void apply_own(struct mount_options *options, enum own own)
 		break;
 	case OWN_ASYNC:
 		options->sync = FUSE_FRONT_SYNC_NONE;
+		break;
+	case OWN_ACL:
+		options->acl = true;
+		break;
+	case OWN_NOACL:
+		options->acl = false;
 		break;
 	case OWN_DEBUG:
 		options->debug = true;

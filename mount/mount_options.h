@@ -19,7 +19,7 @@ struct mount_options {
 	enum kvfs_atime atime;
 	enum fuse_front_sync sync;
 	enum session_transport transport;
-	bool allow_other, debug;
+	bool allow_other, acl, debug;
 	unsigned long flags;    /* MS_*, as mount(2) */
 	char *fsname, *subtype; /* NULL: default */
 	char *security; /* context= and the like for the kernel, comma-separated; may be NULL */

@@ -76,6 +76,7 @@ static int server_mount(struct server *server)
 {
 	struct fuse_front_options options = {
 		.sync = server->request->options->sync,
+		.acl = server->request->options->acl,
 		.status = server_status,
 		.status_arg = server,
 	};

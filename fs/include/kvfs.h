@@ -175,7 +175,15 @@ KV_API KV_MUST_CHECK int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t of
 
 /* ---- extended attributes --------------------------------------------------------------------- */
 
-/* size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG. flags: XATTR_CREATE, XATTR_REPLACE. */
+/*
+ * Names of the namespaces user, trusted and security, and the two POSIX access control lists (system.posix_acl_access and
+ * _default, in Linux's binary form): setting an access list sets the mode, chmod changes the list, and what is
+ * made in a directory with a default list inherits it.
+ * size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG, -EOPNOTSUPP; for lists also -EINVAL no valid one, -EACCES a default
+ * list for what is no directory, -ENOSPC too many entries.
+ * flags: XATTR_CREATE, XATTR_REPLACE; with an access list KVFS_XATTR_KILL_SGID: the caller may not keep the set-gid bit.
+ */
+#define KVFS_XATTR_KILL_SGID (1 << 8)
 KV_API KV_MUST_CHECK ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name,
 					   void *buffer, size_t size);
 KV_API KV_MUST_CHECK int kvfs_setxattr(struct kvfs *fs, uint64_t ino, const char *name,

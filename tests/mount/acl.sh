@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# acl.sh - access control lists decide who may do what, follow chmod, and are inherited
+
+cases=(enforced mask inherited directories set_gid survives switched_off)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+# as UID COMMAND... - as an ordinary user with a group of the same number
+as() {
+	local uid=$1
+	shift
+	setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
+}
+
+may() {
+	as "$@" 2>error || fail "$*: $(cat error)"
+}
+
+may_not() {
+	! as "$@" 2>error >/dev/null || fail "$* went well"
+	grep -q 'Permission denied' error || fail "$*: $(cat error)"
+}
+
+# other users must be able to come in from above
+area_make() {
+	store_make
+	store_mount -o allow_other
+	chmod a+x "$SCRATCH"
+	chmod 755 "$mnt"
+}
+
+case_enforced() {
+	area_make
+	echo contents >"$mnt/f"
+	chmod 600 "$mnt/f"
+	may_not 4321 cat "$mnt/f"
+	setfacl -m u:4321:r "$mnt/f"
+	expect_same "read by the named user" contents "$(as 4321 cat "$mnt/f")"
+	may_not 4322 cat "$mnt/f"
+	may_not 4321 dd of="$mnt/f" count=0 conv=notrunc status=none
+	setfacl -m g:4322:rw "$mnt/f"
+	may 4322 dd of="$mnt/f" count=0 conv=notrunc status=none
+	setfacl -x u:4321 "$mnt/f"
+	may_not 4321 cat "$mnt/f"
+	setfacl -b "$mnt/f"
+	may_not 4322 cat "$mnt/f"
+	expect_same "mode without a list" 600 "$(stat -c %a "$mnt/f")"
+}
+
+case_mask() {
+	area_make
+	touch "$mnt/f"
+	chmod 640 "$mnt/f"
+	setfacl -m u:4321:rwx "$mnt/f"
+	expect_same "the mask is the group's mode" 670 "$(stat -c %a "$mnt/f")"
+	chmod 600 "$mnt/f"
+	expect_same "mask after chmod" mask::--- "$(getfacl -cp "$mnt/f" | grep mask)"
+	may_not 4321 cat "$mnt/f"
+	chmod 644 "$mnt/f"
+	may 4321 cat "$mnt/f"
+	expect_same "the group's own entry" group::r-- "$(getfacl -cp "$mnt/f" | grep group::)"
+}
+
+case_inherited() {
+	area_make
+	mkdir "$mnt/d"
+	setfacl -d -m u:4321:rw,o::- "$mnt/d"
+	(umask 077 && touch "$mnt/d/f" && mkdir "$mnt/d/sub")
+	expect_same "mode of a file" 660 "$(stat -c %a "$mnt/d/f")"
+	expect_same "entry of a file" user:4321:rw- "$(getfacl -cp "$mnt/d/f" | grep user:4321)"
+	expect_same "default of a directory" default:user:4321:rw- \
+		"$(getfacl -cp "$mnt/d/sub" | grep default:user:4321)"
+	(umask 027 && touch "$mnt/g")
+	expect_same "mode outside" 640 "$(stat -c %a "$mnt/g")"
+}
+
+case_directories() {
+	area_make
+	mkdir -m 700 "$mnt/d"
+	touch "$mnt/d/f"
+	may_not 4321 ls "$mnt/d"
+	setfacl -m u:4321:rx "$mnt/d"
+	expect_same "listed by the named user" f "$(as 4321 ls "$mnt/d")"
+	may_not 4321 touch "$mnt/d/g"
+	setfacl -m u:4321:rwx "$mnt/d"
+	may 4321 touch "$mnt/d/g"
+	may 4321 rm -f "$mnt/d/g"
+}
+
+# Only the group's members keep the set-gid bit of a file whose list they change.
+case_set_gid() {
+	area_make
+	touch "$mnt/f"
+	chown 4321:4322 "$mnt/f"
+	chmod 2775 "$mnt/f"
+	may 4321 setfacl -m u:5000:r "$mnt/f"
+	expect_same "mode for one who is no member" 775 "$(stat -c %a "$mnt/f")"
+	chmod 2775 "$mnt/f"
+	setpriv --reuid 4321 --regid 4321 --groups 4322 -- setfacl -m u:5001:r "$mnt/f"
+	expect_same "mode for a member" 2775 "$(stat -c %a "$mnt/f")"
+}
+
+case_survives() {
+	needs_kvfs
+	area_make
+	mkdir "$mnt/d"
+	setfacl -m u:4321:rwx -d -m g:4322:rx "$mnt/d"
+	getfacl -cp "$mnt/d" >before
+	store_remount
+	getfacl -cp "$mnt/d" >after
+	diff before after || fail "the list has changed"
+	"$KVFS" umount "$mnt"
+	wait "$daemon"
+	daemon=
+	"$KVFS" check "$store" >/dev/null || fail "the store is not sound"
+}
+
+case_switched_off() {
+	needs_kvfs
+	store_make
+	store_mount -o noacl
+	touch "$mnt/f"
+	! setfacl -m u:4321:r "$mnt/f" 2>error || fail "a list was set"
+	grep -q 'not supported' error || fail "setfacl: $(cat error)"
+	(umask 027 && touch "$mnt/g")
+	expect_same "mode under a umask" 640 "$(stat -c %a "$mnt/g")"
+}
+
+scratch_main "$@"
