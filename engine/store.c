@@ -381,6 +381,11 @@ void kv_info(const struct kv *kv, struct kv_info *out)
 	*out = kv->info;
 }
 
+uint64_t kv_live_bytes(const struct kv *kv)
+{
+	return atomic_load_explicit(&kv->live_bytes, memory_order_relaxed);
+}
+
 static void count_disk(struct kv *kv, struct kv_stats *out)
 {
 	struct segments *segments = &kv->segments;

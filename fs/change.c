@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#include "limit.h"
+
 int change_begin(struct kvfs *fs, struct change *out)
 {
 	struct change change = {.fs = fs};
@@ -47,6 +49,8 @@ void change_unlock(struct change *change)
 int change_commit(struct change *change)
 {
 	change_stop_reading(change);
+	if (change->grows && limit_reached(change->fs))
+		return -ENOSPC;
 	return kv_commit(change->fs->kv, change->batch, NULL);
 }
 

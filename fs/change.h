@@ -19,6 +19,7 @@ struct change {
 	struct kv_batch *batch; /* scratch's */
 	struct stripe_set locked;
 	bool reading;        /* inside a read section */
+	bool grows;          /* the batch makes the store hold more: refused beyond the limit */
 	unsigned bodies;     /* of the scratch, used by inode_load */
 	struct timespec now; /* when the locks were taken: times rise in commit order */
 };
@@ -27,8 +28,8 @@ struct change {
 KV_MUST_CHECK int change_begin(struct kvfs *fs, struct change *out);
 void change_lock(struct change *change, const uint64_t *inos, unsigned count);
 void change_unlock(struct change *change);
-/* Commits what the batch holds; the locks stay. Errors: those of kv_commit, and nothing has
- * changed. */
+/* Commits what the batch holds; the locks stay. Errors: those of kv_commit, -ENOSPC beyond the
+ * store's limit, and nothing has changed. */
 KV_MUST_CHECK int change_commit(struct change *change);
 /* After a commit, to go on under the same locks with another batch. */
 void change_continue(struct change *change);

@@ -12,6 +12,7 @@
 
 #include "inode.h"
 #include "keyspaces.h"
+#include "limit.h"
 #include "meta_record.h"
 #include "orphan.h"
 
@@ -38,9 +39,10 @@ void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static int put_format(struct kv_batch *batch)
+static int put_format(struct kv_batch *batch, uint64_t size_limit)
 {
 	uint8_t format[META_FORMAT_SIZE], next_ino[META_NEXT_INO_SIZE];
+	uint8_t limit[META_SIZE_LIMIT_SIZE];
 	uint64_t secret;
 	int err;
 
@@ -53,7 +55,11 @@ static int put_format(struct kv_batch *batch)
 	if (!err)
 		err = kv_batch_put(batch, KEYSPACE_META, META_NEXT_INO_KEY,
 			sizeof(META_NEXT_INO_KEY) - 1, next_ino, sizeof(next_ino));
-	return err;
+	if (err || !size_limit)
+		return err;
+	meta_size_limit_encode(size_limit, limit);
+	return kv_batch_put(batch, KEYSPACE_META, META_SIZE_LIMIT_KEY,
+		sizeof(META_SIZE_LIMIT_KEY) - 1, limit, sizeof(limit));
 }
 
 static int put_root(struct kv_batch *batch, const struct kvfs_create_options *options)
@@ -89,7 +95,7 @@ static int fill(struct kv *kv, const struct kvfs_create_options *options)
 
 	if (err)
 		return err;
-	err = put_format(batch);
+	err = put_format(batch, options->size_limit);
 	if (!err)
 		err = put_root(batch, options);
 	if (!err)
@@ -170,6 +176,8 @@ static int read_format(struct kvfs *fs, uint64_t *next_ino)
 		fs->kv, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
 	if (!err)
 		err = meta_next_ino_decode(value, next_ino);
+	if (!err)
+		err = limit_load(fs);
 	if (!err)
 		err = inode_get(fs, KVFS_ROOT_INO, &root);
 	if (!err && !S_ISDIR(root.mode))

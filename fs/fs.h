@@ -6,6 +6,7 @@
 #define FS_H
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "hold.h"
 #include "kvfs.h"
@@ -18,6 +19,7 @@ struct kvfs {
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
 	bool read_only;
+	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */
 	size_t write_size_max; /* bytes of contents that surely fit one batch */
 	kv_report_fn *report;  /* may be NULL */
 	void *report_arg;

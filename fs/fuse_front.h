@@ -24,6 +24,10 @@ struct fuse_front;
 #define FUSE_FRONT_STATUS_XATTR "system.kvfs.status"
 #define FUSE_FRONT_STATUS_SIZE_MAX 16384u
 
+/* Another one: the limit of the store's size (kvfs_set_size_limit) as a decimal number, for root and
+ * whoever serves the mount to change. */
+#define FUSE_FRONT_LIMIT_XATTR "system.kvfs.size_limit"
+
 enum fuse_front_sync {
 	FUSE_FRONT_SYNC_NONE,
 	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable

@@ -12,7 +12,10 @@
 #include "fuse_reply.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TRUSTED_PREFIX "trusted."
 #define SELINUX_NAME "security.selinux"
@@ -50,11 +53,31 @@ static bool is_refused(fuse_req_t req, const char *name)
 	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
+static int limit_set(fuse_req_t req, const char *value, size_t size)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	uint64_t bytes = 0;
+	size_t i;
+
+	if (ctx->uid != 0 && ctx->uid != geteuid())
+		return -EPERM;
+	for (i = 0; i < size; i++) {
+		if (value[i] < '0' || value[i] > '9' || bytes > UINT64_MAX / 10 - 1)
+			return -EINVAL;
+		bytes = bytes * 10 + (uint64_t)(value[i] - '0');
+	}
+	return size ? kvfs_set_size_limit(fuse_front_of(req)->fs, bytes) : -EINVAL;
+}
+
 void fuse_xattr_set(
 	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	int rc = -EOPNOTSUPP;
 
+	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
+		fuse_reply_status(req, limit_set(req, value, size));
+		return;
+	}
 	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))
 		flags |= KVFS_XATTR_KILL_SGID;
 	if (!is_refused(req, name))
@@ -91,6 +114,15 @@ static void reply_status_xattr(fuse_req_t req, size_t size)
 	reply_bytes(req, buffer, size, rc);
 }
 
+static void reply_limit(fuse_req_t req, size_t size)
+{
+	char text[24];
+	int length = snprintf(text, sizeof(text), "%" PRIu64,
+		kvfs_size_limit(fuse_front_of(req)->fs));
+
+	reply_bytes(req, text, size, length);
+}
+
 void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *buffer = NULL;
@@ -98,6 +130,10 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 
 	if (!strcmp(name, FUSE_FRONT_STATUS_XATTR)) {
 		reply_status_xattr(req, size);
+		return;
+	}
+	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
+		reply_limit(req, size);
 		return;
 	}
 	if (is_refused(req, name)) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "inode.h"
+#include "limit.h"
 #include "piece.h"
 #include "size.h"
 
@@ -202,6 +203,7 @@ static int allocate_space(struct kvfs *fs, int mode, int64_t size)
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return 0;
 	kv_stats(fs->kv, &stats);
+	limit_space(fs, &stats.avail_bytes, &stats.capacity_bytes);
 	return (uint64_t)size > stats.avail_bytes ? -ENOSPC : 0;
 }
 

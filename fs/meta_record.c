@@ -62,3 +62,20 @@ int meta_next_ino_decode(struct kv_slice value, uint64_t *next_ino)
 	*next_ino = number;
 	return 0;
 }
+
+void meta_size_limit_encode(uint64_t limit, uint8_t value[META_SIZE_LIMIT_SIZE])
+{
+	limit = htole64(limit);
+	memcpy(value, &limit, sizeof(limit));
+}
+
+int meta_size_limit_decode(struct kv_slice value, uint64_t *limit)
+{
+	uint64_t stored;
+
+	if (value.size != sizeof(stored))
+		return -EIO;
+	memcpy(&stored, value.data, sizeof(stored));
+	*limit = le64toh(stored);
+	return 0;
+}

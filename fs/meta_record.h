@@ -10,6 +10,10 @@
  *               +--------------+
  *               | next ino     |     inode numbers from here on were never used
  *               +--------------+
+ *   "size_limit" 0             8
+ *               +--------------+
+ *               | bytes        |     0, or no such record: no limit
+ *               +--------------+
  */
 #ifndef META_RECORD_H
 #define META_RECORD_H
@@ -21,6 +25,8 @@
 #define META_FORMAT_SIZE 16u /* bytes */
 #define META_NEXT_INO_KEY "next_ino"
 #define META_NEXT_INO_SIZE 8u /* bytes */
+#define META_SIZE_LIMIT_KEY "size_limit"
+#define META_SIZE_LIMIT_SIZE 8u /* bytes */
 
 void meta_format_encode(uint64_t name_secret, uint8_t value[META_FORMAT_SIZE]);
 /* -EPROTONOSUPPORT of a newer version, -EIO */
@@ -28,5 +34,8 @@ KV_MUST_CHECK int meta_format_decode(struct kv_slice value, uint64_t *name_secre
 
 void meta_next_ino_encode(uint64_t next_ino, uint8_t value[META_NEXT_INO_SIZE]);
 KV_MUST_CHECK int meta_next_ino_decode(struct kv_slice value, uint64_t *next_ino);
+
+void meta_size_limit_encode(uint64_t limit, uint8_t value[META_SIZE_LIMIT_SIZE]);
+KV_MUST_CHECK int meta_size_limit_decode(struct kv_slice value, uint64_t *limit);
 
 #endif

@@ -154,6 +154,7 @@ static int create_entry(struct change *change, const struct template *template, 
 		err = -EMLINK;
 	if (err)
 		return err;
+	change->grows = true;
 	inode_init(out, ino, template->mode, &parent, template->caller, change->now);
 	out->rdev = template->rdev;
 	if (S_ISLNK(template->mode)) {
@@ -251,6 +252,7 @@ static int create_nameless(struct change *change, const struct kvfs_caller *call
 
 	if (err)
 		return err;
+	change->grows = true;
 	inode_init(out, ino, mode, &parent, caller, change->now);
 	out->nlink = 0;
 	out->flags = INODE_LINKABLE;
@@ -310,6 +312,7 @@ static int link_entry(struct change *change, uint64_t ino, uint64_t parent_ino,
 		err = -EMLINK;
 	if (err)
 		return err;
+	change->grows = true;
 	if (!out->nlink++ && !(out->flags & INODE_TRIM))
 		err = orphan_delete(change, ino);
 	out->flags &= ~(unsigned)INODE_LINKABLE;

@@ -3,8 +3,8 @@
  * statfs.c - how full the store is, in the terms of statvfs(3).
  */
 #include "extent_record.h"
-#include "fs.h"
 #include "keyspaces.h"
+#include "limit.h"
 
 #define FILE_COST                                                                                  \
 	512u /* bytes that a new empty file takes, its name and directory included: a rough guess  \
@@ -16,6 +16,7 @@ int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out)
 	uint64_t free_blocks;
 
 	kv_stats(fs->kv, &stats);
+	limit_space(fs, &stats.avail_bytes, &stats.capacity_bytes);
 	free_blocks = stats.avail_bytes / EXTENT_BLOCK_SIZE;
 	*out = (struct kvfs_statfs){
 		.block_size = EXTENT_BLOCK_SIZE,

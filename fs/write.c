@@ -132,6 +132,7 @@ static int write_chunk(struct write *write, uint64_t number)
 	else
 		err = write_blocks(write, &chunk, from, to);
 	inode_add_blocks(inode, (int)chunk_blocks(&chunk) - before);
+	write->change->grows |= (int)chunk_blocks(&chunk) > before;
 	return err;
 }
 
@@ -195,6 +196,7 @@ static int write_fill(struct change *change, struct inode *inode, const void *da
 	int err = 0;
 
 	inode->mtime = inode->ctime = change->now;
+	change->grows = write.end > inode->size;
 	if (flags & KVFS_WRITE_KILL_SUIDGID)
 		err = inode_kill_suidgid(change, inode);
 	if (err)

@@ -102,6 +102,7 @@ static int set_value(struct change *change, struct inode *inode, const struct xa
 			return -ENOSPC;
 		inode->xattr_list_size += (uint32_t)list_size(key);
 	}
+	change->grows = true;
 	inode->ctime = change->now;
 	return kv_batch_put(
 		change->batch, KEYSPACE_XATTR, key->bytes, key->size, value.data, value.size);

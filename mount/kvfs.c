@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
 	&del_command,
 	&list_command,
 	&stat_command,
+	&limit_command,
 	&check_command,
 };
 

@@ -60,6 +60,12 @@ static void parse_segment_size(const char *text, struct kvfs_create_options *opt
 	options->segment_size = (uint32_t)bytes;
 }
 
+static void parse_size_limit(const char *text, struct kvfs_create_options *options)
+{
+	if (options_size(text, &options->size_limit) || !options->size_limit)
+		options_fail(&mkfs_command, "--size-limit %s: must be a size, as 500M or 10G", text);
+}
+
 static void explain(const char *path, int rc)
 {
 	switch (rc) {
@@ -85,6 +91,7 @@ static int mkfs_run(int argc, char **argv)
 		{"hash", required_argument, NULL, 'H'},
 		{"compress", required_argument, NULL, 'c'},
 		{"segment-size", required_argument, NULL, 's'},
+		{"size-limit", required_argument, NULL, 'l'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -92,11 +99,13 @@ static int mkfs_run(int argc, char **argv)
 	const char *path;
 	int letter, rc;
 
-	while ((letter = options_next(&mkfs_command, argc, argv, ":H:c:s:h", names)) != -1) {
+	while ((letter = options_next(&mkfs_command, argc, argv, ":H:c:s:l:h", names)) != -1) {
 		if (letter == 'H')
 			parse_hash(optarg, &options);
 		else if (letter == 'c')
 			parse_compress(optarg, &options);
+		else if (letter == 'l')
+			parse_size_limit(optarg, &options);
 		else
 			parse_segment_size(optarg, &options);
 	}
@@ -113,7 +122,7 @@ static int mkfs_run(int argc, char **argv)
 
 const struct command mkfs_command = {
 	.name = "mkfs",
-	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] STORE",
+	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] [--size-limit SIZE] STORE",
 	.summary = "Makes a store: a directory that is new, or empty",
 	.details = "  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
 		   "  -c, --compress none|inline[:LEVEL]  whether values are compressed when they "
@@ -121,7 +130,9 @@ const struct command mkfs_command = {
 		   "                                      written, with which zstd level (default: "
 		   "none)\n"
 		   "  -s, --segment-size SIZE             size of the log's files, a power of two\n"
-		   "                                      from 2M to 1G (default: 16M)\n",
+		   "                                      from 2M to 1G (default: 16M)\n"
+		   "  -l, --size-limit SIZE               the most the store may hold (kvfs limit "
+		   "changes it)\n",
 	.usage_code = MKFS_FAILED,
 	.run = mkfs_run,
 };

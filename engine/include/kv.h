@@ -262,6 +262,8 @@ struct kv_stats {
 };
 
 KV_API void kv_stats(struct kv *kv, struct kv_stats *out);
+/* live_bytes alone, which costs a load. */
+KV_API uint64_t kv_live_bytes(const struct kv *kv);
 
 /*
  * Reads everything and verifies it: every record's checksum, and that both indexes agree with the log. Findings

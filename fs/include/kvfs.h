@@ -66,6 +66,7 @@ struct kvfs_create_options {
 	enum kv_compress compress;
 	int compress_level;
 	uint32_t segment_size;
+	uint64_t size_limit; /* bytes, see kvfs_set_size_limit; 0: none */
 	uint32_t root_mode; /* permissions; 0: 0755 */
 	uid_t root_uid;
 	gid_t root_gid;
@@ -201,6 +202,13 @@ struct kvfs_statfs {
 	uint64_t files, files_free;
 };
 KV_API KV_MUST_CHECK int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out);
+
+/*
+ * The store holds at most so many bytes (contents, names and attributes, as they lie in the log); 0: as much as the disk. What
+ * would make it hold more is refused with -ENOSPC; a limit below what there is already is legal. Durable on return.
+ */
+KV_API KV_MUST_CHECK int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes);
+KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
 
 /* Waits until all that was done before is durable. */
 KV_API KV_MUST_CHECK int kvfs_sync(struct kvfs *fs);

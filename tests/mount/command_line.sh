@@ -3,7 +3,7 @@
 #
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
-cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics)
+cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -96,6 +96,32 @@ case_odd_names() {
 	for name in 'two words' '*' $'\xff' '-x' "quote'\"" '%n'; do
 		expect_same "on the mount" "$name" "$(cat "$mnt/$name")"
 	done
+}
+
+# A store's own limit: set when it is made, shown, changed under a mount, kept.
+case_limit() {
+	needs_kvfs
+	store_make --size-limit 16M
+	expect_same "limit of a new store" $((16 << 20)) "$("$KVFS" limit "$store")"
+	store_mount -o allow_other
+	chmod a+x "$SCRATCH"
+	! head -c 32M /dev/urandom >"$mnt/big" 2>error || fail "32 MiB went into 16"
+	grep -q 'No space left' error || fail "head: $(cat error)"
+	expect_same "free blocks in df" 0 "$(df --output=avail "$mnt" | tail -n 1 | tr -d ' ')"
+	! touch "$mnt/more" 2>error || fail "a file was made beyond the limit"
+	"$KVFS" limit "$mnt" 20M
+	touch "$mnt/more"
+	expect_same "limit of the mount" $((20 << 20)) "$("$KVFS" limit "$store")"
+	! setpriv --reuid 4321 --regid 4321 --clear-groups "$KVFS" limit "$mnt" none 2>error ||
+		fail "anybody may change the limit"
+	rm "$mnt/big"
+	head -c 12M /dev/urandom >"$mnt/less"
+	store_remount
+	expect_same "limit after a remount" $((20 << 20)) "$("$KVFS" limit "$mnt")"
+	"$KVFS" limit "$mnt" none
+	expect_same "no limit" none "$("$KVFS" limit "$mnt")"
+	head -c 32M /dev/urandom >"$mnt/big"
+	! "$KVFS" limit "$mnt" 12X 2>error || fail "12X is no size"
 }
 
 case_statistics() {

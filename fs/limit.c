@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* limit.c - see limit.h. The limit is a record of the keyspace meta. */
+#include "limit.h"
+
+#include "keyspaces.h"
+#include "meta_record.h"
+
+int limit_load(struct kvfs *fs)
+{
+	struct kv_slice value;
+	uint64_t limit = 0;
+	int err = kv_get(fs->kv, KEYSPACE_META, META_SIZE_LIMIT_KEY,
+		sizeof(META_SIZE_LIMIT_KEY) - 1, &value);
+
+	if (!err)
+		err = meta_size_limit_decode(value, &limit);
+	if (!err)
+		atomic_store(&fs->size_limit, limit);
+	return err == -ENOENT ? 0 : err;
+}
+
+void limit_space(const struct kvfs *fs, uint64_t *avail_bytes, uint64_t *capacity_bytes)
+{
+	uint64_t limit = atomic_load(&fs->size_limit), live;
+
+	if (!limit)
+		return;
+	live = kv_live_bytes(fs->kv);
+	if (*capacity_bytes > limit)
+		*capacity_bytes = limit;
+	limit = limit > live ? limit - live : 0;
+	if (*avail_bytes > limit)
+		*avail_bytes = limit;
+}
+
+uint64_t kvfs_size_limit(const struct kvfs *fs)
+{
+	return atomic_load(&fs->size_limit);
+}
+
+int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes)
+{
+	uint8_t value[META_SIZE_LIMIT_SIZE];
+	uint64_t seq;
+	int err;
+
+	meta_size_limit_encode(bytes, value);
+	err = kv_put(fs->kv, KEYSPACE_META, META_SIZE_LIMIT_KEY, sizeof(META_SIZE_LIMIT_KEY) - 1,
+		value, sizeof(value), &seq);
+	if (!err)
+		err = kv_sync(fs->kv, seq);
+	if (!err)
+		atomic_store(&fs->size_limit, bytes);
+	return err;
+}
