@@ -26,6 +26,7 @@ struct rename {
 	struct inode directories[2]; /* only [0] is used if both are the same */
 	struct inode inodes[2];
 	enum orphan_fate fate; /* of what is replaced */
+	uint64_t whiteout_ino; /* of what takes the old name; 0: nothing does */
 };
 
 /* Reads both entries; what is missing is no error yet. */
@@ -180,7 +181,7 @@ static int count(struct rename *rename)
 	bool exchange = rename->flags & RENAME_EXCHANGE;
 	int moved = S_ISDIR(rename->inodes[0].mode);
 	int other = rename->replaces && S_ISDIR(rename->inodes[1].mode);
-	int64_t lost = exchange ? 0 : (int64_t)entry_cost(&rename->keys[0]);
+	int64_t lost = exchange || rename->whiteout_ino ? 0 : (int64_t)entry_cost(&rename->keys[0]);
 	int64_t gained = rename->replaces ? 0 : (int64_t)entry_cost(&rename->keys[1]);
 	struct timespec now = rename->change.now;
 
@@ -202,6 +203,34 @@ static int put_moved(struct rename *rename, unsigned which, unsigned to)
 	return inode_put(&rename->change, inode);
 }
 
+/* An overlay's mark that there is nothing under the old name: a character device 0, 0 that nobody may open. */
+static int put_whiteout(struct rename *rename)
+{
+	struct timespec now = rename->change.now;
+	struct inode inode = {
+		.ino = rename->whiteout_ino,
+		.contents = INODE_NONE,
+		.mode = S_IFCHR,
+		.nlink = 1,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now,
+	};
+	int err = inode_put(&rename->change, &inode);
+
+	rename->change.grows = true;
+	return err ? err : entry_put(&rename->change, &rename->keys[0], &inode);
+}
+
+static int put_old_name(struct rename *rename)
+{
+	if (rename->flags & RENAME_EXCHANGE)
+		return entry_put(&rename->change, &rename->keys[0], &rename->inodes[1]);
+	return rename->whiteout_ino ? put_whiteout(rename)
+				    : entry_delete(&rename->change, &rename->keys[0]);
+}
+
 /* Fills the batch: the new name first, so that no instant is without one. */
 static int fill(struct rename *rename)
 {
@@ -212,8 +241,7 @@ static int fill(struct rename *rename)
 	if (!err)
 		err = entry_put(change, &rename->keys[1], &rename->inodes[0]);
 	if (!err)
-		err = exchange ? entry_put(change, &rename->keys[0], &rename->inodes[1])
-			       : entry_delete(change, &rename->keys[0]);
+		err = put_old_name(rename);
 	if (!err)
 		err = put_moved(rename, 0, 1);
 	if (!err)
@@ -247,8 +275,8 @@ int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t
 	};
 	int err;
 
-	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
-		flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+		(flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE))
 		return -EINVAL;
 	if (name_is_dot(name) || name_is_dotdot(name) || name_is_dot(new_name) ||
 		name_is_dotdot(new_name))
@@ -260,7 +288,10 @@ int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t
 		err = change_begin(fs, &rename.change);
 	if (err)
 		return err;
-	err = lock_entries(&rename);
+	if (flags & RENAME_WHITEOUT)
+		err = number_next(&fs->numbers, &rename.whiteout_ino);
+	if (!err)
+		err = lock_entries(&rename);
 	if (!err)
 		err = rename_locked(&rename);
 	if (rename.tree_locked)

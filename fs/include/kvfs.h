@@ -116,7 +116,7 @@ KV_API KV_MUST_CHECK int kvfs_link(struct kvfs *fs, uint64_t ino, uint64_t paren
 				   const char *name, struct kvfs_attr *out);
 KV_API KV_MUST_CHECK int kvfs_unlink(struct kvfs *fs, uint64_t parent_ino, const char *name);
 KV_API KV_MUST_CHECK int kvfs_rmdir(struct kvfs *fs, uint64_t parent_ino, const char *name);
-/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (renameat2); others -EINVAL. */
+/* flags: 0, or of renameat2: RENAME_NOREPLACE, RENAME_WHITEOUT (also together), RENAME_EXCHANGE; others -EINVAL. */
 KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name,
 				     uint64_t new_parent_ino, const char *new_name,
 				     unsigned flags);

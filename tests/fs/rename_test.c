@@ -126,6 +126,27 @@ static void *move_back_and_forth(void *arg)
 }
 
 /* Each tries to move one directory into the other: only one of them can. */
+/* What takes the old name: a device that stands for nothing. */
+static void test_whiteout(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkfile(store, KVFS_ROOT_INO, "a");
+	struct kvfs_attr attr;
+
+	fixture_mkfile(store, KVFS_ROOT_INO, "b");
+	assert_int_equal(
+		rename_root(store, "a", "b", RENAME_WHITEOUT | RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(rename_root(store, "a", "b", RENAME_WHITEOUT | RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(rename_root(store, "a", "b", RENAME_WHITEOUT), 0);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "b"), (int64_t)a);
+	assert_int_equal(kvfs_lookup(store->fs, KVFS_ROOT_INO, "a", &attr), 0);
+	assert_int_equal(attr.mode, S_IFCHR);
+	assert_int_equal(attr.rdev, 0);
+	assert_int_equal(attr.nlink, 1);
+	fixture_assert_clean(store);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "a"), 0);
+}
+
 static void test_no_cycle(void **state)
 {
 	struct fixture *store = *state;
@@ -186,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_move_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_exchange, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_whiteout, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_no_cycle, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_never_absent, fixture_setup, fixture_teardown),
 	};

@@ -126,6 +126,24 @@ static void rename_flags(void)
 	FAILS(renameat2(AT_FDCWD, "two", AT_FDCWD, "two/file", RENAME_EXCHANGE), EINVAL);
 }
 
+/* A device that stands for nothing takes the old name. */
+static void rename_whiteout(void)
+{
+	ino_t ino;
+
+	file_put("a", "a");
+	file_put("b", "b");
+	ino = file_stat("a").st_ino;
+	FAILS(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_WHITEOUT | RENAME_EXCHANGE), EINVAL);
+	FAILS(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_WHITEOUT | RENAME_NOREPLACE), EEXIST);
+	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_WHITEOUT));
+	SAME(file_stat("b").st_ino, ino);
+	SAME(file_stat("a").st_mode & S_IFMT, S_IFCHR);
+	SAME(file_stat("a").st_rdev, 0);
+	OK(unlink("a"));
+	TEXT("b", "a");
+}
+
 /* Replaces "target" over and over with files that are complete before they get the name. */
 static void replace_forever(void *arg)
 {
@@ -163,6 +181,7 @@ const struct posix_case posix_rename_cases[] = {
 	{"rename_file", rename_file},
 	{"rename_directory", rename_directory},
 	{"rename_flags", rename_flags},
+	{"rename_whiteout", rename_whiteout},
 	{"rename_is_atomic", rename_is_atomic},
 	{NULL, NULL},
 };
