@@ -5,14 +5,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "store.h"
-
-struct kv_cursor {
-	struct kv *kv;
-	unsigned keyspace;
-	struct order_walk *walk;
-};
+#include "cursor.h"
 
 int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 {
@@ -40,39 +35,126 @@ void kv_cursor_close(struct kv_cursor *cursor)
 	if (!cursor)
 		return;
 	order_walk_free(cursor->walk);
+	free(cursor->lower.key);
+	free(cursor->upper.key);
+	free(cursor->keys);
 	free(cursor);
+}
+
+/* ---- bounds ---------------------------------------------------------------------------------- */
+
+static int compare(struct kv_slice key, const struct cursor_bound *bound)
+{
+	size_t size = key.size < bound->size ? key.size : bound->size;
+	int order = memcmp(key.data, bound->key, size);
+
+	return order ? order : (key.size > bound->size) - (key.size < bound->size);
+}
+
+static int set_bound(struct cursor_bound *bound, const void *key, size_t size)
+{
+	uint8_t *room;
+
+	if (size > bound->room) {
+		room = realloc(bound->key, size);
+		if (!room)
+			return -ENOMEM;
+		bound->key = room;
+		bound->room = size;
+	}
+	if (size)
+		memcpy(bound->key, key, size);
+	bound->size = size;
+	return 0;
+}
+
+int kv_cursor_set_range(struct kv_cursor *cursor, const void *from, size_t from_size, const void *to,
+			size_t to_size)
+{
+	int error;
+
+	if (from_size > KV_KEY_SIZE_MAX || to_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
+	cursor->placed = false;
+	error = set_bound(&cursor->lower, from, from_size);
+	return error ? error : set_bound(&cursor->upper, to, to_size);
+}
+
+int kv_cursor_set_prefix(struct kv_cursor *cursor, const void *prefix, size_t prefix_size)
+{
+	const uint8_t *bytes = prefix;
+	size_t size = prefix_size;
+	int error;
+
+	/* The first key behind all that start with the prefix: its last byte that can be raised is. */
+	while (size && bytes[size - 1] == 0xff)
+		size--;
+	error = kv_cursor_set_range(cursor, prefix, prefix_size, prefix, size);
+	if (!error && size)
+		cursor->upper.key[size - 1]++;
+	return error;
+}
+
+/* ---- moves ----------------------------------------------------------------------------------- */
+
+/* After a move of the walk: where is the cursor? */
+static int settle(struct kv_cursor *cursor, int moved)
+{
+	struct kv_slice key;
+
+	if (moved == -ENOMEM) /* the walk has not moved */
+		return moved;
+	cursor->placed = !moved;
+	if (moved)
+		return moved;
+	key = kv_cursor_key(cursor);
+	if ((cursor->upper.size && compare(key, &cursor->upper) >= 0) ||
+	    (cursor->lower.size && compare(key, &cursor->lower) < 0))
+		cursor->placed = false;
+	return cursor->placed ? 0 : -ENOENT;
 }
 
 int kv_cursor_first(struct kv_cursor *cursor)
 {
-	return order_walk_first(cursor->walk);
+	const struct cursor_bound *lower = &cursor->lower;
+
+	return settle(cursor, lower->size ? order_walk_at_least(cursor->walk, lower->key, lower->size) :
+					    order_walk_first(cursor->walk));
 }
 
 int kv_cursor_last(struct kv_cursor *cursor)
 {
-	return order_walk_last(cursor->walk);
+	const struct cursor_bound *upper = &cursor->upper;
+
+	return settle(cursor, upper->size ? order_walk_below(cursor->walk, upper->key, upper->size) :
+					    order_walk_last(cursor->walk));
 }
 
 int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
 {
-	return order_walk_at_least(cursor->walk, key, key_size);
+	struct kv_slice sought = {key, key_size};
+
+	if (cursor->lower.size && compare(sought, &cursor->lower) < 0)
+		return kv_cursor_first(cursor);
+	return settle(cursor, order_walk_at_least(cursor->walk, key, key_size));
 }
 
 int kv_cursor_next(struct kv_cursor *cursor)
 {
-	return order_walk_next(cursor->walk);
+	return cursor->placed ? settle(cursor, order_walk_next(cursor->walk)) : -ENOENT;
 }
 
 int kv_cursor_prev(struct kv_cursor *cursor)
 {
-	return order_walk_prev(cursor->walk);
+	return cursor->placed ? settle(cursor, order_walk_prev(cursor->walk)) : -ENOENT;
 }
 
 struct kv_slice kv_cursor_key(const struct kv_cursor *cursor)
 {
 	struct kv_slice key = {NULL, 0};
 
-	key.data = order_walk_key(cursor->walk, &key.size);
+	if (cursor->placed)
+		key.data = order_walk_key(cursor->walk, &key.size);
 	return key;
 }
 

@@ -280,3 +280,8 @@ uint64_t order_walk_address(const struct order_walk *walk)
 {
 	return walk->leaf ? walk->address : 0;
 }
+
+bool order_walk_is_current(const struct order_walk *walk)
+{
+	return walk->leaf && is_current(walk);
+}

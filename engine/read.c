@@ -6,6 +6,7 @@
 
 #include "epoch.h"
 #include "lookup.h"
+#include "read.h"
 #include "readahead.h"
 #include "value.h"
 
@@ -55,23 +56,34 @@ static inline bool find_match(void *arg, uint64_t address)
 	return lookup_match(&find->lookup, address);
 }
 
-static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		       const struct format_record **out, uint64_t *address)
+static inline int find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+			      uint64_t hash, const struct format_record **out, uint64_t *address)
 {
 	struct find find = {{&kv->segments, key, key_size, keyspace, NULL}, 0};
-	struct counters *counters;
+	struct counters *counters = counters_of(kv);
 
-	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
-		return -EINVAL;
-	counters = counters_of(kv);
 	store_add(&counters->gets, 1);
-	if (!index_lookup(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size),
-			  find_match, &find))
+	if (!index_lookup(&kv->index, hash, find_match, &find))
 		return absent(kv, find.address);
 	store_add(&counters->hits, 1);
 	*out = find.lookup.record;
 	*address = find.address;
 	return 0;
+}
+
+static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		       const struct format_record **out, uint64_t *address)
+{
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
+	return find_hashed(kv, keyspace, key, key_size,
+			   keyhash_of(&kv->keyhash, keyspace, key, key_size), out, address);
+}
+
+int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
+	      const struct format_record **out, uint64_t *address)
+{
+	return find_hashed(kv, keyspace, key, key_size, hash, out, address);
 }
 
 /* Is all of the record in the page that its header is in, and that the lookup has read? */
@@ -110,6 +122,21 @@ static int prove_readable(struct kv *kv, const struct format_record *record, uin
 	return -EIO;
 }
 
+static inline int make_readable(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	if (record->value_size >= READAHEAD_VALUE_MIN)
+		readahead_value(kv, address, record);
+	return is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+}
+
+int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
+	       struct kv_slice *value)
+{
+	int error = make_readable(kv, record, address);
+
+	return error ? error : value_also(kv, record, value);
+}
+
 int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	   struct kv_slice *value)
 {
@@ -117,12 +144,8 @@ int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	uint64_t address;
 	int error = find_record(kv, keyspace, key, key_size, &record, &address);
 
-	if (error)
-		return error;
-	if (record->value_size >= READAHEAD_VALUE_MIN)
-		readahead_value(kv, address, record);
-	if (!is_in_one_page(record))
-		error = prove_readable(kv, record, address);
+	if (!error)
+		error = make_readable(kv, record, address);
 	return error ? error : value_of(kv, record, value);
 }
 

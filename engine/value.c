@@ -1,26 +1,48 @@
 /* SPDX-License-Identifier: MIT */
-/* value.c - see value.h. The scratch memory is the thread's and goes with it. */
+/*
+ * value.c - see value.h. The scratch memory is the thread's and goes with it: one block, and, while values of several
+ * records are wanted at once, as many full ones as it takes.
+ */
 #include "value.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <zstd.h>
 
+struct block {
+	struct block *full; /* older ones, whose values are still wanted */
+	size_t size, used;  /* bytes */
+	uint8_t memory[];
+};
+
 struct scratch {
 	ZSTD_DCtx *decompressor;
-	void *memory;
-	size_t size;
+	struct block *block; /* or NULL */
 };
+
+#define BLOCK_SIZE_MIN 4096u
+#define BLOCK_SIZE_USUAL (256u << 10) /* up to here a further one is twice as large */
 
 static pthread_key_t scratch_key;
 static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void free_full(struct block *block)
+{
+	while (block && block->full) {
+		struct block *full = block->full;
+
+		block->full = full->full;
+		free(full);
+	}
+}
 
 static void scratch_free(void *arg)
 {
 	struct scratch *scratch = arg;
 
 	ZSTD_freeDCtx(scratch->decompressor);
-	free(scratch->memory);
+	free_full(scratch->block);
+	free(scratch->block);
 	free(scratch);
 }
 
@@ -29,32 +51,62 @@ static void scratch_setup(void)
 	pthread_key_create(&scratch_key, scratch_free);
 }
 
-/* This thread's scratch, with room for `size` bytes. */
-static struct scratch *scratch_of(size_t size)
+/* This thread's scratch. */
+static struct scratch *scratch_of_thread(void)
 {
 	struct scratch *scratch;
-	void *memory;
 
 	pthread_once(&scratch_once, scratch_setup);
 	scratch = pthread_getspecific(scratch_key);
-	if (!scratch) {
-		scratch = calloc(1, sizeof(*scratch));
-		if (!scratch)
-			return NULL;
-		if (!(scratch->decompressor = ZSTD_createDCtx()) ||
-		    pthread_setspecific(scratch_key, scratch)) {
-			scratch_free(scratch);
-			return NULL;
-		}
-	}
-	if (size > scratch->size) {
-		memory = realloc(scratch->memory, size);
-		if (!memory)
-			return NULL;
-		scratch->memory = memory;
-		scratch->size = size;
+	if (scratch)
+		return scratch;
+	scratch = calloc(1, sizeof(*scratch));
+	if (!scratch)
+		return NULL;
+	if (!(scratch->decompressor = ZSTD_createDCtx()) ||
+	    pthread_setspecific(scratch_key, scratch)) {
+		scratch_free(scratch);
+		return NULL;
 	}
 	return scratch;
+}
+
+/* `size` bytes, beside what is still wanted. */
+static uint8_t *scratch_take(struct scratch *scratch, size_t size)
+{
+	struct block *block = scratch->block;
+	size_t block_size;
+
+	if (block && size <= block->size - block->used) {
+		block->used += size;
+		return block->memory + block->used - size;
+	}
+	if (block && !block->used) { /* nothing in it is wanted */
+		scratch->block = block->full;
+		free(block);
+		block = scratch->block;
+	}
+	block_size = block && block->size < BLOCK_SIZE_USUAL ? block->size * 2 : BLOCK_SIZE_MIN;
+	if (block_size < size)
+		block_size = size;
+	block = malloc(sizeof(*block) + block_size);
+	if (!block)
+		return NULL;
+	*block = (struct block){.full = scratch->block, .size = block_size, .used = size};
+	scratch->block = block;
+	return block->memory;
+}
+
+void value_forget(void)
+{
+	struct scratch *scratch;
+
+	pthread_once(&scratch_once, scratch_setup);
+	scratch = pthread_getspecific(scratch_key);
+	if (!scratch || !scratch->block)
+		return;
+	free_full(scratch->block);
+	scratch->block->used = 0;
 }
 
 static int decompress(struct kv *kv, const struct format_record *record, struct kv_slice *value)
@@ -63,18 +115,19 @@ static int decompress(struct kv *kv, const struct format_record *record, struct 
 	/* Hostile bytes may claim any size: no value was ever larger than value_size_max. */
 	unsigned long long size = ZSTD_getFrameContentSize(frame, record->value_size);
 	struct scratch *scratch;
+	uint8_t *memory;
 	size_t done;
 
 	if (size > kv->info.value_size_max) /* also the two codes for "unknown" */
 		goto damaged;
-	scratch = scratch_of(size ? (size_t)size : 1);
-	if (!scratch)
+	scratch = scratch_of_thread();
+	memory = scratch ? scratch_take(scratch, size ? (size_t)size : 1) : NULL;
+	if (!memory)
 		return -ENOMEM;
-	done = ZSTD_decompressDCtx(scratch->decompressor, scratch->memory, size, frame,
-				   record->value_size);
+	done = ZSTD_decompressDCtx(scratch->decompressor, memory, size, frame, record->value_size);
 	if (ZSTD_isError(done) || done != size)
 		goto damaged;
-	value->data = scratch->memory;
+	value->data = memory;
 	value->size = done;
 	return 0;
 damaged:
@@ -84,6 +137,13 @@ damaged:
 }
 
 int value_of(struct kv *kv, const struct format_record *record, struct kv_slice *value)
+{
+	if (record->flags & FORMAT_RECORD_ZSTD)
+		value_forget();
+	return value_also(kv, record, value);
+}
+
+int value_also(struct kv *kv, const struct format_record *record, struct kv_slice *value)
 {
 	if (record->flags & FORMAT_RECORD_ZSTD)
 		return decompress(kv, record, value);

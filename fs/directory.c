@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * directory.c - listing directories: a walk over the entries in the order of their names' hashes,
- * which are the cookies. No state is kept between calls, and no lock is taken.
+ * which are the cookies, some dozens at a time. No state is kept between calls, and no lock is taken.
  */
 #include <errno.h>
 
@@ -9,6 +9,7 @@
 #include "inode.h"
 #include "keyspaces.h"
 
+#define BATCH INODE_MANY_MAX /* entries looked up together */
 #define COOKIE_DOT 1
 #define COOKIE_DOTDOT 2
 _Static_assert(COOKIE_DOTDOT < DIRENT_HASH_MIN, "cookies of entries are hashes");
@@ -22,11 +23,20 @@ struct listing {
 	struct kv_cursor *cursor;
 };
 
-/* An entry on its way to the caller. */
+/* Entries on their way to the caller, who may take his time: they are copies. */
 struct listed {
 	uint64_t hash;
-	struct kvfs_attr attr;
 	char name[KVFS_NAME_MAX + 1];
+};
+
+struct batch {
+	struct listed entries[BATCH];
+	struct kvfs_attr attrs[BATCH];
+	int statuses[BATCH]; /* of attrs; -ENOENT: the inode is gone by now */
+	uint64_t inos[BATCH];
+	unsigned count;
+	uint64_t behind; /* the hash of the entry behind them, or 0 */
+	int err;	 /* why there are no more, if that is not their end */
 };
 
 /* In a read section. What is asked for about an inode: -ENOENT if it is gone by now. */
@@ -46,74 +56,84 @@ static int list_attr(
 	return err;
 }
 
-/* The entry under the cursor. -ENOENT: none of this directory; -EAGAIN: it is gone by now. */
-static int list_current(const struct listing *listing, struct listed *out)
+/* Adds an entry to the batch, all but its attributes. */
+static int batch_add(const struct listing *listing, const struct kv_entry *found, struct batch *batch)
 {
+	struct listed *listed = &batch->entries[batch->count];
 	struct dirent entry;
-	struct kv_slice value;
-	int err = dirent_key_decode(kv_cursor_key(listing->cursor), &entry);
 
-	if (err)
+	if (found->status)
+		return found->status;
+	if (dirent_key_decode(found->key, &entry) || dirent_value_decode(found->value, &entry))
 		return fs_damaged(listing->fs, listing->ino, "one of its entries makes no sense");
-	if (entry.parent != listing->ino)
-		return -ENOENT;
-	out->hash = entry.hash;
-	memcpy(out->name, entry.name, entry.name_size);
-	out->name[entry.name_size] = '\0';
-	kv_read_begin(listing->fs->kv);
-	err = kv_cursor_value(listing->cursor, &value);
-	if (!err && dirent_value_decode(value, &entry))
-		err = fs_damaged(listing->fs, listing->ino, "one of its entries makes no sense");
-	if (!err)
-		err = list_attr(listing, entry.ino, entry.type, &out->attr);
-	kv_read_end(listing->fs->kv);
-	return err == -ENOENT ? -EAGAIN : err;
+	listed->hash = entry.hash;
+	memcpy(listed->name, entry.name, entry.name_size);
+	listed->name[entry.name_size] = '\0';
+	batch->inos[batch->count] = entry.ino;
+	batch->attrs[batch->count] = (struct kvfs_attr){.ino = entry.ino, .mode = entry.type};
+	batch->statuses[batch->count] = 0;
+	batch->count++;
+	return 0;
 }
 
-/* The entry under the cursor, or the first one behind it that is there. Moves on. -ENOENT: no more.
- */
-static int list_next(const struct listing *listing, struct listed *out)
+/* The next entries of the directory, from the cursor's place on. */
+static void batch_fill(const struct listing *listing, struct batch *batch)
 {
-	int err, moved;
+	struct kv_entry found[BATCH];
+	struct dirent behind;
+	size_t count = 0;
+	int err;
 
-	do {
-		if (!kv_cursor_key(listing->cursor).data)
-			return -ENOENT;
-		err = list_current(listing, out);
-		if (err && err != -EAGAIN)
-			return err;
-		moved = kv_cursor_next(listing->cursor);
-		if (moved && moved != -ENOENT)
-			return moved;
-	} while (err == -EAGAIN && !moved);
-	return err == -EAGAIN ? -ENOENT : err;
+	batch->count = 0;
+	batch->behind = 0;
+	kv_read_begin(listing->fs->kv);
+	err = kv_cursor_read(listing->cursor, found, BATCH, &count);
+	for (size_t i = 0; i < count && !err; i++)
+		err = batch_add(listing, &found[i], batch);
+	if (listing->want_attr)
+		inode_get_attrs(listing->fs, batch->inos, batch->count, batch->attrs,
+			batch->statuses);
+	kv_read_end(listing->fs->kv);
+	batch->err = err == -ENOENT ? 0 : err;
+	if (!dirent_key_decode(kv_cursor_key(listing->cursor), &behind))
+		batch->behind = behind.hash;
+}
+
+/* Gives the entries out. Non-zero: an error, or 1 when the caller has enough. */
+static int batch_give(const struct listing *listing, const struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->count; i++) {
+		const struct listed *now = &batch->entries[i];
+		uint64_t behind = i + 1 < batch->count ? now[1].hash : batch->behind;
+
+		if (batch->statuses[i] == -ENOENT)
+			continue;
+		if (batch->statuses[i])
+			return batch->statuses[i];
+		/* A listing that stops among names of one hash comes back to the first of them. */
+		if (listing->entry(listing->arg, now->name, &batch->attrs[i],
+			    behind == now->hash ? now->hash - 1 : now->hash))
+			return 1;
+	}
+	return batch->err;
 }
 
 /* Entries of hash `from` and up. */
 static int list_entries(const struct listing *listing, uint64_t from)
 {
-	struct listed entries[2]; /* the one to give out, and the one behind it */
 	struct dirent_key place;
+	struct batch batch;
 	int err;
 
 	dirent_key_place(listing->ino, from, &place);
-	err = kv_cursor_seek(listing->cursor, place.bytes, place.size);
+	err = kv_cursor_set_prefix(listing->cursor, place.bytes, DIRENT_PARENT_SIZE);
 	if (!err)
-		err = list_next(listing, &entries[0]);
-	for (unsigned i = 0; !err; i ^= 1) {
-		struct listed *now = &entries[i], *behind = &entries[i ^ 1];
-		uint64_t cookie = now->hash;
-
-		err = list_next(listing, behind);
-		if (err && err != -ENOENT)
-			return err;
-		/* A listing that stops among names of one hash comes back to the first of them. */
-		if (!err && behind->hash == now->hash)
-			cookie--;
-		if (listing->entry(listing->arg, now->name, &now->attr, cookie))
-			return 0;
+		err = kv_cursor_seek(listing->cursor, place.bytes, place.size);
+	while (!err && kv_cursor_key(listing->cursor).data) {
+		batch_fill(listing, &batch);
+		err = batch_give(listing, &batch);
 	}
-	return err == -ENOENT ? 0 : err;
+	return err == -ENOENT || err == 1 ? 0 : err;
 }
 
 /* "." and "..", as far as they come behind the cookie; `stop` if the caller has enough. */

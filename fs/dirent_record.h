@@ -22,6 +22,7 @@
 
 #define DIRENT_HASH_MIN 3u /* below: the start, "." and ".." */
 #define DIRENT_HASH_MAX (UINT64_MAX >> 1)
+#define DIRENT_PARENT_SIZE 8u  /* bytes: what all keys of a directory start with */
 #define DIRENT_PREFIX_SIZE 16u /* bytes of a key before the name */
 #define DIRENT_VALUE_SIZE 9u   /* bytes */
 

@@ -127,6 +127,29 @@ int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
 	return err ? fs_damaged(fs, ino, "its record makes no sense") : 0;
 }
 
+void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, struct kvfs_attr *attrs,
+	int *statuses)
+{
+	uint8_t keys[INODE_MANY_MAX][INODE_KEY_SIZE];
+	struct kv_entry entries[INODE_MANY_MAX];
+	struct inode inode;
+
+	for (unsigned i = 0; i < count; i++) {
+		inode_key_encode(inos[i], keys[i]);
+		entries[i].key = (struct kv_slice){keys[i], INODE_KEY_SIZE};
+	}
+	kv_multi_get(fs->kv, KEYSPACE_INODE, entries, count);
+	for (unsigned i = 0; i < count; i++) {
+		statuses[i] = entries[i].status;
+		if (statuses[i])
+			continue;
+		if (inode_record_decode(inos[i], entries[i].value, &inode))
+			statuses[i] = fs_damaged(fs, inos[i], "its record makes no sense");
+		else
+			inode_attr(&inode, &attrs[i]);
+	}
+}
+
 int inode_load(struct change *change, uint64_t ino, struct inode *out)
 {
 	struct inode inode;

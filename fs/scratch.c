@@ -111,6 +111,8 @@ int scratch_cursor(struct scratch *scratch, enum keyspace keyspace, struct kv_cu
 	if (!scratch->cursors[keyspace])
 		err = kv_cursor_open(scratch->kv, keyspace, &scratch->cursors[keyspace]);
 	if (!err)
+		err = kv_cursor_set_range(scratch->cursors[keyspace], NULL, 0, NULL, 0);
+	if (!err)
 		*out = scratch->cursors[keyspace];
 	return err;
 }

@@ -39,6 +39,7 @@ KV_MUST_CHECK int scratch_take(struct scratch_pool *pool, struct scratch **out);
 void scratch_give(struct scratch *scratch);
 
 KV_MUST_CHECK int scratch_batch(struct scratch *scratch, struct kv_batch **out);
+/* Without bounds, and nowhere. */
 KV_MUST_CHECK int scratch_cursor(
 	struct scratch *scratch, enum keyspace keyspace, struct kv_cursor **out);
 

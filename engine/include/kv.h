@@ -147,6 +147,21 @@ KV_API void kv_read_end(struct kv *kv);
 KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				struct kv_slice *value);
 
+/* A key and what the store has for it. */
+struct kv_entry {
+	struct kv_slice key;
+	struct kv_slice value; /* if status is 0 */
+	uint64_t seq;	       /* of the batch that put it: the entry's version; if status is 0 */
+	int status;	       /* 0, or an error of kv_get's */
+};
+
+/*
+ * Reads many keys of a keyspace at once: the caller gives each entry its key and gets the rest. What costs a look-up its
+ * time, waiting for memory, is done for all of them together: 2 to 4 times as fast as one by one. Call inside a
+ * read section; values as those of kv_get, but compressed ones stay until the thread's next reading call.
+ */
+KV_API void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count);
+
 /* Is there such a key? 0 or -ENOENT; the value is not looked at. */
 KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
 				     size_t key_size);
@@ -228,6 +243,14 @@ KV_API void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter);
  */
 KV_API KV_MUST_CHECK int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out);
 KV_API void kv_cursor_close(struct kv_cursor *cursor);
+/*
+ * From now on the cursor knows only the keys in [from, to) (a size of 0: no bound), or those that start with the prefix: beyond them it
+ * is nowhere, first and last are theirs. The cursor is nowhere until it is placed. -EINVAL key sizes, -ENOMEM
+ */
+KV_API KV_MUST_CHECK int kv_cursor_set_range(struct kv_cursor *cursor, const void *from,
+					     size_t from_size, const void *to, size_t to_size);
+KV_API KV_MUST_CHECK int kv_cursor_set_prefix(struct kv_cursor *cursor, const void *prefix,
+					      size_t prefix_size);
 KV_API KV_MUST_CHECK int kv_cursor_first(struct kv_cursor *cursor);
 KV_API KV_MUST_CHECK int kv_cursor_last(struct kv_cursor *cursor);
 /* To the first key that is not less than this one. */
@@ -237,6 +260,16 @@ KV_API KV_MUST_CHECK int kv_cursor_prev(struct kv_cursor *cursor);
 KV_API struct kv_slice kv_cursor_key(const struct kv_cursor *cursor);
 /* The value as kv_get; -ENOENT when the key was deleted since the cursor came here. */
 KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_slice *value);
+
+/*
+ * Gives out 1..max entries, from the one that the cursor stands on; it then stands on the first that was not given
+ * out, or nowhere. Keys deleted meanwhile are left out. Much faster than steps, because records are
+ * fetched ahead. Call inside a read section; keys and values live as those of kv_multi_get, but the key of an
+ * entry that cannot be read (its status says why) lives until the cursor's next move. Errors: -ENOENT the cursor is
+ * nowhere, or all was deleted to the end; -ENOMEM.
+ */
+KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries,
+					size_t max, size_t *count);
 
 /* ---- self-knowledge -------------------------------------------------------------------------- */
 

@@ -129,6 +129,68 @@ static void test_under_change(void **state)
 	must_check_clean(fixture);
 }
 
+static void must_walk(struct kv_cursor *cursor, const char *const *keys, unsigned count)
+{
+	assert_int_equal(kv_cursor_first(cursor), count ? 0 : -ENOENT);
+	for (unsigned i = 0; i < count; i++) {
+		must_be_at(cursor, keys[i]);
+		assert_int_equal(kv_cursor_next(cursor), i + 1 < count ? 0 : -ENOENT);
+	}
+	assert_null(kv_cursor_key(cursor).data);
+	assert_int_equal(kv_cursor_last(cursor), count ? 0 : -ENOENT);
+	for (unsigned i = count; i-- > 0;) {
+		must_be_at(cursor, keys[i]);
+		assert_int_equal(kv_cursor_prev(cursor), i > 0 ? 0 : -ENOENT);
+	}
+	assert_null(kv_cursor_key(cursor).data);
+}
+
+/* A cursor with bounds knows what is between them. */
+static void test_bounds(void **state)
+{
+	static const char *const keys[] = {
+		"a", "b", "ba", "bb", "bb\xff", "bb\xff\xff", "bc", "c", "\xff", "\xff\xff"};
+	struct fixture *fixture = *state;
+	struct kv_cursor *cursor = must_cursor(fixture);
+	struct kv_entry entries[16];
+	size_t count;
+
+	for (unsigned i = 0; i < 10; i++)
+		must_put(fixture, ORDERED, keys[i], keys[i]);
+	assert_int_equal(kv_cursor_set_prefix(cursor, "b", 1), 0);
+	assert_null(kv_cursor_key(cursor).data);
+	must_walk(cursor, keys + 1, 6);
+	assert_int_equal(seek(cursor, "a"), 0);
+	must_be_at(cursor, "b");
+	assert_int_equal(seek(cursor, "bbb"), 0);
+	must_be_at(cursor, "bb\xff");
+	assert_int_equal(seek(cursor, "c"), -ENOENT);
+	assert_int_equal(seek(cursor, "ba"), 0);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_cursor_read(cursor, entries, 16, &count), 0);
+	assert_int_equal(count, 5);
+	kv_read_end(fixture->kv);
+	assert_null(kv_cursor_key(cursor).data);
+	assert_int_equal(kv_cursor_set_prefix(cursor, "bb\xff", 3), 0);
+	must_walk(cursor, keys + 4, 2);
+	assert_int_equal(kv_cursor_set_prefix(cursor, "\xff", 1), 0);
+	must_walk(cursor, keys + 8, 2);
+	assert_int_equal(kv_cursor_set_prefix(cursor, "bd", 2), 0);
+	must_walk(cursor, keys, 0);
+	assert_int_equal(kv_cursor_set_range(cursor, "b", 1, "bc", 2), 0);
+	must_walk(cursor, keys + 1, 5);
+	assert_int_equal(kv_cursor_set_range(cursor, "b\x01", 2, NULL, 0), 0);
+	must_walk(cursor, keys + 2, 8);
+	assert_int_equal(kv_cursor_set_range(cursor, NULL, 0, "b", 1), 0);
+	must_walk(cursor, keys, 1);
+	assert_int_equal(kv_cursor_set_range(cursor, "c", 1, "b", 1), 0);
+	must_walk(cursor, keys, 0);
+	assert_int_equal(kv_cursor_set_range(cursor, "c", KV_KEY_SIZE_MAX + 1, NULL, 0), -EINVAL);
+	assert_int_equal(kv_cursor_set_prefix(cursor, NULL, 0), 0);
+	must_walk(cursor, keys, 10);
+	kv_cursor_close(cursor);
+}
+
 static void key_of(unsigned number, char key[16])
 {
 	snprintf(key, 16, "key %06u", number);
@@ -195,6 +257,7 @@ int main(void)
 		FIXTURE_TEST(test_empty),
 		FIXTURE_TEST(test_order),
 		FIXTURE_TEST(test_under_change),
+		FIXTURE_TEST(test_bounds),
 		FIXTURE_TEST(test_against_table),
 	};
 

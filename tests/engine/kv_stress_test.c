@@ -159,6 +159,40 @@ static void walk_some(struct stress *stress, struct kv_cursor *cursor, struct si
 		fail_stress(stress, "a cursor failed");
 }
 
+/* The same keys twice, in order and by name: both ways all are found, whole, and none is older than before. */
+static void read_many(struct stress *stress, struct kv_cursor *cursor, struct sim_random *random)
+{
+	uint32_t from[2] = {(uint32_t)sim_random_below(random, WRITERS),
+		(uint32_t)sim_random_below(random, SLOTS)};
+	struct kv *kv = stress->fixture->kv;
+	struct kv_entry entries[50];
+	uint32_t numbers[50][2], versions[50];
+	size_t count = 0;
+	int result = kv_cursor_seek(cursor, from, 8);
+
+	kv_read_begin(kv);
+	if (result == 0)
+		result = kv_cursor_read(cursor, entries, 50, &count);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(numbers[i], entries[i].key.data, 8);
+		if (entries[i].status)
+			fail_stress(stress, "an entry in order cannot be read");
+		else
+			verify(stress, entries[i].value, numbers[i], 1);
+		versions[i] = stress->versions[numbers[i][0]][numbers[i][1]];
+		entries[i].key = (struct kv_slice){numbers[i], 8};
+	}
+	kv_multi_get(kv, HASHED, entries, count);
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].status)
+			fail_stress(stress, "an entry by its key cannot be read");
+		else
+			verify(stress, entries[i].value, numbers[i], versions[i]);
+	kv_read_end(kv);
+	if (result < 0 && result != -ENOENT)
+		fail_stress(stress, "reading many failed");
+}
+
 static void *read_thread(void *arg)
 {
 	struct worker *worker = arg;
@@ -174,6 +208,7 @@ static void *read_thread(void *arg)
 		for (unsigned i = 0; i < 100; i++)
 			read_one(stress, &random);
 		walk_some(stress, cursor, &random);
+		read_many(stress, cursor, &random);
 	}
 	kv_cursor_close(cursor);
 	return NULL;

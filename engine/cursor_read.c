@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cursor_read.c - many entries of an ordered keyspace at once.
+ *
+ * The ordered index knows where each key's record is, so the records of a group are asked for together, and looked at when
+ * all are on their way. An address is trusted no further than that a record is read there: its key must be the one that
+ * was sought, otherwise the hash index is asked.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cursor.h"
+#include "lookup.h"
+#include "read.h"
+#include "value.h"
+
+#define GROUP 32u
+#define KEYS_ROOM_MIN 4096u
+
+struct group {
+	uint64_t addresses[GROUP]; /* 0: not known */
+	size_t starts[GROUP + 1];  /* of the keys in cursor->keys */
+	size_t count;
+};
+
+static int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t start)
+{
+	size_t room = cursor->keys_room ? cursor->keys_room : KEYS_ROOM_MIN;
+	uint8_t *keys;
+
+	while (room - start < key.size)
+		room *= 2;
+	if (room > cursor->keys_room) {
+		keys = realloc(cursor->keys, room);
+		if (!keys)
+			return -ENOMEM;
+		cursor->keys = keys;
+		cursor->keys_room = room;
+	}
+	memcpy(cursor->keys + start, key.data, key.size);
+	return 0;
+}
+
+/*
+ * Takes up to `max` keys from the cursor's place on, and asks for their records. An address counts if the walk's copy of
+ * it was right at a moment inside this read section, so that the segment stays.
+ */
+static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
+{
+	struct order_walk *walk = cursor->walk;
+	int error = 0;
+
+	group->count = 0;
+	group->starts[0] = 0;
+	while (!error && group->count < max && cursor->placed) {
+		size_t i = group->count, start = group->starts[i];
+		struct kv_slice key = kv_cursor_key(cursor);
+
+		error = keep_key(cursor, key, start);
+		if (error)
+			break;
+		group->addresses[i] = order_walk_is_current(walk) ? order_walk_address(walk) : 0;
+		if (group->addresses[i])
+			read_prefetch(&cursor->kv->segments, group->addresses[i]);
+		group->starts[i + 1] = start + key.size;
+		group->count++;
+		error = kv_cursor_next(cursor);
+		if (error == -ENOMEM) /* the cursor has not moved */
+			group->count--;
+	}
+	return error == -ENOENT || group->count ? 0 : error;
+}
+
+/* From a key and where its record should be to the entry. -ENOENT: the key is gone. */
+static int resolve(struct kv_cursor *cursor, struct kv_slice key, uint64_t address,
+		   struct kv_entry *entry)
+{
+	struct kv *kv = cursor->kv;
+	struct lookup lookup = {&kv->segments, key.data, key.size, cursor->keyspace, NULL};
+	const struct format_record *record;
+	int error = 0;
+
+	if (address && lookup_match(&lookup, address))
+		record = lookup.record;
+	else
+		error = read_find(kv, cursor->keyspace, key.data, key.size,
+				  keyhash_of(&kv->keyhash, cursor->keyspace, key.data, key.size),
+				  &record, &address);
+	if (error == -ENOENT)
+		return error;
+	entry->key = key;
+	if (!error) {
+		entry->key.data = record->key;
+		entry->seq = record->seq;
+		error = read_value(kv, record, address, &entry->value);
+	}
+	entry->status = error;
+	return 0;
+}
+
+/* Out: entries, and whether all of them could be read. */
+static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
+			    struct kv_entry *entries, bool *sound)
+{
+	size_t count = 0, i;
+
+	for (i = 0; i < group->count; i++) {
+		struct kv_slice key = {cursor->keys + group->starts[i],
+				       group->starts[i + 1] - group->starts[i]};
+
+		if (resolve(cursor, key, group->addresses[i], &entries[count]))
+			continue;
+		*sound = *sound && !entries[count].status;
+		count++;
+	}
+	return count;
+}
+
+int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries, size_t max, size_t *count)
+{
+	struct group group;
+	size_t done = 0;
+	bool sound = true;
+	int error = 0;
+
+	value_forget();
+	/* The key of an entry that cannot be read is ours alone, and the next group would overwrite it. */
+	while (done < max && sound && cursor->placed) {
+		error = gather(cursor, max - done < GROUP ? max - done : GROUP, &group);
+		if (error)
+			break;
+		done += resolve_group(cursor, &group, entries + done, &sound);
+	}
+	if (!done && max)
+		return error ? error : -ENOENT;
+	*count = done;
+	return 0;
+}

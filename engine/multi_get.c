@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * multi_get.c - many point reads at once. A look-up waits for memory twice, for the index and for the record, and does
+ * next to nothing else; so keys go through its stages in groups, each stage asking for what the next one
+ * will touch, and the waits of a group overlap.
+ */
+#include <errno.h>
+
+#include "lookup.h"
+#include "read.h"
+#include "value.h"
+
+/* More than a processor has misses in flight; few enough that what was fetched first is still in the nearest cache. */
+#define GROUP 32u
+
+static inline bool any_match(void *arg, uint64_t address)
+{
+	(void)arg;
+	(void)address;
+	return true;
+}
+
+/* Fetches the record that, going by the tag alone, is the key's. */
+static void fetch_record(struct kv *kv, uint64_t hash)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+	uint64_t address = index_scan(index_table_of(&kv->index, fingerprint), fingerprint,
+				      any_match, NULL, NULL);
+
+	if (address)
+		read_prefetch(&kv->segments, address);
+}
+
+static void get_entry(struct kv *kv, unsigned keyspace, uint64_t hash, struct kv_entry *entry)
+{
+	const struct format_record *record;
+	uint64_t address;
+
+	entry->status = -EINVAL;
+	if (entry->key.size && entry->key.size <= KV_KEY_SIZE_MAX)
+		entry->status = read_find(kv, keyspace, entry->key.data, entry->key.size, hash,
+					  &record, &address);
+	if (!entry->status)
+		entry->status = read_value(kv, record, address, &entry->value);
+	if (!entry->status)
+		entry->seq = record->seq;
+}
+
+static void get_group(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
+{
+	uint64_t hashes[GROUP];
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		hashes[i] = keyhash_of(&kv->keyhash, keyspace, entries[i].key.data,
+				       entries[i].key.size);
+		index_prefetch(&kv->index, hashes[i]);
+	}
+	for (i = 0; i < count; i++)
+		fetch_record(kv, hashes[i]);
+	for (i = 0; i < count; i++)
+		get_entry(kv, keyspace, hashes[i], &entries[i]);
+}
+
+void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
+{
+	size_t done, group;
+
+	if (keyspace >= kv->info.keyspace_count) {
+		for (done = 0; done < count; done++)
+			entries[done].status = -EINVAL;
+		return;
+	}
+	value_forget();
+	for (done = 0; done < count; done += group) {
+		group = count - done < GROUP ? count - done : GROUP;
+		get_group(kv, keyspace, entries + done, group);
+	}
+}

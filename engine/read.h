@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.h - the steps of a point read, for those who take them for many keys at once. Inside a read section.
+ */
+#ifndef READ_H
+#define READ_H
+
+#include "store.h"
+
+/* The newest record of a key, whose hash this is, and where it stands. -ENOENT, -EIO */
+int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
+	      const struct format_record **out, uint64_t *address);
+
+/*
+ * The value of a record that was found, beside those that this thread has got since its last value_forget. -EIO, -ENOMEM
+ */
+int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
+	       struct kv_slice *value);
+
+/* Asks for a record that will be looked at soon: header, key and a small value. */
+static inline void read_prefetch(const struct segments *segments, uint64_t address)
+{
+	const char *record = (const char *)segments_record(segments, address);
+
+	__builtin_prefetch(record);
+	__builtin_prefetch(record + 64);
+	__builtin_prefetch(record + 128);
+}
+
+#endif
