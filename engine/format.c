@@ -125,13 +125,20 @@ void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], 
 	memset(header, 0, sizeof(*header));
 	header->magic = SEGMENT_MAGIC;
 	header->version = FORMAT_VERSION;
-	header->kind = FORMAT_SEGMENT_LOG;
+	header->kind = format_segment_is_cold(id) ? FORMAT_SEGMENT_COLD : FORMAT_SEGMENT_LOG;
 	memcpy(header->uuid, uuid, 16);
 	header->id = id;
 	header->slot = slot;
 	header->size = size;
 	header->salt = salt;
 	header->check = segment_check(header);
+}
+
+static bool segment_id_valid(const struct format_segment *header)
+{
+	return header->id && header->id < FORMAT_SEGMENT_ID_MAX &&
+	       header->kind == (format_segment_is_cold(header->id) ? FORMAT_SEGMENT_COLD :
+								     FORMAT_SEGMENT_LOG);
 }
 
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
@@ -141,9 +148,8 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 		return -EUCLEAN;
 	if (header->version > FORMAT_VERSION)
 		return -EPROTONOSUPPORT;
-	if (header->check != segment_check(header) || header->kind != FORMAT_SEGMENT_LOG ||
-	    memcmp(header->uuid, uuid, 16) || header->slot != slot || header->size != size ||
-	    !header->id)
+	if (header->check != segment_check(header) || !segment_id_valid(header) ||
+	    memcmp(header->uuid, uuid, 16) || header->slot != slot || header->size != size)
 		return -EUCLEAN;
 	return 0;
 }

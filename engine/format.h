@@ -76,12 +76,16 @@ int format_super_validate(const struct format_super *super, const char **why);
  * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
  * | magic | check |version| kind  | uuid of store   | id    |slot|sz| salt  | zeros to 4096, then records
  * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
- * id: the segment's place in the log, 1, 2, 3... salt: random, drawn anew for each use of the file, and part of every record's
+ * id: the segment's place in the log; kind follows from it. salt: random, drawn anew for each use of the file, and part of every record's
  * check, so that what an earlier life left in the file is never taken for a record of this one. The id would
  * not do: one whose segment a crash undid is given out again, perhaps to the same file.
  * check: XXH3-64 of the 64 bytes with check as zero. */
 #define FORMAT_SEGMENT_HEADER_SIZE 4096u
 #define FORMAT_SEGMENT_LOG 1u
+#define FORMAT_SEGMENT_COLD 2u /* copies made by compaction */
+/* Numbers of segments at the log's end are multiples of this; those between them are for cold segments. */
+#define FORMAT_SEGMENT_ID_STEP 65536u
+#define FORMAT_SEGMENT_ID_MAX ((uint64_t)1 << 62)
 
 struct format_segment {
 	uint64_t magic;
@@ -97,6 +101,11 @@ struct format_segment {
 static_assert(sizeof(struct format_segment) == 64, "segment header size");
 
 void format_segment_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
+static inline bool format_segment_is_cold(uint64_t id)
+{
+	return id % FORMAT_SEGMENT_ID_STEP;
+}
+
 /* The name of the slot's file while it is not in the log. */
 void format_free_name(uint32_t slot, char name[FORMAT_SEGMENT_NAME_SIZE]);
 /* The slot a file's name stands for, or -EINVAL. */

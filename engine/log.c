@@ -23,7 +23,7 @@ void log_init(struct log *log)
 	pthread_mutex_init(&log->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
 	pthread_cond_init(&log->room, NULL);
-	log->next_id = 1;
+	log->next_id = FORMAT_SEGMENT_ID_STEP;
 	log->spares_target = 1;
 }
 
@@ -316,7 +316,7 @@ static int add_spare(struct kv *kv, bool reserved)
 
 	if (error)
 		return error;
-	log->next_id++;
+	log->next_id += FORMAT_SEGMENT_ID_STEP;
 	pthread_mutex_lock(&log->lock);
 	for (link = &log->spares; *link; link = &(*link)->next)
 		;

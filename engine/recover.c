@@ -321,7 +321,7 @@ static int begin_segment(struct kv *kv)
 
 	if (error)
 		return error;
-	kv->log.next_id++;
+	kv->log.next_id += FORMAT_SEGMENT_ID_STEP;
 	kv->log.hot.active = kv->log.hot.flushing = segment;
 	kv->log.hot.offset = FORMAT_SEGMENT_HEADER_SIZE;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
