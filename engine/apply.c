@@ -68,11 +68,39 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match, &lookup, &place);
 
+	bool stale = old && lookup.record->seq > record->seq;
+
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
 		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
 			format_record_length(record);
 		kv->tombstone_bytes += format_record_length(record);
-		return apply_delete(kv, record, old, lookup.record, &place);
+		return stale ? 0 : apply_delete(kv, record, old, lookup.record, &place);
 	}
+	if (stale)
+		return 0;
 	return apply_put(kv, record, address, hash, old, lookup.record, &place);
+}
+
+static inline bool is_address(void *arg, uint64_t address)
+{
+	return address == *(const uint64_t *)arg;
+}
+
+int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, uint64_t from,
+	       uint64_t from_length, uint64_t to)
+{
+	struct order *order = kv->orders[copy->keyspace];
+	struct index_place place;
+
+	if (!index_find(&kv->index, hash, is_address, &from, &place))
+		return 0;
+	account(kv, to, (int64_t)format_record_length(copy));
+	account(kv, from, -(int64_t)from_length);
+	index_replace(&place, to);
+	return order ? order_set_address(order, copy->key, copy->key_size, from, to) : 0;
+}
+
+bool apply_is_newest(struct kv *kv, uint64_t address, uint64_t hash)
+{
+	return index_lookup(&kv->index, hash, is_address, &address);
 }

@@ -11,7 +11,19 @@
 /* Makes room so that applying `count` records with keys of `key_bytes` in all cannot fail. -ENOMEM */
 int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
 		  uint64_t key_bytes);
-/* -ENOMEM only where index_insert says so, or without a reservation. */
+/*
+ * The sequence number decides what is a key's newest record; of equals, as a record and its copy, the one that is applied last.
+ * -ENOMEM only where index_insert says so, or without a reservation.
+ */
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);
+
+/*
+ * A copy of the record at `from` stands at `to`: if that is still its key's newest, the indexes point to the copy from now on. Finds
+ * the entry by its address, and looks at no record but the copy. -ENOENT, -ESTALE: the indexes disagree.
+ */
+int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, uint64_t from,
+	       uint64_t from_length, uint64_t to);
+/* Is the record at this address its key's newest? No lock, inside an epoch; once it is not, it never is again. */
+bool apply_is_newest(struct kv *kv, uint64_t address, uint64_t hash);
 
 #endif

@@ -35,7 +35,8 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		if (!segment || !segment->buffer)
+		/* The one that takes compaction's copies is filled without anybody waiting for it. */
+		if (!segment || !segment->buffer || segment == kv->cold.active)
 			continue;
 		++*residents;
 		if (segment->sealed && (!oldest || segment->id < oldest->id))

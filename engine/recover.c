@@ -91,13 +91,19 @@ struct replay {
 	struct kv *kv;
 	struct segment *segment;
 	const uint8_t *base;
-	uint64_t last_seq;
+	uint64_t last_seq;   /* of the batches that were committed */
+	uint64_t newest_seq; /* of copies as well */
 	bool first; /* no batch of this segment was applied yet */
 	uint64_t search_budget; /* of this segment */
 	bool mark_known;	/* the last MARK of this segment was looked for */
 	uint32_t mark_offset;
 	uint64_t mark_seq;
 };
+
+static bool is_cold(const struct replay *replay)
+{
+	return format_segment_is_cold(replay->segment->id);
+}
 
 static int64_t record_at(const struct replay *replay, uint32_t offset)
 {
@@ -158,10 +164,13 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 		error = apply_record(kv, record,
 				     segments_address(&kv->segments, replay->segment->slot, offset),
 				     hash);
-		if (!(record->flags & FORMAT_RECORD_RELOCATED))
+		/* Copies stand before and behind what was committed when they were. */
+		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
 			replay->first = false;
-		if (record->seq > replay->last_seq)
 			replay->last_seq = record->seq;
+		}
+		if (record->seq > replay->segment->newest_seq)
+			replay->segment->newest_seq = record->seq;
 		offset += (uint32_t)format_record_length(record);
 	}
 	kv->recovered_batches++;
@@ -184,7 +193,9 @@ static void find_mark(struct replay *replay, uint32_t offset)
 	while ((offset = resync(replay, offset)) < replay->kv->segments.size) {
 		const struct format_record *record = record_ptr(replay, offset);
 
-		if ((record->flags & FORMAT_RECORD_MARK) && record->seq >= replay->mark_seq) {
+		/* Both say in a cold segment that what stands before them was durable. */
+		if ((record->flags & FORMAT_RECORD_MARK && record->seq >= replay->mark_seq) ||
+		    (is_cold(replay) && record->flags & FORMAT_RECORD_END)) {
 			replay->mark_seq = record->seq;
 			replay->mark_offset = offset;
 		}
@@ -197,7 +208,8 @@ static bool was_durable(struct replay *replay, uint32_t offset)
 {
 	if (!replay->mark_known)
 		find_mark(replay, offset);
-	return replay->mark_offset > offset && replay->mark_seq > replay->last_seq;
+	return replay->mark_offset > offset &&
+	       (is_cold(replay) || replay->mark_seq > replay->last_seq);
 }
 
 /* From an offset at which no batch is, on past where that showed: records of an unfinished batch are of no use. */
@@ -224,6 +236,7 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 	uint64_t count;
 	int error;
 
+	last |= is_cold(replay); /* nobody waited for its end */
 	replay->first = true;
 	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
 	replay->mark_known = false;
@@ -251,6 +264,8 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 			return error;
 		offset = next;
 	}
+	if (replay->segment->newest_seq > replay->newest_seq)
+		replay->newest_seq = replay->segment->newest_seq;
 	*end = offset;
 	store_add(&kv->log_bytes, offset);
 	kv->recovered_bytes += offset;
@@ -355,41 +370,117 @@ static int replay_resumed(struct replay *replay, uint32_t *end, bool *closed)
 	return replay_segment(replay, true, end, closed);
 }
 
+/* Closes a segment to which nothing is appended any more, so that from now on what is missing in it is damage. */
+static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
+{
+	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), behind = end + FORMAT_RECORD_HEADER_SIZE;
+	int error;
+
+	if (!segment->buffer) {
+		error = segment_resume(&kv->segments, segment);
+		if (error)
+			return error;
+	}
+	error = erase_behind(kv, segment, end);
+	/* What a killed process wrote may be in the page cache only: durable before the END that says so. */
+	if (!error)
+		error = kv->env->file_sync(segment->file);
+	if (error || behind > kv->segments.size)
+		goto out;
+	format_record_seal_bare((struct format_record *)(segment->buffer + end), 0,
+				FORMAT_RECORD_END, segment->salt);
+	error = kv->env->file_write(segment->file, segment->buffer + first,
+				    (behind - first + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1),
+				    first, true);
+	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
+	segment->end = behind;
+out:
+	segment->written = kv->segments.size;
+	segment->sealed = true;
+	return error;
+}
+
+/* The last segment of the log's end: behind it only cold ones may come. */
+static size_t last_hot(const struct loaded *loaded)
+{
+	size_t i = loaded->count;
+
+	while (i-- > 0) {
+		if (!format_segment_is_cold(loaded->segments[i]->id))
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+static int go_on(struct kv *kv, struct segment *segment, uint32_t end, bool closed, bool followed)
+{
+	int error;
+
+	if (!segment)
+		return begin_segment(kv);
+	/* What a killed process wrote may still be in the page cache only. */
+	error = kv->env->file_sync(segment->file);
+	if (error)
+		return error;
+	if (!closed && !followed)
+		return resume(kv, segment, end);
+	if (!closed) {
+		error = close_on_disk(kv, segment, end);
+		if (error)
+			return error;
+	}
+	segment->sealed = true;
+	return begin_segment(kv);
+}
+
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
 	struct replay replay = {.kv = kv};
-	uint32_t end = 0;
-	bool closed = true;
-	size_t i;
+	struct segment *hot = NULL;
+	size_t i, hot_last = last_hot(loaded);
+	bool hot_closed = true;
 	int error = 0;
 
 	for (i = 0; i < loaded->count && !error; i++) {
-		bool last = i + 1 == loaded->count;
+		uint32_t end = 0;
+		bool closed = true;
 
 		replay.segment = loaded->segments[i];
-		if (last && !kv->info.read_only)
+		if (i == hot_last && !kv->info.read_only)
 			error = replay_resumed(&replay, &end, &closed);
 		else
-			error = replay_mapped(&replay, last, &end, &closed);
+			error = replay_mapped(&replay, i == hot_last, &end, &closed);
 		replay.segment->end = end;
+		if (i == hot_last) {
+			hot = replay.segment;
+			hot_closed = closed;
+		} else if (is_cold(&replay) && !closed && !error && !kv->info.read_only) {
+			error = close_on_disk(kv, replay.segment, end);
+		}
 	}
 	if (error)
 		return error;
-	atomic_store(&kv->log.last_seq, replay.last_seq);
-	atomic_store(&kv->sync.durable_seq, replay.last_seq);
-	kv->log.hot.marked_seq = replay.last_seq;
+	if (replay.last_seq > replay.newest_seq)
+		replay.newest_seq = replay.last_seq;
+	atomic_store(&kv->log.last_seq, replay.newest_seq);
+	atomic_store(&kv->sync.durable_seq, replay.newest_seq);
+	kv->log.hot.marked_seq = replay.newest_seq;
 	if (kv->info.read_only)
 		return 0;
-	/* What a killed process wrote may still be in the page cache only. */
-	if (replay.segment)
-		error = kv->env->file_sync(replay.segment->file);
-	if (error)
-		return error;
-	if (!closed)
-		return resume(kv, replay.segment, end);
-	if (replay.segment)
-		replay.segment->sealed = true;
-	return begin_segment(kv);
+	return go_on(kv, hot, hot ? hot->end : 0, hot_closed, hot_last + 1 < loaded->count);
+}
+
+/* New numbers are higher than all that are there. */
+static void number_on(struct kv *kv, const struct loaded *loaded)
+{
+	uint64_t last_id = loaded->segments[loaded->count - 1]->id;
+	size_t i;
+
+	kv->log.next_id = (last_id / FORMAT_SEGMENT_ID_STEP + 1) * FORMAT_SEGMENT_ID_STEP;
+	for (i = 0; i < loaded->count; i++) {
+		if (format_segment_is_cold(loaded->segments[i]->id))
+			kv->cold.last_id = loaded->segments[i]->id;
+	}
 }
 
 int recover(struct kv *kv)
@@ -409,7 +500,7 @@ int recover(struct kv *kv)
 	if (error)
 		goto out;
 	if (loaded.count)
-		kv->log.next_id = loaded.segments[loaded.count - 1]->id + 1;
+		number_on(kv, &loaded);
 	error = drop_empty(kv, &loaded);
 	if (!error)
 		error = replay_all(kv, &loaded);

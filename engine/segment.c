@@ -336,6 +336,10 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->next = NULL;
 	segment->buffer = buffer;
 	segment->tombstone_bytes = 0;
+	segment->newest_seq = 0;
+	segment->unreadable = false;
+	segment->emptied = false;
+	segment->born = ++segments->births;
 	atomic_store(&segment->live_bytes, 0);
 	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
 	/* Last: whoever meets it in the table, and sees an id, sees all of the above. */
@@ -380,6 +384,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	segment->salt = header.salt;
 	segment->allocated = true;
 	segment->sealed = true;
+	segment->born = ++segments->births;
 	table_enter(segments, segment);
 	atomic_store_explicit(&segments->bases[slot], map, memory_order_release);
 	*out = segment;
@@ -454,7 +459,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 	segment->id = 0;
 }
 
-int segment_remove(struct segments *segments, struct segment *segment)
+int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock)
 {
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 	int error;
@@ -463,7 +468,9 @@ int segment_remove(struct segments *segments, struct segment *segment)
 	error = segments->env->unlink(segments->dir, name);
 	if (error)
 		return error;
+	pthread_mutex_lock(lock);
 	segments->table[segment->slot] = NULL;
+	pthread_mutex_unlock(lock);
 	segment_close(segments, segment);
 	return 0;
 }

@@ -44,6 +44,9 @@ struct segment {
 	bool listed;		      /* has a segment's name; the maintainer's */
 	_Atomic bool allocated;	      /* the file has its size on the disk; set by the maintainer, counted by anyone */
 	_Atomic uint64_t rename;      /* number of the last rename of its file */
+	uint64_t newest_seq;	      /* about: of its youngest record; 0: not known yet; the maintainer's */
+	uint64_t born;		      /* counts preparations and loads; the maintainer's */
+	bool emptied;		      /* nothing in it is needed; the maintainer's */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
@@ -65,6 +68,7 @@ struct segments {
 	uint8_t **pool;		      /* buffers that wait; protected by pool_lock */
 	uint32_t pool_count, pool_capacity;
 	uint32_t buffers;	      /* allocated in all; protected by pool_lock */
+	uint64_t births;	      /* the maintainer's */
 	uint32_t buffers_max;	      /* the maintainer's bound for residents */
 };
 
@@ -120,8 +124,8 @@ int segment_erase(struct segments *segments, struct segment *segment);
 /* Makes the file's present name durable. Any thread. */
 int segment_sync_name(struct segments *segments, const struct segment *segment);
 void segment_release(struct segments *segments, struct segment *segment);
-/* Gives a free slot's file back to the disk. Under the log's lock. */
-int segment_remove(struct segments *segments, struct segment *segment);
+/* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */
+int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock);
 
 int segments_take_buffer(struct segments *segments, uint8_t **out);
 void segments_give_buffer(struct segments *segments, uint8_t *buffer);

@@ -89,12 +89,29 @@ struct maintain {
 	struct worker worker;
 };
 
-/* The segment that is being emptied; the maintainer's. compact.c */
+/* The segment that takes the copies of what compaction keeps; the maintainer's. cold.c */
+struct cold {
+	struct segment *active; /* or NULL. Its `end` is behind the copies that count */
+	uint32_t offset;	/* of the next copy */
+	bool marked;		/* nothing was flushed since the last MARK */
+	uint64_t last_id;
+};
+
+#define COMPACTION_EMPTIED_MAX 16u
+
+/* What compaction is at; the maintainer's. compact.c */
 struct compaction {
-	struct segment *victim; /* or NULL */
+	struct segment *victim; /* that is being emptied, or NULL */
 	uint32_t offset;	/* of the next record to look at */
+	uint32_t asked;		/* offset up to which the disk was asked for it */
 	bool oldest;		/* no older segment is left */
+	uint64_t search_budget; /* of this victim, for getting over damage */
+	/* Nothing in them is needed any more, once the copies are durable. */
+	struct segment *emptied[COMPACTION_EMPTIED_MAX];
+	unsigned emptied_count;
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
+	uint64_t resume_at_us;	/* the next step; the rate limit */
+	uint64_t look_at_us;	/* for segments that are garbage throughout */
 };
 
 struct counters {
@@ -119,6 +136,7 @@ struct kv {
 	struct log log;
 	struct sync sync;
 	struct maintain maintain;
+	struct cold cold;
 	struct compaction compaction;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
@@ -128,6 +146,7 @@ struct kv {
 	_Atomic uint64_t puts, deletes, batches, appended_bytes, relocated_bytes, waits;
 	_Atomic uint64_t log_bytes, live_bytes;
 	_Atomic uint64_t flushes, syncs, synced_batches, damaged;
+	_Atomic uint64_t victims, compact_us; /* the maintainer's */
 	uint64_t recovered_batches, recovered_bytes, open_us;
 	struct counters counters[STORE_STRIPES];
 };

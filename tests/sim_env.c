@@ -97,8 +97,10 @@ static int call_dir_sync(struct env_dir *dir)
 	step = sim_disk_step(sim);
 	if (step == SIM_STEP_DONE)
 		result = sim_disk_fault(sim, SIM_FAULT_DIR_SYNC);
-	if (step == SIM_STEP_DONE && result == 0)
+	if (step == SIM_STEP_DONE && result == 0) {
 		sim_names_sync(&sim->names);
+		sim_disk_collect(sim);
+	}
 	pthread_mutex_unlock(&sim->lock);
 	return step_result(step, result);
 }

@@ -126,6 +126,23 @@ static const struct crash_kv_op turnover_syncs[] = {
 	END,
 };
 
+/* What was written once and stays is among what is overwritten for ever: copied to cold segments, of
+ * which several are filled, torn, and closed when the store is opened. */
+static const struct crash_kv_op cold[] = {
+	PUT(0, 96, 40000),
+	PUT(0, 30, 90000),
+	PUT(10, 60, 50000),
+	SYNC,
+	DELETE(90, 6),
+	PUT(20, 60, 60000),
+	PUT(0, 90, 40000),
+	REOPEN,
+	PUT(8, 60, 70000),
+	BATCH(0, 48, 9000),
+	PUT(3, 90, 60000),
+	END,
+};
+
 static const struct crash_kv_op reopens[] = {
 	PUT(0, 3, 100),
 	REOPEN,
@@ -154,6 +171,7 @@ static const struct crash_script kv_syncs = {.ops = syncs};
 static const struct crash_script kv_large = {.ops = large};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
+static const struct crash_script kv_cold = {.ops = cold};
 static const struct crash_script kv_reopens = {.ops = reopens};
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
@@ -167,6 +185,7 @@ const struct crash_named crash_scripts[] = {
 	{"large", &crash_kv, &kv_large},
 	{"turnover", &crash_kv, &kv_turnover},
 	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
+	{"cold", &crash_kv, &kv_cold},
 	{"reopens", &crash_kv, &kv_reopens},
 	{"random", &crash_kv, &kv_random},
 	{"random-zstd", &crash_kv, &kv_random_zstd},

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* compact_pick.c - see compact_pick.h. */
+#include "compact_pick.h"
+
+#define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
+#define SLACK_BYTES ((uint64_t)64 << 10)
+#define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
+
+/* Bytes of records that may have to be copied. */
+static uint64_t needed_of(const struct segment *segment)
+{
+	return atomic_load(&segment->live_bytes) + segment->tombstone_bytes;
+}
+
+/* And what was never used of the file. */
+static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
+{
+	uint64_t needed = needed_of(segment) + FORMAT_SEGMENT_HEADER_SIZE;
+
+	return kv->segments.size > needed ? kv->segments.size - needed : 0;
+}
+
+static bool is_candidate(const struct segment *segment)
+{
+	return segment && segment->id && segment->sealed && !segment->unreadable &&
+	       !segment->emptied;
+}
+
+/* Calls better(candidate, best so far) for each; best may be NULL. */
+static struct segment *best_of(struct kv *kv, bool (*better)(struct kv *kv, struct segment *segment,
+							     const struct segment *best, void *arg),
+			       void *arg)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+	struct segment *best = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = kv->segments.table[slot];
+
+		if (is_candidate(segment) && better(kv, segment, best, arg))
+			best = segment;
+	}
+	return best;
+}
+
+/* ---- benefit over cost ----------------------------------------------------------------------- */
+
+static double benefit_over_cost(struct kv *kv, struct segment *segment)
+{
+	uint64_t last_seq = atomic_load(&kv->log.last_seq);
+	double used = (double)needed_of(segment) / kv->segments.size;
+
+	/* Of a segment that was just sealed: about now. */
+	if (!segment->newest_seq)
+		segment->newest_seq = last_seq;
+	return (1 - used) * (double)(last_seq - segment->newest_seq + 1) / (1 + used);
+}
+
+struct choice {
+	double score;
+	uint64_t garbage_min;
+	uint64_t born_max;
+};
+
+static bool has_better_score(struct kv *kv, struct segment *segment, const struct segment *best,
+			     void *arg)
+{
+	struct choice *choice = arg;
+	double score;
+
+	if (garbage_of(kv, segment) < choice->garbage_min || segment->born > choice->born_max)
+		return false;
+	score = benefit_over_cost(kv, segment);
+	if (best && score <= choice->score)
+		return false;
+	choice->score = score;
+	return true;
+}
+
+/* ---- the picks ------------------------------------------------------------------------------- */
+
+static bool is_older(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
+{
+	return !best || segment->id < best->id;
+}
+
+bool compact_is_oldest(struct kv *kv, const struct segment *candidate)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		if (segment && segment->id && segment->id < candidate->id)
+			return false;
+	}
+	return true;
+}
+
+static uint64_t tombstone_bytes(struct kv *kv)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&kv->log.lock);
+	bytes = kv->tombstone_bytes;
+	pthread_mutex_unlock(&kv->log.lock);
+	return bytes;
+}
+
+struct segment *compact_pick(struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes), live = atomic_load(&kv->live_bytes);
+	uint64_t tombstones;
+	struct choice choice = {0, kv->segments.size / WORTH_DIVISOR, UINT64_MAX};
+	struct segment *oldest;
+
+	if (log < (uint64_t)SEGMENTS_MIN * kv->segments.size)
+		return NULL;
+	tombstones = tombstone_bytes(kv);
+	/* Only the oldest segment's tombstones are of no use to anyone. */
+	if (tombstones > log / 4) {
+		oldest = best_of(kv, is_older, NULL);
+		if (oldest && compact_is_oldest(kv, oldest))
+			return oldest;
+	}
+	if (log <= live + tombstones || log - live - tombstones <= log / 2)
+		return NULL;
+	return best_of(kv, has_better_score, &choice);
+}
+
+struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
+{
+	struct choice choice = {0, (uint64_t)kv->segments.size * garbage_permille / 1000 + 1,
+				born_max};
+
+	return best_of(kv, has_better_score, &choice);
+}
+
+static bool is_dead(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
+{
+	return !best && !needed_of(segment);
+}
+
+struct segment *compact_pick_dead(struct kv *kv)
+{
+	return best_of(kv, is_dead, NULL);
+}
+
+static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const struct segment *best,
+				void *arg)
+{
+	uint64_t needed = needed_of(segment);
+
+	if (garbage_of(kv, segment) < kv->segments.size / WORTH_DIVISOR)
+		return false;
+	/* With what switching to the spare may leave unused, and the MARKs and the END that may come between. */
+	if (needed && needed + SLACK_BYTES > *(const uint64_t *)arg)
+		return false;
+	return !best || garbage_of(kv, segment) > garbage_of(kv, best);
+}
+
+struct segment *compact_pick_for_space(struct kv *kv)
+{
+	uint64_t room;
+
+	pthread_mutex_lock(&kv->log.lock);
+	room = kv->segments.size - kv->log.hot.offset +
+	       (uint64_t)kv->log.spare_count * (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
+	pthread_mutex_unlock(&kv->log.lock);
+	return best_of(kv, fits_and_frees_more, &room);
+}
+
+/* ---- urgency --------------------------------------------------------------------------------- */
+
+bool compact_is_behind(const struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes);
+
+	return log > (uint64_t)SEGMENTS_MIN * kv->segments.size &&
+	       log / 3 > atomic_load(&kv->live_bytes);
+}
+
+double compact_pressure(const struct kv *kv)
+{
+	double log = (double)atomic_load(&kv->log_bytes) + 1;
+	double garbage = (log - (double)atomic_load(&kv->live_bytes)) / log;
+
+	return garbage <= 0.5 ? 0 : garbage >= 2.0 / 3 ? 1 : (garbage - 0.5) * 6;
+}

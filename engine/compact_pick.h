@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compact_pick.h - which segment to empty next.
+ *
+ * By benefit over cost, as in "The Design and Implementation of a Log-Structured File System" (Rosenblum and Ousterhout,
+ * 1992, section 3.6): a segment of which the share u is needed costs reading it and writing u, gives 1 - u, and keeps
+ * what it gives the longer the older what it holds is: (1 - u) * age / (1 + u). So what is cold is emptied at little
+ * garbage, and what is hot only when most of it has died by itself. Age is counted in batches since the youngest record.
+ *
+ * The maintainer's, who alone enters and removes segments: no lock is held, but for a few numbers.
+ */
+#ifndef COMPACT_PICK_H
+#define COMPACT_PICK_H
+
+#include "store.h"
+
+/* When the log has too much garbage, or NULL. */
+struct segment *compact_pick(struct kv *kv);
+/* Any of which at least this share, in per mille, is garbage, of those that were there at `born_max`. */
+struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
+/* The one with the most garbage among those whose needed records fit into the log as it is. */
+struct segment *compact_pick_for_space(struct kv *kv);
+/* One of which nothing is needed: it only has to be freed. */
+struct segment *compact_pick_dead(struct kv *kv);
+bool compact_is_oldest(struct kv *kv, const struct segment *segment);
+
+/* Is there so much garbage that small steps are too slow? */
+bool compact_is_behind(const struct kv *kv);
+/* How urgent it is: 0 (garbage is half of the log) to 1 (two thirds). */
+double compact_pressure(const struct kv *kv);
+
+#endif
