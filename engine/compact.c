@@ -22,7 +22,7 @@
 #define BACK_OFF_US 1000000u
 #define LOOK_INTERVAL_US 50000u		 /* for segments that are garbage throughout */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
-#define FREE_FILES_MIN 2u		 /* kept for reuse; more only in proportion to the store */
+#define FREE_FILES_MIN 4u		 /* kept for reuse; more only in proportion to the store */
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 

@@ -45,8 +45,11 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	return oldest;
 }
 
-/* Lets readers use the file's map, and takes the buffer. */
-static int retire_buffer(struct kv *kv, struct segment *segment)
+/*
+ * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map is cold: where the log
+ * takes no more than a small part of memory, it is read in again while nobody waits for the disk.
+ */
+static int retire_buffer(struct kv *kv, struct segment *segment, bool pressed)
 {
 	const uint8_t *map;
 	uint8_t *buffer;
@@ -54,6 +57,8 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 
 	if (error)
 		return error;
+	if (!pressed && atomic_load(&kv->log_bytes) < kv->warm_size)
+		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_WILLNEED);
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
 	pthread_mutex_unlock(&kv->log.lock);
@@ -81,7 +86,7 @@ static bool make_room(struct kv *kv, bool pressed)
 		if (!oldest)
 			return false;
 		/* Without a map: rather a buffer too many than writers who wait for ever. */
-		if (retire_buffer(kv, oldest))
+		if (retire_buffer(kv, oldest, pressed))
 			return true;
 	}
 }

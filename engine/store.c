@@ -16,6 +16,7 @@
 #define COMMIT_INTERVAL_MS_DEFAULT 1000u
 #define RESIDENT_SIZE_MAX ((uint64_t)256 << 20)
 #define RESIDENT_MEMORY_SHARE 64
+#define WARM_MEMORY_SHARE 4
 
 /* ---- messages and failure -------------------------------------------------------------------- */
 
@@ -168,10 +169,14 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static uint64_t memory_size(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static uint64_t resident_size_default(void)
 {
-	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t size = memory / RESIDENT_MEMORY_SHARE;
+	uint64_t size = memory_size() / RESIDENT_MEMORY_SHARE;
 
 	return size < RESIDENT_SIZE_MAX ? size : RESIDENT_SIZE_MAX;
 }
@@ -310,6 +315,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	kv->env = env ? env : env_system();
 	kv->report = options->report;
 	kv->report_arg = options->report_arg;
+	kv->warm_size = memory_size() / WARM_MEMORY_SHARE;
 	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
 	kv->commit_interval_us =
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :

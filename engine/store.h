@@ -125,6 +125,7 @@ struct kv {
 	struct env_file *super;
 	struct kv_info info;
 	bool inline_maintenance;
+	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as that is free */
 	uint64_t commit_interval_us;
 	kv_report_fn *report;
 	void *report_arg;
