@@ -141,6 +141,8 @@ static void finish_record(struct kv_batch *batch, struct format_record *record, 
 
 	entry->hash = keyhash_of(&batch->kv->keyhash, record->keyspace, record->key,
 				 record->key_size);
+	/* The rest of the work on the record passes while the line comes. */
+	index_prefetch(&batch->kv->index, entry->hash);
 	entry->value = lent;
 	stride = batch_stride(record, entry);
 	memset((uint8_t *)record + used, 0, stride - used);

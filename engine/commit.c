@@ -7,7 +7,9 @@
 
 #include "apply.h"
 #include "batch.h"
+#include "epoch.h"
 #include "log.h"
+#include "lookup.h"
 #include "sync.h"
 
 /* Gives the records their number and place, and enters them into the indexes. */
@@ -55,17 +57,29 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 	store_add(&kv->appended_bytes, batch->size);
 	if (!kv->log.dirty_since_us)
 		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
-	/* Sequentially consistent: pairs with the maintainer's `resting`. */
-	atomic_store(&kv->log.last_seq, next_seq);
+	atomic_store_explicit(&kv->log.last_seq, next_seq, memory_order_release);
 	*seq = next_seq;
 	/* In the log but not in the indexes: memory and log differ, and only opening again mends that. */
 	return error ? store_poison(kv, error, "an index had no room for a committed record") : 0;
 }
 
+/* The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. */
+static void prefetch(struct kv *kv, const struct kv_batch *batch)
+{
+	unsigned i;
+
+	/* One of which nothing can be on the disk alone is not worth it. */
+	if (batch->count == 1 && !atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed))
+		return;
+	epoch_enter();
+	for (i = 0; i < batch->count; i++)
+		index_peek(&kv->index, batch->entries[i].hash, lookup_prefetch, &kv->segments);
+	epoch_leave();
+}
+
 int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 {
 	uint64_t seq;
-	unsigned i;
 	int error;
 
 	if (kv->info.read_only)
@@ -76,8 +90,7 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		return 0;
 	}
 	batch_finish(batch);
-	for (i = 0; i < batch->count; i++)
-		index_prefetch(&kv->index, batch->entries[i].hash);
+	prefetch(kv, batch);
 
 	pthread_mutex_lock(&kv->log.lock);
 	error = commit_locked(kv, batch, &seq);

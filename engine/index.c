@@ -17,6 +17,8 @@
 #define FILL_DEN 5
 #define GROWTH_NUM 6
 #define GROWTH_DEN 5
+/* A table up to this size is doubled instead, as its memory does not count: half of all puts' work would be moving entries. */
+#define DOUBLE_BELOW ((uint64_t)8 << 20)
 /* Old buckets that move with each insert: a growth is over long before the next one is due. */
 #define MOVE_PER_INSERT 4
 
@@ -48,6 +50,12 @@ static void table_free(struct index_table *table)
 	free(table);
 }
 
+static void set_hint(struct index *index, struct index_table *table)
+{
+	atomic_store_explicit(&index->hint_buckets, table->buckets, memory_order_relaxed);
+	atomic_store_explicit(&index->hint_count, table->count, memory_order_relaxed);
+}
+
 int index_init(struct index *index)
 {
 	struct index_table *table = table_new(COUNT_MIN);
@@ -61,6 +69,7 @@ int index_init(struct index *index)
 	atomic_init(&index->memory, table->map_size);
 	atomic_init(&index->retired, NULL);
 	atomic_init(&index->table, table);
+	set_hint(index, table);
 	return 0;
 }
 
@@ -97,19 +106,24 @@ static uint32_t fingerprint_at(const struct index_table *table, uint64_t bucket,
 	return fingerprint_from(bucket_low(table, bucket), entry);
 }
 
+/* There is one writer: no locked instruction needed. */
+static void count_entries(struct index *index, uint64_t n)
+{
+	atomic_store_explicit(&index->entries,
+			      atomic_load_explicit(&index->entries, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
 /* The first empty slot from the home on, or NULL if the reach is full. */
 static _Atomic uint64_t *empty_slot(struct index_table *table, uint64_t home)
 {
 	uint64_t bucket;
-	unsigned i;
+	unsigned empty;
 
 	for (bucket = home; bucket <= home + INDEX_REACH; bucket++) {
-		for (i = 0; i < INDEX_SLOTS; i++) {
-			_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
-
-			if (!atomic_load_explicit(slot, memory_order_relaxed))
-				return slot;
-		}
+		index_bucket_masks(&table->buckets[bucket], 0, &empty);
+		if (empty)
+			return &table->buckets[bucket].slots[__builtin_ctz(empty)];
 	}
 	return NULL;
 }
@@ -192,6 +206,7 @@ static int rebuild(struct index *index)
 	} while (1);
 
 	atomic_store_explicit(&index->table, table, memory_order_release);
+	set_hint(index, table);
 	retire(index, old);
 	if (next)
 		retire(index, next);
@@ -222,7 +237,8 @@ static int move_some(struct index *index, uint64_t buckets)
 
 static int start_growth(struct index *index, struct index_table *table, uint64_t entries)
 {
-	uint64_t count = table->count * GROWTH_NUM / GROWTH_DEN;
+	bool small = table->count * sizeof(struct index_bucket) < DOUBLE_BELOW;
+	uint64_t count = small ? table->count * 2 : table->count * GROWTH_NUM / GROWTH_DEN;
 	uint64_t needed = (entries / INDEX_SLOTS + 1) * FILL_DEN / FILL_NUM * GROWTH_NUM / GROWTH_DEN;
 	struct index_table *next;
 
@@ -233,6 +249,7 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 		return -ENOMEM;
 	atomic_fetch_add_explicit(&index->memory, next->map_size, memory_order_relaxed);
 	atomic_store_explicit(&table->next, next, memory_order_release);
+	set_hint(index, next);
 	return 0;
 }
 
@@ -286,7 +303,7 @@ int index_insert(struct index *index, uint64_t hash, uint64_t address)
 			return error;
 	}
 	atomic_store_explicit(slot, entry, memory_order_release);
-	atomic_fetch_add_explicit(&index->entries, 1, memory_order_relaxed);
+	count_entries(index, 1);
 	return 0;
 }
 
@@ -357,7 +374,7 @@ void index_remove(struct index *index, struct index_place *place)
 	bool full = bucket_full(&table->buckets[hole_bucket]);
 
 	atomic_store_explicit(hole, 0, memory_order_release);
-	atomic_fetch_sub_explicit(&index->entries, 1, memory_order_relaxed);
+	count_entries(index, (uint64_t)-1);
 	for (bucket = hole_bucket + 1; full && bucket <= hole_bucket + INDEX_REACH &&
 				       bucket < table->count + INDEX_REACH;
 	     bucket++) {

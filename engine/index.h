@@ -49,6 +49,9 @@ struct index {
 	_Atomic uint64_t entries;
 	_Atomic uint64_t memory; /* bytes */
 	_Atomic(struct index_table *) retired; /* tables that readers may still look at */
+	/* Of the table that most entries are in; the two need not belong together: for prefetching alone. */
+	_Atomic(struct index_bucket *) hint_buckets;
+	_Atomic uint64_t hint_count;
 };
 
 /* Where an entry stands: the writer's, until its next change of the index. */
@@ -98,12 +101,53 @@ static inline struct index_table *index_table_of(struct index *index, uint32_t f
 	return table;
 }
 
+/* Asks for the cache line of a hash. Any time: nothing is read that could be gone. */
 static inline void index_prefetch(struct index *index, uint64_t hash)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
-	struct index_table *table = index_table_of(index, fingerprint);
+	uint64_t count = atomic_load_explicit(&index->hint_count, memory_order_relaxed);
+	struct index_bucket *buckets =
+		atomic_load_explicit(&index->hint_buckets, memory_order_relaxed);
 
-	__builtin_prefetch(&table->buckets[index_home(table, fingerprint)]);
+	__builtin_prefetch(&buckets[(uint64_t)fingerprint * count >> 32]);
+}
+
+/*
+ * Which slots of a bucket are empty, and which have the tag: bit i for slot i. Without branches, for where in a bucket
+ * something stands nobody could predict.
+ */
+static inline __attribute__((always_inline)) unsigned
+index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *empty)
+{
+	unsigned match = 0, none = 0, i;
+
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t entry = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+
+		none |= (unsigned)(entry == 0) << i;
+		match |= (unsigned)((entry ^ tag) >> INDEX_ADDRESS_BITS == 0) << i;
+	}
+	*empty = none;
+	return match & ~none;
+}
+
+/* Calls each(arg, address) for what a look-up of the hash is likely to look at. Inside an epoch. */
+static inline __attribute__((always_inline)) void
+index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t address), void *arg)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
+	struct index_table *table = index_table_of(index, fingerprint);
+	struct index_bucket *bucket = &table->buckets[index_home(table, fingerprint)];
+	unsigned empty, match = index_bucket_masks(bucket, tag, &empty);
+
+	for (; match; match &= match - 1) {
+		uint64_t entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(match)],
+						      memory_order_acquire);
+
+		if (entry)
+			each(arg, entry & INDEX_ADDRESS_MASK);
+	}
 }
 
 /*
@@ -118,20 +162,17 @@ index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *matc
 {
 	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
 	uint64_t bucket = index_home(table, fingerprint), last = bucket + INDEX_REACH;
-	bool full;
-	unsigned i;
+	unsigned empty, tagged;
 
 	do {
-		full = true;
-		for (i = 0; i < INDEX_SLOTS; i++) {
-			_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+		tagged = index_bucket_masks(&table->buckets[bucket], tag, &empty);
+		for (; tagged; tagged &= tagged - 1) {
+			_Atomic uint64_t *slot =
+				&table->buckets[bucket].slots[__builtin_ctz(tagged)];
+			/* Once more: the writer may have put something else there, or moved it (see index_lookup). */
 			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
 
-			if (!entry) {
-				full = false;
-				continue;
-			}
-			if ((entry ^ tag) & ~INDEX_ADDRESS_MASK)
+			if (!entry || (entry ^ tag) & ~INDEX_ADDRESS_MASK)
 				continue;
 			if (!match(arg, entry & INDEX_ADDRESS_MASK))
 				continue;
@@ -139,7 +180,7 @@ index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *matc
 				*place = (struct index_place){slot, table, bucket};
 			return entry & INDEX_ADDRESS_MASK;
 		}
-	} while (full && bucket++ < last);
+	} while (!empty && bucket++ < last);
 	return 0;
 }
 

@@ -27,4 +27,21 @@ static inline bool lookup_match(void *arg, uint64_t address)
 	       !memcmp(record->key, lookup->key, lookup->key_size);
 }
 
+/*
+ * Asks for a record whose key is about to be written: by name where it is in a buffer; one in a map is touched, so that its
+ * page is read from the disk before, not under, the commit lock.
+ */
+static inline void lookup_prefetch(void *arg, uint64_t address)
+{
+	const struct segments *segments = arg;
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const struct format_record *record = segments_record(segments, address);
+
+	if (!segment || __builtin_expect(atomic_load_explicit(&segment->map,
+							      memory_order_acquire) == NULL, 1))
+		__builtin_prefetch(record);
+	else
+		(void)*(const volatile uint8_t *)record;
+}
+
 #endif

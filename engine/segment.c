@@ -380,6 +380,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	if (error)
 		goto out;
 	segment->map = map;
+	atomic_fetch_add(&segments->mapped, 1);
 	segment->id = header.id;
 	segment->salt = header.salt;
 	segment->allocated = true;
@@ -421,6 +422,7 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 	uint8_t *buffer = segment->buffer;
 
 	atomic_store_explicit(&segment->map, map, memory_order_release);
+	atomic_fetch_add(&segments->mapped, 1);
 	segment->buffer = NULL;
 	atomic_store_explicit(&segments->bases[segment->slot], map, memory_order_release);
 	return buffer;
@@ -443,6 +445,7 @@ int segment_resume(struct segments *segments, struct segment *segment)
 	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
 	segments->env->file_unmap(segment->file, segment->map, segments->size);
 	segment->map = NULL;
+	atomic_fetch_sub(&segments->mapped, 1);
 	return 0;
 }
 
@@ -451,8 +454,10 @@ void segment_release(struct segments *segments, struct segment *segment)
 	const uint8_t *map = atomic_exchange(&segment->map, NULL);
 
 	atomic_store_explicit(&segments->bases[segment->slot], NULL, memory_order_release);
-	if (map)
+	if (map) {
 		segments->env->file_unmap(segment->file, map, segments->size);
+		atomic_fetch_sub(&segments->mapped, 1);
+	}
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
 	segment->sealed = false;

@@ -62,6 +62,7 @@ struct segments {
 	_Atomic(struct segment *) *table; /* [slots_max]; entered by the maintainer, removed under the log's lock */
 	_Atomic uint64_t renames;	 /* of files, so far */
 	_Atomic uint64_t renames_synced; /* those that are durable */
+	_Atomic uint32_t mapped;      /* segments without a buffer */
 	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
 
 	pthread_mutex_t pool_lock;    /* innermost rank */

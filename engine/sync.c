@@ -290,8 +290,8 @@ void sync_committed(struct kv *kv)
 			write_behind(kv);
 		return;
 	}
-	/* Sequentially consistent, as the store of last_seq: either we see the thread rest, or it sees us. */
-	if (atomic_load(&kv->sync.resting) || write_behind_due(kv))
+	/* Set under the commit lock: who committed since then sees it, and who did before is seen. */
+	if (atomic_load_explicit(&kv->sync.resting, memory_order_relaxed) || write_behind_due(kv))
 		sync_kick(kv);
 }
 
@@ -318,7 +318,9 @@ static void sleep_until_due(struct kv *kv)
 
 	if (due_us == UINT64_MAX) {
 		/* A commit that does not see `resting` is seen by the second look. */
+		pthread_mutex_lock(&kv->log.lock);
 		atomic_store(&sync->resting, true);
+		pthread_mutex_unlock(&kv->log.lock);
 		due_us = until_due(kv);
 		worker_sleep(&sync->worker, due_us);
 		atomic_store(&sync->resting, false);
