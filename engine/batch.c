@@ -41,6 +41,8 @@ void kv_batch_reset(struct kv_batch *batch)
 	batch->count = 0;
 	batch->lent = false;
 	batch->frees = false;
+	batch->never_waits = false;
+	batch->check = NULL;
 	batch->key_bytes = 0;
 	memset(batch->keys, 0, sizeof(batch->keys));
 }
@@ -227,6 +229,21 @@ int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, s
 	if (error)
 		return error;
 	finish_record(batch, begin_record(batch, keyspace, key, key_size, value_size, 0), value);
+	return 0;
+}
+
+int batch_put_raw(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		  const void *value, size_t value_size, unsigned flags)
+{
+	size_t size = format_record_size(key_size, value_size);
+	struct format_record *record;
+	int error = grow(batch, size, size);
+
+	if (error)
+		return error;
+	record = begin_record(batch, keyspace, key, key_size, value_size, flags);
+	memcpy(record->key + key_size, value, value_size);
+	finish_record(batch, record, NULL);
 	return 0;
 }
 

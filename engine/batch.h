@@ -26,6 +26,10 @@ struct kv_batch {
 	unsigned count, entries_capacity;
 	bool lent; /* some value is lent */
 	bool frees;
+	bool never_waits; /* the maintainer's: -EAGAIN where there is no room in the log */
+	/* Called under the log's lock before anything is changed; what it returns, if not 0, is kv_commit's result. */
+	int (*check)(struct kv *kv, const void *arg);
+	const void *check_arg;
 	void *compressor; /* ZSTD_CCtx, made when first needed */
 	uint64_t keys[FORMAT_KEYSPACES]; /* puts in each keyspace */
 	uint64_t key_bytes;
@@ -49,6 +53,9 @@ int batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t
 	      const void *value, size_t value_size);
 int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 		   const void *value, size_t value_size);
+/* Not compressed, with flags. */
+int batch_put_raw(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		  const void *value, size_t value_size, unsigned flags);
 int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size);
 
 /* Sets the MORE flags and the body hashes: the batch is complete. */
