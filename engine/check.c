@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check_large.h"
 #include "epoch.h"
 #include "log.h"
 #include "lookup.h"
@@ -24,6 +25,8 @@ struct check {
 	uint64_t findings;
 	uint64_t live[FORMAT_KEYSPACES];
 	uint64_t live_bytes;
+	struct check_large large;
+	int error; /* no memory for what was met */
 	uint64_t done_bytes, total_bytes;
 };
 
@@ -70,6 +73,8 @@ static void check_record(struct check *check, const struct format_record *record
 	check->live[record->keyspace]++;
 	check->live_bytes += format_record_length(record);
 	check_order(check, record, address);
+	if ((record->flags & FORMAT_RECORD_LARGE) && !check->error)
+		check->error = check_large_add(&check->large, record, address);
 }
 
 /* Every record of a segment up to `end`. -ECANCELED: the caller does not want to go on */
@@ -131,6 +136,11 @@ static void order_finding(void *arg, const char *message)
 	finding(arg, "ordered index: %s", message);
 }
 
+static void large_finding(void *arg, const char *message)
+{
+	finding(arg, "%s", message);
+}
+
 static void check_totals(struct check *check)
 {
 	struct kv *kv = check->kv;
@@ -173,8 +183,13 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	pthread_mutex_lock(&kv->log.lock);
 	error = check_segments(&check);
 	if (!error)
+		error = check.error;
+	if (!error)
+		error = check_large_compare(&check.large, kv, large_finding, &check);
+	if (!error)
 		check_totals(&check);
 	pthread_mutex_unlock(&kv->log.lock);
+	check_large_fini(&check.large);
 	if (error)
 		return error;
 	*findings = check.findings;

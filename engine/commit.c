@@ -6,15 +6,15 @@
 #include <errno.h>
 
 #include "apply.h"
-#include "batch.h"
 #include "epoch.h"
+#include "large.h"
 #include "log.h"
 #include "lookup.h"
 #include "sync.h"
 
-/* Gives the records their number and place, and enters them into the indexes. */
+/* Gives the records their number and place, and enters them into the indexes. more: others of the batch follow. */
 static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t *at,
-			   uint64_t address, uint64_t seq)
+			   uint64_t address, uint64_t seq, bool more)
 {
 	uint64_t salt = kv->log.hot.active->salt;
 	size_t offset = 0;
@@ -25,6 +25,8 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 		struct format_record *record = (struct format_record *)(at + offset);
 
 		record->seq = seq;
+		if (more)
+			record->flags |= FORMAT_RECORD_MORE;
 		record->check ^= format_record_place(record, salt);
 		error = apply_record(kv, record, address + (offset >> 3), batch->entries[i].hash);
 		if (error)
@@ -38,23 +40,103 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 	return 0;
 }
 
-static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
+static int reserve_log(struct kv *kv, const struct kv_batch *batch, uint64_t size)
 {
-	uint64_t address, next_seq;
+	int error;
+
+	if (!batch->never_waits)
+		return log_reserve(kv, size, batch->frees);
+	error = log_try_reserve(kv, size, batch->frees);
+	if (error == -EAGAIN)
+		kv->log.freeing_waits |= batch->frees;
+	return error;
+}
+
+/*
+ * Room for the batch and, where there are large values, for what it condemns: a bound of that, because the reservation
+ * may let go of the lock and what is condemned is known only after it. -E2BIG
+ */
+static int reserve(struct kv *kv, const struct kv_batch *batch, const struct kv_batch **doomed)
+{
+	uint64_t size_max = log_batch_size_max(kv->segments.size), size = batch->size;
+	bool any_large = atomic_load_explicit(&kv->keys[FORMAT_KEYSPACE_LARGE],
+					      memory_order_relaxed);
+	int error;
+
+	if (!any_large) {
+		error = reserve_log(kv, batch, size);
+		any_large = atomic_load_explicit(&kv->keys[FORMAT_KEYSPACE_LARGE],
+						 memory_order_relaxed);
+		if (error || !any_large)
+			return error;
+		/* The first one came while this batch waited for room. */
+	}
+	size += large_doom_size_max(batch);
+	if (size > size_max)
+		size = size_max;
+	error = reserve_log(kv, batch, size);
+	if (!error)
+		error = large_doom(kv, batch, doomed);
+	if (!error && batch->size + (*doomed)->size > size)
+		error = -E2BIG;
+	return error;
+}
+
+/* Room in the indexes for all of it. */
+static int reserve_indexes(struct kv *kv, const struct kv_batch *batch,
+			   const struct kv_batch *doomed)
+{
+	uint64_t keys[FORMAT_KEYSPACES];
+
+	if (!doomed || !doomed->count)
+		return apply_reserve(kv, batch->count, batch->keys, batch->key_bytes);
+	memcpy(keys, batch->keys, sizeof(keys));
+	keys[FORMAT_KEYSPACE_LARGE] += doomed->count;
+	return apply_reserve(kv, batch->count + doomed->count, keys,
+			     batch->key_bytes + doomed->key_bytes);
+}
+
+static int append(struct kv *kv, const struct kv_batch *batch, const struct kv_batch *doomed,
+		  uint64_t seq)
+{
+	uint64_t address, size = batch->size;
 	uint8_t *at;
 	int error;
 
-	error = log_reserve(kv, batch->size, batch->frees);
+	if (doomed && !doomed->count)
+		doomed = NULL;
+	if (doomed)
+		size += doomed->size;
+	at = log_append(kv, size, &address);
+	batch_copy(batch, at);
+	if (doomed)
+		batch_copy(doomed, at + batch->size);
+	error = place_and_apply(kv, batch, at, address, seq, doomed);
+	if (doomed && !error) {
+		error = place_and_apply(kv, doomed, at + batch->size, address + (batch->size >> 3),
+					seq, false);
+		large_wake(kv);
+	}
+	store_add(&kv->batches, 1);
+	store_add(&kv->appended_bytes, size);
+	return error;
+}
+
+static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
+{
+	const struct kv_batch *doomed = NULL;
+	uint64_t next_seq;
+	int error;
+
+	error = reserve(kv, batch, &doomed);
+	if (!error && batch->check)
+		error = batch->check(kv, batch->check_arg);
 	if (!error)
-		error = apply_reserve(kv, batch->count, batch->keys, batch->key_bytes);
+		error = reserve_indexes(kv, batch, doomed);
 	if (error)
 		return error;
 	next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
-	at = log_append(kv, batch->size, &address);
-	batch_copy(batch, at);
-	error = place_and_apply(kv, batch, at, address, next_seq);
-	store_add(&kv->batches, 1);
-	store_add(&kv->appended_bytes, batch->size);
+	error = append(kv, batch, doomed, next_seq);
 	if (!kv->log.dirty_since_us)
 		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
 	atomic_store_explicit(&kv->log.last_seq, next_seq, memory_order_release);
@@ -97,7 +179,8 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	pthread_mutex_unlock(&kv->log.lock);
 	if (error)
 		return error;
-	sync_committed(kv);
+	if (!batch->never_waits)
+		sync_committed(kv);
 	kv_batch_reset(batch);
 	if (seq_out)
 		*seq_out = seq;

@@ -196,7 +196,10 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 			record->flags == FORMAT_RECORD_END) &&
 		       !record->key_size && !record->value_size && !record->keyspace;
 	if ((record->flags & FORMAT_RECORD_TOMBSTONE) &&
-	    (record->value_size || (record->flags & FORMAT_RECORD_ZSTD)))
+	    (record->value_size || (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))))
+		return false;
+	if ((record->flags & FORMAT_RECORD_LARGE) &&
+	    ((record->flags & FORMAT_RECORD_ZSTD) || record->keyspace >= KV_KEYSPACES_MAX))
 		return false;
 	return record->key_size && keyspace_valid(record->keyspace, keyspace_count) && record->seq;
 }

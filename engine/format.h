@@ -137,7 +137,8 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 #define FORMAT_RECORD_RELOCATED (1u << 3) /* moved here by compaction; seq is the original's */
 #define FORMAT_RECORD_MARK (1u << 4)
 #define FORMAT_RECORD_END (1u << 5)
-#define FORMAT_RECORD_FLAGS 0x3fu
+#define FORMAT_RECORD_LARGE (1u << 7) /* the value is the header of a large one: large_header.h */
+#define FORMAT_RECORD_FLAGS 0xbfu
 
 struct format_record {
 	uint64_t check;

@@ -6,6 +6,7 @@
 
 #include "compact.h"
 #include "epoch.h"
+#include "large.h"
 #include "log.h"
 #include "sync.h"
 #include "worker.h"
@@ -101,7 +102,7 @@ static int prepare_spare(struct kv *kv)
 
 	do {
 		error = log_prepare_spare(kv);
-	} while (error == -ENOSPC && compact_for_space(kv));
+	} while (error == -ENOSPC && (large_free_now(kv) || compact_for_space(kv)));
 	pthread_mutex_lock(&kv->log.lock);
 	freeing_waits = kv->log.freeing_waits;
 	pthread_mutex_unlock(&kv->log.lock);
@@ -161,6 +162,7 @@ void maintain_round(struct kv *kv)
 	pthread_mutex_lock(&kv->maintain.lock);
 	prepare_if_wanted(kv);
 	compact_step(kv);
+	large_step(kv);
 	free_retired(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
@@ -170,8 +172,10 @@ static void *maintainer(void *arg)
 	struct kv *kv = arg;
 
 	while (!worker_is_stopping(&kv->maintain.worker)) {
-		/* Compaction goes on in small steps, between which everyone else is served. */
-		worker_sleep(&kv->maintain.worker, compact_pause_us(kv));
+		uint64_t compact_us = compact_pause_us(kv), large_us = large_pause_us(kv);
+
+		/* Compaction and freeing go on in small steps, between which everyone else is served. */
+		worker_sleep(&kv->maintain.worker, compact_us < large_us ? compact_us : large_us);
 		if (!atomic_load(&kv->failed)) {
 			maintain_round(kv);
 			/* Compaction appends as well. */

@@ -2,7 +2,7 @@
 /* put.c - single changes: a batch of one, on the stack if it is small, so that nothing is allocated. */
 #include <errno.h>
 
-#include "batch.h"
+#include "large.h"
 
 #define STACK_SIZE 4096u /* bytes of record */
 
@@ -47,6 +47,8 @@ int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, c
 {
 	struct kv_slice slice = {value, value_size};
 
+	if (value_size > kv->info.value_size_max)
+		return stream_put(kv, keyspace, key, key_size, value, value_size, seq);
 	return commit_one(kv, keyspace, key, key_size, &slice, seq);
 }
 

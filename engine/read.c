@@ -137,6 +137,22 @@ int read_value(struct kv *kv, const struct format_record *record, uint64_t addre
 	return error ? error : value_also(kv, record, value);
 }
 
+int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		const struct format_record **out)
+{
+	const struct format_record *record;
+	uint64_t address;
+	int error = find_hashed(kv, keyspace, key, key_size,
+				keyhash_of(&kv->keyhash, keyspace, key, key_size), &record,
+				&address);
+
+	if (!error)
+		error = make_readable(kv, record, address);
+	if (!error)
+		*out = record;
+	return error;
+}
+
 int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	   struct kv_slice *value)
 {

@@ -11,6 +11,10 @@
 int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 	      const struct format_record **out, uint64_t *address);
 
+/* The same for a key in any keyspace, the engine's own as well; all of the record can be read. */
+int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		const struct format_record **out);
+
 /*
  * The value of a record that was found, beside those that this thread has got since its last value_forget. -EIO, -ENOMEM
  */

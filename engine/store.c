@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "large.h"
 #include "log.h"
 #include "maintain.h"
 #include "recover.h"
@@ -266,6 +267,7 @@ static void kv_free(struct kv *kv)
 
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->orders[i]);
+	large_fini(&kv->large);
 	index_fini(&kv->index);
 	segments_fini(&kv->segments);
 	log_fini(&kv->log);
@@ -323,6 +325,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		1000;
 	log_init(&kv->log);
 	sync_init(&kv->sync);
+	large_init(&kv->large);
 	maintain_init(&kv->maintain);
 	started_us = kv->env->clock_us(kv->env);
 
@@ -439,6 +442,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 		out->gets += atomic_load(&kv->counters[i].gets);
 		out->hits += atomic_load(&kv->counters[i].hits);
 	}
+	out->pieces = atomic_load(&kv->keys[FORMAT_KEYSPACE_LARGE]);
 	out->live_bytes = atomic_load(&kv->live_bytes);
 	out->log_bytes = atomic_load(&kv->log_bytes);
 	out->memory_index_bytes = atomic_load(&kv->index.memory);

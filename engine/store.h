@@ -6,7 +6,7 @@
  *   0 maintain.lock the maintainer's work
  *   1 sync.lock     callbacks that wait for a sync
  *   2 log.lock      the commit lock: tail, sequence numbers, both indexes' writers
- *   3 segments.pool_lock
+ *   3 segments.pool_lock, large.lock
  * None is held across I/O but for log.lock while a full log waits on its condition (which lets it go).
  */
 #ifndef STORE_H
@@ -114,6 +114,20 @@ struct compaction {
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
 };
 
+/* What is being written to, and freed from, the pieces of large values. stream.c, large_free.c */
+struct large {
+	pthread_mutex_t lock;	   /* innermost rank */
+	struct kv_stream *streams; /* open; protected by lock */
+	struct kv_batch *doomed;   /* intents for the batch that is being committed; protected by log.lock */
+	_Atomic bool awake;	   /* there may be something to free */
+	/* The maintainer's */
+	struct order_walk *walk;
+	struct kv_batch *deletions;
+	struct condemned *condemned;
+	uint64_t ripe_seq;	   /* intents up to here condemn what no reader can see any more */
+	uint64_t retry_at_us;	   /* there was no room for deletions; 0: there was */
+};
+
 struct counters {
 	_Alignas(64) _Atomic uint64_t gets;
 	_Atomic uint64_t hits;
@@ -139,6 +153,7 @@ struct kv {
 	struct maintain maintain;
 	struct cold cold;
 	struct compaction compaction;
+	struct large large;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
 

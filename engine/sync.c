@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "large.h"
 #include "log.h"
 #include "maintain.h"
 #include "worker.h"
@@ -288,6 +289,8 @@ void sync_committed(struct kv *kv)
 	if (kv->inline_maintenance) {
 		if (write_behind_due(kv))
 			write_behind(kv);
+		if (atomic_load(&kv->large.awake))
+			large_step_inline(kv);
 		return;
 	}
 	/* Set under the commit lock: who committed since then sees it, and who did before is seen. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "large.h"
+
 struct block {
 	struct block *full; /* older ones, whose values are still wanted */
 	size_t size, used;  /* bytes */
@@ -109,20 +111,27 @@ void value_forget(void)
 	scratch->block->used = 0;
 }
 
-static int decompress(struct kv *kv, const struct format_record *record, struct kv_slice *value)
+uint8_t *value_memory(size_t size)
+{
+	struct scratch *scratch = scratch_of_thread();
+
+	return scratch ? scratch_take(scratch, size ? size : 1) : NULL;
+}
+
+/* Into the memory, which has `room`, or, where there is none, into this thread's scratch. */
+static int decompress(struct kv *kv, const struct format_record *record, uint8_t *memory,
+		      uint64_t room, struct kv_slice *value)
 {
 	const uint8_t *frame = format_record_value(record);
-	/* Hostile bytes may claim any size: no value was ever larger than value_size_max. */
 	unsigned long long size = ZSTD_getFrameContentSize(frame, record->value_size);
-	struct scratch *scratch;
-	uint8_t *memory;
+	struct scratch *scratch = scratch_of_thread();
 	size_t done;
 
-	if (size > kv->info.value_size_max) /* also the two codes for "unknown" */
+	if (size > room) /* also the two codes for "unknown" */
 		goto damaged;
-	scratch = scratch_of_thread();
-	memory = scratch ? scratch_take(scratch, size ? (size_t)size : 1) : NULL;
-	if (!memory)
+	if (scratch && !memory)
+		memory = scratch_take(scratch, size ? (size_t)size : 1);
+	if (!scratch || !memory)
 		return -ENOMEM;
 	done = ZSTD_decompressDCtx(scratch->decompressor, memory, size, frame, record->value_size);
 	if (ZSTD_isError(done) || done != size)
@@ -138,16 +147,38 @@ damaged:
 
 int value_of(struct kv *kv, const struct format_record *record, struct kv_slice *value)
 {
-	if (record->flags & FORMAT_RECORD_ZSTD)
+	if (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))
 		value_forget();
 	return value_also(kv, record, value);
 }
 
 int value_also(struct kv *kv, const struct format_record *record, struct kv_slice *value)
 {
+	if (record->flags & FORMAT_RECORD_LARGE)
+		return large_assemble(kv, record, value);
+	/* Hostile bytes may claim any size: no value was ever larger than value_size_max. */
 	if (record->flags & FORMAT_RECORD_ZSTD)
-		return decompress(kv, record, value);
+		return decompress(kv, record, NULL, kv->info.value_size_max, value);
 	value->data = format_record_value(record);
 	value->size = record->value_size;
+	return 0;
+}
+
+int value_copy(struct kv *kv, const struct format_record *record, uint8_t *memory, size_t room,
+	       size_t *size)
+{
+	struct kv_slice value = {NULL, record->value_size};
+
+	if (record->flags & FORMAT_RECORD_ZSTD) {
+		int error = decompress(kv, record, memory, room, &value);
+
+		if (error)
+			return error;
+	} else if (value.size <= room) {
+		memcpy(memory, format_record_value(record), value.size);
+	} else {
+		return -EIO;
+	}
+	*size = value.size;
 	return 0;
 }

@@ -35,10 +35,12 @@ extern "C" {
 struct kv;	  /* an open store */
 struct kv_batch;  /* changes that become visible, and durable, together */
 struct kv_cursor; /* a place in an ordered keyspace */
+struct kv_stream; /* a value on its way in */
 struct kv_env;	  /* the world underneath: files and clock (see env.h); NULL is the operating system */
 
 #define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
 #define KV_KEYSPACES_MAX 14u
+#define KV_LARGE_VALUE_SIZE_MAX ((uint64_t)1 << 32) /* bytes */
 #define KV_KEYSPACE_NAME_MAX 15u
 
 /* Bytes that somebody else owns. */
@@ -119,7 +121,7 @@ struct kv_info {
 	int compress_level;
 	uint32_t segment_size; /* bytes */
 	uint32_t batch_size_max; /* bytes a batch may take in the log */
-	uint32_t value_size_max; /* bytes of one value */
+	uint32_t value_size_max; /* bytes of a value in a batch, and of one that kv_get returns */
 	unsigned keyspace_count;
 	bool read_only;
 	struct {
@@ -142,7 +144,8 @@ KV_API void kv_read_end(struct kv *kv);
 /*
  * The newest committed value of a key. Call inside a read section; the value points into the store (a
  * compressed one into memory of this thread, until the thread's next kv_get or kv_cursor_value).
- * Errors: -ENOENT, -EIO the record is damaged (reported), -EINVAL keyspace or key size.
+ * Errors: -ENOENT, -EIO the record is damaged (reported), -EINVAL keyspace or key size, -EFBIG over value_size_max: see
+ * kv_read. A value that is kept in pieces is put together in memory of this thread, until its next kv_get as well.
  */
 KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				struct kv_slice *value);
@@ -205,11 +208,77 @@ KV_API size_t kv_batch_count(const struct kv_batch *batch);
  */
 KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 
-/* One change, committed. */
+/* One change, committed. kv_put takes values to KV_LARGE_VALUE_SIZE_MAX; those over value_size_max as a stream does. */
 KV_API KV_MUST_CHECK int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				const void *value, size_t value_size, uint64_t *seq);
 KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void *key,
 				   size_t key_size, uint64_t *seq);
+
+/* ---- large values ---------------------------------------------------------------------------- */
+
+/*
+ * Values up to KV_LARGE_VALUE_SIZE_MAX, read and changed in part. A value over value_size_max, and one that was streamed or
+ * changed in part once it has more than some 64 KiB, is kept in pieces of 64 KiB: changing a part appends the pieces
+ * that it touches, and parts that were never written read as zeros and take no space. All else treats such a value
+ * like any other: batches put over it and delete it, cursors come upon it, kv_contains knows it. Its pieces are deleted in the
+ * background, some at a time.
+ */
+
+/* The value's size in bytes. Errors as kv_get; never -EFBIG. */
+KV_API KV_MUST_CHECK int kv_value_size(struct kv *kv, unsigned keyspace, const void *key,
+				       size_t key_size, uint64_t *size);
+/*
+ * Copies up to `size` bytes of the value from `offset` on; *done: how many there were, 0 behind the end. All of them
+ * are of one and the same state of the value, whoever changes it meanwhile. Is a read section of its own: read
+ * gigabytes in calls of a few MiB, or deleted data is kept waiting. Errors as kv_get; never -EFBIG.
+ */
+KV_API KV_MUST_CHECK int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				 uint64_t offset, void *buffer, size_t size, size_t *done);
+
+/* A value as it was when it was opened: without copies, part by part. Lives on the stack; needs no closing. */
+struct kv_value {
+	uint64_t size; /* bytes */
+	/* The store's. */
+	struct kv *kv;
+	const void *record, *data;
+};
+/* Call inside a read section, which the value is then for. Errors as kv_read. */
+KV_API KV_MUST_CHECK int kv_value_open(struct kv *kv, unsigned keyspace, const void *key,
+				       size_t key_size, struct kv_value *out);
+/*
+ * What stands at `offset`: at least one byte, at most to the end of the piece; empty behind the value's end. The slice is
+ * valid until the end of the read section, or the thread's next call where values are compressed.
+ * A value that is replaced or deleted meanwhile stays readable to its end. Errors: -ESTALE what was asked for has
+ * been changed in place (kv_write, kv_resize) since: open it again; -EIO, -ENOMEM.
+ */
+KV_API KV_MUST_CHECK int kv_value_part(const struct kv_value *value, uint64_t offset,
+				       struct kv_slice *part);
+
+/*
+ * Writes a part of a value, atomically; what lies between its end and the offset becomes a hole. A key that is not there
+ * gets a value. Only the pieces that are touched are written; concurrent changes of one value are ordered, none is lost.
+ * Errors: as kv_commit, -EINVAL, -EFBIG beyond KV_LARGE_VALUE_SIZE_MAX, -E2BIG the pieces do not fit in a batch: write less than
+ * value_size_max / 2 at a time, or stream.
+ */
+KV_API KV_MUST_CHECK int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				  uint64_t offset, const void *data, size_t size, uint64_t *seq);
+/* Cuts the value off, or adds a hole at its end, atomically. Errors as kv_write, -ENOENT. */
+KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				   uint64_t size, uint64_t *seq);
+
+/*
+ * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a crash nothing of it is
+ * there, until the commit makes all of it the key's value at once. It takes 64 KiB of memory. A stream belongs to one
+ * thread at a time; any number may be open, for the same key too. All end before kv_close.
+ */
+KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const void *key,
+					size_t key_size, struct kv_stream **out);
+/* Errors: as kv_commit; after one only kv_stream_abort is left, but -EFBIG (KV_LARGE_VALUE_SIZE_MAX) changes nothing. */
+KV_API KV_MUST_CHECK int kv_stream_append(struct kv_stream *stream, const void *data, size_t size);
+/* Frees the stream if it returns 0; after an error it may be tried again, or aborted. */
+KV_API KV_MUST_CHECK int kv_stream_commit(struct kv_stream *stream, uint64_t *seq);
+/* Gives the stream up, and its pieces back. NULL is fine. */
+KV_API void kv_stream_abort(struct kv_stream *stream);
 
 /* ---- durability ------------------------------------------------------------------------------ */
 
@@ -275,6 +344,7 @@ KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entr
 
 struct kv_stats {
 	uint64_t keys[KV_KEYSPACES_MAX]; /* keys now */
+	uint64_t pieces;		 /* of large values, those that wait to be freed as well */
 	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key */
 	uint64_t log_bytes;		 /* log bytes of all records in the store */
 	uint64_t disk_bytes;		 /* size of the store's files */

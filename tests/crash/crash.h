@@ -14,14 +14,11 @@
 
 #include "sim_env.h"
 
-struct crash_script;
-
 struct crash_subject {
 	const char *name;
 	/* What a run starts with: nothing on the disk. `random` is the subject's for all its
 	 * choices. */
-	int (*new)(const struct crash_script *script, struct kv_env *env, struct sim_random *random,
-		void **out);
+	int (*new)(const void *script, struct kv_env *env, struct sim_random *random, void **out);
 	void (*free)(void *subject);
 	/* Makes the store. */
 	int (*create)(void *subject);
@@ -44,7 +41,7 @@ struct crash_subject {
 
 struct crash_point {
 	const struct crash_subject *subject;
-	const struct crash_script *script;
+	const void *script; /* of the subject's own type */
 	uint64_t seed;
 	uint64_t step; /* at which the power fails first; 0: never */
 };
@@ -62,6 +59,6 @@ extern struct crash_totals crash_totals;
 /* Says what is wrong. Always -1. */
 __attribute__((format(printf, 1, 2))) int crash_fail(const char *format, ...);
 
-extern const struct crash_subject crash_kv;
+extern const struct crash_subject crash_kv, crash_large;
 
 #endif

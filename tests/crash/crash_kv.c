@@ -64,9 +64,10 @@ static void subject_free(void *arg)
 	free(subject);
 }
 
-static int subject_new(const struct crash_script *script, struct kv_env *env,
-	struct sim_random *random, void **out)
+static int subject_new(
+	const void *arg, struct kv_env *env, struct sim_random *random, void **out)
 {
+	const struct crash_script *script = arg;
 	struct subject *subject = calloc(1, sizeof(*subject));
 
 	if (!subject)

@@ -2,6 +2,7 @@
 /* crash_scripts.c - the scripts: each short, and each about one thing that a crash could spoil. */
 #include "crash_scripts.h"
 #include "crash_kv.h"
+#include "crash_large.h"
 
 #define PUT(key, count, size)                                                                      \
 	{                                                                                          \
@@ -178,6 +179,85 @@ static const struct crash_script kv_random_zstd = {.ops = random_life, .compress
 static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_blake2b = true};
 static const struct crash_script kv_random_long = {.ops = random_long};
 
+/* ---- large values ------------------------------------------------------------------------------
+ */
+
+#define LARGE(kind, key, offset, size)                                                             \
+	{                                                                                          \
+		CRASH_LARGE_##kind, key, offset, size                                              \
+	}
+
+static const struct crash_large_op streams[] = {
+	LARGE(STREAM, 0, 0, 300000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(STREAM, 1, 0, 70000),
+	LARGE(ABORT, 0, 0, 200000),
+	LARGE(STREAM, 0, 0, 400000),
+	LARGE(PUT, 2, 0, 1200000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(STREAM, 1, 0, 65536),
+	LARGE(STREAM, 2, 0, 100),
+	LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0),
+};
+
+static const struct crash_large_op parts[] = {
+	LARGE(STREAM, 0, 0, 500000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(WRITE, 0, 65000, 2000),
+	LARGE(WRITE, 0, 490000, 300000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(WRITE, 1, 200000, 10),
+	LARGE(WRITE, 1, 0, 100000),
+	LARGE(PUT, 2, 0, 100000),
+	LARGE(WRITE, 2, 99000, 2000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(WRITE, 0, 0, 4096),
+	LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0),
+};
+
+static const struct crash_large_op sizes[] = {
+	LARGE(STREAM, 0, 0, 700000),
+	LARGE(RESIZE, 0, 0, 130000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(RESIZE, 0, 0, 900000),
+	LARGE(WRITE, 0, 400000, 100),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(RESIZE, 0, 0, 100),
+	LARGE(RESIZE, 0, 0, 200000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(RESIZE, 0, 0, 0),
+	LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0),
+};
+
+/* Values of more pieces than are freed at once. */
+static const struct crash_large_op deletes[] = {
+	LARGE(PUT, 0, 0, 9000000),
+	LARGE(PUT, 1, 0, 200000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(DELETE, 0, 0, 0),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(PUT, 1, 0, 300),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(REOPEN, 0, 0, 0),
+	LARGE(PUT, 2, 0, 10),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0),
+};
+
+static const struct crash_large_op large_life[] = {LARGE(RANDOM, 0, 0, 40), LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0)};
+
+static const struct crash_large_script large_streams = {.ops = streams};
+static const struct crash_large_script large_parts = {.ops = parts};
+static const struct crash_large_script large_sizes = {.ops = sizes};
+static const struct crash_large_script large_deletes = {.ops = deletes};
+static const struct crash_large_script large_random = {.ops = large_life};
+static const struct crash_large_script large_random_zstd = {.ops = large_life, .compress = true};
+
 const struct crash_named crash_scripts[] = {
 	{"basic", &crash_kv, &kv_basic},
 	{"batches", &crash_kv, &kv_batches},
@@ -191,5 +271,11 @@ const struct crash_named crash_scripts[] = {
 	{"random-zstd", &crash_kv, &kv_random_zstd},
 	{"random-blake2b", &crash_kv, &kv_random_blake2b},
 	{"random-long", &crash_kv, &kv_random_long},
+	{"large-streams", &crash_large, &large_streams},
+	{"large-parts", &crash_large, &large_parts},
+	{"large-sizes", &crash_large, &large_sizes},
+	{"large-deletes", &crash_large, &large_deletes},
+	{"large-random", &crash_large, &large_random},
+	{"large-random-zstd", &crash_large, &large_random_zstd},
 	{0},
 };

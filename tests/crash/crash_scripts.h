@@ -8,7 +8,7 @@
 struct crash_named {
 	const char *name; /* NULL ends the list */
 	const struct crash_subject *subject;
-	const struct crash_script *script;
+	const void *script; /* of the subject's own type */
 };
 
 extern const struct crash_named crash_scripts[];

@@ -169,6 +169,36 @@ static void read_keys(struct kv *kv)
 	kv_read_end(kv);
 }
 
+static void read_parts(struct kv *kv, const char *key)
+{
+	struct kv_value value;
+	struct kv_slice part;
+	uint8_t buffer[300];
+	size_t done;
+
+	for (uint64_t offset = 0; offset < 200000; offset += 9999)
+		if (kv_read(kv, 1, key, strlen(key), offset, buffer, sizeof(buffer), &done) == 0)
+			look_at((struct kv_slice){buffer, done});
+	kv_read_begin(kv);
+	if (kv_value_open(kv, 1, key, strlen(key), &value) < 0)
+		value.size = 0;
+	for (uint64_t offset = 0; offset < value.size && offset < 1 << 20; offset += part.size + 1)
+		if (kv_value_part(&value, offset, &part) == 0)
+			look_at(part);
+		else
+			part.size = 1000;
+	kv_read_end(kv);
+}
+
+static void change_parts(struct kv *kv, const char *key)
+{
+	(void)!kv_write(kv, 1, key, strlen(key), 70000, "part", 4, NULL);
+	(void)!kv_resize(kv, 1, key, strlen(key), 65000, NULL);
+	(void)!kv_resize(kv, 1, key, strlen(key), 90000, NULL);
+	read_parts(kv, key);
+	(void)!kv_delete(kv, 1, key, strlen(key), NULL);
+}
+
 static void ignore(void *arg, enum kv_severity severity, const char *message)
 {
 	sum += (uint8_t)strlen(message);
@@ -181,6 +211,7 @@ static void use(struct kv *kv)
 
 	walk(kv);
 	read_keys(kv);
+	read_parts(kv, "large");
 	(void)!kv_check(kv, ignore, NULL, NULL, NULL, &findings);
 	kv_stats(kv, &stats);
 	for (unsigned i = 0; i < 3; i++) {
@@ -188,6 +219,9 @@ static void use(struct kv *kv)
 			(void)!kv_sync(kv, kv_last_seq(kv));
 		(void)!kv_delete(kv, 1, "\7", 1, NULL);
 	}
+	change_parts(kv, "large");
+	change_parts(kv, "l");
+	(void)!kv_check(kv, ignore, NULL, NULL, NULL, &findings);
 	walk(kv);
 }
 

@@ -41,6 +41,13 @@ static void fill(struct kv *kv)
 		if (i % 16 == 15)
 			must(kv_sync(kv, kv_last_seq(kv)) == 0);
 	}
+	/* Values in pieces, with holes, one of them cut off and one replaced. */
+	must(kv_write(kv, 1, "large", 5, 150000, value, 3000, NULL) == 0);
+	must(kv_write(kv, 1, "large", 5, 10, value, 100, NULL) == 0);
+	must(kv_write(kv, 1, "l", 1, 70000, value, 300, NULL) == 0);
+	must(kv_resize(kv, 1, "large", 5, 140000, NULL) == 0);
+	must(kv_write(kv, 0, "old", 3, 66000, value, 300, NULL) == 0);
+	must(kv_put(kv, 0, "old", 3, value, 300, NULL) == 0);
 	kv_batch_free(batch);
 }
 

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * large_read.c - reading values in part: from a header to its pieces, or from any value to a part of it.
+ *
+ * A header is changed in the same batch as its pieces. So a piece that is newer than the header, or is not there, says that the
+ * value was changed since the header was read (-ESTALE); pieces that are not newer are the value as it was then.
+ */
+#include <errno.h>
+
+#include "epoch.h"
+#include "large.h"
+#include "read.h"
+#include "value.h"
+
+/* What a hole looks like. */
+static const uint8_t zeros[1u << LARGE_SHIFT];
+
+static const struct format_record *header_record(const struct kv_value *value)
+{
+	return value->record;
+}
+
+int large_decode(struct kv *kv, const struct format_record *record, struct large_header *out)
+{
+	if (!large_header_decode(format_record_value(record), record->value_size, out))
+		return 0;
+	store_report(kv, KV_ERROR, "the header of a large value in keyspace %s holds impossible values",
+		     kv->info.keyspaces[record->keyspace].name);
+	store_add(&kv->damaged, 1);
+	return -EIO;
+}
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+/* A piece that the header names is not there, or is newer: the header is an old one, or one of the two was lost. */
+static int mismatch(const struct kv_value *value, uint64_t piece, uint64_t piece_seq)
+{
+	const struct format_record *header = header_record(value), *newest;
+	int error;
+
+	/* Of a batch that is just being applied: its header comes last. */
+	if (piece_seq > kv_last_seq(value->kv))
+		return -ESTALE;
+	error = read_record(value->kv, header->keyspace, header->key, header->key_size, &newest);
+	if (error || newest->seq != header->seq)
+		return -ESTALE;
+	store_report(value->kv, KV_ERROR, "piece %llu of a large value in keyspace %s %s",
+		     (unsigned long long)piece, value->kv->info.keyspaces[header->keyspace].name,
+		     piece_seq ? "is of a state of the value that is lost" : "is lost");
+	return -EIO;
+}
+
+/* The record of a piece, as it was when the header was. */
+static int find_piece(const struct kv_value *value, const struct large_header *header,
+		      uint64_t piece, const struct format_record **out)
+{
+	const struct format_record *record;
+	uint8_t key[LARGE_PIECE_KEY_SIZE];
+	int error;
+
+	large_piece_key(header->id, (uint32_t)piece, key);
+	error = read_record(value->kv, LARGE_KEYSPACE, key, sizeof(key), &record);
+	if (error == -ENOENT)
+		return mismatch(value, piece, 0);
+	if (error)
+		return error;
+	if (record->seq > header_record(value)->seq)
+		return mismatch(value, piece, record->seq);
+	*out = record;
+	return 0;
+}
+
+static int large_part(const struct kv_value *value, uint64_t offset, struct kv_slice *part)
+{
+	const struct format_record *record;
+	struct kv_slice bytes = {NULL, 0};
+	struct large_header header;
+	uint64_t piece, inside, rest;
+	int error = large_decode(value->kv, value->record, &header);
+
+	if (error)
+		return error;
+	piece = offset >> header.shift;
+	inside = offset & (large_piece_size(&header) - 1);
+	rest = large_piece_size(&header) - inside;
+	if (rest > header.size - offset)
+		rest = header.size - offset;
+	if (large_header_has(&header, piece)) {
+		error = find_piece(value, &header, piece, &record);
+		if (!error)
+			error = value_of(value->kv, record, &bytes);
+		if (error)
+			return error;
+	}
+	if (inside < bytes.size) {
+		part->data = (const uint8_t *)bytes.data + inside;
+		part->size = bytes.size - inside < rest ? bytes.size - inside : (size_t)rest;
+	} else {
+		part->data = zeros;
+		part->size = rest < sizeof(zeros) ? (size_t)rest : sizeof(zeros);
+	}
+	return 0;
+}
+
+int kv_value_open(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		  struct kv_value *out)
+{
+	const struct format_record *record;
+	struct kv_value value = {.kv = kv};
+	struct large_header header;
+	struct kv_slice slice;
+	int error;
+
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
+	error = read_record(kv, keyspace, key, key_size, &record);
+	if (error)
+		return error;
+	value.record = record;
+	if (record->flags & FORMAT_RECORD_LARGE) {
+		error = large_decode(kv, record, &header);
+		value.size = header.size;
+	} else {
+		error = value_of(kv, record, &slice);
+		value.data = slice.data;
+		value.size = slice.size;
+	}
+	if (error)
+		return error;
+	*out = value;
+	return 0;
+}
+
+int kv_value_part(const struct kv_value *value, uint64_t offset, struct kv_slice *part)
+{
+	if (offset >= value->size) {
+		part->data = zeros;
+		part->size = 0;
+		return 0;
+	}
+	if (!value->data)
+		return large_part(value, offset, part);
+	part->data = (const uint8_t *)value->data + offset;
+	part->size = value->size - offset;
+	return 0;
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+/* Up to `size` bytes from an offset on. */
+static int copy_range(const struct kv_value *value, uint64_t offset, uint8_t *buffer, size_t size,
+		      size_t *done)
+{
+	struct kv_slice part;
+	size_t copied = 0;
+	int error;
+
+	while (copied < size && offset + copied < value->size) {
+		error = kv_value_part(value, offset + copied, &part);
+		if (error)
+			return error;
+		if (part.size > size - copied)
+			part.size = size - copied;
+		memcpy(buffer + copied, part.data, part.size);
+		copied += part.size;
+	}
+	*done = copied;
+	return 0;
+}
+
+int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t offset,
+	    void *buffer, size_t size, size_t *done)
+{
+	struct kv_value value;
+	int error;
+
+	do {
+		epoch_enter();
+		error = kv_value_open(kv, keyspace, key, key_size, &value);
+		if (!error)
+			error = copy_range(&value, offset, buffer, size, done);
+		epoch_leave();
+	} while (error == -ESTALE);
+	return error;
+}
+
+int kv_value_size(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		  uint64_t *size)
+{
+	struct kv_value value;
+	int error;
+
+	epoch_enter();
+	error = kv_value_open(kv, keyspace, key, key_size, &value);
+	epoch_leave();
+	if (!error)
+		*size = value.size;
+	return error;
+}
+
+/* ---- whole ----------------------------------------------------------------------------------- */
+
+static int assemble(const struct kv_value *value, const struct large_header *header, uint8_t *to)
+{
+	uint64_t piece, pieces = large_pieces(header);
+	int error = 0;
+
+	for (piece = 0; piece < pieces && !error; piece++) {
+		uint64_t offset = piece << header->shift, rest = header->size - offset;
+		size_t room = (size_t)(rest < large_piece_size(header) ? rest : large_piece_size(header));
+		const struct format_record *record;
+		size_t used = 0;
+
+		if (large_header_has(header, piece)) {
+			error = find_piece(value, header, piece, &record);
+			if (!error)
+				error = value_copy(value->kv, record, to + offset, room, &used);
+		}
+		if (!error)
+			memset(to + offset + used, 0, room - used);
+	}
+	return error;
+}
+
+int large_assemble(struct kv *kv, const struct format_record *record, struct kv_slice *out)
+{
+	struct kv_value value = {.kv = kv, .record = record};
+	struct large_header header;
+	uint8_t *bytes = NULL;
+	uint64_t room = 0;
+	int error;
+
+	do {
+		error = large_decode(kv, value.record, &header);
+		if (error)
+			return error;
+		if (header.size > kv->info.value_size_max)
+			return -EFBIG;
+		if (!bytes || room < header.size) {
+			room = header.size;
+			bytes = value_memory((size_t)room);
+		}
+		if (!bytes)
+			return -ENOMEM;
+		error = assemble(&value, &header, bytes);
+		if (error != -ESTALE)
+			break;
+		/* The value as it is now, whatever it is now. */
+		error = read_record(kv, record->keyspace, record->key, record->key_size, &record);
+		if (error)
+			return error;
+		value.record = record;
+	} while (record->flags & FORMAT_RECORD_LARGE);
+	if (!(record->flags & FORMAT_RECORD_LARGE))
+		return value_also(kv, record, out);
+	if (error)
+		return error;
+	out->data = bytes;
+	out->size = (size_t)header.size;
+	return 0;
+}
