@@ -29,6 +29,7 @@ void kv_batch_free(struct kv_batch *batch)
 	if (!batch)
 		return;
 	ZSTD_freeCCtx(batch->compressor);
+	conditions_fini(&batch->conditions);
 	free(batch->bytes);
 	free(batch->entries);
 	free(batch);
@@ -44,6 +45,8 @@ void kv_batch_reset(struct kv_batch *batch)
 	batch->never_waits = false;
 	batch->check = NULL;
 	batch->key_bytes = 0;
+	batch->conditions.count = 0;
+	batch->conditions.used = 0;
 	memset(batch->keys, 0, sizeof(batch->keys));
 }
 

@@ -9,6 +9,7 @@
 #ifndef BATCH_H
 #define BATCH_H
 
+#include "condition.h"
 #include "format.h"
 #include "store.h"
 
@@ -33,6 +34,7 @@ struct kv_batch {
 	void *compressor; /* ZSTD_CCtx, made when first needed */
 	uint64_t keys[FORMAT_KEYSPACES]; /* puts in each keyspace */
 	uint64_t key_bytes;
+	struct conditions conditions;
 };
 
 static inline struct format_record *batch_record(const struct kv_batch *batch, size_t offset)

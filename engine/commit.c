@@ -133,6 +133,9 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		error = batch->check(kv, batch->check_arg);
 	if (!error)
 		error = reserve_indexes(kv, batch, doomed);
+	/* Last: making room may have let go of the lock. */
+	if (!error && __builtin_expect(batch->conditions.count != 0, 0))
+		error = conditions_judge(kv, &batch->conditions);
 	if (error)
 		return error;
 	next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
@@ -159,6 +162,24 @@ static void prefetch(struct kv *kv, const struct kv_batch *batch)
 	epoch_leave();
 }
 
+/* Nothing to change: a question only, or not even that. */
+static int commit_nothing(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
+{
+	int error = 0;
+
+	if (batch->conditions.count) {
+		pthread_mutex_lock(&kv->log.lock);
+		error = conditions_judge(kv, &batch->conditions);
+		pthread_mutex_unlock(&kv->log.lock);
+	}
+	if (error)
+		return error;
+	kv_batch_reset(batch);
+	if (seq)
+		*seq = kv_last_seq(kv);
+	return 0;
+}
+
 int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 {
 	uint64_t seq;
@@ -166,11 +187,8 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 
 	if (kv->info.read_only)
 		return -EROFS;
-	if (!batch->count) {
-		if (seq_out)
-			*seq_out = kv_last_seq(kv);
-		return 0;
-	}
+	if (!batch->count)
+		return commit_nothing(kv, batch, seq_out);
 	batch_finish(batch);
 	prefetch(kv, batch);
 

@@ -139,6 +139,15 @@ int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
 	return settle(cursor, order_walk_at_least(cursor->walk, key, key_size));
 }
 
+int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
+{
+	const struct cursor_bound *lower = &cursor->lower;
+
+	if (lower->size)
+		position += order_rank(cursor->kv->orders[cursor->keyspace], lower->key, lower->size);
+	return settle(cursor, order_walk_select(cursor->walk, position));
+}
+
 int kv_cursor_next(struct kv_cursor *cursor)
 {
 	return cursor->placed ? settle(cursor, order_walk_next(cursor->walk)) : -ENOENT;

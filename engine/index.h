@@ -78,6 +78,16 @@ void index_free_retired(struct index *index, struct index_table *tables);
 /* Calls each(arg, address) for every entry. The writer's. Stops at non-zero and returns it. */
 int index_each(struct index *index, int (*each)(void *arg, uint64_t address), void *arg);
 
+/*
+ * A pass over all entries in the order of their fingerprints, a stretch at a time: fills in the addresses of the entries from *place on,
+ * and moves that behind them. An entry that is there from beginning to end comes exactly once. Readers, inside an epoch, in which
+ * the addresses are good.
+ */
+#define INDEX_STRETCH_HOMES 32u
+#define INDEX_STRETCH_MAX ((INDEX_STRETCH_HOMES + INDEX_REACH) * INDEX_SLOTS)
+#define INDEX_PLACE_END ((uint64_t)1 << 32)
+size_t index_stretch(struct index *index, uint64_t *place, uint64_t addresses[INDEX_STRETCH_MAX]);
+
 static inline uint32_t index_fingerprint(uint64_t hash)
 {
 	return (uint32_t)(hash >> 32);

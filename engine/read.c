@@ -129,6 +129,11 @@ static inline int make_readable(struct kv *kv, const struct format_record *recor
 	return is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
 }
 
+int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	return is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+}
+
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
 	       struct kv_slice *value)
 {
@@ -163,6 +168,22 @@ int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	if (!error)
 		error = make_readable(kv, record, address);
 	return error ? error : value_of(kv, record, value);
+}
+
+int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+	       struct kv_slice *value, uint64_t *seq)
+{
+	const struct format_record *record;
+	uint64_t address;
+	int error = find_record(kv, keyspace, key, key_size, &record, &address);
+
+	if (!error)
+		error = make_readable(kv, record, address);
+	if (!error)
+		error = value_of(kv, record, value);
+	if (!error)
+		*seq = record->seq;
+	return error;
 }
 
 int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)

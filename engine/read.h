@@ -21,6 +21,9 @@ int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
 	       struct kv_slice *value);
 
+/* Can all of the record be read, key and value? -EIO */
+int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address);
+
 /* Asks for a record that will be looked at soon: header, key and a small value. */
 static inline void read_prefetch(const struct segments *segments, uint64_t address)
 {

@@ -36,6 +36,7 @@ struct kv;	  /* an open store */
 struct kv_batch;  /* changes that become visible, and durable, together */
 struct kv_cursor; /* a place in an ordered keyspace */
 struct kv_stream; /* a value on its way in */
+struct kv_iterator; /* a pass over a whole keyspace */
 struct kv_env;	  /* the world underneath: files and clock (see env.h); NULL is the operating system */
 
 #define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
@@ -150,6 +151,10 @@ KV_API void kv_read_end(struct kv *kv);
 KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				struct kv_slice *value);
 
+/* As kv_get, and the number of the batch that put it: the entry's version. */
+KV_API KV_MUST_CHECK int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key,
+				    size_t key_size, struct kv_slice *value, uint64_t *seq);
+
 /* A key and what the store has for it. */
 struct kv_entry {
 	struct kv_slice key;
@@ -198,13 +203,24 @@ KV_API KV_MUST_CHECK int kv_batch_delete(struct kv_batch *batch, unsigned keyspa
  * the reserve that is kept so that deleting always works. Cleared by kv_commit and kv_batch_reset.
  */
 KV_API void kv_batch_set_frees(struct kv_batch *batch);
+/*
+ * Conditions: the batch is committed only if, at that moment, each of these keys is as expected; otherwise nothing is changed, the
+ * batch is kept, and kv_commit returns -EEXIST (a key is there that should not be) or -ESTALE (anything else). Expected is the
+ * state before the batch. seq: what kv_get_seq said; 0: there is no such key. Expecting a value compares its bytes
+ * under the commit lock: for small ones. Errors as kv_batch_put.
+ */
+KV_API KV_MUST_CHECK int kv_batch_expect(struct kv_batch *batch, unsigned keyspace, const void *key,
+					 size_t key_size, uint64_t seq);
+KV_API KV_MUST_CHECK int kv_batch_expect_value(struct kv_batch *batch, unsigned keyspace,
+					       const void *key, size_t key_size, const void *value,
+					       size_t value_size);
 KV_API size_t kv_batch_count(const struct kv_batch *batch);
 
 /*
  * Makes the batch's changes visible to every reader, one after the other, and to recovery at once or not at
  * all; empties the batch. The sequence number (may be NULL) is for kv_sync. An empty batch
  * gets the number of the last commit. Memory speed; waits only when the disk cannot keep up.
- * Errors: -EROFS read-only or poisoned, -ENOSPC disk full (nothing changed, the batch is kept), -EIO.
+ * Errors: -EROFS read-only or poisoned, -ENOSPC disk full (nothing changed, the batch is kept), -EIO, -EEXIST, -ESTALE.
  */
 KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 
@@ -339,6 +355,43 @@ KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_sli
  */
 KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries,
 					size_t max, size_t *count);
+
+/* ---- positions and counts -------------------------------------------------------------------- */
+
+/* Keys in a keyspace of any kind. -EINVAL */
+KV_API KV_MUST_CHECK int kv_count(struct kv *kv, unsigned keyspace, uint64_t *count);
+/*
+ * Of an ordered keyspace, without walking: how many keys are less than this one, which need not be there; how many are in [from, to)
+ * (a size of 0: no bound). -EINVAL
+ */
+KV_API KV_MUST_CHECK int kv_rank(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+				 uint64_t *rank);
+KV_API KV_MUST_CHECK int kv_count_range(struct kv *kv, unsigned keyspace, const void *from,
+					size_t from_size, const void *to, size_t to_size,
+					uint64_t *count);
+/* To the key that has exactly `position` keys before it, within the cursor's bounds. */
+KV_API KV_MUST_CHECK int kv_cursor_select(struct kv_cursor *cursor, uint64_t position);
+
+/* ---- passes over everything ------------------------------------------------------------------ */
+
+#define KV_ITERATE_KEYS (1u << 0) /* values are not wanted */
+
+/*
+ * An iterator gives out all entries of a keyspace, hashed or ordered, in no particular order, in constant memory. It holds
+ * nothing up. A key that is there from beginning to end comes exactly once, with a value that it had meanwhile; one that is put or
+ * deleted meanwhile comes or not; one that is deleted and put again may come twice. An iterator belongs to one
+ * thread at a time. All end before kv_close. flags: KV_ITERATE_KEYS. -EINVAL, -ENOMEM
+ */
+KV_API KV_MUST_CHECK int kv_iterator_open(struct kv *kv, unsigned keyspace, unsigned flags,
+					  struct kv_iterator **out);
+KV_API void kv_iterator_close(struct kv_iterator *iterator);
+/*
+ * The next some dozens to hundreds of entries: the array is the iterator's, until its next read. Call inside a read section, which
+ * may end between two calls; keys and values live as those of kv_multi_get. The status of an entry that cannot be
+ * read is -EIO; its key may be empty. -ENOENT: that was all.
+ */
+KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
+					  const struct kv_entry **entries, size_t *count);
 
 /* ---- self-knowledge -------------------------------------------------------------------------- */
 

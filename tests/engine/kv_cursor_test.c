@@ -250,6 +250,69 @@ static void test_against_table(void **state)
 	}
 }
 
+static uint64_t rank_of(struct fixture *fixture, const char *key)
+{
+	uint64_t rank;
+
+	assert_int_equal(kv_rank(fixture->kv, ORDERED, key, strlen(key), &rank), 0);
+	return rank;
+}
+
+static uint64_t count_between(struct fixture *fixture, const char *from, const char *to)
+{
+	uint64_t count;
+
+	assert_int_equal(kv_count_range(fixture->kv, ORDERED, from, strlen(from), to, strlen(to),
+				 &count),
+		0);
+	return count;
+}
+
+/* Positions and counts, of keys that are there and of those that are not. */
+static void test_positions(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_cursor *cursor = must_cursor(fixture);
+	uint64_t count;
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(2 * ((i * 7) % KEYS), key);
+		must_put(fixture, ORDERED, key, key);
+	}
+	must_put(fixture, HASHED, "a", "a");
+	assert_int_equal(kv_count(fixture->kv, ORDERED, &count), 0);
+	assert_int_equal(count, KEYS);
+	assert_int_equal(kv_count(fixture->kv, HASHED, &count), 0);
+	assert_int_equal(count, 1);
+	for (unsigned i = 0; i < KEYS; i += 13) {
+		key_of(2 * i, key);
+		assert_int_equal(rank_of(fixture, key), i);
+		assert_int_equal(kv_cursor_select(cursor, i), 0);
+		must_be_at(cursor, key);
+		assert_int_equal(count_between(fixture, "", key), i);
+		assert_int_equal(count_between(fixture, key, ""), KEYS - i);
+		assert_int_equal(count_between(fixture, "key 000100", key), i < 50 ? 0 : i - 50);
+		key_of(2 * i + 1, key);
+		assert_int_equal(rank_of(fixture, key), i + 1);
+	}
+	assert_int_equal(kv_cursor_select(cursor, KEYS), -ENOENT);
+	assert_int_equal(count_between(fixture, "", ""), KEYS);
+	assert_int_equal(count_between(fixture, "key 000101", "key 000201"), 50);
+	assert_int_equal(kv_cursor_set_range(cursor, "key 000101", 10, "key 000201", 10), 0);
+	assert_int_equal(kv_cursor_select(cursor, 0), 0);
+	must_be_at(cursor, "key 000102");
+	assert_int_equal(kv_cursor_select(cursor, 49), 0);
+	must_be_at(cursor, "key 000200");
+	assert_int_equal(kv_cursor_select(cursor, 50), -ENOENT);
+	assert_null(kv_cursor_key(cursor).data);
+	assert_int_equal(kv_rank(fixture->kv, HASHED, "a", 1, &count), -EINVAL);
+	assert_int_equal(kv_rank(fixture->kv, ORDERED, "a", 0, &count), -EINVAL);
+	assert_int_equal(kv_count(fixture->kv, 2, &count), -EINVAL);
+	assert_int_equal(kv_count_range(fixture->kv, HASHED, "a", 1, "b", 1, &count), -EINVAL);
+	kv_cursor_close(cursor);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +321,7 @@ int main(void)
 		FIXTURE_TEST(test_order),
 		FIXTURE_TEST(test_under_change),
 		FIXTURE_TEST(test_bounds),
+		FIXTURE_TEST(test_positions),
 		FIXTURE_TEST(test_against_table),
 	};
 
