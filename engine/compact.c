@@ -31,7 +31,6 @@ static void drop_free_files(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count), unused = 0, used = 0;
-	bool dropped = false;
 
 	for (slot = 0; slot < count; slot++) {
 		if (segments->table[slot])
@@ -44,12 +43,8 @@ static void drop_free_files(struct kv *kv)
 			continue;
 		if (segment_remove(segments, segment, &kv->log.lock))
 			break;
-		dropped = true;
 		unused--;
 	}
-	/* Their space is there for others once their names are gone for good; names that come back do no harm. */
-	if (dropped)
-		(void)kv->env->dir_sync(kv->dir);
 }
 
 static int free_one(struct kv *kv, struct segment *victim)
@@ -83,9 +78,15 @@ static int free_emptied(struct kv *kv)
 	epoch_wait();
 	for (i = 0; i < count && !error; i++)
 		error = free_one(kv, compaction->emptied[i]);
-	if (!error)
-		drop_free_files(kv);
-	return error;
+	if (error)
+		return error;
+	drop_free_files(kv);
+	/*
+	 * Once they are gone, so may be the tombstones that hide what is in them: they must not come back. And
+	 * the disk has their space once their names are gone for good.
+	 */
+	error = segments_sync_names(&kv->segments);
+	return error ? store_poison(kv, error, "freeing a segment failed") : 0;
 }
 
 /* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */
@@ -237,6 +238,35 @@ void compact_step(struct kv *kv)
 		free_emptied(kv);
 	if (compaction->victim)
 		pace(kv, started_us);
+}
+
+int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
+{
+	struct compaction *compaction = &kv->compaction;
+	uint64_t started_us = kv->env->clock_us(kv->env);
+	int error = 0;
+
+	if (atomic_load(&kv->failed))
+		return -EROFS;
+	if (!compaction->victim) {
+		compaction->look_at_us = 0;
+		take_dead(kv);
+		if (compaction->emptied_count == COMPACTION_EMPTIED_MAX)
+			return free_emptied(kv) ? -EIO : 1;
+		take_victim(kv, compact_pick_any(kv, garbage_permille, born_max));
+	}
+	if (!compaction->victim)
+		return free_emptied(kv) ? -EIO : 0;
+	error = compact_copy(kv, STEP_BYTES, false);
+	if (!error && compaction->offset >= compaction->victim->end)
+		finish_victim(kv);
+	if (error && (error != -EAGAIN || kv->log.spare_error)) {
+		compaction->victim = NULL;
+		error = compact_for_space(kv) ? 0 : error == -EAGAIN ? -ENOSPC : error;
+	}
+	atomic_fetch_add_explicit(&kv->compact_us, kv->env->clock_us(kv->env) - started_us,
+				  memory_order_relaxed);
+	return error ? error : 1;
 }
 
 static struct segment *choose_for_space(struct kv *kv)

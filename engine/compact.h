@@ -14,6 +14,11 @@
 void compact_step(struct kv *kv);
 /* How long the maintainer may sleep before the next one: UINT64_MAX if nothing is under way. */
 uint64_t compact_pause_us(const struct kv *kv);
+/*
+ * One step on demand: segments with at least this share of garbage, of those that were there at born_max. 1: there is more
+ * to do; 0: there is not. -EAGAIN: it has to wait for the log's end; -ENOSPC, -EROFS, -EIO.
+ */
+int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /* Empties one segment at once, into what is left of the log and, if need be, the reserve. False: none is worth it. */
 bool compact_for_space(struct kv *kv);
 

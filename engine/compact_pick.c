@@ -136,6 +136,24 @@ struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint6
 	return best_of(kv, has_better_score, &choice);
 }
 
+static bool has_so_much(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
+{
+	struct choice *choice = arg;
+
+	if (garbage_of(kv, segment) >= choice->garbage_min && segment->born <= choice->born_max)
+		choice->score += segment->end;
+	return false;
+}
+
+uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
+{
+	struct choice choice = {0, (uint64_t)kv->segments.size * garbage_permille / 1000 + 1,
+				born_max};
+
+	best_of(kv, has_so_much, &choice);
+	return (uint64_t)choice.score;
+}
+
 static bool is_dead(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
 {
 	return !best && !needed_of(segment);

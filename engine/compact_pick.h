@@ -18,6 +18,8 @@
 struct segment *compact_pick(struct kv *kv);
 /* Any of which at least this share, in per mille, is garbage, of those that were there at `born_max`. */
 struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
+/* Bytes of all of those. */
+uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /* The one with the most garbage among those whose needed records fit into the log as it is. */
 struct segment *compact_pick_for_space(struct kv *kv);
 /* One of which nothing is needed: it only has to be freed. */

@@ -177,14 +177,14 @@ static int segment_rename(struct segments *segments, struct segment *segment, bo
 	return 0;
 }
 
-int segment_sync_name(struct segments *segments, const struct segment *segment)
+int segments_sync_names(struct segments *segments)
 {
-	uint64_t renames, synced = atomic_load(&segments->renames_synced);
+	uint64_t renames = atomic_load(&segments->renames);
+	uint64_t synced = atomic_load(&segments->renames_synced);
 	int error;
 
-	if (segment->rename <= synced)
+	if (renames <= synced)
 		return 0;
-	renames = atomic_load(&segments->renames);
 	error = segments->env->dir_sync(segments->dir);
 	if (error)
 		return error;
@@ -193,6 +193,13 @@ int segment_sync_name(struct segments *segments, const struct segment *segment)
 	       !atomic_compare_exchange_weak(&segments->renames_synced, &synced, renames))
 		;
 	return 0;
+}
+
+int segment_sync_name(struct segments *segments, const struct segment *segment)
+{
+	if (segment->rename <= atomic_load(&segments->renames_synced))
+		return 0;
+	return segments_sync_names(segments);
 }
 
 int segment_erase(struct segments *segments, struct segment *segment)
@@ -473,6 +480,7 @@ int segment_remove(struct segments *segments, struct segment *segment, pthread_m
 	error = segments->env->unlink(segments->dir, name);
 	if (error)
 		return error;
+	atomic_fetch_add(&segments->renames, 1);
 	pthread_mutex_lock(lock);
 	segments->table[segment->slot] = NULL;
 	pthread_mutex_unlock(lock);

@@ -60,7 +60,7 @@ struct segments {
 	unsigned keyspace_count;
 	_Atomic(const uint8_t *) *bases; /* [slots_max]; stored with release, loaded with acquire */
 	_Atomic(struct segment *) *table; /* [slots_max]; entered by the maintainer, removed under the log's lock */
-	_Atomic uint64_t renames;	 /* of files, so far */
+	_Atomic uint64_t renames;	 /* of files, and removals, so far */
 	_Atomic uint64_t renames_synced; /* those that are durable */
 	_Atomic uint32_t mapped;      /* segments without a buffer */
 	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
@@ -122,6 +122,8 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
 int segment_erase(struct segments *segments, struct segment *segment);
+/* Makes the present names of all files durable, those that are gone as well. Any thread. */
+int segments_sync_names(struct segments *segments);
 /* Makes the file's present name durable. Any thread. */
 int segment_sync_name(struct segments *segments, const struct segment *segment);
 void segment_release(struct segments *segments, struct segment *segment);

@@ -451,6 +451,8 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->batches = atomic_load(&kv->batches);
 	out->appended_bytes = atomic_load(&kv->appended_bytes);
 	out->relocated_bytes = atomic_load(&kv->relocated_bytes);
+	out->emptied_segments = atomic_load(&kv->victims);
+	out->compact_us = atomic_load(&kv->compact_us);
 	out->flushes = atomic_load(&kv->flushes);
 	out->syncs = atomic_load(&kv->syncs);
 	out->synced_batches = atomic_load(&kv->synced_batches);

@@ -409,6 +409,8 @@ struct kv_stats {
 	uint64_t gets, hits;
 	uint64_t appended_bytes; /* into the log by commits */
 	uint64_t relocated_bytes; /* into the log by compaction */
+	uint64_t emptied_segments; /* by compaction */
+	uint64_t compact_us;	 /* time compaction took */
 	uint64_t flushes, syncs, synced_batches; /* synced_batches / syncs: the group-commit size */
 	uint64_t waits;		 /* commits that had to wait for the disk */
 	uint64_t damaged;	 /* damaged records or stretches met */
@@ -421,14 +423,42 @@ KV_API void kv_stats(struct kv *kv, struct kv_stats *out);
 /* live_bytes alone, which costs a load. */
 KV_API uint64_t kv_live_bytes(const struct kv *kv);
 
+/* Called from time to time with what is done of the whole; stops the work by returning non-zero. */
+typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+
 /*
  * Reads everything and verifies it: every record's checksum, and that both indexes agree with the log. Findings
  * go to `report` (not NULL). progress (may be NULL) gets the bytes done and in all, and stops
  * the check by returning non-zero. Out: the number of findings. Runs beside readers; writers wait.
  */
-typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg,
 				  kv_progress_fn *progress, void *progress_arg, uint64_t *findings);
+
+/* ---- pruning --------------------------------------------------------------------------------- */
+
+struct kv_prune_options {
+	/* Segments of which at least this share is garbage are emptied, 1..99 per cent; 0: 10. */
+	unsigned garbage_percent;
+};
+
+struct kv_prune_report {
+	uint64_t segments;     /* emptied */
+	uint64_t copied_bytes; /* of them were still needed */
+	uint64_t freed_bytes;  /* less log than before; 0 if others wrote more meanwhile */
+	uint64_t log_bytes;    /* are left */
+	uint64_t duration_us;
+};
+
+/*
+ * Gives back, now, the space of what was overwritten and deleted: what the store does by itself in the background only when more
+ * than half of the log is garbage. Works beside readers and writers, in constant memory, and needs two segments of free disk; each
+ * segment's worth that is done stays done when it is interrupted, in whatever way. Also makes everything durable.
+ * options, progress and report may be NULL; the report is written in every case.
+ * Errors: -EINVAL options, -EROFS, -EIO, -ENOSPC no room for copies, -ECANCELED by progress.
+ */
+KV_API KV_MUST_CHECK int kv_prune(struct kv *kv, const struct kv_prune_options *options,
+				  kv_progress_fn *progress, void *progress_arg,
+				  struct kv_prune_report *report);
 
 #ifdef __cplusplus
 }

@@ -318,6 +318,14 @@ static int reopen(struct subject *subject)
 	return result == 0 ? subject_verify(subject) : result;
 }
 
+static int prune(struct subject *subject)
+{
+	struct kv_prune_options options = {
+		.garbage_percent = 1 + (unsigned)sim_random_below(subject->random, 40)};
+
+	return kv_prune(subject->kv, &options, NULL, NULL, NULL);
+}
+
 static int act_random(struct subject *subject)
 {
 	uint64_t dice = sim_random_below(subject->random, 100);
@@ -335,6 +343,8 @@ static int act_random(struct subject *subject)
 		return sync_notified(subject);
 	if (dice < 34)
 		return reopen(subject);
+	if (dice < 36)
+		return prune(subject);
 	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
 	return commit_one(subject, &change);
 }
@@ -357,6 +367,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		return sync_notified(subject);
 	case CRASH_KV_REOPEN:
 		return reopen(subject);
+	case CRASH_KV_PRUNE:
+		return prune(subject);
 	default:
 		return act_random(subject);
 	}

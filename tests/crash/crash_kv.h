@@ -14,6 +14,7 @@ enum crash_kv_kind {
 	CRASH_KV_SYNC,
 	CRASH_KV_NOTIFY, /* a sync whose answer comes through a callback */
 	CRASH_KV_REOPEN,
+	CRASH_KV_PRUNE,
 	CRASH_KV_RANDOM, /* `count` operations by chance */
 	CRASH_KV_END,
 };

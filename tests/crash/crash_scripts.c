@@ -32,6 +32,10 @@
 	{                                                                                          \
 		CRASH_KV_REOPEN, 0, 1, 0                                                           \
 	}
+#define PRUNE                                                                                      \
+	{                                                                                          \
+		CRASH_KV_PRUNE, 0, 1, 0                                                            \
+	}
 #define END                                                                                        \
 	{                                                                                          \
 		CRASH_KV_END, 0, 0, 0                                                              \
@@ -144,6 +148,24 @@ static const struct crash_kv_op cold[] = {
 	END,
 };
 
+/* On demand: a little garbage is enough. */
+static const struct crash_kv_op prunes[] = {
+	PUT(0, 60, 30000),
+	PRUNE,
+	PUT(0, 40, 40000),
+	DELETE(20, 20),
+	PRUNE,
+	PRUNE,
+	REOPEN,
+	BATCH(0, 48, 20000),
+	PRUNE,
+	PUT(5, 20, 20000),
+	DELETE(0, 64),
+	PRUNE,
+	PUT(0, 9, 100000),
+	END,
+};
+
 static const struct crash_kv_op reopens[] = {
 	PUT(0, 3, 100),
 	REOPEN,
@@ -173,6 +195,7 @@ static const struct crash_script kv_large = {.ops = large};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
+static const struct crash_script kv_prunes = {.ops = prunes};
 static const struct crash_script kv_reopens = {.ops = reopens};
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
@@ -266,6 +289,7 @@ const struct crash_named crash_scripts[] = {
 	{"turnover", &crash_kv, &kv_turnover},
 	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
 	{"cold", &crash_kv, &kv_cold},
+	{"prunes", &crash_kv, &kv_prunes},
 	{"reopens", &crash_kv, &kv_reopens},
 	{"random", &crash_kv, &kv_random},
 	{"random-zstd", &crash_kv, &kv_random_zstd},
