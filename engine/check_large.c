@@ -93,8 +93,9 @@ static void compare_piece(struct compare *compare, uint64_t id, uint32_t piece, 
 	struct large_header decoded;
 	char text[128];
 
-	header = bsearch(&wanted, compare->large->headers, compare->large->count, sizeof(wanted),
-			 by_id);
+	header = compare->large->count ? bsearch(&wanted, compare->large->headers,
+						 compare->large->count, sizeof(wanted), by_id) :
+					 NULL;
 	if (header && decode(compare, header, &decoded) && large_header_has(&decoded, piece)) {
 		header->found++;
 		if (seq <= segments_record(&compare->kv->segments, header->address)->seq)

@@ -12,6 +12,9 @@
 #include "read.h"
 #include "value.h"
 
+/* So often a read starts again because the value is being changed, before it stops all changes. */
+#define TRIES_MAX 32u
+
 /* What a hole looks like. */
 static const uint8_t zeros[1u << LARGE_SHIFT];
 
@@ -168,19 +171,35 @@ static int copy_range(const struct kv_value *value, uint64_t offset, uint8_t *bu
 	return 0;
 }
 
-int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t offset,
-	    void *buffer, size_t size, size_t *done)
+static int read_once(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		     uint64_t offset, void *buffer, size_t size, size_t *done)
 {
 	struct kv_value value;
 	int error;
 
-	do {
-		epoch_enter();
-		error = kv_value_open(kv, keyspace, key, key_size, &value);
-		if (!error)
-			error = copy_range(&value, offset, buffer, size, done);
-		epoch_leave();
-	} while (error == -ESTALE);
+	epoch_enter();
+	error = kv_value_open(kv, keyspace, key, key_size, &value);
+	if (!error)
+		error = copy_range(&value, offset, buffer, size, done);
+	epoch_leave();
+	return error;
+}
+
+int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t offset,
+	    void *buffer, size_t size, size_t *done)
+{
+	unsigned tries;
+	int error;
+
+	for (tries = 0; tries < TRIES_MAX; tries++) {
+		error = read_once(kv, keyspace, key, key_size, offset, buffer, size, done);
+		if (error != -ESTALE)
+			return error;
+	}
+	/* Somebody changes the value faster than it can be read: he waits. */
+	pthread_mutex_lock(&kv->log.lock);
+	error = read_once(kv, keyspace, key, key_size, offset, buffer, size, done);
+	pthread_mutex_unlock(&kv->log.lock);
 	return error;
 }
 
@@ -222,40 +241,56 @@ static int assemble(const struct kv_value *value, const struct large_header *hea
 	return error;
 }
 
+/* One attempt at the value whose newest header this is. The memory grows as it has to. */
+static int assemble_once(const struct kv_value *value, struct kv_slice *memory, struct kv_slice *out)
+{
+	struct large_header header;
+	int error = large_decode(value->kv, value->record, &header);
+
+	if (error)
+		return error;
+	if (header.size > value->kv->info.value_size_max)
+		return -EFBIG;
+	if (!memory->data || memory->size < header.size) {
+		memory->data = value_memory((size_t)header.size);
+		memory->size = (size_t)header.size;
+	}
+	if (!memory->data)
+		return -ENOMEM;
+	error = assemble(value, &header, (uint8_t *)(uintptr_t)memory->data);
+	out->data = memory->data;
+	out->size = (size_t)header.size;
+	return error;
+}
+
 int large_assemble(struct kv *kv, const struct format_record *record, struct kv_slice *out)
 {
 	struct kv_value value = {.kv = kv, .record = record};
-	struct large_header header;
-	uint8_t *bytes = NULL;
-	uint64_t room = 0;
+	struct kv_slice memory = {NULL, 0}, slice;
+	bool locked = false;
+	unsigned tries;
 	int error;
 
-	do {
-		error = large_decode(kv, value.record, &header);
-		if (error)
-			return error;
-		if (header.size > kv->info.value_size_max)
-			return -EFBIG;
-		if (!bytes || room < header.size) {
-			room = header.size;
-			bytes = value_memory((size_t)room);
-		}
-		if (!bytes)
-			return -ENOMEM;
-		error = assemble(&value, &header, bytes);
+	for (tries = 1;; tries++) {
+		error = assemble_once(&value, &memory, &slice);
 		if (error != -ESTALE)
 			break;
+		if (tries == TRIES_MAX) {
+			pthread_mutex_lock(&kv->log.lock);
+			locked = true;
+		}
 		/* The value as it is now, whatever it is now. */
 		error = read_record(kv, record->keyspace, record->key, record->key_size, &record);
-		if (error)
-			return error;
 		value.record = record;
-	} while (record->flags & FORMAT_RECORD_LARGE);
-	if (!(record->flags & FORMAT_RECORD_LARGE))
-		return value_also(kv, record, out);
-	if (error)
-		return error;
-	out->data = bytes;
-	out->size = (size_t)header.size;
-	return 0;
+		if (!error && !(record->flags & FORMAT_RECORD_LARGE))
+			error = value_also(kv, record, &slice);
+		else if (!error)
+			continue;
+		break;
+	}
+	if (locked)
+		pthread_mutex_unlock(&kv->log.lock);
+	if (!error)
+		*out = slice;
+	return error;
 }
