@@ -212,6 +212,7 @@ static int init(struct kvfs *fs, uint64_t next_ino)
 		return err;
 	number_source_init(&fs->numbers, fs->kv, next_ino);
 	hold_table_init(&fs->holds);
+	reaper_init(&fs->reaper, orphan_reap, fs);
 	stripe_table_init(&fs->stripes);
 	pthread_mutex_init(&fs->rename_lock, NULL);
 	return 0;
@@ -219,6 +220,7 @@ static int init(struct kvfs *fs, uint64_t next_ino)
 
 static void fini(struct kvfs *fs)
 {
+	reaper_fini(&fs->reaper);
 	scratch_pool_fini(&fs->scratch);
 	number_source_fini(&fs->numbers);
 	hold_table_fini(&fs->holds);
@@ -252,6 +254,7 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return -ENOMEM;
 	memset(fs, 0, sizeof(*fs));
 	fs->atime = options->atime;
+	fs->frees_behind = options->frees_behind;
 	fs->report = options->kv.report;
 	fs->report_arg = options->kv.report_arg;
 	err = open_kv(fs, env, path, options);

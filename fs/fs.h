@@ -11,6 +11,7 @@
 #include "hold.h"
 #include "kvfs.h"
 #include "number.h"
+#include "reaper.h"
 #include "scratch.h"
 #include "stripe.h"
 
@@ -26,6 +27,8 @@ struct kvfs {
 	struct number_source numbers;
 	struct scratch_pool scratch;
 	struct hold_table holds;
+	bool frees_behind; /* the reaper may be used */
+	struct reaper reaper;
 	struct stripe_table stripes;
 	pthread_mutex_t rename_lock; /* rank 1: which directory is whose parent (see DESIGN.md) */
 };

@@ -9,11 +9,15 @@
 #include "orphan.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "keyspaces.h"
 #include "piece.h"
 #include "size.h"
 #include "xattr.h"
+
+/* Batches that the last one to let go of a file waits for: milliseconds. The reaper does the rest. */
+#define RELEASE_STEPS 16u
 
 int orphan_put(struct change *change, uint64_t ino)
 {
@@ -130,30 +134,45 @@ static int release_step(struct change *change, uint64_t ino, bool *done)
 	return err ? err : change_commit(change);
 }
 
-static int release_all(struct change *change, uint64_t ino)
+/* Goes on for so many batches at most; between them others may use the stripe. */
+static int release_some(struct change *change, uint64_t ino, unsigned steps, bool *done)
 {
-	bool done = false;
 	int err = 0;
 
-	change_lock(change, &ino, 1);
-	while (!err && !done) {
-		err = release_step(change, ino, &done);
-		if (!err && !done)
-			change_continue(change);
+	*done = false;
+	while (!err && !*done && steps--) {
+		change_lock(change, &ino, 1);
+		err = release_step(change, ino, done);
+		change_unlock(change);
 	}
-	change_unlock(change);
 	return err;
+}
+
+/* True if nothing is left. Whatever fails is still noted in the store, and done at the next opening. */
+static bool release_batches(struct kvfs *fs, uint64_t ino, unsigned steps)
+{
+	struct change change;
+	bool done;
+	int err = change_begin(fs, &change);
+
+	if (err)
+		return true;
+	err = release_some(&change, ino, steps, &done);
+	change_end(&change);
+	return err || done;
 }
 
 void orphan_release(struct kvfs *fs, uint64_t ino)
 {
-	struct change change;
+	if (!fs->frees_behind)
+		(void)release_batches(fs, ino, UINT_MAX);
+	else if (!release_batches(fs, ino, RELEASE_STEPS) && !reaper_push(&fs->reaper, ino))
+		(void)release_batches(fs, ino, UINT_MAX);
+}
 
-	/* Whatever fails here is still noted in the store, and done at the next opening. */
-	if (change_begin(fs, &change))
-		return;
-	(void)release_all(&change, ino);
-	change_end(&change);
+bool orphan_reap(void *fs, uint64_t ino)
+{
+	return release_batches(fs, ino, 1);
 }
 
 void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count)
@@ -171,9 +190,10 @@ void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count)
 static int recover_one(struct change *change, uint64_t ino)
 {
 	struct inode inode;
+	bool done;
 	int err;
 
-	err = release_all(change, ino);
+	err = release_some(change, ino, UINT_MAX, &done);
 	if (err)
 		return err;
 	change_lock(change, &ino, 1);

@@ -47,6 +47,7 @@ static int server_open_store(struct server *server)
 	struct kvfs_open_options open_options;
 
 	store_options(server->request->store, options->read_only, &open_options);
+	open_options.frees_behind = true;
 	open_options.kv.commit_interval_ms = options->commit_interval_ms;
 	if (!options->read_only)
 		open_options.atime = options->atime;

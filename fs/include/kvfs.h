@@ -81,6 +81,7 @@ enum kvfs_atime { KVFS_RELATIME, KVFS_NOATIME, KVFS_STRICTATIME };
 struct kvfs_open_options {
 	struct kv_open_options kv;
 	enum kvfs_atime atime;
+	bool frees_behind; /* very large files are freed by a thread of the file system's own */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include "keyspaces.h"
 
 #define ROUNDS 2000u
+#define LARGE_PIECES 20000u
 
 static uint64_t keys(struct fixture *store, enum keyspace keyspace)
 {
@@ -153,6 +154,25 @@ static void test_race(void **state)
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 }
 
+/* More pieces than whoever lets go last frees by itself: the rest goes behind its back, and before closing is done. */
+static void test_freed_behind(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file;
+
+	store->open.frees_behind = true;
+	fixture_reopen(store);
+	file = make_unlinked(store, 1);
+	for (unsigned i = 0; i < LARGE_PIECES; i++)
+		assert_int_equal(kvfs_write(store->fs, file, "x", 1, (int64_t)i << 17, 0), 1);
+	kvfs_release(store->fs, file, 1);
+	fixture_close(store);
+	store->open.frees_behind = false;
+	store->open.kv.flags = KV_OPEN_READ_ONLY; /* frees nothing by itself */
+	fixture_open(store);
+	expect_gone(store, file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +182,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_hold, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_replaced, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_tmpfile, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_freed_behind, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_race, fixture_setup, fixture_teardown),
 	};
 
