@@ -111,6 +111,20 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	return 0;
 }
 
+/* Asks the disk for the next segment from this slot on that has to be read, while another one is looked through. */
+static void read_ahead(struct kv *kv, uint32_t slot, uint32_t count)
+{
+	for (; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+		const uint8_t *map = segment ? atomic_load(&segment->map) : NULL;
+
+		if (!map)
+			continue;
+		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_WILLNEED);
+		return;
+	}
+}
+
 static int check_segments(struct check *check)
 {
 	struct kv *kv = check->kv;
@@ -118,11 +132,13 @@ static int check_segments(struct check *check)
 	int error = 0;
 
 	check->total_bytes = (uint64_t)count * kv->segments.size;
+	read_ahead(kv, 0, count);
 	for (slot = 0; slot < count && !error; slot++) {
 		const struct segment *segment = kv->segments.table[slot];
 
 		if (!segment || !segment->id)
 			continue;
+		read_ahead(kv, slot + 1, count);
 		epoch_enter();
 		error = check_segment(check, segment,
 				      log_segment_end(&kv->log, segment));

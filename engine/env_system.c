@@ -34,6 +34,7 @@
 #define FILE_MODE 0600
 #define DIR_MODE 0700
 #define ZEROS_SIZE 65536u          /* bytes */
+#define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
 
 struct env_dir {
@@ -456,8 +457,15 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		[ENV_ADVICE_DONTNEED] = MADV_DONTNEED,
 	};
 	uintptr_t inside = (uintptr_t)start & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+	char *from = (char *)start - inside;
 
-	madvise((char *)start - inside, size + inside, advices[advice]);
+	size += inside;
+	/* The kernel reads no more than this ahead with one call, and forgets the rest. */
+	for (; advice == ENV_ADVICE_WILLNEED && size > WILLNEED_SIZE_MAX; size -= WILLNEED_SIZE_MAX) {
+		madvise(from, WILLNEED_SIZE_MAX, MADV_WILLNEED);
+		from += WILLNEED_SIZE_MAX;
+	}
+	madvise(from, size, advices[advice]);
 }
 
 static bool system_map_failed(const void *map, size_t size)
