@@ -182,13 +182,14 @@ static int commit_nothing(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 
 int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 {
-	uint64_t seq;
+	uint64_t begun_ns, seq;
 	int error;
 
 	if (kv->info.read_only)
 		return -EROFS;
 	if (!batch->count)
 		return commit_nothing(kv, batch, seq_out);
+	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
 	batch_finish(batch);
 	prefetch(kv, batch);
 
@@ -199,6 +200,7 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		return error;
 	if (!batch->never_waits)
 		sync_committed(kv);
+	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
 	kv_batch_reset(batch);
 	if (seq_out)
 		*seq_out = seq;

@@ -209,6 +209,8 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 		return error;
 	segment->written = end;
 	store_add(&tail->written_bytes, end - from);
+	atomic_fetch_add_explicit(&kv->written_bytes, from == end ? 0 : last - first,
+				  memory_order_relaxed);
 	return 0;
 }
 
@@ -224,7 +226,7 @@ static void seal(struct kv *kv, struct segment *segment)
 		maintain_kick(kv);
 }
 
-int log_flush(struct kv *kv)
+static int flush(struct kv *kv)
 {
 	struct log *log = &kv->log;
 	struct segment *active, *segment;
@@ -254,6 +256,15 @@ int log_flush(struct kv *kv)
 	store_add(&kv->synced_batches, seq - atomic_load(&kv->sync.durable_seq));
 	atomic_store(&kv->sync.durable_seq, seq);
 	return 0;
+}
+
+int log_flush(struct kv *kv)
+{
+	uint64_t begun_ns = timing_begin_always(&kv->timing);
+	int error = flush(kv);
+
+	timing_end(&kv->timing, KV_OPERATION_FLUSH, begun_ns);
+	return error;
 }
 
 /*

@@ -161,13 +161,16 @@ int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	   struct kv_slice *value)
 {
+	uint64_t begun_ns = timing_begin(&kv->timing, KV_OPERATION_GET), address;
 	const struct format_record *record;
-	uint64_t address;
 	int error = find_record(kv, keyspace, key, key_size, &record, &address);
 
 	if (!error)
 		error = make_readable(kv, record, address);
-	return error ? error : value_of(kv, record, value);
+	if (!error)
+		error = value_of(kv, record, value);
+	timing_end(&kv->timing, KV_OPERATION_GET, begun_ns);
+	return error;
 }
 
 int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -188,12 +191,13 @@ int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_siz
 
 int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
 {
+	uint64_t begun_ns = timing_begin(&kv->timing, KV_OPERATION_GET), address;
 	const struct format_record *record;
-	uint64_t address;
 	int error;
 
 	epoch_enter();
 	error = find_record(kv, keyspace, key, key_size, &record, &address);
 	epoch_leave();
+	timing_end(&kv->timing, KV_OPERATION_GET, begun_ns);
 	return error;
 }

@@ -247,6 +247,9 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 	int error;
 
 	keyhash_init(&kv->keyhash, super->hash, super->secret);
+	error = timing_init(&kv->timing);
+	if (error)
+		return error;
 	error = segments_init(&kv->segments, kv->env, kv->dir, super->uuid, super->segment_size,
 			      super->keyspace_count,
 			      resident_size ? resident_size : resident_size_default());
@@ -273,6 +276,7 @@ static void kv_free(struct kv *kv)
 	log_fini(&kv->log);
 	sync_fini(&kv->sync);
 	maintain_fini(&kv->maintain);
+	timing_fini(&kv->timing);
 	if (kv->super)
 		kv->env->file_close(kv->super);
 	if (kv->dir)
@@ -377,7 +381,15 @@ uint64_t kv_durable_seq(const struct kv *kv)
 
 int kv_sync(struct kv *kv, uint64_t seq)
 {
-	return sync_wait(kv, seq);
+	uint64_t begun_ns;
+	int error;
+
+	if (kv_durable_seq(kv) >= seq)
+		return 0;
+	begun_ns = timing_begin_always(&kv->timing);
+	error = sync_wait(kv, seq);
+	timing_end(&kv->timing, KV_OPERATION_SYNC, begun_ns);
+	return error;
 }
 
 void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter)
@@ -426,6 +438,11 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 	pthread_mutex_unlock(&segments->pool_lock);
 }
 
+void kv_set_timing(struct kv *kv, bool on)
+{
+	atomic_store_explicit(&kv->timing.off, !on, memory_order_relaxed);
+}
+
 void kv_stats(struct kv *kv, struct kv_stats *out)
 {
 	unsigned i;
@@ -453,6 +470,9 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->relocated_bytes = atomic_load(&kv->relocated_bytes);
 	out->emptied_segments = atomic_load(&kv->victims);
 	out->compact_us = atomic_load(&kv->compact_us);
+	out->written_bytes = atomic_load(&kv->written_bytes);
+	for (i = 0; i < KV_OPERATIONS; i++)
+		timing_summary(&kv->timing, i, &out->latencies[i]);
 	out->flushes = atomic_load(&kv->flushes);
 	out->syncs = atomic_load(&kv->syncs);
 	out->synced_batches = atomic_load(&kv->synced_batches);

@@ -20,6 +20,7 @@
 #include "index.h"
 #include "keyhash.h"
 #include "kv.h"
+#include "timing.h"
 #include "order.h"
 #include "segment.h"
 
@@ -164,6 +165,8 @@ struct kv {
 	_Atomic uint64_t flushes, syncs, synced_batches, damaged;
 	_Atomic uint64_t victims, compact_us; /* the maintainer's */
 	uint64_t recovered_batches, recovered_bytes, open_us;
+	_Atomic uint64_t written_bytes; /* of segments; by the flusher and the maintainer */
+	struct timing timing;
 	struct counters counters[STORE_STRIPES];
 };
 

@@ -91,6 +91,7 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"hits", stats->hits},
 		{"appended_bytes", stats->appended_bytes},
 		{"relocated_bytes", stats->relocated_bytes},
+		{"written_bytes", stats->written_bytes},
 		{"flushes", stats->flushes},
 		{"syncs", stats->syncs},
 		{"synced_batches", stats->synced_batches},
@@ -110,6 +111,49 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		lines_add(lines, "%s %" PRIu64 "\n", rows[i].name, rows[i].value);
 }
 
+static void add_latencies(struct lines *lines, const struct kv_stats *stats)
+{
+	static const char *const names[] = {"get", "commit", "sync", "flush"};
+	unsigned i;
+
+	for (i = 0; i < KV_OPERATIONS; i++) {
+		const struct kv_latency *latency = &stats->latencies[i];
+
+		lines_add(lines, "latency.%s_samples %" PRIu64 "\n", names[i], latency->samples);
+		if (!latency->samples)
+			continue;
+		lines_add(lines, "latency.%s_p50_ns %" PRIu64 "\n", names[i], latency->p50_ns);
+		lines_add(lines, "latency.%s_p99_ns %" PRIu64 "\n", names[i], latency->p99_ns);
+		lines_add(lines, "latency.%s_p999_ns %" PRIu64 "\n", names[i], latency->p999_ns);
+		lines_add(lines, "latency.%s_max_ns %" PRIu64 "\n", names[i], latency->max_ns);
+	}
+}
+
+static void add_ratio(struct lines *lines, const char *name, uint64_t value, uint64_t by)
+{
+	if (by)
+		lines_add(lines, "ratio.%s %.2f\n", name, (double)value / (double)by);
+}
+
+/* What the figures come to, where there is anything to divide by. */
+static void add_ratios(struct lines *lines, const struct kv_info *info, const struct kv_stats *stats)
+{
+	uint64_t keys = stats->pieces, ordered = 0;
+	unsigned i;
+
+	for (i = 0; i < info->keyspace_count; i++) {
+		keys += stats->keys[i];
+		ordered += info->keyspaces[i].ordered ? stats->keys[i] : 0;
+	}
+	add_ratio(lines, "fill", stats->live_bytes, stats->log_bytes);
+	add_ratio(lines, "space_amplification", stats->disk_bytes, stats->live_bytes);
+	add_ratio(lines, "write_amplification", stats->written_bytes, stats->appended_bytes);
+	add_ratio(lines, "batches_per_sync", stats->synced_batches, stats->syncs);
+	add_ratio(lines, "live_bytes_per_key", stats->live_bytes, keys);
+	add_ratio(lines, "index_bytes_per_key", stats->memory_index_bytes, keys);
+	add_ratio(lines, "order_bytes_per_key", stats->memory_order_bytes, ordered);
+}
+
 ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
 	char *buffer, size_t size)
 {
@@ -127,6 +171,8 @@ ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mou
 	lines_add(&lines, "version %s\n", KVFS_VERSION);
 	add_store(&lines, &info);
 	add_stats(&lines, &info, &stats);
+	add_latencies(&lines, &stats);
+	add_ratios(&lines, &info, &stats);
 	return lines.full ? -ENOSPC : (ssize_t)lines.used;
 }
 
@@ -174,9 +220,14 @@ static bool line_next(char **lines, char **name, char **value)
 	return true;
 }
 
+/* Digits, and a fraction perhaps. */
 static bool is_number(const char *value)
 {
-	return *value && value[strspn(value, "0123456789")] == '\0';
+	size_t whole = strspn(value, "0123456789");
+
+	if (whole && value[whole] == '.' && value[whole + 1])
+		whole += 1 + strspn(value + whole + 1, "0123456789");
+	return whole && !value[whole];
 }
 
 /* " (1.2 GiB)" behind a number of bytes worth it */

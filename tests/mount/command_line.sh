@@ -132,6 +132,14 @@ case_statistics() {
 	store_unmount
 	output=$("$KVFS" stat "$store")
 	[ "$(wc -l <<<"$output")" -gt 5 ] || fail "stat says little: $output"
+	"$KVFS" stat --json "$store" >stat.json || fail "stat --json: status $?"
+	python3 - <<-'END' || fail "stat --json is not what it should be: $(cat stat.json)"
+	import json
+	stat = json.load(open("stat.json"))
+	assert 0 < stat["ratio"]["fill"] <= 1
+	assert stat["ratio"]["space_amplification"] >= 1
+	assert stat["latency"]["get_samples"] >= 0
+	END
 	output=$("$KVFS" check "$store" 2>&1) || fail "check of a good store ended with $?: $output"
 }
 
