@@ -187,41 +187,74 @@ static int sync_all(struct session *base)
 	return kv_sync(kv, kv_last_seq(kv));
 }
 
-/* A read section must be short: a new one for every so many entries. */
-#define SECTION 256u
+/* Entries that a cursor gives out at once; a read section is that long. */
+#define READ 100u
 
-static int walk(struct kv_session *session, bool values, uint64_t count, struct store_seen *seen)
+/* In key order. */
+static int walk(struct kv_session *session, uint64_t count, struct store_seen *seen)
 {
-	struct kv_slice key, value;
+	struct kv_entry entries[READ];
+	size_t got = 0;
 	int err = 0;
 
-	kv_read_begin(session->kv);
-	for (uint64_t i = 0; !err && i < count; i++) {
-		if (i % SECTION == SECTION - 1) {
-			kv_read_end(session->kv);
-			kv_read_begin(session->kv);
+	while (!err && count) {
+		kv_read_begin(session->kv);
+		err = kv_cursor_read(session->cursor, entries, count < READ ? count : READ, &got);
+		for (size_t i = 0; !err && i < got; i++) {
+			err = entries[i].status;
+			store_see(seen, entries[i].key.data, entries[i].key.size);
+			store_see(seen, entries[i].value.data, entries[i].value.size);
 		}
-		key = kv_cursor_key(session->cursor);
-		store_see(seen, key.data, key.size);
-		if (values) {
-			err = kv_cursor_value(session->cursor, &value);
-			if (err)
-				break;
-			store_see(seen, value.data, value.size);
+		kv_read_end(session->kv);
+		if (!err) {
+			seen->count += got;
+			count -= got;
 		}
-		seen->count++;
-		err = kv_cursor_next(session->cursor);
 	}
-	kv_read_end(session->kv);
 	return err == -ENOENT ? 0 : err;
 }
 
-static int iterate(struct session *base, bool values, struct store_seen *seen)
+static int iterate_ordered(struct session *base, bool values, struct store_seen *seen)
 {
 	struct kv_session *session = (struct kv_session *)base;
 	int err = kv_cursor_first(session->cursor);
 
-	return err ? (err == -ENOENT ? 0 : err) : walk(session, values, UINT64_MAX, seen);
+	if (values && !err)
+		return walk(session, UINT64_MAX, seen);
+	for (; !err; err = kv_cursor_next(session->cursor)) {
+		struct kv_slice key = kv_cursor_key(session->cursor);
+
+		store_see(seen, key.data, key.size);
+		seen->count++;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+/* In no order. */
+static int iterate_hashed(struct session *base, bool values, struct store_seen *seen)
+{
+	struct kv_session *session = (struct kv_session *)base;
+	const struct kv_entry *entries;
+	struct kv_iterator *iterator;
+	size_t got = 0;
+	int err = kv_iterator_open(session->kv, 0, values ? 0 : KV_ITERATE_KEYS, &iterator);
+
+	if (err)
+		return err;
+	while (!err) {
+		kv_read_begin(session->kv);
+		err = kv_iterator_read(iterator, &entries, &got);
+		for (size_t i = 0; !err && i < got; i++) {
+			err = entries[i].status;
+			store_see(seen, entries[i].key.data, entries[i].key.size);
+			if (values)
+				store_see(seen, entries[i].value.data, entries[i].value.size);
+			seen->count++;
+		}
+		kv_read_end(session->kv);
+	}
+	kv_iterator_close(iterator);
+	return err == -ENOENT ? 0 : err;
 }
 
 static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
@@ -229,7 +262,14 @@ static int scan(struct session *base, const struct entry_key *from, unsigned cou
 	struct kv_session *session = (struct kv_session *)base;
 	int err = kv_cursor_seek(session->cursor, from->text, ENTRY_KEY_SIZE);
 
-	return err ? (err == -ENOENT ? 0 : err) : walk(session, true, count, seen);
+	return err ? (err == -ENOENT ? 0 : err) : walk(session, count, seen);
+}
+
+static int prune(struct store *base, const char *path)
+{
+	struct kv_prune_report report;
+
+	return kv_prune(((struct kv_store *)base)->kv, NULL, NULL, NULL, &report);
 }
 
 static uint64_t index_bytes(struct store *base)
@@ -244,22 +284,23 @@ static uint64_t index_bytes(struct store *base)
 	.open = store_open, .close = store_close, .session_open = session_open,                     \
 	.session_close = session_close, .read_begin = read_begin, .read_end = read_end, .get = get, \
 	.contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
-	.sync = sync_all, .index_bytes = index_bytes
+	.sync = sync_all, .prune = prune, .index_bytes = index_bytes
 
 static const struct kv_choice hashed = {
-	.ops = {.name = "kv", .about = "our engine, hashed keyspace, commit per put", KV_OPS},
+	.ops = {.name = "kv", .about = "our engine, hashed keyspace, commit per put", KV_OPS,
+		.iterate = iterate_hashed},
 };
 static const struct kv_choice ordered = {
 	.ops = {.name = "kv-ordered", .about = "our engine, ordered keyspace, commit per put", KV_OPS,
-		.iterate = iterate, .scan = scan},
+		.iterate = iterate_ordered, .scan = scan},
 	.ordered = true,
 };
 static const struct kv_choice blake2b = {
-	.ops = {.name = "kv-blake2b", .about = "our engine, hashed by keyed BLAKE2b", KV_OPS},
+	.ops = {.name = "kv-blake2b", .about = "our engine, hashed by keyed BLAKE2b", KV_OPS, .iterate = iterate_hashed},
 	.hash = KV_HASH_BLAKE2B,
 };
 static const struct kv_choice zstd = {
-	.ops = {.name = "kv-zstd", .about = "our engine, compressing as it writes (zstd 1)", KV_OPS},
+	.ops = {.name = "kv-zstd", .about = "our engine, compressing as it writes (zstd 1)", KV_OPS, .iterate = iterate_hashed},
 	.compress = KV_COMPRESS_INLINE,
 };
 

@@ -19,8 +19,6 @@
 #define SCAN 100u
 #define READS_MIN 200000u
 #define READS_MAX 2000000u
-#define DURABLE_VALUE_SIZE 1024u
-#define LARGE_VALUE_SIZE (1u << 20)
 #define ITERATE_SECONDS 0.1 /* at least, for small stores */
 #define UNSYNCED 1000u /* puts between the last sync and the kill */
 
@@ -105,6 +103,11 @@ static int get_entry(struct worker *worker, uint64_t entry)
 static int step_get(struct worker *worker, uint64_t number)
 {
 	return get_entry(worker, entry_pick(&worker->random, entries(worker)));
+}
+
+static int step_get_in_order(struct worker *worker, uint64_t number)
+{
+	return get_entry(worker, number % entries(worker));
 }
 
 static int step_miss(struct worker *worker, uint64_t number)
@@ -271,7 +274,7 @@ static int sync_printed(struct workload *workload, const char *work)
 static int iterate(struct workload *workload, const char *work, bool values)
 {
 	struct store_seen seen = {0};
-	uint64_t start_ns = latency_now_ns(), rounds = 0;
+	uint64_t memory = memory_bytes(), start_ns = latency_now_ns(), rounds = 0;
 	double seconds = 0;
 	int err = 0;
 
@@ -290,6 +293,7 @@ static int iterate(struct workload *workload, const char *work, bool values)
 		return -ENODATA;
 	}
 	measure_print(work, "rate", (double)seen.count / seconds);
+	measure_print(work, "grown_bytes", memory_bytes() > memory ? (double)(memory_bytes() - memory) : 0);
 	return 0;
 }
 
@@ -324,6 +328,9 @@ static int reads(struct workload *workload)
 
 	err = run(workload, (struct measure){.work = "get_hit", .step = step_get, .arg = &order,
 					.count = count, .seconds = limit, .reads = true});
+	if (!err)
+		err = run(workload, (struct measure){.work = "get_in_order", .step = step_get_in_order, .arg = &order,
+						.count = count, .seconds = limit, .reads = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_hit_2t", .step = step_get, .arg = &order,
 						.threads = 2, .count = 2 * count, .seconds = limit, .reads = true});
@@ -425,7 +432,7 @@ static int set_random(struct workload *workload)
 		err = sync_printed(workload, "put_random");
 	if (!err)
 		err = run(workload, (struct measure){.work = "put_batch_100", .step = step_batch, .arg = &order,
-						.count = count / 2 / BATCH, .weight = BATCH, .flush = true});
+						.count = (count + BATCH) / 2 / BATCH + 1, .weight = BATCH, .flush = true});
 	return err;
 }
 
@@ -514,10 +521,6 @@ int workload_run(struct workload *workload, const char *set)
 	if (i == sizeof(sets) / sizeof(sets[0]))
 		return -ENOENT;
 	workload->setup.durable = sets[i].run == set_durable;
-	if (workload->setup.durable)
-		workload->setup.value_size = DURABLE_VALUE_SIZE;
-	if (sets[i].run == set_large)
-		workload->setup.value_size = LARGE_VALUE_SIZE;
 	err = workload_open(workload);
 	if (!err)
 		err = sets[i].run ? sets[i].run(workload) : set_killed(workload, start_ns);

@@ -5,8 +5,8 @@
  *	main	 put in order, settle, get, contains, iterate, scan, snapshot, open again, mixed, overwrite, prune, delete
  *	random	 put in random order, and batches of 100
  *	load, killed   put all, sync, and end by SIGKILL; then, by the next process, open
- *	durable	 durable puts of 1 KiB on 1, 4, 16 and 64 threads; durable batches of 100
- *	large	 values of 1 MiB
+ *	durable	 durable puts on 1, 4, 16 and 64 threads; durable batches of 100
+ *	large	 put and get, for large values
  */
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
