@@ -206,14 +206,26 @@ int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 int kv_value_size(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		  uint64_t *size)
 {
+	const struct format_record *record;
 	struct kv_value value;
+	uint64_t address;
 	int error;
 
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
 	epoch_enter();
-	error = kv_value_open(kv, keyspace, key, key_size, &value);
-	epoch_leave();
+	error = read_find(kv, keyspace, key, key_size,
+			  keyhash_of(&kv->keyhash, keyspace, key, key_size), &record, &address);
+	if (error)
+		goto out;
+	value.size = record->value_size;
+	/* The header says it: what is asked for is not read from the disk. */
+	if (record->flags & (FORMAT_RECORD_LARGE | FORMAT_RECORD_ZSTD))
+		error = kv_value_open(kv, keyspace, key, key_size, &value);
 	if (!error)
 		*size = value.size;
+out:
+	epoch_leave();
 	return error;
 }
 

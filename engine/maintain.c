@@ -8,8 +8,12 @@
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
+#include "readahead.h"
 #include "sync.h"
 #include "worker.h"
+
+#define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
+#define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
 
 void maintain_init(struct maintain *maintain)
 {
@@ -46,6 +50,20 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	return oldest;
 }
 
+/* Are records so large, going by the first of them, that they are better read when asked for? */
+static bool has_large_records(const struct segment *segment)
+{
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, end = offset + SAMPLE_SIZE;
+	unsigned count = 0;
+
+	while (offset < end && offset < segment->end) {
+		offset += (uint32_t)format_record_length(
+			(const struct format_record *)(segment->buffer + offset));
+		count++;
+	}
+	return count < SAMPLE_SIZE / READAHEAD_VALUE_MIN;
+}
+
 /*
  * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map is cold: where the log
  * takes no more than a small part of memory, it is read in again while nobody waits for the disk.
@@ -58,7 +76,7 @@ static int retire_buffer(struct kv *kv, struct segment *segment, bool pressed)
 
 	if (error)
 		return error;
-	if (!pressed && atomic_load(&kv->log_bytes) < kv->warm_size)
+	if (!pressed && atomic_load(&kv->log_bytes) < kv->warm_size && !has_large_records(segment))
 		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_WILLNEED);
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
@@ -69,20 +87,28 @@ static int retire_buffer(struct kv *kv, struct segment *segment, bool pressed)
 }
 
 /*
- * Gives buffers back, oldest segments first, until one more may be taken. While a writer waits, one that was used before is
- * also preferred to a new one: touching 16 MiB for the first time takes longer than writing them. False: all are
- * still to be written.
+ * Is this segment's buffer better used again than new memory touched? That takes longer than writing it. So while a writer waits;
+ * and where the buffer holds large values, which are read from the disk as fast as it goes.
+ */
+static bool is_better_reused(struct kv *kv, const struct segment *oldest, uint32_t residents,
+			     bool pressed)
+{
+	if (!oldest || segments_have_buffer(&kv->segments))
+		return false;
+	return pressed || (residents >= RESIDENTS_KEPT && has_large_records(oldest));
+}
+
+/*
+ * Gives buffers back, oldest segments first, until one more may be taken. False: all are still to be written.
  */
 static bool make_room(struct kv *kv, bool pressed)
 {
-	struct segments *segments = &kv->segments;
-
 	for (;;) {
 		uint32_t residents;
 		struct segment *oldest = oldest_resident(kv, &residents);
-		bool surplus = residents >= segments->buffers_max;
 
-		if (!surplus && (!pressed || !oldest || segments_have_buffer(segments)))
+		if (residents < kv->segments.buffers_max &&
+		    !is_better_reused(kv, oldest, residents, pressed))
 			return true;
 		if (!oldest)
 			return false;

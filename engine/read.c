@@ -189,6 +189,30 @@ int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_siz
 	return error;
 }
 
+static void prefetch_record(void *arg, uint64_t address)
+{
+	struct kv *kv = arg;
+	const struct segment *segment = kv->segments.table[segments_slot(&kv->segments, address)];
+	uint64_t offset = segments_offset(&kv->segments, address);
+	const uint8_t *map = segment ? atomic_load(&segment->map) : NULL;
+
+	if (map)
+		kv->env->map_advise(map + (offset & ~(uint64_t)(TOUCH_STRIDE - 1)), TOUCH_STRIDE,
+				    ENV_ADVICE_WILLNEED);
+	else
+		read_prefetch(&kv->segments, address);
+}
+
+void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
+{
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return;
+	epoch_enter();
+	index_peek(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size), prefetch_record,
+		   kv);
+	epoch_leave();
+}
+
 int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
 {
 	uint64_t begun_ns = timing_begin(&kv->timing, KV_OPERATION_GET), address;

@@ -25,6 +25,31 @@ int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 	return 0;
 }
 
+void piece_prefetch(struct kvfs *fs, struct extent_place place)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+
+	extent_key_encode(place, key);
+	kv_prefetch(fs->kv, KEYSPACE_EXTENT, key, sizeof(key));
+}
+
+/* The bytes a piece has, without reading them. */
+static int piece_size(struct kvfs *fs, struct extent_place place, size_t *out)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+	uint64_t size;
+	int err;
+
+	extent_key_encode(place, key);
+	err = kv_value_size(fs->kv, KEYSPACE_EXTENT, key, sizeof(key), &size);
+	if (err)
+		return err;
+	if (size > extent_size_max(place.slot))
+		return fs_damaged(fs, place.ino, "a piece of its contents is too large");
+	*out = (size_t)size;
+	return 0;
+}
+
 int piece_put(struct change *change, struct extent_place place, const void *data, size_t size)
 {
 	uint8_t key[EXTENT_KEY_SIZE];
@@ -195,24 +220,24 @@ int piece_walk_next(struct piece_walk *walk, struct chunk *out)
 static int chunk_measure(struct kvfs *fs, uint64_t ino, uint16_t exact, struct chunk *chunk)
 {
 	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
-	struct kv_slice piece;
+	size_t size;
 	int err;
 
 	if (chunk->whole) {
-		err = piece_get(fs, place, &piece);
+		err = piece_size(fs, place, &size);
 		if (err)
 			return err;
-		chunk->whole_size = (uint32_t)piece.size;
+		chunk->whole_size = (uint32_t)size;
 	}
 	chunk->data = chunk->overlaid | (chunk->whole ? chunk_mask(chunk->whole_size) : 0);
 	for (unsigned block = 0; block < EXTENT_BLOCKS; block++) {
 		if (!(chunk->overlaid & exact & 1u << block))
 			continue;
 		place.slot = EXTENT_SLOT_BLOCK + block;
-		err = piece_get(fs, place, &piece);
+		err = piece_size(fs, place, &size);
 		if (err)
 			return err;
-		if (!piece.size)
+		if (!size)
 			chunk->data &= (uint16_t) ~(1u << block);
 	}
 	return 0;
@@ -224,15 +249,15 @@ int chunk_get(struct change *change, const struct inode *inode, uint64_t number,
 	struct extent_place place = {inode->ino, number, EXTENT_SLOT_CHUNK};
 	struct chunk chunk = {.number = number}, found;
 	struct piece_walk walk;
-	struct kv_slice piece;
+	size_t size;
 	int err;
 
 	if (!(inode->flags & INODE_MIXED)) {
-		err = piece_get(change->fs, place, &piece);
+		err = piece_size(change->fs, place, &size);
 		if (err && err != -ENOENT)
 			return err;
 		if (!err) {
-			chunk_add(&chunk, EXTENT_SLOT_CHUNK, piece.size);
+			chunk_add(&chunk, EXTENT_SLOT_CHUNK, size);
 			*out = chunk;
 			return 0;
 		}

@@ -18,6 +18,8 @@ struct chunk {
 	uint16_t data;       /* the block has data, wherever it is */
 };
 
+/* The piece will be looked at soon. */
+void piece_prefetch(struct kvfs *fs, struct extent_place place);
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
 KV_MUST_CHECK int piece_put(

@@ -153,9 +153,23 @@ static int move_out(struct write *write)
 	return err;
 }
 
+/* Old pieces that are about to be replaced are asked for at once, not one by one. */
+static void prefetch_chunks(const struct write *write, uint64_t first, uint64_t end)
+{
+	for (uint64_t number = first; number < end; number++)
+		piece_prefetch(write->change->fs,
+			(struct extent_place){write->inode->ino, number, EXTENT_SLOT_CHUNK});
+}
+
 static int write_extents(struct write *write)
 {
+	uint64_t first = write->start / EXTENT_CHUNK_SIZE;
+	uint64_t end = (write->end < write->old_size ? write->end : write->old_size) /
+		       EXTENT_CHUNK_SIZE;
 	int err = 0;
+
+	if (write->inode->contents == INODE_EXTENTS && end > first + 1)
+		prefetch_chunks(write, first, end);
 
 	if (write->inode->contents == INODE_INLINE)
 		err = move_out(write);

@@ -174,6 +174,12 @@ KV_API void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entr
 KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
 				     size_t key_size);
 
+/*
+ * A key will be read, or written over, soon: what the disk has to be asked for is asked for, and not waited for. Of a
+ * large value only the beginning.
+ */
+KV_API void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_size);
+
 /* ---- changing -------------------------------------------------------------------------------- */
 
 /* A batch may be committed, and then filled again, any number of times; it keeps its memory. */
