@@ -125,6 +125,15 @@ static void read_ahead(struct kv *kv, uint32_t slot, uint32_t count)
 	}
 }
 
+/* A check has looked at everything once: what it has brought into memory is nobody's working set. */
+static void give_back(struct kv *kv, const struct segment *segment)
+{
+	const uint8_t *map = atomic_load(&segment->map);
+
+	if (map)
+		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_DONTNEED);
+}
+
 static int check_segments(struct check *check)
 {
 	struct kv *kv = check->kv;
@@ -142,6 +151,7 @@ static int check_segments(struct check *check)
 		epoch_enter();
 		error = check_segment(check, segment,
 				      log_segment_end(&kv->log, segment));
+		give_back(kv, segment);
 		epoch_leave();
 	}
 	return error;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "cursor.h"
+#include "fetch.h"
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
@@ -102,6 +103,7 @@ static int resolve(struct kv_cursor *cursor, struct kv_slice key, uint64_t addre
 static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
 			    struct kv_entry *entries, bool *sound)
 {
+	uint64_t begun_us = fetch_group(cursor->kv, group->addresses, group->count);
 	size_t count = 0, i;
 
 	for (i = 0; i < group->count; i++) {
@@ -113,6 +115,7 @@ static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
 		*sound = *sound && !entries[count].status;
 		count++;
 	}
+	fetch_done(cursor->kv, begun_us, group->count);
 	return count;
 }
 

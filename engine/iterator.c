@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fetch.h"
 #include "read.h"
 #include "value.h"
 
@@ -54,9 +55,9 @@ static inline void prefetch(const struct kv_iterator *iterator, size_t i)
 	const char *record =
 		(const char *)segments_record(&iterator->kv->segments, iterator->addresses[i]);
 
-	/* Header and key: nearly always one or two lines. The value is the caller's to touch. */
+	/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
 	__builtin_prefetch(record);
-	__builtin_prefetch(record + 64 - FORMAT_RECORD_ALIGN);
+	__builtin_prefetch(record + (iterator->flags & KV_ITERATE_KEYS ? 32 : 64));
 }
 
 /* True: there is an entry at this address. A page that cannot be read is zeros, and its record has no key. */
@@ -83,6 +84,7 @@ static inline bool resolve(const struct kv_iterator *iterator, uint64_t address,
 
 static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 {
+	uint64_t begun_us = fetch_group(iterator->kv, iterator->addresses, candidates);
 	size_t count = 0, i;
 
 	for (i = 0; i < AHEAD && i < candidates; i++)
@@ -92,6 +94,7 @@ static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 			prefetch(iterator, i + AHEAD);
 		count += resolve(iterator, iterator->addresses[i], &iterator->entries[count]);
 	}
+	fetch_done(iterator->kv, begun_us, candidates);
 	return count;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "fetch.h"
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
@@ -20,8 +21,8 @@ static inline bool any_match(void *arg, uint64_t address)
 	return true;
 }
 
-/* Fetches the record that, going by the tag alone, is the key's. */
-static void fetch_record(struct kv *kv, uint64_t hash)
+/* Fetches the record that, going by the tag alone, is the key's; where it is, or 0. */
+static uint64_t fetch_record(struct kv *kv, uint64_t hash)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
 	uint64_t address = index_scan(index_table_of(&kv->index, fingerprint), fingerprint,
@@ -29,6 +30,7 @@ static void fetch_record(struct kv *kv, uint64_t hash)
 
 	if (address)
 		read_prefetch(&kv->segments, address);
+	return address;
 }
 
 static void get_entry(struct kv *kv, unsigned keyspace, uint64_t hash, struct kv_entry *entry)
@@ -48,7 +50,7 @@ static void get_entry(struct kv *kv, unsigned keyspace, uint64_t hash, struct kv
 
 static void get_group(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
 {
-	uint64_t hashes[GROUP];
+	uint64_t hashes[GROUP], addresses[GROUP], begun_us;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
@@ -57,9 +59,11 @@ static void get_group(struct kv *kv, unsigned keyspace, struct kv_entry *entries
 		index_prefetch(&kv->index, hashes[i]);
 	}
 	for (i = 0; i < count; i++)
-		fetch_record(kv, hashes[i]);
+		addresses[i] = fetch_record(kv, hashes[i]);
+	begun_us = fetch_group(kv, addresses, count);
 	for (i = 0; i < count; i++)
 		get_entry(kv, keyspace, hashes[i], &entries[i]);
+	fetch_done(kv, begun_us, count);
 }
 
 void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)

@@ -31,7 +31,6 @@ static inline void read_prefetch(const struct segments *segments, uint64_t addre
 
 	__builtin_prefetch(record);
 	__builtin_prefetch(record + 64);
-	__builtin_prefetch(record + 128);
 }
 
 #endif

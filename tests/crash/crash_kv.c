@@ -222,14 +222,55 @@ static int add_to_batch(
 		batch, change->keyspace, subject->key, key_size, subject->value, change->size);
 }
 
+/* Adds the condition that a key is as the model has it, or, `contrary`, that it is not. */
+static int add_condition(struct subject *subject, struct kv_batch *batch,
+	const struct kv_model_change *change, bool contrary)
+{
+	const struct kv_model_change *now =
+		kv_model_get(subject->model, change->keyspace, change->key);
+	size_t key_size = kv_model_key(change->key, subject->key);
+
+	if (!now == !contrary)
+		return kv_batch_expect(batch, change->keyspace, subject->key, key_size, 0);
+	if (!now)
+		return kv_batch_expect_value(
+			batch, change->keyspace, subject->key, key_size, NULL, 0);
+	kv_model_value(now, subject->value);
+	return kv_batch_expect_value(
+		batch, change->keyspace, subject->key, key_size, subject->value, now->size);
+}
+
+/* A batch whose condition does not hold is refused, and must leave nothing, however this life ends. */
+static int commit_refused(struct subject *subject, const struct kv_model_change *change)
+{
+	struct kv_batch *batch;
+	int result = kv_batch_new(subject->kv, &batch);
+
+	if (result == 0)
+		result = add_condition(subject, batch, change, true);
+	if (result == 0)
+		result = add_to_batch(subject, batch, change);
+	if (result == 0)
+		result = kv_commit(subject->kv, batch, NULL);
+	kv_batch_free(batch);
+	if (result == -EEXIST || result == -ESTALE)
+		return 0;
+	return result ? result : crash_fail("a batch was committed against its condition");
+}
+
 /* Commits the changes as one batch; what does not fit any more is left out. */
 static int commit(struct subject *subject, const struct kv_model_change *changes, unsigned count)
 {
 	struct kv_batch *batch;
 	unsigned added = 0;
 	uint64_t seq;
-	int result = kv_batch_new(subject->kv, &batch);
+	int result = commit_refused(subject, &changes[0]);
 
+	if (result < 0)
+		return result;
+	result = kv_batch_new(subject->kv, &batch);
+	if (result == 0)
+		result = add_condition(subject, batch, &changes[0], false);
 	while (result == 0 && added < count) {
 		result = add_to_batch(subject, batch, &changes[added]);
 		added += result == 0;

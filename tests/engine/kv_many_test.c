@@ -2,6 +2,8 @@
 /* kv_many_test.c - many entries with one call: by their keys, and in order from a cursor's place. */
 #include "kv_fixture.h"
 
+#include "env.h"
+
 #define KEYS 1000u
 #define MANY 100u
 
@@ -222,6 +224,68 @@ static void test_under_change(void **state)
 	kv_cursor_close(cursor);
 }
 
+/* ---- records on the disk --------------------------------------------------------------------- */
+
+static uint64_t slow_now_us, slow_step_us;
+static unsigned advices;
+
+static uint64_t slow_clock(struct kv_env *env)
+{
+	(void)env;
+	return slow_now_us += slow_step_us;
+}
+
+static void count_advice(const void *start, size_t size, enum env_advice advice)
+{
+	assert_non_null(start);
+	assert_in_range(size, 1, SEGMENT_SIZE);
+	advices += advice == ENV_ADVICE_WILLNEED;
+}
+
+static unsigned advices_of_read(struct fixture *fixture)
+{
+	static struct kv_entry entries[MANY];
+	struct kv_cursor *cursor;
+	size_t count;
+
+	advices = 0;
+	assert_int_equal(kv_cursor_open(fixture->kv, ORDERED, &cursor), 0);
+	assert_int_equal(kv_cursor_first(cursor), 0);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_cursor_read(cursor, entries, MANY, &count), 0);
+	kv_read_end(fixture->kv);
+	kv_cursor_close(cursor);
+	return advices;
+}
+
+/* Groups that take as long as a disk does are asked of the kernel, and no more than some after that. */
+static void test_from_disk(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_env saved;
+
+	churn(fixture);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY); /* all of it in maps */
+	saved = *fixture->env;
+	fixture->env->clock_us = slow_clock;
+	fixture->env->map_advise = count_advice;
+	slow_step_us = 0;
+	assert_int_equal(advices_of_read(fixture), 0);
+	slow_step_us = 10000;
+	advices_of_read(fixture);
+	assert_int_equal(advices_of_read(fixture), MANY);
+	must_read_on(fixture);
+	slow_step_us = 0;
+	assert_int_equal(advices_of_read(fixture), MANY);
+	for (unsigned i = 0; i < 10; i++)
+		advices_of_read(fixture);
+	assert_int_equal(advices_of_read(fixture), 0);
+	must_get_many(fixture);
+	fixture->env->clock_us = saved.clock_us;
+	fixture->env->map_advise = saved.map_advise;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +293,7 @@ int main(void)
 		EMPTY_TEST(test_compressed),
 		FIXTURE_TEST(test_refused),
 		FIXTURE_TEST(test_under_change),
+		FIXTURE_TEST(test_from_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
