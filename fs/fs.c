@@ -118,7 +118,8 @@ int kvfs_create(struct kv_env *env, const char *path, const struct kvfs_create_o
 		.segment_size = options->segment_size,
 		.application = KEYSPACES_APPLICATION,
 	};
-	struct kv_open_options open = {.report = report_fn, .report_arg = report_arg};
+	struct kv_open_options open = {
+		.flags = KV_OPEN_INLINE, .report = report_fn, .report_arg = report_arg};
 	struct kv *kv;
 	int err, close_err;
 
