@@ -59,6 +59,6 @@ extern struct crash_totals crash_totals;
 /* Says what is wrong. Always -1. */
 __attribute__((format(printf, 1, 2))) int crash_fail(const char *format, ...);
 
-extern const struct crash_subject crash_kv, crash_large;
+extern const struct crash_subject crash_kv, crash_large, crash_fs;
 
 #endif

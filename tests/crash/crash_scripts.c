@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* crash_scripts.c - the scripts: each short, and each about one thing that a crash could spoil. */
 #include "crash_scripts.h"
+#include "crash_fs.h"
 #include "crash_kv.h"
 #include "crash_large.h"
 
@@ -301,5 +302,10 @@ const struct crash_named crash_scripts[] = {
 	{"large-deletes", &crash_large, &large_deletes},
 	{"large-random", &crash_large, &large_random},
 	{"large-random-zstd", &crash_large, &large_random_zstd},
+	{"fs-names", &crash_fs, &crash_fs_names},
+	{"fs-contents", &crash_fs, &crash_fs_contents},
+	{"fs-orphans", &crash_fs, &crash_fs_orphans},
+	{"fs-random", &crash_fs, &crash_fs_random},
+	{"fs-random-long", &crash_fs, &crash_fs_random_long},
 	{0},
 };

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_fs.c - the file system's core as a subject of crash runs. The model is a plain tree; what comes back is the tree
+ * after some operation that is not older than the last sync, and a check of the store and of the file system finds nothing.
+ *
+ * The store runs without a thread of its own (KV_OPEN_INLINE), so that steps come in the same order each time.
+ */
+#include "crash.h"
+#include "crash_fs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORE_PATH "store"
+#define SEGMENT_SIZE (2u << 20)
+#define SYNC_CHANCE 8u /* one operation of so many is a sync */
+
+struct subject {
+	const struct crash_fs_script *script;
+	struct kv_env *env;
+	struct sim_random *random;
+	struct kvfs *fs; /* NULL: closed */
+	uint64_t held_ino;
+	const struct crash_fs_step *step;
+	unsigned extra;	       /* random operations to do now */
+	uint64_t stamp;	       /* of the last bytes */
+	unsigned complaints;   /* errors that were reported since it was opened */
+	struct fs_model base;  /* before `ops` */
+	struct fs_model model; /* after them */
+	struct fs_op *ops;     /* that were done, or were being done when the power failed */
+	size_t count, capacity;
+	size_t durable; /* of them */
+};
+
+static void hear(void *arg, enum kv_severity severity, const char *message)
+{
+	struct subject *subject = arg;
+
+	if (severity != KV_ERROR)
+		return;
+	subject->complaints++;
+	if (getenv("CRASH_VERBOSE"))
+		fprintf(stderr, "store: %s\n", message);
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+static void subject_free(void *arg)
+{
+	struct subject *subject = arg;
+
+	fs_model_fini(&subject->base);
+	fs_model_fini(&subject->model);
+	free(subject->ops);
+	free(subject);
+}
+
+static int subject_new(
+	const void *script, struct kv_env *env, struct sim_random *random, void **out)
+{
+	struct subject *subject = calloc(1, sizeof(*subject));
+
+	if (!subject)
+		return -ENOMEM;
+	subject->script = script;
+	subject->env = env;
+	subject->random = random;
+	subject->step = subject->script->steps;
+	fs_model_init(&subject->base);
+	fs_model_init(&subject->model);
+	*out = subject;
+	return 0;
+}
+
+static int subject_create(void *arg)
+{
+	struct subject *subject = arg;
+	struct kvfs_create_options options = {.segment_size = SEGMENT_SIZE};
+
+	return kvfs_create(subject->env, STORE_PATH, &options, hear, subject);
+}
+
+/* A store that was made and not filled has no root. */
+static bool subject_is_unmade(int error)
+{
+	return error == -ENOENT || error == -EMEDIUMTYPE || error == -EUCLEAN;
+}
+
+static int subject_open(void *arg)
+{
+	struct subject *subject = arg;
+	struct kvfs_open_options options = {
+		.kv = {.flags = KV_OPEN_INLINE,
+			.resident_size = 1,
+			.report = hear,
+			.report_arg = subject},
+		.atime = KVFS_NOATIME,
+	};
+
+	subject->complaints = 0;
+	subject->held_ino = 0;
+	return kvfs_open(subject->env, STORE_PATH, &options, &subject->fs);
+}
+
+static int subject_close(void *arg)
+{
+	struct subject *subject = arg;
+	int result = 0;
+
+	if (subject->fs) {
+		result = kvfs_close(subject->fs);
+		fs_model_closed(&subject->model);
+		if (result == 0) {
+			fs_model_copy(&subject->base, &subject->model);
+			subject->count = 0;
+			subject->durable = 0;
+		}
+	}
+	subject->fs = NULL;
+	return result;
+}
+
+/* ---- operations --------------------------------------------------------------------------------
+ */
+
+static int remember(struct subject *subject, const struct fs_op *op)
+{
+	if (subject->count == subject->capacity) {
+		size_t capacity = 2 * subject->capacity + 16;
+		struct fs_op *ops = realloc(subject->ops, capacity * sizeof(*ops));
+
+		if (!ops)
+			return -ENOMEM;
+		subject->ops = ops;
+		subject->capacity = capacity;
+	}
+	subject->ops[subject->count++] = *op;
+	return 0;
+}
+
+static int do_op(struct subject *subject, const struct fs_op *op)
+{
+	bool possible;
+	int result;
+
+	if (fs_model_is_full(&subject->model))
+		return 0;
+	/* Before it is done: when the power fails it may have been. */
+	result = remember(subject, op);
+	if (result < 0)
+		return result;
+	possible = fs_model_apply(&subject->model, op);
+	result = fs_op_do(op, subject->fs, &subject->held_ino);
+	if (possible)
+		return result;
+	if (result == 0)
+		return crash_fail("operation %d could be done", op->kind);
+	return result == -EIO || result == -EROFS ? result : 0;
+}
+
+static int sync_all(struct subject *subject)
+{
+	int result = kvfs_sync(subject->fs);
+
+	if (result == 0)
+		subject->durable = subject->count;
+	return result;
+}
+
+static int reopen(struct subject *subject)
+{
+	int result = subject_close(subject);
+
+	return result < 0 ? result : subject_open(subject);
+}
+
+static int act_random(struct subject *subject)
+{
+	uint8_t bytes[8];
+	uint64_t word = sim_random_next(subject->random);
+	struct fs_op op;
+
+	if (sim_random_below(subject->random, SYNC_CHANCE) == 0)
+		return sync_all(subject);
+	memcpy(bytes, &word, sizeof(bytes));
+	op = fs_op_from(bytes, ++subject->stamp);
+	return do_op(subject, &op);
+}
+
+static int subject_act(void *arg)
+{
+	struct subject *subject = arg;
+	const struct crash_fs_step *step = subject->step;
+
+	if (subject->extra > 0) {
+		subject->extra--;
+		return act_random(subject);
+	}
+	if (step->kind == CRASH_FS_END)
+		return 1;
+	subject->step++;
+	switch (step->kind) {
+	case CRASH_FS_OP:
+		return do_op(subject, &step->op);
+	case CRASH_FS_SYNC:
+		return sync_all(subject);
+	case CRASH_FS_REOPEN:
+		return reopen(subject);
+	default:
+		subject->extra += step->op.size;
+		return 0;
+	}
+}
+
+static void subject_extend(void *arg, unsigned count)
+{
+	struct subject *subject = arg;
+
+	subject->extra += count;
+}
+
+/* ---- comparing ---------------------------------------------------------------------------------
+ */
+
+static void complain(void *arg, enum kv_severity severity, const char *message)
+{
+	if (severity == KV_ERROR)
+		fprintf(stderr, "check: %s\n", message);
+}
+
+static int check(struct subject *subject)
+{
+	uint64_t findings;
+	int result = kvfs_check(subject->fs, complain, NULL, NULL, NULL, &findings);
+
+	if (result < 0)
+		return crash_fail("kvfs_check failed: %s", strerror(-result));
+	if (findings > 0)
+		return crash_fail("kvfs_check has %llu findings", (unsigned long long)findings);
+	return 0;
+}
+
+/*
+ * Goes through the trees after each operation until one is what the store holds. What was held when the power failed
+ * is gone, but later operations may have given it a name: so each tree is compared as it is after closing.
+ */
+static int find_state(struct subject *subject)
+{
+	struct fs_model closed = {0};
+	const char *difference = NULL;
+
+	for (size_t done = 0; done <= subject->count; done++) {
+		if (done >= subject->durable) {
+			fs_model_copy(&closed, &subject->base);
+			fs_model_closed(&closed);
+			difference = fs_model_compare(&closed, subject->fs);
+			if (!difference)
+				break;
+			if (getenv("CRASH_VERBOSE"))
+				fprintf(stderr, "after %zu operations: %s\n", done, difference);
+		}
+		if (done < subject->count)
+			(void)fs_model_apply(&subject->base, &subject->ops[done]);
+	}
+	fs_model_copy(&subject->base, &closed);
+	fs_model_copy(&subject->model, &closed);
+	fs_model_fini(&closed);
+	return difference ? crash_fail("the tree is none of those after %zu to %zu operations: %s",
+				    subject->durable, subject->count, difference)
+			  : 0;
+}
+
+static int subject_verify(void *arg)
+{
+	struct subject *subject = arg;
+	int result;
+
+	if (subject->complaints > 0)
+		return crash_fail("the store complained while it was opened");
+	result = find_state(subject);
+	subject->count = 0;
+	subject->durable = 0;
+	return result < 0 ? result : check(subject);
+}
+
+const struct crash_subject crash_fs = {
+	.name = "fs",
+	.new = subject_new,
+	.free = subject_free,
+	.create = subject_create,
+	.is_unmade = subject_is_unmade,
+	.open = subject_open,
+	.close = subject_close,
+	.act = subject_act,
+	.extend = subject_extend,
+	.verify = subject_verify,
+};

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* crash_fs_scripts.c - the file system's scripts: each short, and each about one thing that a crash could spoil. */
+#include "crash_fs.h"
+
+#define OP(operation, to, second, at, bytes)                                                       \
+	{                                                                                          \
+		CRASH_FS_OP,                                                                       \
+		{                                                                                  \
+			.kind = FS_OP_##operation, .path = to, .other = second, .offset = at,     \
+			.size = bytes, .stamp = __LINE__                                           \
+		}                                                                                  \
+	}
+#define SYNC                                                                                       \
+	{                                                                                          \
+		.kind = CRASH_FS_SYNC                                                              \
+	}
+#define REOPEN                                                                                     \
+	{                                                                                          \
+		.kind = CRASH_FS_REOPEN                                                            \
+	}
+#define RANDOM(count)                                                                              \
+	{                                                                                          \
+		CRASH_FS_RANDOM, { .size = count }                                                 \
+	}
+#define END                                                                                        \
+	{                                                                                          \
+		.kind = CRASH_FS_END                                                               \
+	}
+
+static const struct crash_fs_step names[] = {
+	OP(MKDIR, FS_TOP(0), 0, 0, 0),
+	SYNC,
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 1), 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 100),
+	SYNC,
+	OP(RENAME, FS_TOP(1), FS_PATH(0, 1), 0, 0),
+	SYNC,
+	OP(LINK, FS_PATH(0, 1), FS_TOP(5), 0, 0),
+	OP(SYMLINK, FS_TOP(2), 0, 0, 300),
+	SYNC,
+	OP(MKDIR, FS_TOP(3), 0, 0, 0),
+	OP(EXCHANGE, FS_TOP(3), FS_PATH(0, 1), 0, 0),
+	SYNC,
+	OP(RENAME, FS_TOP(0), FS_TOP(4), 0, 0),
+	OP(RMDIR, FS_PATH(4, 1), 0, 0, 0),
+	SYNC,
+	OP(UNLINK, FS_TOP(3), 0, 0, 0),
+	OP(UNLINK, FS_TOP(5), 0, 0, 0),
+	OP(UNLINK, FS_TOP(2), 0, 0, 0),
+	SYNC,
+	OP(RMDIR, FS_TOP(4), 0, 0, 0),
+	END,
+};
+
+static const struct crash_fs_step contents[] = {
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 0, 3000),
+	SYNC,
+	OP(WRITE, FS_TOP(0), 0, 2000, 150000),
+	SYNC,
+	OP(WRITE, FS_TOP(0), 0, 100000, 7),
+	OP(TRUNCATE, FS_TOP(0), 0, 0, 70001),
+	SYNC,
+	OP(TRUNCATE, FS_TOP(0), 0, 0, 250000),
+	OP(SETXATTR, FS_TOP(0), 0, 0, 50),
+	SYNC,
+	OP(PUNCH, FS_TOP(0), 0, 1000, 60000),
+	OP(SETXATTR, FS_TOP(0), 0, 1, 50000),
+	SYNC,
+	OP(CHMOD, FS_TOP(0), 0, 0, 0600),
+	OP(REMOVEXATTR, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 249999, 40000),
+	SYNC,
+	OP(SETXATTR, FS_TOP(0), 0, 1, 9),
+	OP(TRUNCATE, FS_TOP(0), 0, 0, 0),
+	REOPEN,
+	OP(WRITE, FS_TOP(0), 0, 5, 5),
+	END,
+};
+
+static const struct crash_fs_step orphans[] = {
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 0, 200000),
+	OP(SETXATTR, FS_TOP(0), 0, 0, 700),
+	SYNC,
+	OP(HOLD, FS_TOP(0), 0, 0, 0),
+	OP(UNLINK, FS_TOP(0), 0, 0, 0),
+	SYNC,
+	OP(WRITE_HELD, 0, 0, 190000, 100000),
+	SYNC,
+	OP(TMPFILE, 0, 0, 0, 0),
+	SYNC,
+	OP(WRITE_HELD, 0, 0, 0, 90000),
+	OP(LINK_HELD, FS_TOP(1), 0, 0, 0),
+	SYNC,
+	OP(CREATE, FS_TOP(2), 0, 0, 0),
+	OP(HOLD, FS_TOP(2), 0, 0, 0),
+	OP(RENAME, FS_TOP(1), FS_TOP(2), 0, 0),
+	SYNC,
+	OP(WRITE_HELD, 0, 0, 0, 50),
+	REOPEN,
+	OP(HOLD, FS_TOP(2), 0, 0, 0),
+	OP(UNLINK, FS_TOP(2), 0, 0, 0),
+	SYNC,
+	END,
+};
+
+static const struct crash_fs_step life[] = {RANDOM(100), REOPEN, RANDOM(50), END};
+static const struct crash_fs_step life_long[] = {RANDOM(700), REOPEN, RANDOM(300), END};
+
+const struct crash_fs_script crash_fs_names = {names};
+const struct crash_fs_script crash_fs_contents = {contents};
+const struct crash_fs_script crash_fs_orphans = {orphans};
+const struct crash_fs_script crash_fs_random = {life};
+const struct crash_fs_script crash_fs_random_long = {life_long};
