@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#define XXH_STATIC_LINKING_ONLY /* the state on the stack */
 #include <xxhash.h>
+
+#include "checksum.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in place");
 
@@ -156,20 +157,15 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 
 uint64_t format_record_body_hash(const struct format_record *record)
 {
-	return XXH3_64bits(&record->value_size, FORMAT_RECORD_HEADER_SIZE - 16 +
-						       (size_t)record->key_size +
-						       record->value_size);
+	return checksum(&record->value_size, FORMAT_RECORD_HEADER_SIZE - 16 +
+						     (size_t)record->key_size + record->value_size);
 }
 
 uint64_t format_record_split_hash(const struct format_record *record, const void *value)
 {
-	XXH3_state_t state;
-
-	XXH3_64bits_reset(&state);
-	XXH3_64bits_update(&state, &record->value_size,
-			   FORMAT_RECORD_HEADER_SIZE - 16 + (size_t)record->key_size);
-	XXH3_64bits_update(&state, value, record->value_size);
-	return XXH3_64bits_digest(&state);
+	return checksum_split(&record->value_size,
+			      FORMAT_RECORD_HEADER_SIZE - 16 + (size_t)record->key_size, value,
+			      record->value_size);
 }
 
 void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t flags,

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 
+#include "checksum.h"
 #include "format.h"
 
 static const uint8_t uuid[16] = "0123456789abcdef";
@@ -184,6 +186,22 @@ static void bare_records(void **state)
 	assert_int_equal(format_record_validate(record, 24, SALT, 1), -EUCLEAN);
 }
 
+/* Whatever the processor has: the result is that of the library. */
+static void checksums(void **state)
+{
+	static uint8_t bytes[70000];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7 + (i >> 8));
+	for (size_t size = 1; size < sizeof(bytes); size = size * 5 / 4 + 1) {
+		size_t head = size / 3;
+
+		assert_int_equal(checksum(bytes, size), XXH3_64bits(bytes, size));
+		assert_int_equal(checksum_split(bytes, head, bytes + head, size - head),
+			XXH3_64bits(bytes, size));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +211,7 @@ int main(void)
 		cmocka_unit_test(segment_names),
 		cmocka_unit_test(record_flips),
 		cmocka_unit_test(split_hash),
+		cmocka_unit_test(checksums),
 		cmocka_unit_test(record_moves),
 		cmocka_unit_test(record_keyspaces),
 		cmocka_unit_test(bare_records),
