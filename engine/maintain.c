@@ -193,15 +193,25 @@ void maintain_round(struct kv *kv)
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
 
+/* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
+static uint64_t pause_us(struct kv *kv)
+{
+	uint64_t compact_us, large_us;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	compact_us = compact_pause_us(kv);
+	large_us = large_pause_us(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	return compact_us < large_us ? compact_us : large_us;
+}
+
 static void *maintainer(void *arg)
 {
 	struct kv *kv = arg;
 
 	while (!worker_is_stopping(&kv->maintain.worker)) {
-		uint64_t compact_us = compact_pause_us(kv), large_us = large_pause_us(kv);
-
 		/* Compaction and freeing go on in small steps, between which everyone else is served. */
-		worker_sleep(&kv->maintain.worker, compact_us < large_us ? compact_us : large_us);
+		worker_sleep(&kv->maintain.worker, pause_us(kv));
 		if (!atomic_load(&kv->failed)) {
 			maintain_round(kv);
 			/* Compaction appends as well. */
