@@ -75,6 +75,13 @@ static void test_key_sizes(void **state)
 				assert_int_equal(kv_put(fixture->kv, keyspace, key, size, &size,
 							 sizeof(size), NULL),
 					0);
+			uint64_t value_size;
+
+			kv_prefetch(fixture->kv, keyspace, key, size);
+			kv_prefetch(fixture->kv, !keyspace, key, size); /* there is none */
+			assert_int_equal(kv_value_size(fixture->kv, keyspace, key, size, &value_size),
+				0);
+			assert_int_equal(value_size, sizeof(size));
 			kv_read_begin(fixture->kv);
 			assert_int_equal(kv_get(fixture->kv, keyspace, key, size, &value), 0);
 			assert_int_equal(value.size, sizeof(size));
@@ -87,6 +94,8 @@ static void test_key_sizes(void **state)
 		must_open(fixture, 0);
 	}
 	assert_int_equal(kv_contains(fixture->kv, 0, key, KV_KEY_SIZE_MAX), 0);
+	kv_prefetch(fixture->kv, KV_KEYSPACES_MAX, key, 1); /* not a key that could be: nothing happens */
+	kv_prefetch(fixture->kv, 0, key, KV_KEY_SIZE_MAX + 1u);
 	free(key);
 }
 

@@ -41,10 +41,13 @@ static void test_close_syncs(void **state)
 	must_have(fixture, HASHED, "a", "value");
 }
 
+#define FAILING_SYNC 30u
+
 struct worker {
 	struct fixture *fixture;
 	pthread_t thread;
 	unsigned number;
+	unsigned synced; /* puts that were acknowledged as durable */
 	bool failed;
 };
 
@@ -235,6 +238,48 @@ static void fail_and_recover(struct fixture *fixture, enum sim_fault fault)
 	must_check_clean(fixture);
 }
 
+static void *put_until_failure(void *arg)
+{
+	struct worker *worker = arg;
+	struct kv *kv = worker->fixture->kv;
+	uint64_t seq;
+
+	for (worker->synced = 0;; worker->synced++) {
+		unsigned key[2] = {worker->number, worker->synced};
+
+		if (kv_put(kv, HASHED, key, sizeof(key), "value", 5, &seq) != 0 ||
+			kv_sync(kv, seq) != 0)
+			return NULL;
+	}
+}
+
+/* The flush that many wait for fails: each of them is told, and what was acknowledged before is there. */
+static void test_failed_sync_of_many(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker workers[THREADS];
+
+	sim_env_fail(fixture->sim, SIM_FAULT_SYNC, FAILING_SYNC, 1, -EIO);
+	for (unsigned i = 0; i < THREADS; i++) {
+		workers[i] = (struct worker){.fixture = fixture, .number = i};
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, put_until_failure,
+					 &workers[i]),
+			0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(workers[i].thread, NULL);
+	assert_int_equal(kv_sync(fixture->kv, kv_last_seq(fixture->kv)), -EIO);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	for (unsigned i = 0; i < THREADS; i++) {
+		for (unsigned n = 0; n < workers[i].synced; n++) {
+			unsigned key[2] = {i, n};
+
+			assert_int_equal(kv_contains(fixture->kv, HASHED, key, sizeof(key)), 0);
+		}
+	}
+	must_check_clean(fixture);
+}
+
 static void test_failed_sync(void **state)
 {
 	fail_and_recover(*state, SIM_FAULT_SYNC);
@@ -297,6 +342,7 @@ int main(void)
 		FIXTURE_TEST(test_callbacks),
 		FIXTURE_TEST(test_close_answers),
 		FIXTURE_TEST(test_commit_interval),
+		FIXTURE_TEST(test_failed_sync_of_many),
 		FIXTURE_TEST(test_failed_sync),
 		FIXTURE_TEST(test_failed_write),
 		INLINE_TEST(test_failed_allocation),
