@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "compress.h"
 #include "log.h"
 
-/* Shorter values are stored raw: a zstd frame costs them more than it saves. */
-#define COMPRESS_SIZE_MIN 64u
 /* Shorter values are copied at once: remembering where they are costs as much. */
 #define LEND_SIZE_MIN 1024u
 
@@ -101,17 +100,17 @@ static int check_key(const struct kv_batch *batch, unsigned keyspace, size_t key
 static int compress(struct kv_batch *batch, struct format_record *record, uint8_t *value)
 {
 	struct kv_info *info = &batch->kv->info;
-	size_t bound = ZSTD_compressBound(record->value_size), size;
+	size_t size;
 	uint8_t *scratch;
 
-	if (!batch->compressor && !(batch->compressor = ZSTD_createCCtx()))
+	if (!batch->compressor && !(batch->compressor = compress_encoder_new(info->compress_level)))
 		return -ENOMEM;
-	scratch = malloc(bound);
+	scratch = malloc(record->value_size);
 	if (!scratch)
 		return -ENOMEM;
-	size = ZSTD_compressCCtx(batch->compressor, scratch, bound, value, record->value_size,
-				 info->compress_level);
-	if (!ZSTD_isError(size) && format_record_size(record->key_size, size) <
+	size = compress_value(batch->compressor, 0, NULL, value, record->value_size, scratch,
+			      record->value_size);
+	if (size && format_record_size(record->key_size, size) <
 					   format_record_size(record->key_size, record->value_size)) {
 		memcpy(value, scratch, size);
 		record->value_size = (uint32_t)size;
@@ -223,7 +222,7 @@ int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, s
 {
 	int error;
 
-	if (value_size < LEND_SIZE_MIN || batch->kv->info.compress != KV_COMPRESS_NONE)
+	if (value_size < LEND_SIZE_MIN || batch->kv->info.compress == KV_COMPRESS_INLINE)
 		return batch_put(batch, keyspace, key, key_size, value, value_size);
 	if (value_size > batch->kv->info.value_size_max)
 		return -EFBIG;

@@ -42,6 +42,11 @@ uint8_t *cold_append(struct kv *kv, uint64_t size, uint64_t *address)
 	return at;
 }
 
+void cold_shorten(struct kv *kv, uint64_t size)
+{
+	kv->cold.offset -= (uint32_t)size;
+}
+
 void cold_publish(struct kv *kv)
 {
 	struct cold *cold = &kv->cold;

@@ -21,6 +21,8 @@
 int cold_reserve(struct kv *kv, uint64_t size);
 /* The memory and address of the next copy, of a size that was reserved. It counts from cold_publish on. */
 uint8_t *cold_append(struct kv *kv, uint64_t size, uint64_t *address);
+/* The last copy became so much shorter. */
+void cold_shorten(struct kv *kv, uint64_t size);
 /* What was appended belongs to the log. Called with the log's lock. */
 void cold_publish(struct kv *kv);
 /* Makes the copies durable, and before them everything that was committed. A failure is final. */

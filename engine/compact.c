@@ -12,8 +12,10 @@
 #include "cold.h"
 #include "compact_copy.h"
 #include "compact_pick.h"
+#include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
+#include "survey.h"
 #include "sync.h"
 
 #define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
@@ -22,6 +24,9 @@
 #define BACK_OFF_US 1000000u
 #define LOOK_INTERVAL_US 50000u		 /* for segments that are garbage throughout */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
+#define RAW_CLOSED_US 60000000u		 /* before values are compressed that nothing else moves */
+#define RAW_POLL_US 5000000u
+#define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
 #define FREE_FILES_MIN 4u		 /* kept for reuse; more only in proportion to the store */
 
 /* ---- freeing --------------------------------------------------------------------------------- */
@@ -86,7 +91,10 @@ static int free_emptied(struct kv *kv)
 	 * the disk has their space once their names are gone for good.
 	 */
 	error = segments_sync_names(&kv->segments);
-	return error ? store_poison(kv, error, "freeing a segment failed") : 0;
+	if (error)
+		return store_poison(kv, error, "freeing a segment failed");
+	dictionary_sweep(kv);
+	return 0;
 }
 
 /* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */
@@ -130,6 +138,52 @@ static void take_victim(struct kv *kv, struct segment *victim)
 	compaction->oldest = victim && compact_is_oldest(kv, victim);
 	compaction->offset = compaction->asked = FORMAT_SEGMENT_HEADER_SIZE;
 	compaction->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
+}
+
+/* Takes a victim whose values are as they were written: what they are compressed with is decided now. */
+static int take_raw(struct kv *kv, struct segment *victim)
+{
+	int saved;
+
+	if (victim && kv->info.compress == KV_COMPRESS_BACKGROUND &&
+	    !format_segment_is_cold(victim->id)) {
+		saved = survey_segment(kv, victim);
+		/* It is worth waiting for, unless there will be no room. */
+		if (saved == -EAGAIN && !kv->log.spare_error)
+			return saved;
+		victim->settled = saved < WORTH_PERMILLE;
+	}
+	take_victim(kv, victim);
+	return 0;
+}
+
+/*
+ * Takes the next segment that is worth rewriting for the sake of compressing it alone; one whose values do not become much smaller
+ * is left alone for good. 0: there is none now; 1: there was one, which perhaps was not worth it; -EAGAIN.
+ */
+static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max)
+{
+	struct compaction *compaction = &kv->compaction;
+	struct segment *victim;
+	bool none;
+	int error;
+
+	/* At the log's end copies would stay as they are. */
+	if (kv->info.compress != KV_COMPRESS_BACKGROUND ||
+	    cold_reserve(kv, FORMAT_RECORD_HEADER_SIZE))
+		return 0;
+	victim = compact_pick_raw(kv, closed_us, born_max, &none);
+	compaction->raw_at_us =
+		kv->env->clock_us(kv->env) + (none ? RAW_CLOSED_US : RAW_POLL_US);
+	if (!victim)
+		return 0;
+	compaction->raw_at_us = 0;
+	error = take_raw(kv, victim);
+	if (error)
+		return error;
+	if (victim->settled)
+		compaction->victim = NULL;
+	return 1;
 }
 
 /* What has passed through memory on the way is given back: nobody looks there again. */
@@ -188,7 +242,9 @@ static void step(struct kv *kv)
 			free_emptied(kv);
 		if (backing_off(kv))
 			return;
-		take_victim(kv, compact_pick(kv));
+		if (!take_raw(kv, compact_pick(kv)) && !compaction->victim &&
+		    kv->env->clock_us(kv->env) >= compaction->raw_at_us)
+			(void)take_to_compress(kv, RAW_CLOSED_US, UINT64_MAX);
 	}
 	copy_share(kv);
 	if (!compaction->victim)
@@ -200,10 +256,12 @@ static void step(struct kv *kv)
 uint64_t compact_pause_us(const struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
-	uint64_t now_us, at_us = compaction->victim || compaction->emptied_count ?
-					 compaction->resume_at_us :
-					 compaction->retry_at_us;
+	uint64_t now_us, at_us = compaction->retry_at_us;
 
+	if (compaction->victim)
+		at_us = compaction->resume_at_us;
+	else if (!at_us && kv->info.compress == KV_COMPRESS_BACKGROUND)
+		at_us = compaction->raw_at_us;
 	if (!at_us)
 		return compaction->victim ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
@@ -253,7 +311,11 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		take_dead(kv);
 		if (compaction->emptied_count == COMPACTION_EMPTIED_MAX)
 			return free_emptied(kv) ? -EIO : 1;
-		take_victim(kv, compact_pick_any(kv, garbage_permille, born_max));
+		error = take_raw(kv, compact_pick_any(kv, garbage_permille, born_max));
+		if (!error && !compaction->victim)
+			error = take_to_compress(kv, 0, born_max);
+		if (error && !compaction->victim)
+			return error;
 	}
 	if (!compaction->victim)
 		return free_emptied(kv) ? -EIO : 0;

@@ -6,6 +6,7 @@
 
 #include "apply.h"
 #include "cold.h"
+#include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
 #include "lookup.h"
@@ -123,6 +124,44 @@ static void make_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t sa
 	item->copy = copy;
 }
 
+/*
+ * Compresses a value on its way into the cold segment, straight to its place: false if that would not make the record
+ * shorter. What it takes less is given back.
+ */
+static bool make_packed_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t salt)
+{
+	const struct format_record *record = item->record;
+	struct format_record *copy = (struct format_record *)to;
+	uint64_t length = format_record_length(record), packed_length;
+	size_t head = FORMAT_RECORD_HEADER_SIZE + record->key_size, size;
+	const struct dictionary_choice *choice;
+	struct ZSTD_CCtx_s *encoder;
+
+	if (kv->info.compress != KV_COMPRESS_BACKGROUND || !dictionary_may_compress(record) ||
+	    length < head + FORMAT_RECORD_ALIGN)
+		return false;
+	encoder = dictionary_encoder(kv);
+	choice = dictionary_choice(kv, record->keyspace);
+	size = encoder ? compress_value(encoder, choice->number, choice->cdict,
+					format_record_value(record), record->value_size, to + head,
+					length - FORMAT_RECORD_ALIGN - head) :
+			 0;
+	if (!size)
+		return false;
+	memcpy(to, record, head);
+	copy->value_size = (uint32_t)size;
+	copy->flags = (record->flags & ~(unsigned)FORMAT_RECORD_MORE & 0xff) |
+		      FORMAT_RECORD_RELOCATED | FORMAT_RECORD_ZSTD;
+	packed_length = format_record_length(copy);
+	memset(to + head + size, 0, packed_length - head - size);
+	copy->check = format_record_body_hash(copy) ^ format_record_place(copy, salt);
+	cold_shorten(kv, length - packed_length);
+	store_add(&kv->compressed_raw_bytes, record->value_size);
+	store_add(&kv->compressed_bytes, size);
+	item->copy = copy;
+	return true;
+}
+
 /* Copies values to the cold segment, where there is one. -EIO */
 static int copy_cold(struct kv *kv, struct run *run)
 {
@@ -142,7 +181,9 @@ static int copy_cold(struct kv *kv, struct run *run)
 		if (error)
 			return error;
 		at = cold_append(kv, length, &item->copy_address);
-		make_copy(kv, item, at, kv->cold.active->salt);
+		if (!make_packed_copy(kv, item, at, kv->cold.active->salt))
+			make_copy(kv, item, at, kv->cold.active->salt);
+		dictionary_note(kv->cold.active, item->copy);
 		if (item->record->seq > kv->cold.active->newest_seq)
 			kv->cold.active->newest_seq = item->record->seq;
 	}
@@ -163,6 +204,7 @@ static int copy_hot(struct kv *kv, struct item *item, bool for_space)
 		return error;
 	make_copy(kv, item, log_append(kv, length, &item->copy_address),
 		  kv->log.hot.active->salt);
+	dictionary_note(kv->log.hot.active, item->copy);
 	store_add(&kv->relocated_bytes, length);
 	return apply_record(kv, item->copy, item->copy_address, item->hash);
 }

@@ -136,11 +136,46 @@ struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint6
 	return best_of(kv, has_better_score, &choice);
 }
 
+static bool is_raw(const struct kv *kv, const struct segment *segment)
+{
+	return kv->info.compress == KV_COMPRESS_BACKGROUND && !segment->settled &&
+	       !format_segment_is_cold(segment->id);
+}
+
+struct raw {
+	uint64_t now_us, closed_us, born_max;
+	bool none;
+};
+
+static bool is_raw_and_older(struct kv *kv, struct segment *segment, const struct segment *best,
+			     void *arg)
+{
+	struct raw *raw = arg;
+
+	if (!is_raw(kv, segment) || segment->born > raw->born_max)
+		return false;
+	raw->none = false;
+	if (!segment->seen_us)
+		segment->seen_us = raw->now_us;
+	return raw->now_us - segment->seen_us >= raw->closed_us &&
+	       (!best || segment->id < best->id);
+}
+
+struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t born_max, bool *none)
+{
+	struct raw raw = {kv->env->clock_us(kv->env), closed_us, born_max, true};
+	struct segment *segment = best_of(kv, is_raw_and_older, &raw);
+
+	*none = raw.none;
+	return segment;
+}
+
 static bool has_so_much(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
 {
 	struct choice *choice = arg;
 
-	if (garbage_of(kv, segment) >= choice->garbage_min && segment->born <= choice->born_max)
+	if (segment->born <= choice->born_max &&
+	    (garbage_of(kv, segment) >= choice->garbage_min || is_raw(kv, segment)))
 		choice->score += segment->end;
 	return false;
 }

@@ -18,7 +18,12 @@
 struct segment *compact_pick(struct kv *kv);
 /* Any of which at least this share, in per mille, is garbage, of those that were there at `born_max`. */
 struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
-/* Bytes of all of those. */
+/*
+ * The oldest of those that hold values as they were written, have been closed for so long, and are perhaps worth compressing.
+ * NULL: none; *none: nor one that has not been closed for so long.
+ */
+struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t born_max, bool *none);
+/* Bytes of all of which the two above may pick. */
 uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /* The one with the most garbage among those whose needed records fit into the log as it is. */
 struct segment *compact_pick_for_space(struct kv *kv);

@@ -44,7 +44,7 @@ static bool super_fields_valid(const struct format_super *super)
 		return false;
 	if (super->hash != KV_HASH_XXH3 && super->hash != KV_HASH_BLAKE2B)
 		return false;
-	if (super->compress > KV_COMPRESS_INLINE)
+	if (super->compress > KV_COMPRESS_BACKGROUND)
 		return false;
 	if (super->keyspace_count < 1 || super->keyspace_count > KV_KEYSPACES_MAX)
 		return false;

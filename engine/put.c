@@ -32,7 +32,7 @@ static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t 
 	int error;
 
 	if (value_size <= STACK_SIZE && format_record_size(key_size, value_size) <= STACK_SIZE &&
-	    kv->info.compress == KV_COMPRESS_NONE)
+	    kv->info.compress != KV_COMPRESS_INLINE)
 		return commit_change(kv, &small, keyspace, key, key_size, value, seq);
 	error = kv_batch_new(kv, &large);
 	if (error)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "apply.h"
+#include "dictionary.h"
 #include "log.h"
 
 struct loaded {
@@ -169,6 +170,7 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 			replay->first = false;
 			replay->last_seq = record->seq;
 		}
+		dictionary_note(replay->segment, record);
 		if (record->seq > replay->segment->newest_seq)
 			replay->segment->newest_seq = record->seq;
 		offset += (uint32_t)format_record_length(record);

@@ -345,7 +345,9 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->tombstone_bytes = 0;
 	segment->newest_seq = 0;
 	segment->unreadable = false;
-	segment->emptied = false;
+	segment->emptied = segment->settled = false;
+	segment->seen_us = 0;
+	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	segment->born = ++segments->births;
 	atomic_store(&segment->live_bytes, 0);
 	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);

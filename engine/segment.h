@@ -46,6 +46,9 @@ struct segment {
 	_Atomic uint64_t rename;      /* number of the last rename of its file */
 	uint64_t newest_seq;	      /* about: of its youngest record; 0: not known yet; the maintainer's */
 	uint64_t born;		      /* counts preparations and loads; the maintainer's */
+	uint64_t seen_us;	      /* when it was first found sealed; the maintainer's */
+	uint64_t dictionaries[4];     /* numbers of those that values in it name, as bits; the maintainer's */
+	bool settled;		      /* compressing it is not worth while; the maintainer's */
 	bool emptied;		      /* nothing in it is needed; the maintainer's */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };

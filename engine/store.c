@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "dictionary.h"
 #include "large.h"
 #include "log.h"
 #include "maintain.h"
@@ -82,7 +83,8 @@ static int fill_super(struct format_super *super, struct kv_env *env,
 		options->segment_size ? options->segment_size : FORMAT_SEGMENT_SIZE_DEFAULT;
 	super->hash = (uint8_t)(options->hash ? options->hash : KV_HASH_XXH3);
 	super->compress = (uint8_t)options->compress;
-	super->compress_level = (int8_t)(options->compress_level ? options->compress_level : 1);
+	super->compress_level = (int8_t)(options->compress_level ? options->compress_level :
+					 options->compress == KV_COMPRESS_BACKGROUND ? 3 : 1);
 	super->application = options->application;
 	if (!options->keyspace_count || options->keyspace_count > KV_KEYSPACES_MAX)
 		return -EINVAL;
@@ -261,6 +263,8 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 	}
 	if (!error)
 		error = order_new(&kv->orders[FORMAT_KEYSPACE_LARGE]);
+	if (!error)
+		error = dictionaries_new(kv);
 	return error;
 }
 
@@ -270,6 +274,7 @@ static void kv_free(struct kv *kv)
 
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->orders[i]);
+	dictionaries_free(kv);
 	large_fini(&kv->large);
 	index_fini(&kv->index);
 	segments_fini(&kv->segments);
@@ -327,6 +332,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
 							 COMMIT_INTERVAL_MS_DEFAULT) *
 		1000;
+	kv->compaction.raw_at_us = 1;
 	log_init(&kv->log);
 	sync_init(&kv->sync);
 	large_init(&kv->large);
@@ -473,6 +479,9 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->written_bytes = atomic_load(&kv->written_bytes);
 	for (i = 0; i < KV_OPERATIONS; i++)
 		timing_summary(&kv->timing, i, &out->latencies[i]);
+	out->compressed_raw_bytes = atomic_load(&kv->compressed_raw_bytes);
+	out->compressed_bytes = atomic_load(&kv->compressed_bytes);
+	out->dictionaries = dictionary_count(kv);
 	out->flushes = atomic_load(&kv->flushes);
 	out->syncs = atomic_load(&kv->syncs);
 	out->synced_batches = atomic_load(&kv->synced_batches);

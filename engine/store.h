@@ -113,6 +113,7 @@ struct compaction {
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
+	uint64_t raw_at_us;	/* the next look for segments to compress; 0: there may be some */
 };
 
 /* What is being written to, and freed from, the pieces of large values. stream.c, large_free.c */
@@ -153,6 +154,7 @@ struct kv {
 	struct sync sync;
 	struct maintain maintain;
 	struct cold cold;
+	struct dictionaries *dictionaries;
 	struct compaction compaction;
 	struct large large;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
@@ -164,6 +166,7 @@ struct kv {
 	_Atomic uint64_t log_bytes, live_bytes;
 	_Atomic uint64_t flushes, syncs, synced_batches, damaged;
 	_Atomic uint64_t victims, compact_us; /* the maintainer's */
+	_Atomic uint64_t compressed_raw_bytes, compressed_bytes; /* the maintainer's */
 	uint64_t recovered_batches, recovered_bytes, open_us;
 	_Atomic uint64_t written_bytes; /* of segments; by the flusher and the maintainer */
 	struct timing timing;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "dictionary.h"
 #include "large.h"
 
 struct block {
@@ -65,7 +66,7 @@ static struct scratch *scratch_of_thread(void)
 	scratch = calloc(1, sizeof(*scratch));
 	if (!scratch)
 		return NULL;
-	if (!(scratch->decompressor = ZSTD_createDCtx()) ||
+	if (!(scratch->decompressor = compress_decoder_new()) ||
 	    pthread_setspecific(scratch_key, scratch)) {
 		scratch_free(scratch);
 		return NULL;
@@ -122,22 +123,26 @@ uint8_t *value_memory(size_t size)
 static int decompress(struct kv *kv, const struct format_record *record, uint8_t *memory,
 		      uint64_t room, struct kv_slice *value)
 {
-	const uint8_t *frame = format_record_value(record);
-	unsigned long long size = ZSTD_getFrameContentSize(frame, record->value_size);
+	const uint8_t *stored = format_record_value(record);
 	struct scratch *scratch = scratch_of_thread();
-	size_t done;
+	const struct ZSTD_DDict_s *ddict;
+	unsigned number;
+	uint64_t size;
+	int error;
 
-	if (size > room) /* also the two codes for "unknown" */
+	if (compress_inspect(stored, record->value_size, &number, &size) || size > room)
 		goto damaged;
+	error = dictionary_decoder(kv, number, &ddict);
+	if (error)
+		return error;
 	if (scratch && !memory)
 		memory = scratch_take(scratch, size ? (size_t)size : 1);
 	if (!scratch || !memory)
 		return -ENOMEM;
-	done = ZSTD_decompressDCtx(scratch->decompressor, memory, size, frame, record->value_size);
-	if (ZSTD_isError(done) || done != size)
+	if (compress_restore(scratch->decompressor, ddict, stored, record->value_size, memory, size))
 		goto damaged;
 	value->data = memory;
-	value->size = done;
+	value->size = size;
 	return 0;
 damaged:
 	store_report(kv, KV_ERROR, "a compressed value of %u bytes in keyspace %s does not decompress",

@@ -29,21 +29,26 @@ static void parse_hash(const char *text, struct kvfs_create_options *options)
 
 static void parse_compress(const char *text, struct kvfs_create_options *options)
 {
+	size_t length = strcspn(text, ":");
 	char *end;
 	long level;
 
+	options->compress_level = 0; /* the engine's default */
 	if (!strcmp(text, "none")) {
 		options->compress = KV_COMPRESS_NONE;
 		return;
 	}
-	if (strncmp(text, "inline", 6) || (text[6] && text[6] != ':'))
-		options_fail(&mkfs_command, "--compress %s: neither none nor inline[:LEVEL]", text);
-	options->compress = KV_COMPRESS_INLINE;
-	options->compress_level = 1;
-	if (!text[6])
+	if (length == 6 && !strncmp(text, "inline", length))
+		options->compress = KV_COMPRESS_INLINE;
+	else if (length == 10 && !strncmp(text, "background", length))
+		options->compress = KV_COMPRESS_BACKGROUND;
+	else
+		options_fail(&mkfs_command,
+			"--compress %s: neither none, inline[:LEVEL] nor background[:LEVEL]", text);
+	if (!text[length])
 		return;
-	level = strtol(text + 7, &end, 10);
-	if (end == text + 7 || *end || level < 1 || level > 19)
+	level = strtol(text + length + 1, &end, 10);
+	if (end == text + length + 1 || *end || level < 1 || level > 19)
 		options_fail(
 			&mkfs_command, "--compress %s: the level is a number from 1 to 19", text);
 	options->compress_level = (int)level;
@@ -95,7 +100,8 @@ static int mkfs_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct kvfs_create_options options = {.root_uid = geteuid(), .root_gid = getegid()};
+	struct kvfs_create_options options = {
+		.compress = KV_COMPRESS_BACKGROUND, .root_uid = geteuid(), .root_gid = getegid()};
 	const char *path;
 	int letter, rc;
 
@@ -125,10 +131,10 @@ const struct command mkfs_command = {
 	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] [--size-limit SIZE] STORE",
 	.summary = "Makes a store: a directory that is new, or empty",
 	.details = "  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
-		   "  -c, --compress none|inline[:LEVEL]  whether values are compressed when they "
-		   "are\n"
-		   "                                      written, with which zstd level (default: "
-		   "none)\n"
+		   "  -c, --compress none|inline[:LEVEL]|background[:LEVEL]\n"
+		   "                                      whether values are compressed with zstd, when "
+		   "they\n"
+		   "                                      are written or later (default: background)\n"
 		   "  -s, --segment-size SIZE             size of the log's files, a power of two\n"
 		   "                                      from 2M to 1G (default: 16M)\n"
 		   "  -l, --size-limit SIZE               the most the store may hold (kvfs limit "

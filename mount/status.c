@@ -64,6 +64,8 @@ static void add_store(struct lines *lines, const struct kv_info *info)
 	lines_add(lines, "\nhash %s\n", info->hash == KV_HASH_BLAKE2B ? "blake2b" : "xxh3");
 	if (info->compress == KV_COMPRESS_INLINE)
 		lines_add(lines, "compress inline:%d\n", info->compress_level);
+	else if (info->compress == KV_COMPRESS_BACKGROUND)
+		lines_add(lines, "compress background:%d\n", info->compress_level);
 	else
 		lines_add(lines, "compress none\n");
 	lines_add(lines, "segment_bytes %" PRIu32 "\n", info->segment_size);
@@ -92,6 +94,11 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"appended_bytes", stats->appended_bytes},
 		{"relocated_bytes", stats->relocated_bytes},
 		{"written_bytes", stats->written_bytes},
+		{"emptied_segments", stats->emptied_segments},
+		{"compact_us", stats->compact_us},
+		{"compressed_raw_bytes", stats->compressed_raw_bytes},
+		{"compressed_bytes", stats->compressed_bytes},
+		{"dictionaries", stats->dictionaries},
 		{"flushes", stats->flushes},
 		{"syncs", stats->syncs},
 		{"synced_batches", stats->synced_batches},

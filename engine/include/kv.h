@@ -53,7 +53,11 @@ struct kv_slice {
 /* ---- making a store ------------------------------------------------------------------------- */
 
 enum kv_hash { KV_HASH_XXH3 = 1, KV_HASH_BLAKE2B = 2 };
-enum kv_compress { KV_COMPRESS_NONE = 0, KV_COMPRESS_INLINE = 1 };
+/*
+ * Values with zstd: when they are written, or in the background, when they have not changed for a while, with dictionaries
+ * trained from them. A value that would not become smaller stays as it is.
+ */
+enum kv_compress { KV_COMPRESS_NONE = 0, KV_COMPRESS_INLINE = 1, KV_COMPRESS_BACKGROUND = 2 };
 
 struct kv_keyspace_spec {
 	const char *name; /* 1..KV_KEYSPACE_NAME_MAX bytes */
@@ -65,7 +69,7 @@ struct kv_create_options {
 	unsigned keyspace_count;		  /* 1..KV_KEYSPACES_MAX */
 	enum kv_hash hash;			  /* 0: KV_HASH_XXH3 */
 	enum kv_compress compress;
-	int compress_level;    /* zstd level; 0: 1 */
+	int compress_level;    /* zstd level; 0: 1, in the background 3 */
 	uint32_t segment_size; /* bytes, a power of two, 1 MiB..1 GiB; 0: 16 MiB */
 	uint64_t application;  /* whose store it is: returned by kv_info, never interpreted */
 };
@@ -435,6 +439,9 @@ struct kv_stats {
 	uint64_t relocated_bytes; /* into the log by compaction */
 	uint64_t emptied_segments; /* by compaction */
 	uint64_t compact_us;	 /* time compaction took */
+	uint64_t compressed_raw_bytes; /* of values compressed in the background... */
+	uint64_t compressed_bytes;     /* ...and what they take since */
+	uint64_t dictionaries;	 /* for that, in the store */
 	uint64_t flushes, syncs, synced_batches; /* synced_batches / syncs: the group-commit size */
 	uint64_t written_bytes; /* to the files, headers of segments aside: whole blocks, some more than once */
 	struct kv_latency latencies[KV_OPERATIONS];
@@ -477,7 +484,7 @@ struct kv_prune_report {
 
 /*
  * Gives back, now, the space of what was overwritten and deleted: what the store does by itself in the background only when more
- * than half of the log is garbage. Works beside readers and writers, in constant memory, and needs two segments of free disk; each
+ * than half of the log is garbage; and compresses what that is worth for, where the store does so. Works beside readers and writers, in constant memory, and needs two segments of free disk; each
  * segment's worth that is done stays done when it is interrupted, in whatever way. Also makes everything durable.
  * options, progress and report may be NULL; the report is written in every case.
  * Errors: -EINVAL options, -EROFS, -EIO, -ENOSPC no room for copies, -ECANCELED by progress.

@@ -93,7 +93,9 @@ static int subject_create(void *arg)
 		.keyspaces = keyspaces,
 		.keyspace_count = KV_MODEL_KEYSPACES,
 		.hash = subject->script->hash_blake2b ? KV_HASH_BLAKE2B : KV_HASH_XXH3,
-		.compress = subject->script->compress ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
+		.compress = subject->script->compress     ? KV_COMPRESS_INLINE
+			    : subject->script->background ? KV_COMPRESS_BACKGROUND
+							  : KV_COMPRESS_NONE,
 		.segment_size = SEGMENT_SIZE,
 	};
 
@@ -258,6 +260,21 @@ static int commit_refused(struct subject *subject, const struct kv_model_change 
 	return result ? result : crash_fail("a batch was committed against its condition");
 }
 
+/* Batches up to this number that are not ours: a store that compresses commits dictionaries. */
+static void allow_others(struct subject *subject, uint64_t seq)
+{
+	while (subject->script->background && kv_model_last(subject->model) < seq)
+		if (kv_model_commit(subject->model, kv_model_last(subject->model) + 1, NULL, 0) < 0)
+			return;
+}
+
+static int remember(struct subject *subject, uint64_t seq, const struct kv_model_change *changes,
+	unsigned count)
+{
+	allow_others(subject, seq - 1);
+	return kv_model_commit(subject->model, seq, changes, count);
+}
+
 /* Commits the changes as one batch; what does not fit any more is left out. */
 static int commit(struct subject *subject, const struct kv_model_change *changes, unsigned count)
 {
@@ -280,7 +297,7 @@ static int commit(struct subject *subject, const struct kv_model_change *changes
 	if (result == 0)
 		result = kv_commit(subject->kv, batch, &seq);
 	kv_batch_free(batch);
-	if (result == 0 && kv_model_commit(subject->model, seq, changes, added) < 0)
+	if (result == 0 && remember(subject, seq, changes, added) < 0)
 		return crash_fail("batch got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
 	return result;
@@ -299,7 +316,7 @@ static int commit_one(struct subject *subject, const struct kv_model_change *cha
 			subject->value, change->size, &seq);
 	else
 		result = kv_delete(subject->kv, change->keyspace, subject->key, key_size, &seq);
-	if (result == 0 && kv_model_commit(subject->model, seq, change, 1) < 0)
+	if (result == 0 && remember(subject, seq, change, 1) < 0)
 		return crash_fail("change got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
 	return result;
@@ -364,7 +381,10 @@ static int prune(struct subject *subject)
 	struct kv_prune_options options = {
 		.garbage_percent = 1 + (unsigned)sim_random_below(subject->random, 40)};
 
-	return kv_prune(subject->kv, &options, NULL, NULL, NULL);
+	int result = kv_prune(subject->kv, &options, NULL, NULL, NULL);
+
+	allow_others(subject, kv_last_seq(subject->kv));
+	return result;
 }
 
 static int act_random(struct subject *subject)
@@ -562,6 +582,7 @@ static int subject_verify(void *arg)
 
 	if (subject->complaints > 0)
 		return crash_fail("the store complained while it was opened");
+	allow_others(subject, seq);
 	if (seq < kv_model_durable(subject->model) || seq > kv_model_last(subject->model))
 		return crash_fail(
 			"the store has batches 1 to %llu; %llu were made, %llu are durable",

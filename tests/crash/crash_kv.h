@@ -32,7 +32,8 @@ struct crash_script {
 	const char *name;
 	const struct crash_kv_op *ops; /* up to CRASH_KV_END */
 	bool hash_blake2b;
-	bool compress;
+	bool compress;   /* when it is written */
+	bool background; /* or later */
 };
 
 #endif

@@ -167,6 +167,23 @@ static const struct crash_kv_op prunes[] = {
 	END,
 };
 
+/* Small values enough to train dictionaries from, of which the first ones are forgotten again. */
+static const struct crash_kv_op packs[] = {
+	PUT(0, 900, 1500),
+	PRUNE,
+	PUT(0, 600, 2000),
+	SYNC,
+	REOPEN,
+	PRUNE,
+	DELETE(0, 40),
+	PUT(3, 700, 1500),
+	PRUNE,
+	PUT(0, 128, 100),
+	PUT(0, 30, 90000),
+	PRUNE,
+	END,
+};
+
 static const struct crash_kv_op reopens[] = {
 	PUT(0, 3, 100),
 	REOPEN,
@@ -197,6 +214,8 @@ static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
 static const struct crash_script kv_prunes = {.ops = prunes};
+static const struct crash_script kv_packs = {.ops = packs, .background = true};
+static const struct crash_script kv_random_background = {.ops = random_life, .background = true};
 static const struct crash_script kv_reopens = {.ops = reopens};
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
@@ -291,6 +310,8 @@ const struct crash_named crash_scripts[] = {
 	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
 	{"cold", &crash_kv, &kv_cold},
 	{"prunes", &crash_kv, &kv_prunes},
+	{"packs", &crash_kv, &kv_packs},
+	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
 	{"random", &crash_kv, &kv_random},
 	{"random-zstd", &crash_kv, &kv_random_zstd},

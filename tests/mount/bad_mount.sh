@@ -87,13 +87,13 @@ case_wrong_usage() {
 case_bad_values() {
 	local value
 	needs_kvfs
-	for value in "--hash md5" "--compress lz4" "--compress inline:0" "--compress inline:99" "--compress inline:x" \
+	for value in "--hash md5" "--compress lz4" "--compress inline:0" "--compress inline:99" "--compress inline:x" "--compress background:20" "--compress backgrounds" \
 		"--segment-size 3M" "--segment-size 4K" "--segment-size 4G" "--segment-size x"; do
 		# shellcheck disable=SC2086
 		expect_fail "$(cut -d' ' -f1 <<<"$value")" "$KVFS" mkfs $value "$store"
 		[ ! -e "$store" ] || fail "made a store with $value"
 	done
-	for value in "--hash blake2b" "--compress inline" "--compress inline:9" "--segment-size 2M" "--hash xxh3 --compress none"; do
+	for value in "--hash blake2b" "--compress inline" "--compress inline:9" "--compress background" "--compress background:9" "--segment-size 2M" "--hash xxh3 --compress none"; do
 		# shellcheck disable=SC2086
 		store_make $value
 		store_mount

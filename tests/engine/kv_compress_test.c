@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_compress_test.c - compression in the background: what it saves, that every value comes back, what
+ * becomes of dictionaries. */
+#include "kv_fixture.h"
+
+#define KEYS 12000u
+
+static const char *const words[] = {"segment", "record", "the", "value", "of", "a", "store", "index"};
+
+/* A value like those of programs: the same words in another order. */
+static size_t make_value(char *out, size_t room, unsigned key, unsigned kind)
+{
+	unsigned state = key * 2654435761u + kind;
+	size_t used = (size_t)snprintf(out, room, "{\"kind\": %u, \"id\": %u, \"text\": \"", kind, key);
+
+	while (used < room - 20) {
+		state = state * 1103515245u + 12345u;
+		used += (size_t)snprintf(out + used, room - used, "%s ",
+			words[(state >> 16) % (sizeof(words) / sizeof(words[0]))]);
+		if (state >> 16 & 1 && used > room / 2)
+			break;
+	}
+	return used;
+}
+
+static void put(struct fixture *fixture, unsigned key, unsigned kind)
+{
+	char value[160];
+	size_t size = make_value(value, sizeof(value), key, kind);
+
+	assert_int_equal(
+		kv_put(fixture->kv, key % 2, &key, sizeof(key), value, size, NULL), 0);
+}
+
+static void must_hold(struct fixture *fixture, unsigned key, unsigned kind)
+{
+	struct kv_slice found;
+	char value[160];
+	size_t size = make_value(value, sizeof(value), key, kind);
+
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_get(fixture->kv, key % 2, &key, sizeof(key), &found), 0);
+	assert_int_equal(found.size, size);
+	assert_memory_equal(found.data, value, size);
+	kv_read_end(fixture->kv);
+}
+
+static void make(struct fixture *fixture, unsigned flags)
+{
+	struct kv_create_options options = fixture_create_options;
+
+	options.compress = KV_COMPRESS_BACKGROUND;
+	assert_int_equal(
+		kv_create(fixture->env, STORE_PATH, &options, fixture_hear, fixture), 0);
+	must_open(fixture, flags);
+}
+
+static struct kv_stats prune(struct fixture *fixture)
+{
+	struct kv_stats stats;
+
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	kv_stats(fixture->kv, &stats);
+	return stats;
+}
+
+static void must_hold_all(struct fixture *fixture, unsigned kind)
+{
+	for (unsigned key = 0; key < KEYS; key++)
+		must_hold(fixture, key, kind);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+static void compress_all(struct fixture *fixture, unsigned flags)
+{
+	struct kv_stats stats;
+
+	make(fixture, flags);
+	for (unsigned key = 0; key < KEYS; key++)
+		put(fixture, key, 1);
+	stats = prune(fixture);
+	assert_true(stats.dictionaries >= 2); /* one for each keyspace */
+	assert_true(stats.compressed_raw_bytes > 2 * stats.compressed_bytes);
+	assert_true(stats.compressed_raw_bytes > KEYS / 3 * 100);
+	must_hold_all(fixture, 1);
+
+	must_crash(fixture, SIM_LOSS_ALL, flags);
+	must_hold_all(fixture, 1);
+	/* What is compressed is left alone; and what comes anew takes the dictionaries there are. */
+	for (unsigned key = 0; key < KEYS; key += 2)
+		put(fixture, key, 1);
+	stats = prune(fixture);
+	assert_int_equal(stats.dictionaries, 2);
+	must_hold_all(fixture, 1);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	must_hold_all(fixture, 1);
+}
+
+static void test_background(void **state)
+{
+	compress_all(*state, 0);
+}
+
+static void test_background_inline(void **state)
+{
+	compress_all(*state, KV_OPEN_INLINE);
+}
+
+/* Values that dictionaries help nothing stay as they are, and are not tried again and again. */
+static void test_incompressible(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats, again;
+	uint8_t value[500];
+
+	make(fixture, 0);
+	for (unsigned key = 0; key < KEYS / 2; key++) {
+		fill_bytes(value, sizeof(value), key);
+		assert_int_equal(kv_put(fixture->kv, HASHED, &key, sizeof(key), value, sizeof(value),
+					 NULL),
+			0);
+	}
+	stats = prune(fixture);
+	assert_int_equal(stats.dictionaries, 0);
+	assert_int_equal(stats.compressed_bytes, 0);
+	again = prune(fixture);
+	assert_int_equal(again.relocated_bytes, stats.relocated_bytes);
+	must_check_clean(fixture);
+}
+
+/* A dictionary goes when the last value that needs it has gone. */
+static void test_dictionaries_go(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+
+	make(fixture, 0);
+	for (unsigned key = 0; key < KEYS; key++)
+		put(fixture, key, 1);
+	stats = prune(fixture);
+	assert_int_equal(stats.dictionaries, 2);
+	for (unsigned round = 0; round < 4; round++) {
+		/* Another kind of value altogether: the old dictionaries do not help any more. */
+		for (unsigned key = 0; key < KEYS; key++) {
+			char value[160];
+
+			for (unsigned i = 0; i < sizeof(value); i++)
+				value[i] = (char)(i % 5 ? "0123456789abcdef"[(key * 7 + i * (key % 13) + round) % 16]
+							: (char)(200 + i % 17));
+			assert_int_equal(kv_put(fixture->kv, key % 2, &key, sizeof(key), value,
+						 sizeof(value), NULL),
+				0);
+		}
+		stats = prune(fixture);
+		assert_true(stats.dictionaries <= 6);
+	}
+	for (unsigned key = 0; key < KEYS; key++)
+		put(fixture, key, 2);
+	prune(fixture);
+	must_hold_all(fixture, 2);
+	must_crash(fixture, SIM_LOSS_ANY, 0);
+	must_hold_all(fixture, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EMPTY_TEST(test_background),
+		EMPTY_TEST(test_background_inline),
+		EMPTY_TEST(test_incompressible),
+		EMPTY_TEST(test_dictionaries_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
