@@ -84,6 +84,8 @@ void large_wake(struct kv *kv);
 void large_step(struct kv *kv);
 /* The maintainer's, on a full disk: all that can be freed now. True: there was something. */
 bool large_free_now(struct kv *kv);
+/* The same on any thread that holds no lock; whoever else wants to maintain is served between two steps. */
+void large_free_all(struct kv *kv);
 /* A step for a store without a maintainer. The caller holds no lock. */
 void large_step_inline(struct kv *kv);
 /* How long the maintainer may sleep before the next one: UINT64_MAX if nothing is under way. */

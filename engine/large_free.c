@@ -332,6 +332,19 @@ bool large_free_now(struct kv *kv)
 	return any;
 }
 
+void large_free_all(struct kv *kv)
+{
+	bool more;
+
+	do {
+		pthread_mutex_lock(&kv->maintain.lock);
+		large_step(kv);
+		more = atomic_load(&kv->large.awake) && !kv->large.retry_at_us &&
+		       !atomic_load(&kv->failed);
+		pthread_mutex_unlock(&kv->maintain.lock);
+	} while (more);
+}
+
 void large_step_inline(struct kv *kv)
 {
 	pthread_mutex_lock(&kv->maintain.lock);

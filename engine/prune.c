@@ -10,6 +10,7 @@
 
 #include "compact.h"
 #include "compact_pick.h"
+#include "large.h"
 #include "maintain.h"
 #include "sync.h"
 
@@ -133,6 +134,8 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	if (percent > 99)
 		return -EINVAL;
 	begin(&prune, report);
+	/* What was deleted of large values is garbage only when its pieces are. */
+	large_free_all(kv);
 	/* Segments that are full become candidates once they are written. */
 	result = sync_flush(kv);
 	if (!result)

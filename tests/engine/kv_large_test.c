@@ -679,6 +679,24 @@ static void test_full_disk(void **state)
 	free(value);
 }
 
+/* On demand the space of a deleted value is there at once, pieces and all. */
+static void test_prune(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t *value = bytes_of(4 * BIG, 20);
+	struct kv_prune_report report;
+
+	must_put(fixture, HASHED, "small", "stays");
+	assert_int_equal(put(fixture, "k", value, 4 * BIG), 0);
+	must_delete(fixture, HASHED, "k");
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, &report), 0);
+	assert_int_equal(pieces_of(fixture), 0);
+	assert_true(report.log_bytes < BIG);
+	must_have(fixture, HASHED, "small", "stays");
+	must_check_clean(fixture);
+	free(value);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -702,6 +720,8 @@ int main(void)
 		FIXTURE_TEST(test_lost_piece),
 		EMPTY_TEST(test_compressed),
 		FIXTURE_TEST(test_full_disk),
+		FIXTURE_TEST(test_prune),
+		INLINE_TEST(test_prune),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
