@@ -28,6 +28,10 @@ struct fuse_front;
  * whoever serves the mount to change. */
 #define FUSE_FRONT_LIMIT_XATTR "system.kvfs.size_limit"
 
+/* Writing a number here, a percentage, does a little of kv_prune with that option: 0 when nothing is left to do,
+ * -EINPROGRESS while there is. For root and whoever serves the mount. */
+#define FUSE_FRONT_PRUNE_XATTR "system.kvfs.prune"
+
 enum fuse_front_sync {
 	FUSE_FRONT_SYNC_NONE,
 	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable

@@ -15,12 +15,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TRUSTED_PREFIX "trusted."
 #define SELINUX_NAME "security.selinux"
 #define LIST_PREFIX "system.posix_acl_"
 #define ACCESS_LIST_NAME LIST_PREFIX "access"
+#define PRUNE_MS 10
 #define GROUPS_MAX 1024 /* of a process that are looked at */
 
 static bool has_prefix(const char *name, const char *prefix)
@@ -53,20 +55,58 @@ static bool is_refused(fuse_req_t req, const char *name)
 	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
-static int limit_set(fuse_req_t req, const char *value, size_t size)
+/* A decimal number from somebody who may say how the mount is served. -EPERM, -EINVAL */
+static int number_of(fuse_req_t req, const char *value, size_t size, uint64_t *out)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	uint64_t bytes = 0;
+	uint64_t number = 0;
 	size_t i;
 
 	if (ctx->uid != 0 && ctx->uid != geteuid())
 		return -EPERM;
 	for (i = 0; i < size; i++) {
-		if (value[i] < '0' || value[i] > '9' || bytes > UINT64_MAX / 10 - 1)
+		if (value[i] < '0' || value[i] > '9' || number > UINT64_MAX / 10 - 1)
 			return -EINVAL;
-		bytes = bytes * 10 + (uint64_t)(value[i] - '0');
+		number = number * 10 + (uint64_t)(value[i] - '0');
 	}
-	return size ? kvfs_set_size_limit(fuse_front_of(req)->fs, bytes) : -EINVAL;
+	*out = number;
+	return size ? 0 : -EINVAL;
+}
+
+static int limit_set(fuse_req_t req, const char *value, size_t size)
+{
+	uint64_t bytes;
+	int rc = number_of(req, value, size, &bytes);
+
+	return rc ? rc : kvfs_set_size_limit(fuse_front_of(req)->fs, bytes);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int is_late(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	return now_ms() >= *(const int64_t *)arg;
+}
+
+/* A little at a time: whoever waits for this thread waits no longer than for the disk. */
+static int prune_some(fuse_req_t req, const char *value, size_t size)
+{
+	int64_t until_ms = now_ms() + PRUNE_MS;
+	struct kv_prune_options options;
+	uint64_t percent;
+	int rc = number_of(req, value, size, &percent);
+
+	if (rc)
+		return rc;
+	options = (struct kv_prune_options){.garbage_percent = percent < 100 ? (unsigned)percent : 100};
+	rc = kv_prune(kvfs_kv(fuse_front_of(req)->fs), &options, is_late, &until_ms, NULL);
+	return rc == -ECANCELED ? -EINPROGRESS : rc;
 }
 
 void fuse_xattr_set(
@@ -76,6 +116,10 @@ void fuse_xattr_set(
 
 	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
 		fuse_reply_status(req, limit_set(req, value, size));
+		return;
+	}
+	if (!strcmp(name, FUSE_FRONT_PRUNE_XATTR)) {
+		fuse_reply_status(req, prune_some(req, value, size));
 		return;
 	}
 	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))

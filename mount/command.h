@@ -24,6 +24,7 @@ extern const struct command get_command;
 extern const struct command list_command;
 extern const struct command mkfs_command;
 extern const struct command mount_command;
+extern const struct command prune_command;
 extern const struct command put_command;
 extern const struct command stat_command;
 extern const struct command limit_command;

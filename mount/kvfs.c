@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
 	&list_command,
 	&stat_command,
 	&limit_command,
+	&prune_command,
 	&check_command,
 };
 

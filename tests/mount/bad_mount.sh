@@ -77,7 +77,7 @@ case_wrong_usage() {
 		# shellcheck disable=SC2086
 		expect_fail 'usage|help' "$KVFS" $command
 	done
-	for command in mkfs mount umount get put del list stat check; do
+	for command in mkfs mount umount get put del list stat prune check; do
 		"$KVFS" "$command" --help | grep -q "kvfs $command" || fail "$command --help says nothing"
 	done
 	"$KVFS" --help | grep -q mkfs

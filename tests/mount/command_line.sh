@@ -3,7 +3,7 @@
 #
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
-cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit)
+cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -141,6 +141,38 @@ case_statistics() {
 	assert stat["latency"]["get_samples"] >= 0
 	END
 	output=$("$KVFS" check "$store" 2>&1) || fail "check of a good store ended with $?: $output"
+}
+
+# Overwritten contents give their space back, of a store and under a mount; what is there stays.
+case_prune() {
+	needs_kvfs
+	store_make --segment-size 2M --compress none
+	store_mount -o allow_other
+	chmod a+x "$SCRATCH"
+	head -c 30M /dev/urandom >"$mnt/keep"
+	for i in $(seq 400); do
+		head -c 60000 /dev/urandom >"$mnt/file$i"
+	done
+	sync -f "$mnt"
+	cp "$mnt/file1" same
+	for i in $(seq 2 2 400); do
+		rm "$mnt/file$i"
+	done
+	! setpriv --reuid 4321 --regid 4321 --clear-groups "$KVFS" prune "$mnt" 2>error >output ||
+		fail "anybody may prune"
+	"$KVFS" prune --garbage 20 "$mnt" >output || fail "prune of a mount: $(cat output)"
+	grep -q ' MiB freed' output || fail "prune says: $(cat output)"
+	! grep -q ' 0.0 MiB freed' output || fail "nothing was freed: $(cat output)"
+	cmp same "$mnt/file1"
+	for i in $(seq 1 4 400); do
+		rm "$mnt/file$i"
+	done
+	store_unmount
+	"$KVFS" prune "$store" >output || fail "prune of a store: $(cat output)"
+	! grep -q ' 0.0 MiB freed' output || fail "nothing was freed: $(cat output)"
+	store_check
+	! "$KVFS" prune --garbage 0 "$store" 2>error || fail "0 per cent is no share"
+	! "$KVFS" prune "$SCRATCH" 2>error || fail "$SCRATCH is no store"
 }
 
 scratch_main "$@"

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prune.c - kvfs prune: gives back, now, the space of what was overwritten and deleted, in a store or under
+ * a mount.
+ *
+ * A mount is asked for a little of it at a time, so that whoever serves it is never held up, and an
+ * interruption needs no message: nobody asks any more.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "fuse_front.h"
+#include "message.h"
+#include "mount_table.h"
+#include "options.h"
+#include "status.h"
+#include "store.h"
+
+#define PROGRESS_INTERVAL_MS 200
+#define LINES_SIZE (FUSE_FRONT_STATUS_SIZE_MAX + 1)
+
+static volatile sig_atomic_t interrupted;
+
+struct progress {
+	bool shown; /* there is a terminal */
+	int64_t next_ms;
+};
+
+static void on_signal(int number)
+{
+	interrupted = number;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int on_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct progress *progress = arg;
+	int64_t ms;
+
+	if (!progress->shown || !total_bytes)
+		return interrupted;
+	ms = now_ms();
+	if (ms >= progress->next_ms) {
+		progress->next_ms = ms + PROGRESS_INTERVAL_MS;
+		fprintf(stderr, "\r%3.0f%% of %" PRIu64 " MiB pruned\033[K",
+			100.0 * (double)done_bytes / (double)total_bytes, total_bytes >> 20);
+	}
+	return interrupted;
+}
+
+/* What it did, as it does of one that was interrupted. The exit code */
+static int conclude(const char *path, const struct kv_prune_report *report, int rc,
+	const struct progress *progress)
+{
+	if (progress->shown)
+		fputs("\r\033[K", stderr);
+	printf("%s: %" PRIu64 " segments emptied, %.1f MiB of them kept, %.1f MiB freed, "
+	       "%.1f MiB left, %.1f s\n",
+		path, report->segments, (double)report->copied_bytes / (1 << 20),
+		(double)report->freed_bytes / (1 << 20), (double)report->log_bytes / (1 << 20),
+		(double)report->duration_us / 1e6);
+	if (!rc && fflush(stdout))
+		rc = -EIO;
+	if (rc == -ECANCELED)
+		message(KV_ERROR, "%s: interrupted; what was done stays done", path);
+	else if (rc)
+		message(KV_ERROR, "%s: %s", path, message_error(rc));
+	return rc ? 1 : 0;
+}
+
+/* ---- a store ---------------------------------------------------------------------------------- */
+
+static int prune_store(const char *path, unsigned garbage_percent)
+{
+	struct kv_prune_options how = {.garbage_percent = garbage_percent};
+	struct progress progress = {.shown = isatty(STDERR_FILENO)};
+	struct kvfs_open_options options;
+	struct kv_prune_report report;
+	struct kvfs *fs;
+	int rc, code;
+
+	store_options(path, false, &options);
+	rc = store_open(path, &options, &fs);
+	if (rc)
+		return 1;
+	rc = kv_prune(kvfs_kv(fs), &how, on_progress, &progress, &report);
+	code = conclude(path, &report, rc, &progress);
+	return store_close(path, fs) ? 1 : code;
+}
+
+/* ---- a mount ---------------------------------------------------------------------------------- */
+
+struct counts {
+	uint64_t segments, emptied, relocated, log_bytes;
+};
+
+static bool count(const char *directory, struct counts *out)
+{
+	char *lines = malloc(LINES_SIZE);
+	bool counted = lines && status_read_mount(directory, lines, LINES_SIZE) >= 0 &&
+		       status_number(lines, "segments", &out->segments) &&
+		       status_number(lines, "emptied_segments", &out->emptied) &&
+		       status_number(lines, "relocated_bytes", &out->relocated) &&
+		       status_number(lines, "log_bytes", &out->log_bytes);
+
+	free(lines);
+	return counted;
+}
+
+/* Some of it; -EINPROGRESS: there is more to do. */
+static int ask(const char *directory, unsigned garbage_percent)
+{
+	char text[16];
+	int length = snprintf(text, sizeof(text), "%u", garbage_percent);
+
+	return setxattr(directory, FUSE_FRONT_PRUNE_XATTR, text, (size_t)length, 0) ? -errno : 0;
+}
+
+/* -ENODATA: it is no mount of ours; else the exit code */
+static int prune_mount(const char *directory, unsigned garbage_percent)
+{
+	struct progress progress = {.shown = isatty(STDERR_FILENO)};
+	struct kv_prune_report report = {0};
+	struct counts before, now;
+	int64_t started_ms = now_ms();
+	int rc;
+
+	if (!count(directory, &before))
+		return -ENODATA;
+	now = before;
+	do {
+		rc = ask(directory, garbage_percent);
+		if (rc != -EINPROGRESS)
+			break;
+		if (on_progress(&progress, now.emptied - before.emptied, before.segments))
+			rc = -ECANCELED;
+		/* Writers go on making garbage: once round is enough. */
+	} while (rc == -EINPROGRESS && count(directory, &now) &&
+		 now.emptied - before.emptied < before.segments);
+	if (rc == -EINPROGRESS)
+		rc = 0;
+	if (count(directory, &now)) {
+		report.segments = now.emptied - before.emptied;
+		report.copied_bytes = now.relocated - before.relocated;
+		report.log_bytes = now.log_bytes;
+		if (before.log_bytes > now.log_bytes)
+			report.freed_bytes = before.log_bytes - now.log_bytes;
+	}
+	report.duration_us = (uint64_t)(now_ms() - started_ms) * 1000;
+	return conclude(directory, &report, rc, &progress);
+}
+
+/* A mount, a store that is mounted, or a store that nobody has open. */
+static int prune(const char *path, unsigned garbage_percent)
+{
+	struct mount_entry entry;
+	char *real = realpath(path, NULL);
+	int rc = prune_mount(path, garbage_percent);
+
+	if (rc == -ENODATA && real && !mount_table_of(real, &entry)) {
+		rc = prune_mount(entry.directory, garbage_percent);
+		mount_entry_fini(&entry);
+	}
+	free(real);
+	return rc == -ENODATA ? prune_store(path, garbage_percent) : rc;
+}
+
+static unsigned parse_percent(const char *text)
+{
+	char *end;
+	unsigned long percent = strtoul(text, &end, 10);
+
+	if (end == text || *end || percent < 1 || percent > 99)
+		options_fail(&prune_command, "--garbage %s: a number from 1 to 99", text);
+	return (unsigned)percent;
+}
+
+static int prune_run(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"garbage", required_argument, NULL, 'g'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct sigaction action = {.sa_handler = on_signal};
+	unsigned garbage_percent = 10;
+
+	while (options_next(&prune_command, argc, argv, ":g:h", names) != -1)
+		garbage_percent = parse_percent(optarg);
+	options_arguments(&prune_command, argc, 1, 1);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	return prune(argv[optind], garbage_percent);
+}
+
+const struct command prune_command = {
+	.name = "prune",
+	.arguments = "[--garbage PERCENT] STORE|DIR",
+	.summary = "Gives back the space of what was overwritten and deleted, and compresses",
+	.details = "  -g, --garbage PERCENT  of a segment of the log, from which on it is rewritten "
+		   "(default: 10)\n",
+	.usage_code = 2,
+	.run = prune_run,
+};
