@@ -13,6 +13,7 @@
 #include "worker.h"
 
 #define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
+#define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
 
 void maintain_init(struct maintain *maintain)
@@ -66,9 +67,9 @@ static bool has_large_records(const struct segment *segment)
 
 /*
  * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map is cold: where the log
- * takes no more than a small part of memory, it is read in again while nobody waits for the disk.
+ * takes no more than a small part of memory, it is read in again when nobody waits for the disk.
  */
-static int retire_buffer(struct kv *kv, struct segment *segment, bool pressed)
+static int retire_buffer(struct kv *kv, struct segment *segment)
 {
 	const uint8_t *map;
 	uint8_t *buffer;
@@ -76,14 +77,37 @@ static int retire_buffer(struct kv *kv, struct segment *segment, bool pressed)
 
 	if (error)
 		return error;
-	if (!pressed && atomic_load(&kv->log_bytes) < kv->warm_size && !has_large_records(segment))
-		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_WILLNEED);
+	segment->cold = atomic_load(&kv->log_bytes) < kv->warm_size && !has_large_records(segment);
+	kv->maintain.warming |= segment->cold;
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
 	pthread_mutex_unlock(&kv->log.lock);
 	epoch_wait();
 	segments_give_buffer(&kv->segments, buffer);
 	return 0;
+}
+
+/* Asks for the newest cold segment, one at a time, while writers have all they want. */
+static void warm_step(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *newest = NULL;
+	bool pressed;
+
+	if (!kv->maintain.warming || log_spare_wanted(kv, &pressed))
+		return;
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (segment && segment->cold && (!newest || segment->id > newest->id))
+			newest = segment;
+	}
+	kv->maintain.warming = newest;
+	if (!newest)
+		return;
+	newest->cold = false;
+	segments->env->map_advise(atomic_load(&newest->map), segments->size, ENV_ADVICE_WILLNEED);
 }
 
 /*
@@ -113,7 +137,7 @@ static bool make_room(struct kv *kv, bool pressed)
 		if (!oldest)
 			return false;
 		/* Without a map: rather a buffer too many than writers who wait for ever. */
-		if (retire_buffer(kv, oldest, pressed))
+		if (retire_buffer(kv, oldest))
 			return true;
 	}
 }
@@ -189,6 +213,7 @@ void maintain_round(struct kv *kv)
 	prepare_if_wanted(kv);
 	compact_step(kv);
 	large_step(kv);
+	warm_step(kv);
 	free_retired(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
@@ -196,13 +221,16 @@ void maintain_round(struct kv *kv)
 /* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
 static uint64_t pause_us(struct kv *kv)
 {
-	uint64_t compact_us, large_us;
+	uint64_t compact_us, large_us, warm_us;
 
 	pthread_mutex_lock(&kv->maintain.lock);
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);
+	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? WARM_PAUSE_US : UINT64_MAX;
 	pthread_mutex_unlock(&kv->maintain.lock);
-	return compact_us < large_us ? compact_us : large_us;
+	if (compact_us > large_us)
+		compact_us = large_us;
+	return compact_us < warm_us ? compact_us : warm_us;
 }
 
 static void *maintainer(void *arg)

@@ -469,6 +469,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 	}
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
+	segment->cold = false;
 	segment->sealed = false;
 	segment->id = 0;
 }

@@ -50,6 +50,7 @@ struct segment {
 	uint64_t dictionaries[4];     /* numbers of those that values in it name, as bits; the maintainer's */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */
 	bool emptied;		      /* nothing in it is needed; the maintainer's */
+	bool cold;		      /* its map is worth being read in and was not yet; the maintainer's */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 

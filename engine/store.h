@@ -87,6 +87,7 @@ struct sync {
 /* Who prepares segments, frees them, and gives memory back. maintain.c */
 struct maintain {
 	pthread_mutex_t lock; /* held at work, outermost rank */
+	bool warming;	      /* some segment may be cold; protected by lock */
 	struct worker worker;
 };
 
