@@ -42,32 +42,48 @@ static int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t start)
 	return 0;
 }
 
+/* kv_cursor_next, without what only bounds need. */
+static inline int step(struct kv_cursor *cursor)
+{
+	int error;
+
+	if (cursor->lower.size || cursor->upper.size)
+		return kv_cursor_next(cursor);
+	error = order_walk_next(cursor->walk);
+	if (error != -ENOMEM)
+		cursor->placed = !error;
+	return error;
+}
+
 /*
- * Takes up to `max` keys from the cursor's place on, and asks for their records. An address counts if the walk's copy of
- * it was right at a moment inside this read section, so that the segment stays.
+ * Takes up to `max` keys from the cursor's place on, and asks for their records. An address counts if it was right at a moment
+ * inside this read section, so that the segment stays: that of the first key may be older, the others' come with the step.
  */
 static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
 {
 	struct order_walk *walk = cursor->walk;
+	uint64_t address = order_walk_is_current(walk) ? order_walk_address(walk) : 0;
 	int error = 0;
 
 	group->count = 0;
 	group->starts[0] = 0;
 	while (!error && group->count < max && cursor->placed) {
 		size_t i = group->count, start = group->starts[i];
-		struct kv_slice key = kv_cursor_key(cursor);
+		struct kv_slice key;
 
+		key.data = order_walk_key(walk, &key.size);
 		error = keep_key(cursor, key, start);
 		if (error)
 			break;
-		group->addresses[i] = order_walk_is_current(walk) ? order_walk_address(walk) : 0;
-		if (group->addresses[i])
-			read_prefetch(&cursor->kv->segments, group->addresses[i]);
+		group->addresses[i] = address;
+		if (address)
+			read_prefetch(&cursor->kv->segments, address);
 		group->starts[i + 1] = start + key.size;
 		group->count++;
-		error = kv_cursor_next(cursor);
+		error = step(cursor);
 		if (error == -ENOMEM) /* the cursor has not moved */
 			group->count--;
+		address = order_walk_address(walk);
 	}
 	return error == -ENOENT || group->count ? 0 : error;
 }
