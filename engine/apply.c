@@ -2,6 +2,7 @@
 /* apply.c - see apply.h. */
 #include "apply.h"
 
+#include "checkpoint.h"
 #include "lookup.h"
 
 int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
@@ -11,13 +12,42 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
 	unsigned i;
 
 	for (i = 0; i < kv->info.keyspace_count && !error; i++) {
-		if (keys[i] && kv->orders[i])
-			error = order_reserve(kv->orders[i], keys[i], key_bytes);
+		if (keys[i] && kv->order_of[i])
+			error = order_reserve(kv->order_of[i], keys[i], key_bytes);
 	}
 	if (keys[FORMAT_KEYSPACE_LARGE] && !error)
-		error = order_reserve(kv->orders[FORMAT_KEYSPACE_LARGE],
+		error = order_reserve(kv->order_of[FORMAT_KEYSPACE_LARGE],
 				      keys[FORMAT_KEYSPACE_LARGE], key_bytes);
 	return error;
+}
+
+/* While a checkpoint's ordered indexes are not loaded only replay changes anything. */
+static int put_in_order(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	struct order *order = kv->order_of[record->keyspace];
+
+	if (!order)
+		return 0;
+	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
+		return checkpoint_defer(kv, record, address);
+	return order_put(order, record->key, record->key_size, address);
+}
+
+static int delete_in_order(struct kv *kv, const struct format_record *record)
+{
+	struct order *order = kv->order_of[record->keyspace];
+
+	if (!order)
+		return 0;
+	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
+		return checkpoint_defer(kv, record, 0);
+	return order_delete(order, record->key, record->key_size);
+}
+
+static void mark_verified(struct kv *kv, uint64_t address)
+{
+	segment_mark_verified(kv->segments.table[segments_slot(&kv->segments, address)],
+			      segments_offset(&kv->segments, address));
 }
 
 static void account(struct kv *kv, uint64_t address, int64_t bytes)
@@ -32,9 +62,9 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 		     uint64_t hash, uint64_t old, const struct format_record *old_record,
 		     struct index_place *place)
 {
-	struct order *order = kv->orders[record->keyspace];
 	int error;
 
+	mark_verified(kv, address);
 	account(kv, address, (int64_t)format_record_length(record));
 	if (old) {
 		account(kv, old, -(int64_t)format_record_length(old_record));
@@ -46,25 +76,23 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 		store_add(&kv->keys[record->keyspace], 1);
 	}
 	/* Last: a cursor that comes upon the key finds its value. */
-	return order ? order_put(order, record->key, record->key_size, address) : 0;
+	return put_in_order(kv, record, address);
 }
 
 static int apply_delete(struct kv *kv, const struct format_record *record, uint64_t old,
 			const struct format_record *old_record, struct index_place *place)
 {
-	struct order *order = kv->orders[record->keyspace];
-
 	if (!old)
 		return 0;
 	account(kv, old, -(int64_t)format_record_length(old_record));
 	index_remove(&kv->index, place);
 	store_add(&kv->keys[record->keyspace], (uint64_t)-1);
-	return order ? order_delete(order, record->key, record->key_size) : 0;
+	return delete_in_order(kv, record);
 }
 
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match, &lookup, &place);
 
@@ -89,11 +117,12 @@ static inline bool is_address(void *arg, uint64_t address)
 int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, uint64_t from,
 	       uint64_t from_length, uint64_t to)
 {
-	struct order *order = kv->orders[copy->keyspace];
+	struct order *order = kv->order_of[copy->keyspace];
 	struct index_place place;
 
 	if (!index_find(&kv->index, hash, is_address, &from, &place))
 		return 0;
+	mark_verified(kv, to);
 	account(kv, to, (int64_t)format_record_length(copy));
 	account(kv, from, -(int64_t)from_length);
 	index_replace(&place, to);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "checkpoint.h"
 #include "check_large.h"
 #include "epoch.h"
 #include "log.h"
@@ -45,7 +46,7 @@ __attribute__((format(printf, 2, 3))) static void finding(struct check *check, c
 
 static void check_order(struct check *check, const struct format_record *record, uint64_t address)
 {
-	struct order *order = check->kv->orders[record->keyspace];
+	struct order *order = check->kv->order_of[record->keyspace];
 	uint64_t found = 0;
 
 	if (!order)
@@ -61,7 +62,7 @@ static void check_order(struct check *check, const struct format_record *record,
 static void check_record(struct check *check, const struct format_record *record, uint64_t address)
 {
 	struct kv *kv = check->kv;
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	uint64_t hash, newest;
 
 	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END | FORMAT_RECORD_TOMBSTONE))
@@ -81,7 +82,7 @@ static void check_record(struct check *check, const struct format_record *record
 static int check_segment(struct check *check, const struct segment *segment, uint32_t end)
 {
 	struct segments *segments = &check->kv->segments;
-	const uint8_t *base = atomic_load(&segments->bases[segment->slot]);
+	const uint8_t *base = segments_base(segments, segment->slot);
 	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
 	uint64_t budget = SEGMENT_SEARCH_BUDGET(segments);
 	char name[FORMAT_SEGMENT_NAME_SIZE];
@@ -181,12 +182,12 @@ static void check_totals(struct check *check)
 			finding(check, "keyspace %s: %llu keys are counted, the log has %llu", name,
 				(unsigned long long)atomic_load(&kv->keys[i]),
 				(unsigned long long)check->live[i]);
-		if (!kv->orders[i])
+		if (!kv->order_of[i])
 			continue;
-		order_verify(kv->orders[i], order_finding, check);
-		if (order_count(kv->orders[i]) != check->live[i])
+		order_verify(kv->order_of[i], order_finding, check);
+		if (order_count(kv->order_of[i]) != check->live[i])
 			finding(check, "keyspace %s: the ordered index has %llu keys, the log %llu", name,
-				(unsigned long long)order_count(kv->orders[i]),
+				(unsigned long long)order_count(kv->order_of[i]),
 				(unsigned long long)check->live[i]);
 	}
 	if (entries != live)
@@ -205,6 +206,7 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 			      .progress = progress, .progress_arg = progress_arg};
 	int error;
 
+	checkpoint_finish(kv);
 	/* Damage that opening met and skipped is still there for the walk to find. */
 	pthread_mutex_lock(&kv->log.lock);
 	error = check_segments(&check);

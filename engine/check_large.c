@@ -65,7 +65,7 @@ static bool decode(const struct compare *compare, const struct check_header *hea
 	const struct format_record *record =
 		segments_record(&compare->kv->segments, header->address);
 
-	return header->valid &&
+	return header->valid && record &&
 	       !large_header_decode(format_record_value(record), record->value_size, out);
 }
 
@@ -75,16 +75,18 @@ static bool has_intent(const struct compare *compare, uint64_t id)
 	uint64_t address;
 
 	large_intent_key(id, key);
-	return !order_get(compare->kv->orders[LARGE_KEYSPACE], key, sizeof(key), &address);
+	return !order_get(compare->kv->order_of[LARGE_KEYSPACE], key, sizeof(key), &address);
 }
 
 static uint64_t seq_of(const struct compare *compare, const void *key, size_t size)
 {
+	const struct format_record *record;
 	uint64_t address;
 
-	if (order_get(compare->kv->orders[LARGE_KEYSPACE], key, size, &address))
+	if (order_get(compare->kv->order_of[LARGE_KEYSPACE], key, size, &address))
 		return 0;
-	return segments_record(&compare->kv->segments, address)->seq;
+	record = segments_record(&compare->kv->segments, address);
+	return record ? record->seq : 0;
 }
 
 static void compare_piece(struct compare *compare, uint64_t id, uint32_t piece, uint64_t seq)
@@ -115,7 +117,7 @@ static void compare_piece(struct compare *compare, uint64_t id, uint32_t piece, 
 static int compare_pieces(struct compare *compare)
 {
 	struct order_walk *walk;
-	int error = order_walk_new(compare->kv->orders[LARGE_KEYSPACE], &walk);
+	int error = order_walk_new(compare->kv->order_of[LARGE_KEYSPACE], &walk);
 
 	if (error)
 		return error;

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "apply.h"
+#include "checkpoint.h"
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
@@ -140,12 +141,14 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		return error;
 	next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
 	error = append(kv, batch, doomed, next_seq);
+	if (!error && atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
+		error = -EIO;
 	if (!kv->log.dirty_since_us)
 		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
 	atomic_store_explicit(&kv->log.last_seq, next_seq, memory_order_release);
 	*seq = next_seq;
 	/* In the log but not in the indexes: memory and log differ, and only opening again mends that. */
-	return error ? store_poison(kv, error, "an index had no room for a committed record") : 0;
+	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
 }
 
 /* The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. */
@@ -191,6 +194,7 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		return commit_nothing(kv, batch, seq_out);
 	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
 	batch_finish(batch);
+	store_need_orders(kv);
 	prefetch(kv, batch);
 
 	pthread_mutex_lock(&kv->log.lock);

@@ -89,7 +89,7 @@ static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run
 static bool key_is_absent(struct kv *kv, const struct item *item)
 {
 	const struct format_record *record = item->record;
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 
 	return !index_lookup(&kv->index, item->hash, lookup_match, &lookup);
 }
@@ -262,7 +262,7 @@ int compact_copy(struct kv *kv, uint32_t bytes, bool for_space)
 {
 	struct compaction *compaction = &kv->compaction;
 	struct segment *victim = compaction->victim;
-	const uint8_t *base = atomic_load(&kv->segments.bases[victim->slot]);
+	const uint8_t *base = segments_base(&kv->segments, victim->slot);
 	uint32_t stop = victim->end - compaction->offset > bytes ? compaction->offset + bytes :
 								   victim->end;
 	struct run run;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "cursor.h"
 
 int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
@@ -14,16 +15,18 @@ int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 	struct kv_cursor *cursor;
 	int error;
 
-	if (keyspace >= kv->info.keyspace_count || !kv->orders[keyspace])
+	if (keyspace >= kv->info.keyspace_count || !kv->order_of[keyspace])
 		return -EINVAL;
 	cursor = calloc(1, sizeof(*cursor));
 	if (!cursor)
 		return -ENOMEM;
 	cursor->kv = kv;
 	cursor->keyspace = keyspace;
-	error = order_walk_new(kv->orders[keyspace], &cursor->walk);
+	error = order_walk_new(store_order(kv, keyspace), &cursor->walk);
+	if (!error && atomic_load(&kv->orders_failed))
+		error = -EIO;
 	if (error) {
-		free(cursor);
+		kv_cursor_close(cursor);
 		return error;
 	}
 	*out = cursor;
@@ -144,7 +147,7 @@ int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
 	const struct cursor_bound *lower = &cursor->lower;
 
 	if (lower->size)
-		position += order_rank(cursor->kv->orders[cursor->keyspace], lower->key, lower->size);
+		position += order_rank(cursor->kv->order_of[cursor->keyspace], lower->key, lower->size);
 	return settle(cursor, order_walk_select(cursor->walk, position));
 }
 

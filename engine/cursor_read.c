@@ -93,7 +93,7 @@ static int resolve(struct kv_cursor *cursor, struct kv_slice key, uint64_t addre
 		   struct kv_entry *entry)
 {
 	struct kv *kv = cursor->kv;
-	struct lookup lookup = {&kv->segments, key.data, key.size, cursor->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, key.data, key.size, cursor->keyspace, NULL, 0};
 	const struct format_record *record;
 	int error = 0;
 

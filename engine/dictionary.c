@@ -60,7 +60,7 @@ static void key_of(unsigned number, uint8_t key[KEY_SIZE])
 static const struct format_record *find_record(struct kv *kv, unsigned number)
 {
 	uint8_t key[KEY_SIZE];
-	struct lookup lookup = {&kv->segments, key, KEY_SIZE, FORMAT_KEYSPACE_ENGINE, NULL};
+	struct lookup lookup = {&kv->segments, key, KEY_SIZE, FORMAT_KEYSPACE_ENGINE, NULL, 0};
 	const struct segment *segment;
 	uint64_t address;
 

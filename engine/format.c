@@ -14,6 +14,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in 
 /* As bytes: 0x8b, "kvsup", CR, LF: a text-mode copy breaks it visibly. */
 #define SUPER_MAGIC 0x0a0d7075736b768bull
 #define SEGMENT_MAGIC 0x0a0d6765736b768bull
+#define CHECKPOINT_MAGIC 0x0a0d706b636b768bull
 
 static uint64_t super_check(const struct format_super *super)
 {
@@ -226,4 +227,57 @@ int64_t format_record_validate(const struct format_record *record, uint64_t room
 			return -EUCLEAN;
 	}
 	return (int64_t)length;
+}
+
+/* ---- checkpoint ------------------------------------------------------------------------------ */
+
+static uint64_t checkpoint_check(const struct format_checkpoint *header)
+{
+	struct format_checkpoint copy = *header;
+
+	copy.check = 0;
+	return XXH3_64bits(&copy, sizeof(copy));
+}
+
+void format_checkpoint_seal(struct format_checkpoint *header)
+{
+	header->magic = CHECKPOINT_MAGIC;
+	header->version = FORMAT_VERSION;
+	header->check = checkpoint_check(header);
+}
+
+static bool section_fits(const struct format_checkpoint *header,
+			 const struct format_checkpoint_section *section)
+{
+	uint64_t chunks = section->size / FORMAT_CHECKPOINT_CHUNK +
+			  (section->size % FORMAT_CHECKPOINT_CHUNK != 0);
+
+	return section->chunk <= header->chunks && chunks <= header->chunks - section->chunk;
+}
+
+int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16])
+{
+	unsigned i;
+
+	if (header->magic != CHECKPOINT_MAGIC || header->check != checkpoint_check(header))
+		return -EUCLEAN;
+	if (header->version > FORMAT_VERSION)
+		return -EPROTONOSUPPORT;
+	if (header->version != FORMAT_VERSION || memcmp(header->uuid, uuid, sizeof(header->uuid)))
+		return -EUCLEAN;
+	if (header->chunks >> 40 || !section_fits(header, &header->segments) ||
+	    !section_fits(header, &header->index) ||
+	    header->segments.size / sizeof(struct format_checkpoint_segment) !=
+		    header->segment_count)
+		return -EUCLEAN;
+	for (i = 0; i < FORMAT_KEYSPACES; i++) {
+		if (!section_fits(header, &header->orders[i]))
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+uint64_t format_sum(const void *bytes, size_t size)
+{
+	return XXH3_64bits(bytes, size);
 }

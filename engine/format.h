@@ -117,6 +117,70 @@ void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], 
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
 			    uint32_t slot, uint32_t size);
 
+/* ---- checkpoint -------------------------------------------------------------------------------
+ *
+ * The state of both indexes at one place of the log, so that only what stands behind it is replayed.
+ *
+ * 0        4096 zeros 65536                                                       65536 * (1 + chunks)
+ * +--------+- - - - -+----------+--------------+----------+- - -+----------+------+
+ * | header |         | segments | hash buckets | ordered index of each keyspace | sums |
+ * +--------+- - - - -+----------+--------------+----------+- - -+----------+------+
+ * Each section begins at a chunk of 65,536 bytes and is filled up with zeros. sums: XXH3-64 of each chunk between header
+ * and sums. check: XXH3-64 of the 4096 bytes with check as zero.
+ * A segment counts as the one that is meant if slot, id and salt agree. `end` is the offset up to which its records are in the
+ * checkpoint. Hash buckets are those of index.h as they stand in memory. An ordered index is its entries in rising
+ * order: bytes shared with the key before (2), further bytes of the key (2), 4 zeros, address (8), those bytes. */
+#define FORMAT_CHECKPOINT_NAME "checkpoint"
+#define FORMAT_CHECKPOINT_NEW_NAME "checkpoint.new"
+#define FORMAT_CHECKPOINT_CHUNK 65536u
+#define FORMAT_CHECKPOINT_HEADER_SIZE 4096u
+
+struct format_checkpoint_section {
+	uint64_t chunk; /* the first */
+	uint64_t size;	/* bytes */
+};
+
+struct format_checkpoint {
+	uint64_t magic;
+	uint64_t check;
+	uint32_t version;
+	uint32_t segment_count;
+	uint8_t uuid[16];
+	uint64_t last_seq;
+	uint64_t log_bytes, live_bytes, tombstone_bytes;
+	uint64_t keys[FORMAT_KEYSPACES];
+	uint64_t index_buckets, index_entries;
+	uint64_t chunks;
+	uint64_t sums_check; /* XXH3-64 of the sums */
+	struct format_checkpoint_section segments, index, orders[FORMAT_KEYSPACES];
+	uint8_t zeros[FORMAT_CHECKPOINT_HEADER_SIZE - 104 - 24 * FORMAT_KEYSPACES - 32];
+};
+static_assert(sizeof(struct format_checkpoint) == FORMAT_CHECKPOINT_HEADER_SIZE, "header size");
+
+struct format_checkpoint_segment {
+	uint64_t id, salt;
+	uint32_t slot;
+	uint32_t end;
+	uint64_t live_bytes, tombstone_bytes, newest_seq;
+	uint64_t dictionaries[4]; /* numbers of those that its values name, as bits */
+	uint32_t sealed; /* 1: nothing is appended to it any more */
+	uint32_t zero;
+};
+static_assert(sizeof(struct format_checkpoint_segment) == 88, "segment entry size");
+
+struct format_checkpoint_entry {
+	uint16_t shared, rest; /* bytes of the key */
+	uint32_t zero;
+	uint64_t address;
+	uint8_t key[];
+};
+static_assert(sizeof(struct format_checkpoint_entry) == 16, "entry size");
+
+void format_checkpoint_seal(struct format_checkpoint *header);
+/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's, with sections inside the chunks. */
+int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16]);
+uint64_t format_sum(const void *bytes, size_t size);
+
 /* ---- record -----------------------------------------------------------------------------------
  *
  * 0       8  9    16      20  22 23 24

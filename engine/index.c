@@ -47,6 +47,7 @@ static void table_free(struct index_table *table)
 	if (!table)
 		return;
 	munmap(table->buckets, table->map_size);
+	index_source_free(table->owned);
 	free(table);
 }
 
@@ -56,20 +57,49 @@ static void set_hint(struct index *index, struct index_table *table)
 	atomic_store_explicit(&index->hint_count, table->count, memory_order_relaxed);
 }
 
-int index_init(struct index *index)
+static void init_with(struct index *index, struct index_table *table)
 {
-	struct index_table *table = table_new(COUNT_MIN);
 	unsigned i;
 
-	if (!table)
-		return -ENOMEM;
 	for (i = 0; i < INDEX_STRIPES; i++)
 		atomic_init(&index->versions[i], 0);
 	atomic_init(&index->entries, 0);
 	atomic_init(&index->memory, table->map_size);
 	atomic_init(&index->retired, NULL);
+	atomic_init(&index->failed, false);
 	atomic_init(&index->table, table);
 	set_hint(index, table);
+}
+
+int index_init(struct index *index)
+{
+	struct index_table *table = table_new(COUNT_MIN);
+
+	if (!table)
+		return -ENOMEM;
+	init_with(index, table);
+	return 0;
+}
+
+int index_load(struct index *index, uint64_t buckets, uint64_t entries, uint64_t size,
+	       index_read_fn *read, void *arg)
+{
+	struct index_table *table;
+
+	if (buckets < COUNT_MIN || buckets >> 31 || entries > buckets * INDEX_SLOTS ||
+	    size != (buckets + INDEX_REACH) * sizeof(struct index_bucket))
+		return -EINVAL;
+	table = table_new(buckets);
+	if (!table)
+		return -ENOMEM;
+	table->owned = index_source_new(index, table, read, arg);
+	if (!table->owned) {
+		table_free(table);
+		return -ENOMEM;
+	}
+	atomic_init(&table->source, table->owned);
+	init_with(index, table);
+	atomic_init(&index->entries, entries);
 	return 0;
 }
 
@@ -195,6 +225,7 @@ static int rebuild(struct index *index)
 	uint64_t count = (next ? next : old)->count;
 	struct index_table *table;
 
+	index_load_table(old);
 	do {
 		count *= 2;
 		if (count >> 31 || !(table = table_new(count)))
@@ -235,6 +266,21 @@ static int move_some(struct index *index, uint64_t buckets)
 	return 0;
 }
 
+const struct index_table *index_image(struct index *index, uint64_t *size)
+{
+	struct index_table *table = atomic_load(&index->table);
+
+	if (atomic_load(&index->failed) || atomic_load(&table->source))
+		return NULL;
+	while (atomic_load(&table->next)) {
+		if (move_some(index, table->count))
+			return NULL;
+		table = atomic_load(&index->table);
+	}
+	*size = (table->count + INDEX_REACH) * sizeof(struct index_bucket);
+	return table;
+}
+
 static int start_growth(struct index *index, struct index_table *table, uint64_t entries)
 {
 	bool small = table->count * sizeof(struct index_bucket) < DOUBLE_BELOW;
@@ -242,6 +288,7 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 	uint64_t needed = (entries / INDEX_SLOTS + 1) * FILL_DEN / FILL_NUM * GROWTH_NUM / GROWTH_DEN;
 	struct index_table *next;
 
+	index_load_table(table);
 	if (count < needed)
 		count = needed;
 	next = count >> 31 ? NULL : table_new(count);
@@ -295,6 +342,7 @@ int index_insert(struct index *index, uint64_t hash, uint64_t address)
 	for (;;) {
 		struct index_table *table = index_table_of(index, fingerprint);
 
+		index_need(table, index_home(table, fingerprint));
 		slot = empty_slot(table, index_home(table, fingerprint));
 		if (slot)
 			break;
@@ -378,8 +426,10 @@ void index_remove(struct index *index, struct index_place *place)
 	for (bucket = hole_bucket + 1; full && bucket <= hole_bucket + INDEX_REACH &&
 				       bucket < table->count + INDEX_REACH;
 	     bucket++) {
-		_Atomic uint64_t *from = spilled_past(table, bucket, hole_bucket, &full);
+		_Atomic uint64_t *from;
 
+		index_need(table, bucket);
+		from = spilled_past(table, bucket, hole_bucket, &full);
 		if (!from)
 			continue;
 		pull_back(index, table, bucket, from, hole);
@@ -431,7 +481,10 @@ int index_each(struct index *index, int (*each)(void *arg, uint64_t address), vo
 {
 	struct index_table *table = atomic_load(&index->table);
 	struct index_table *next = atomic_load(&table->next);
-	int stop = each_of_table(table, atomic_load(&table->moved), each, arg);
+	int stop;
+
+	index_load_table(table);
+	stop = each_of_table(table, atomic_load(&table->moved), each, arg);
 
 	if (stop || !next)
 		return stop;
@@ -471,6 +524,8 @@ static void stretch_begin(struct index *index, uint64_t place, struct stretch *s
 	if (stretch->to > limit)
 		stretch->to = limit;
 	stretch->last = index_home(stretch->table, (uint32_t)(stretch->to - 1));
+	index_need(stretch->table, stretch->first);
+	index_need(stretch->table, stretch->last);
 }
 
 /* False: an entry of one of the homes is on the move. */

@@ -33,8 +33,16 @@ struct index_bucket {
 	_Atomic uint64_t slots[INDEX_SLOTS];
 };
 
+#define INDEX_CHUNK_SIZE 65536u /* bytes of buckets that are loaded together */
+#define INDEX_CHUNK_BUCKETS (INDEX_CHUNK_SIZE / (unsigned)sizeof(struct index_bucket))
+
+/* Where a table's buckets come from that are not in memory yet. index_load.c */
+struct index_source;
+
 struct index_table {
 	struct index_bucket *buckets; /* count + INDEX_REACH of them */
+	_Atomic(struct index_source *) source; /* NULL: all are there; pairs as next */
+	struct index_source *owned;	       /* the source, until the table is freed */
 	uint64_t count;
 	size_t map_size;		    /* bytes */
 	_Atomic(struct index_table *) next; /* growing into; set with release, read with acquire */
@@ -49,6 +57,7 @@ struct index {
 	_Atomic uint64_t entries;
 	_Atomic uint64_t memory; /* bytes */
 	_Atomic(struct index_table *) retired; /* tables that readers may still look at */
+	_Atomic bool failed; /* a part could not be loaded */
 	/* Of the table that most entries are in; the two need not belong together: for prefetching alone. */
 	_Atomic(struct index_bucket *) hint_buckets;
 	_Atomic uint64_t hint_count;
@@ -74,6 +83,34 @@ void index_remove(struct index *index, struct index_place *place);
 /* Frees the tables that were grown out of; the caller has waited for the epoch since it took them. */
 struct index_table *index_take_retired(struct index *index);
 void index_free_retired(struct index *index, struct index_table *tables);
+
+/*
+ * Instead of index_init: a table whose chunks are read when they are first needed. read(arg, n, out) gives chunk n, verified, from
+ * any thread, one at a time; size: bytes of all buckets. -EINVAL: no table can have that shape. A chunk that cannot be read is
+ * empty, and `failed` is set.
+ */
+typedef int index_read_fn(void *arg, uint64_t chunk, struct index_bucket *out);
+int index_load(struct index *index, uint64_t buckets, uint64_t entries, uint64_t size,
+	       index_read_fn *read, void *arg);
+/* Loads up to `count` more chunks: true when all are there. Any thread, inside an epoch. */
+bool index_load_some(struct index *index, uint64_t count);
+struct index_source *index_source_new(struct index *index, struct index_table *table,
+				      index_read_fn *read, void *arg);
+/* All of a table. */
+void index_load_table(struct index_table *table);
+/* The buckets that a look-up from this one on may scan. */
+void index_load_bucket(struct index_table *table, uint64_t bucket);
+void index_source_free(struct index_source *source);
+/* The table as it stands, if it is one that can be saved: loaded, and not growing. The writer's. */
+const struct index_table *index_image(struct index *index, uint64_t *size);
+
+static inline __attribute__((always_inline)) void index_need(struct index_table *table,
+							     uint64_t bucket)
+{
+	if (__builtin_expect(atomic_load_explicit(&table->source, memory_order_acquire) != NULL,
+			     0))
+		index_load_bucket(table, bucket);
+}
 
 /* Calls each(arg, address) for every entry. The writer's. Stops at non-zero and returns it. */
 int index_each(struct index *index, int (*each)(void *arg, uint64_t address), void *arg);
@@ -149,6 +186,7 @@ index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t 
 	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
 	struct index_table *table = index_table_of(index, fingerprint);
 	struct index_bucket *bucket = &table->buckets[index_home(table, fingerprint)];
+	/* What is not loaded yet is empty. */
 	unsigned empty, match = index_bucket_masks(bucket, tag, &empty);
 
 	for (; match; match &= match - 1) {
@@ -174,6 +212,7 @@ index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *matc
 	uint64_t bucket = index_home(table, fingerprint), last = bucket + INDEX_REACH;
 	unsigned empty, tagged;
 
+	index_need(table, bucket);
 	do {
 		tagged = index_bucket_masks(&table->buckets[bucket], tag, &empty);
 		for (; tagged; tagged &= tagged - 1) {

@@ -52,8 +52,10 @@ void kv_iterator_close(struct kv_iterator *iterator)
 
 static inline void prefetch(const struct kv_iterator *iterator, size_t i)
 {
-	const char *record =
-		(const char *)segments_record(&iterator->kv->segments, iterator->addresses[i]);
+	const struct segments *segments = &iterator->kv->segments;
+	uint64_t address = iterator->addresses[i];
+	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
+				segments_offset(segments, address);
 
 	/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
 	__builtin_prefetch(record);
@@ -67,6 +69,11 @@ static inline bool resolve(const struct kv_iterator *iterator, uint64_t address,
 	struct kv *kv = iterator->kv;
 	const struct format_record *record = segments_record(&kv->segments, address);
 
+	if (__builtin_expect(!record, 0)) {
+		/* Damaged: whose it was nobody can say. */
+		*entry = (struct kv_entry){.status = -EIO};
+		return true;
+	}
 	if (record->keyspace != iterator->keyspace && record->key_size)
 		return false;
 	entry->key.data = record->key;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "checkpoint.h"
 #include "epoch.h"
 #include "large.h"
 #include "lookup.h"
@@ -54,7 +55,7 @@ void large_wake(struct kv *kv)
 static bool condemns(struct kv *kv, const struct format_record *record,
 		     const struct batch_entry *entry, uint64_t *id)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	const void *value = entry->value ? entry->value : format_record_value(record);
 	struct large_header old, new;
 
@@ -115,7 +116,7 @@ struct condemned {
 static uint64_t newest_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			   const struct format_record **out)
 {
-	struct lookup lookup = {&kv->segments, key, key_size, keyspace, NULL};
+	struct lookup lookup = {&kv->segments, key, key_size, keyspace, NULL, 0};
 
 	if (!index_lookup(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size), lookup_match,
 			  &lookup))
@@ -273,7 +274,7 @@ static int prepare(struct kv *kv)
 	int error = 0;
 
 	if (!large->walk)
-		error = order_walk_new(kv->orders[LARGE_KEYSPACE], &large->walk);
+		error = order_walk_new(store_order(kv, LARGE_KEYSPACE), &large->walk);
 	if (!error && !large->deletions)
 		error = kv_batch_new(kv, &large->deletions);
 	if (!error && !large->condemned && !(large->condemned = malloc(sizeof(*large->condemned))))

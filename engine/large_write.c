@@ -60,7 +60,7 @@ int large_put_header(struct kv_batch *batch, unsigned keyspace, const void *key,
 int large_check_expected(struct kv *kv, const void *arg)
 {
 	const struct large_expect *expect = arg;
-	struct lookup lookup = {&kv->segments, expect->key, expect->key_size, expect->keyspace, NULL};
+	struct lookup lookup = {&kv->segments, expect->key, expect->key_size, expect->keyspace, NULL, 0};
 	uint64_t hash = keyhash_of(&kv->keyhash, expect->keyspace, expect->key, expect->key_size);
 	uint64_t seq = index_lookup(&kv->index, hash, lookup_match, &lookup) ? lookup.record->seq : 0;
 

@@ -15,6 +15,7 @@ struct lookup {
 	size_t key_size;
 	unsigned keyspace;
 	const struct format_record *record; /* the last one looked at; the match, if there was one */
+	uint64_t damaged; /* address of a record that may have been the one, or 0 */
 };
 
 static inline bool lookup_match(void *arg, uint64_t address)
@@ -22,6 +23,10 @@ static inline bool lookup_match(void *arg, uint64_t address)
 	struct lookup *lookup = arg;
 	const struct format_record *record = segments_record(lookup->segments, address);
 
+	if (__builtin_expect(!record, 0)) {
+		lookup->damaged = address;
+		return false;
+	}
 	lookup->record = record;
 	return record->key_size == lookup->key_size && record->keyspace == lookup->keyspace &&
 	       !memcmp(record->key, lookup->key, lookup->key_size);
@@ -35,8 +40,11 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 {
 	const struct segments *segments = arg;
 	const struct segment *segment = segments->table[segments_slot(segments, address)];
-	const struct format_record *record = segments_record(segments, address);
+	const uint8_t *base = segments_base(segments, segments_slot(segments, address));
+	const uint8_t *record = base + segments_offset(segments, address);
 
+	if (!base)
+		return;
 	if (!segment || __builtin_expect(atomic_load_explicit(&segment->map,
 							      memory_order_acquire) == NULL, 1))
 		__builtin_prefetch(record);

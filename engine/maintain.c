@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "checkpoint.h"
 #include "compact.h"
 #include "epoch.h"
 #include "large.h"
@@ -144,6 +145,12 @@ static bool make_room(struct kv *kv, bool pressed)
 
 /* ---- the segments that come next ------------------------------------------------------------- */
 
+static bool make_space(struct kv *kv)
+{
+	store_need_orders(kv);
+	return large_free_now(kv) || compact_for_space(kv);
+}
+
 /* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */
 static int prepare_spare(struct kv *kv)
 {
@@ -152,7 +159,7 @@ static int prepare_spare(struct kv *kv)
 
 	do {
 		error = log_prepare_spare(kv);
-	} while (error == -ENOSPC && (large_free_now(kv) || compact_for_space(kv)));
+	} while (error == -ENOSPC && make_space(kv));
 	pthread_mutex_lock(&kv->log.lock);
 	freeing_waits = kv->log.freeing_waits;
 	pthread_mutex_unlock(&kv->log.lock);
@@ -211,8 +218,11 @@ void maintain_round(struct kv *kv)
 {
 	pthread_mutex_lock(&kv->maintain.lock);
 	prepare_if_wanted(kv);
-	compact_step(kv);
-	large_step(kv);
+	/* Both change ordered indexes. */
+	if (!atomic_load(&kv->orders_loading)) {
+		compact_step(kv);
+		large_step(kv);
+	}
 	warm_step(kv);
 	free_retired(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);

@@ -2,11 +2,12 @@
 /* ordered.c - positions and counts of keys: what the ordered index knows without walking. */
 #include <errno.h>
 
+#include "checkpoint.h"
 #include "cursor.h"
 
-static struct order *order_of(const struct kv *kv, unsigned keyspace)
+static struct order *order_of(struct kv *kv, unsigned keyspace)
 {
-	return keyspace < kv->info.keyspace_count ? kv->orders[keyspace] : NULL;
+	return keyspace < kv->info.keyspace_count ? store_order(kv, keyspace) : NULL;
 }
 
 int kv_count(struct kv *kv, unsigned keyspace, uint64_t *count)

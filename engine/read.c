@@ -35,10 +35,21 @@ static struct counters *counters_of(struct kv *kv)
 	return &kv->counters[stripe - 1];
 }
 
-/* An unreadable page reads as zeros: what looks absent may only be lost. */
-static int absent(struct kv *kv, uint64_t address)
+/*
+ * An unreadable page reads as zeros, and a damaged record, or part of the hash index, could have been the one: what looks
+ * absent may only be lost.
+ */
+static int absent(struct kv *kv, const struct lookup *lookup, uint64_t address)
 {
-	if (address && segments_failed(&kv->segments, address))
+	if (lookup->damaged) {
+		store_add(&kv->damaged, 1);
+		store_report(kv, KV_ERROR, "segment %u, offset %u: a record is damaged",
+			     segments_slot(&kv->segments, lookup->damaged),
+			     segments_offset(&kv->segments, lookup->damaged));
+		return -EIO;
+	}
+	if (atomic_load_explicit(&kv->index.failed, memory_order_relaxed) ||
+	    (address && segments_failed(&kv->segments, address)))
 		return -EIO;
 	return -ENOENT;
 }
@@ -59,12 +70,12 @@ static inline bool find_match(void *arg, uint64_t address)
 static inline int find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			      uint64_t hash, const struct format_record **out, uint64_t *address)
 {
-	struct find find = {{&kv->segments, key, key_size, keyspace, NULL}, 0};
+	struct find find = {{&kv->segments, key, key_size, keyspace, NULL, 0}, 0};
 	struct counters *counters = counters_of(kv);
 
 	store_add(&counters->gets, 1);
 	if (!index_lookup(&kv->index, hash, find_match, &find))
-		return absent(kv, find.address);
+		return absent(kv, &find.lookup, find.address);
 	store_add(&counters->hits, 1);
 	*out = find.lookup.record;
 	*address = find.address;

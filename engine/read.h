@@ -27,7 +27,8 @@ int read_make_readable(struct kv *kv, const struct format_record *record, uint64
 /* Asks for a record that will be looked at soon: header, key and a small value. */
 static inline void read_prefetch(const struct segments *segments, uint64_t address)
 {
-	const char *record = (const char *)segments_record(segments, address);
+	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
+				segments_offset(segments, address);
 
 	__builtin_prefetch(record);
 	__builtin_prefetch(record + 64);

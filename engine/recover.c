@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "apply.h"
+#include "checkpoint.h"
 #include "dictionary.h"
 #include "log.h"
 
@@ -233,7 +234,9 @@ static uint32_t skip_damage(struct replay *replay, uint32_t offset, uint32_t bro
 /* Replays one segment. Out: where its records end, and whether it was closed by an END. */
 static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
 {
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, next, broken;
+	uint32_t start = replay->segment->covered ? replay->segment->covered :
+						    FORMAT_SEGMENT_HEADER_SIZE;
+	uint32_t offset = start, next, broken;
 	struct kv *kv = replay->kv;
 	uint64_t count;
 	int error;
@@ -269,8 +272,11 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 	if (replay->segment->newest_seq > replay->newest_seq)
 		replay->newest_seq = replay->segment->newest_seq;
 	*end = offset;
-	store_add(&kv->log_bytes, offset);
-	kv->recovered_bytes += offset;
+	/* The header counts as well, where a checkpoint has not counted it. */
+	if (!replay->segment->covered)
+		start = 0;
+	store_add(&kv->log_bytes, offset - start);
+	kv->recovered_bytes += offset - start;
 	return 0;
 }
 
@@ -290,7 +296,8 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 {
 	int error = 0;
 
-	while (loaded->count > 1 && is_empty(kv, loaded->segments[loaded->count - 1]) && !error) {
+	while (loaded->count > 1 && !loaded->segments[loaded->count - 1]->covered &&
+	       is_empty(kv, loaded->segments[loaded->count - 1]) && !error) {
 		struct segment *segment = loaded->segments[--loaded->count];
 
 		error = kv->info.read_only ? 0 : segment_erase(&kv->segments, segment);
@@ -437,7 +444,8 @@ static int go_on(struct kv *kv, struct segment *segment, uint32_t end, bool clos
 
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
-	struct replay replay = {.kv = kv};
+	struct replay replay = {
+		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq};
 	struct segment *hot = NULL;
 	size_t i, hot_last = last_hot(loaded);
 	bool hot_closed = true;
@@ -448,7 +456,9 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		bool closed = true;
 
 		replay.segment = loaded->segments[i];
-		if (i == hot_last && !kv->info.read_only)
+		if (replay.segment->complete)
+			end = replay.segment->end;
+		else if (i == hot_last && !kv->info.read_only)
 			error = replay_resumed(&replay, &end, &closed);
 		else
 			error = replay_mapped(&replay, i == hot_last, &end, &closed);
@@ -489,6 +499,7 @@ int recover(struct kv *kv)
 {
 	struct loaded loaded = {0};
 	struct listing listing = {kv, &loaded};
+	bool found;
 	int error = kv->env->dir_list(kv->dir, load_one, &listing);
 
 	/* A process that was killed may have left names that are not durable: segments count on theirs from here on. */
@@ -503,7 +514,9 @@ int recover(struct kv *kv)
 		goto out;
 	if (loaded.count)
 		number_on(kv, &loaded);
-	error = drop_empty(kv, &loaded);
+	error = checkpoint_open(kv, &found);
+	if (!error)
+		error = drop_empty(kv, &loaded);
 	if (!error)
 		error = replay_all(kv, &loaded);
 out:

@@ -43,6 +43,17 @@ int segments_init(struct segments *segments, struct kv_env *env, struct env_dir 
 	return 0;
 }
 
+static void forget_verified(const struct segments *segments, struct segment *segment);
+
+/* Where readers find its bytes from now on. */
+static void set_base(struct segments *segments, const struct segment *segment, const uint8_t *bytes)
+{
+	uintptr_t flag = segment->verified ? SEGMENT_UNVERIFIED : 0;
+
+	atomic_store_explicit(&segments->bases[segment->slot],
+			      (const uint8_t *)((uintptr_t)bytes | flag), memory_order_release);
+}
+
 static void segment_close(struct segments *segments, struct segment *segment)
 {
 	const uint8_t *map;
@@ -56,6 +67,7 @@ static void segment_close(struct segments *segments, struct segment *segment)
 		segments->env->file_unmap(segment->file, map, segments->size);
 	if (segment->file)
 		segments->env->file_close(segment->file);
+	forget_verified(segments, segment);
 	free(segment);
 }
 
@@ -85,6 +97,61 @@ bool segments_failed(const struct segments *segments, uint64_t address)
 	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
 
 	return map && segments->env->map_failed(map, segments->size);
+}
+
+/* ---- records that were not validated when the store was opened ---------------------------------- */
+
+static size_t verified_size(const struct segments *segments)
+{
+	return segments->size / 64;
+}
+
+int segment_cover(struct segments *segments, struct segment *segment, uint32_t covered)
+{
+	segment->verified = table_map(verified_size(segments));
+	if (!segment->verified)
+		return -ENOMEM;
+	segment->covered = covered;
+	set_base(segments, segment, segment->map);
+	return 0;
+}
+
+static void forget_verified(const struct segments *segments, struct segment *segment)
+{
+	if (segment->verified)
+		munmap((void *)segment->verified, verified_size(segments));
+	segment->verified = NULL;
+	segment->covered = 0;
+}
+
+void segment_uncover(struct segments *segments, struct segment *segment)
+{
+	if (!segment->covered)
+		return;
+	forget_verified(segments, segment);
+	segment->end = 0;
+	segment->complete = false;
+	segment->newest_seq = 0;
+	segment->tombstone_bytes = 0;
+	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
+	atomic_store(&segment->live_bytes, 0);
+	set_base(segments, segment, segment->map);
+}
+
+const struct format_record *segments_verify(const struct segments *segments, uint64_t address)
+{
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const uint8_t *base = segments_base(segments, segments_slot(segments, address));
+	uint32_t offset = segments_offset(segments, address);
+	_Atomic uint64_t *word = &segment->verified[offset >> 9];
+	uint64_t bit = (uint64_t)1 << (offset >> 3 & 63);
+
+	if (!(atomic_load_explicit(word, memory_order_relaxed) & bit)) {
+		if (segment_validate(segments, segment, base, offset) <= 0)
+			return NULL;
+		atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+	}
+	return (const struct format_record *)(base + offset);
 }
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -337,8 +404,17 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	if (error)
 		goto out;
 
+	/* A checkpoint that lies could have left addresses of this slot in the indexes: no record is trusted there. */
+	if (segment->slot < segments->covered_slots) {
+		segment->verified = table_map(verified_size(segments));
+		if (!segment->verified) {
+			error = -ENOMEM;
+			goto out;
+		}
+	}
 	segment->salt = salt;
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
+	segment->complete = false;
 	segment->end = 0;
 	segment->next = NULL;
 	segment->buffer = buffer;
@@ -350,7 +426,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	segment->born = ++segments->births;
 	atomic_store(&segment->live_bytes, 0);
-	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
+	set_base(segments, segment, buffer);
 	/* Last: whoever meets it in the table, and sees an id, sees all of the above. */
 	atomic_store_explicit(&segment->id, id, memory_order_release);
 	*out = segment;
@@ -396,7 +472,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	segment->sealed = true;
 	segment->born = ++segments->births;
 	table_enter(segments, segment);
-	atomic_store_explicit(&segments->bases[slot], map, memory_order_release);
+	set_base(segments, segment, map);
 	*out = segment;
 	return 0;
 out:
@@ -433,7 +509,7 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 	atomic_store_explicit(&segment->map, map, memory_order_release);
 	atomic_fetch_add(&segments->mapped, 1);
 	segment->buffer = NULL;
-	atomic_store_explicit(&segments->bases[segment->slot], map, memory_order_release);
+	set_base(segments, segment, map);
 	return buffer;
 }
 
@@ -451,7 +527,7 @@ int segment_resume(struct segments *segments, struct segment *segment)
 	}
 	segment->buffer = buffer;
 	segment->sealed = false;
-	atomic_store_explicit(&segments->bases[segment->slot], buffer, memory_order_release);
+	set_base(segments, segment, buffer);
 	segments->env->file_unmap(segment->file, segment->map, segments->size);
 	segment->map = NULL;
 	atomic_fetch_sub(&segments->mapped, 1);
@@ -467,6 +543,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 		segments->env->file_unmap(segment->file, map, segments->size);
 		atomic_fetch_sub(&segments->mapped, 1);
 	}
+	forget_verified(segments, segment);
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
 	segment->cold = false;

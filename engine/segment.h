@@ -39,6 +39,9 @@ struct segment {
 	uint8_t *buffer;	      /* segment_size bytes, or NULL; changed under the log's lock */
 	_Atomic(const uint8_t *) map; /* or NULL; changed under the log's lock */
 	struct segment *next;	      /* in the log */
+	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
+	bool complete;		      /* the checkpoint's part is all there is */
+	uint32_t covered;	      /* offset up to which a checkpoint speaks for it; 0: it does not */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
@@ -68,6 +71,7 @@ struct segments {
 	_Atomic uint64_t renames_synced; /* those that are durable */
 	_Atomic uint32_t mapped;      /* segments without a buffer */
 	_Atomic uint32_t count;	      /* slots in use, from 0; some may be free */
+	uint32_t covered_slots;	      /* a checkpoint was opened that may speak of slots below */
 
 	pthread_mutex_t pool_lock;    /* innermost rank */
 	uint8_t **pool;		      /* buffers that wait; protected by pool_lock */
@@ -98,12 +102,33 @@ static inline uint32_t segments_offset(const struct segments *segments, uint64_t
 	return (uint32_t)(address & (((uint64_t)1 << segments->shift) - 1)) << 3;
 }
 
+/*
+ * bases holds where a segment's bytes are, NULL if nothing is there; the lowest bit is set for segments whose records were not
+ * all validated when the store was opened.
+ */
+#define SEGMENT_UNVERIFIED ((uintptr_t)1)
+
+/* For those who validate, or only ask for it to come into the cache. */
+static inline const uint8_t *segments_base(const struct segments *segments, uint32_t slot)
+{
+	const uint8_t *base =
+		atomic_load_explicit(&segments->bases[slot], memory_order_acquire);
+
+	return (const uint8_t *)((uintptr_t)base & ~SEGMENT_UNVERIFIED);
+}
+
+/* The record, validated now if it was not before; NULL: there is no valid one. */
+const struct format_record *segments_verify(const struct segments *segments, uint64_t address);
+
+/* The record at an address of an index. NULL: it is damaged. */
 static inline const struct format_record *segments_record(const struct segments *segments,
 							  uint64_t address)
 {
 	const uint8_t *base = atomic_load_explicit(
 		&segments->bases[segments_slot(segments, address)], memory_order_acquire);
 
+	if (__builtin_expect((uintptr_t)base & SEGMENT_UNVERIFIED, 0))
+		return segments_verify(segments, address);
 	return (const struct format_record *)(base + segments_offset(segments, address));
 }
 
@@ -122,6 +147,17 @@ int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
  * the epoch. */
 int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map);
 uint8_t *segment_use_map(struct segments *segments, struct segment *segment, const uint8_t *map);
+/* From here on its records are validated when they are first read. Before anybody reads. -ENOMEM */
+int segment_cover(struct segments *segments, struct segment *segment, uint32_t covered);
+/* Takes that back. */
+void segment_uncover(struct segments *segments, struct segment *segment);
+/* A record that was validated, or has just been appended. */
+static inline void segment_mark_verified(struct segment *segment, uint32_t offset)
+{
+	if (__builtin_expect(segment->verified != NULL, 0))
+		atomic_fetch_or_explicit(&segment->verified[offset >> 9],
+					 (uint64_t)1 << (offset >> 3 & 63), memory_order_relaxed);
+}
 /* A buffer with the file's bytes, for a segment that is to be appended to again. */
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "checkpoint.h"
 #include "dictionary.h"
 #include "large.h"
 #include "log.h"
@@ -259,10 +260,10 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 		error = index_init(&kv->index);
 	for (i = 0; i < super->keyspace_count && !error; i++) {
 		if (kv->info.keyspaces[i].ordered)
-			error = order_new(&kv->orders[i]);
+			error = order_new(&kv->order_of[i]);
 	}
 	if (!error)
-		error = order_new(&kv->orders[FORMAT_KEYSPACE_LARGE]);
+		error = order_new(&kv->order_of[FORMAT_KEYSPACE_LARGE]);
 	if (!error)
 		error = dictionaries_new(kv);
 	return error;
@@ -272,8 +273,9 @@ static void kv_free(struct kv *kv)
 {
 	unsigned i;
 
+	checkpoint_stop(kv);
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
-		order_free(kv->orders[i]);
+		order_free(kv->order_of[i]);
 	dictionaries_free(kv);
 	large_fini(&kv->large);
 	index_fini(&kv->index);
@@ -346,6 +348,8 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	error = init_parts(kv, &super, options->resident_size);
 	if (!error)
 		error = recover(kv);
+	if (!error)
+		checkpoint_start(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);
 	if (error) {
@@ -367,8 +371,11 @@ int kv_close(struct kv *kv)
 	if (!kv)
 		return 0;
 	stop_threads(kv);
+	checkpoint_stop(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
+	if (!error)
+		checkpoint_write(kv);
 	kv_free(kv);
 	return error;
 }
@@ -457,10 +464,10 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	count_disk(kv, out);
 	for (i = 0; i < kv->info.keyspace_count; i++) {
 		out->keys[i] = atomic_load(&kv->keys[i]);
-		if (kv->orders[i])
-			out->memory_order_bytes += order_memory(kv->orders[i]);
+		if (kv->order_of[i])
+			out->memory_order_bytes += order_memory(kv->order_of[i]);
 	}
-	out->memory_order_bytes += order_memory(kv->orders[FORMAT_KEYSPACE_LARGE]);
+	out->memory_order_bytes += order_memory(kv->order_of[FORMAT_KEYSPACE_LARGE]);
 	for (i = 0; i < STORE_STRIPES; i++) {
 		out->gets += atomic_load(&kv->counters[i].gets);
 		out->hits += atomic_load(&kv->counters[i].hits);

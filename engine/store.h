@@ -150,7 +150,12 @@ struct kv {
 	struct keyhash keyhash;
 	struct segments segments;
 	struct index index;
-	struct order *orders[FORMAT_KEYSPACES]; /* NULL: not ordered */
+	struct order *order_of[FORMAT_KEYSPACES]; /* NULL: not ordered; see store_order */
+	struct checkpoint *checkpoint; /* that is being loaded, or NULL. checkpoint.c */
+	_Atomic bool orders_loading;   /* ordered indexes are not there yet: the loader's alone */
+	_Atomic bool orders_failed;    /* and could not be loaded */
+	bool indexes_whole;	       /* all there: stored by the loader when it ends */
+	uint64_t checkpoint_seq;       /* that was opened from; 0: none was */
 	struct log log;
 	struct sync sync;
 	struct maintain maintain;

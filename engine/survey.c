@@ -66,7 +66,7 @@ static void take(struct survey *survey, const struct format_record *record)
 static void take_samples(struct survey *survey, const struct segment *segment)
 {
 	struct segments *segments = &survey->kv->segments;
-	const uint8_t *base = atomic_load(&segments->bases[segment->slot]);
+	const uint8_t *base = segments_base(segments, segment->slot);
 	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, next = offset;
 	uint32_t stride = segment->end / SAMPLES_MAX;
 

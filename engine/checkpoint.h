@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * checkpoint.h - both indexes on disk as they were at one place of the log, so that opening replays only what stands behind it.
+ * format.h draws the file.
+ *
+ * Written when a store is closed, if enough has been appended since the last one. Never needed: one that is missing, damaged, or of
+ * another state of the log is passed over, and everything is replayed.
+ *
+ * Opening takes the small state from it at once. The hash index is read by chunks as look-ups need them, the ordered ones in one
+ * pass; a thread does what nobody has asked for yet, and then goes. Ordered keyspaces wait until theirs is there. What
+ * replay changes in them before is kept, and done then.
+ *
+ * Records before the checkpoint are not replayed and so not validated; that happens when they are first read (segment.h).
+ */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include "store.h"
+
+/*
+ * Takes over a checkpoint that fits the segments in the table, if there is one: *found. Segments have `covered` then.
+ * Before anything is replayed. -ENOMEM
+ */
+int checkpoint_open(struct kv *kv, bool *found);
+/* Loads the rest: by a thread, or here and now. Once, after the replay. */
+void checkpoint_start(struct kv *kv);
+/* Waits until all of it is loaded, or until the thread has given up when the store is closed. */
+void checkpoint_finish(struct kv *kv);
+void checkpoint_stop(struct kv *kv);
+
+/* Waits for the ordered indexes. Without the log's lock. */
+void checkpoint_await_orders(struct kv *kv);
+
+/* A change of an ordered index that is not there yet: address 0 deletes. While replaying. -ENOMEM */
+int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address);
+
+/* Saves the present state, if that is worth it. Nobody else uses the store. A failure is reported, and harmless. */
+void checkpoint_write(struct kv *kv);
+
+/* Whoever changes ordered indexes asks for them before it takes the log's lock. */
+static inline void store_need_orders(struct kv *kv)
+{
+	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_acquire), 0))
+		checkpoint_await_orders(kv);
+}
+
+/* The ordered index of a keyspace, NULL if it has none. */
+static inline struct order *store_order(struct kv *kv, unsigned keyspace)
+{
+	store_need_orders(kv);
+	return kv->order_of[keyspace];
+}
+
+#endif
