@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "checkpoint.h"
 #include "compact.h"
 #include "compact_pick.h"
 #include "large.h"
@@ -133,6 +134,7 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 		return -EROFS;
 	if (percent > 99)
 		return -EINVAL;
+	store_need_orders(kv);
 	begin(&prune, report);
 	/* What was deleted of large values is garbage only when its pieces are. */
 	large_free_all(kv);
