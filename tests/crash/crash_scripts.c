@@ -202,6 +202,38 @@ static const struct crash_kv_op reopens[] = {
 	END,
 };
 
+/* Checkpoints written, replaced, and opened from with little, much and compacted log behind them. */
+static const struct crash_kv_op checkpoints[] = {
+	PUT(0, 20, 20000),
+	REOPEN,
+	PUT(5, 3, 100),
+	DELETE(7, 4),
+	SYNC,
+	REOPEN,
+	BATCH(0, 40, 9000),
+	REOPEN,
+	DELETE(0, 20),
+	PUT(30, 12, 30000),
+	END,
+};
+
+/* Segments that it speaks of are emptied and used again. */
+static const struct crash_kv_op checkpoint_turnover[] = {
+	PUT(0, 30, 50000),
+	REOPEN,
+	PUT(0, 60, 50000),
+	SYNC,
+	PUT(10, 40, 50000),
+	REOPEN,
+	PUT(3, 60, 30000),
+	REOPEN,
+	PUT(1, 3, 10),
+	END,
+};
+
+static const struct crash_kv_op checkpoint_life[] = {PUT(0, 20, 20000), REOPEN, RANDOM(60), REOPEN,
+	RANDOM(60), REOPEN, RANDOM(20), REOPEN, END};
+
 static const struct crash_kv_op random_life[] = {RANDOM(150), END};
 
 static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
@@ -217,6 +249,9 @@ static const struct crash_script kv_prunes = {.ops = prunes};
 static const struct crash_script kv_packs = {.ops = packs, .background = true};
 static const struct crash_script kv_random_background = {.ops = random_life, .background = true};
 static const struct crash_script kv_reopens = {.ops = reopens};
+static const struct crash_script kv_checkpoints = {.ops = checkpoints};
+static const struct crash_script kv_checkpoint_turnover = {.ops = checkpoint_turnover};
+static const struct crash_script kv_checkpoint_random = {.ops = checkpoint_life};
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
 static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_blake2b = true};
@@ -313,6 +348,9 @@ const struct crash_named crash_scripts[] = {
 	{"packs", &crash_kv, &kv_packs},
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
+	{"checkpoints", &crash_kv, &kv_checkpoints},
+	{"checkpoint-turnover", &crash_kv, &kv_checkpoint_turnover},
+	{"checkpoint-random", &crash_kv, &kv_checkpoint_random},
 	{"random", &crash_kv, &kv_random},
 	{"random-zstd", &crash_kv, &kv_random_zstd},
 	{"random-blake2b", &crash_kv, &kv_random_blake2b},
