@@ -187,10 +187,11 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 
 static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 {
-	struct segment *segment = kv->segments.table[entry->slot];
+	struct segment *segment;
 
 	if (!is_same(kv, entry))
 		return -ESTALE;
+	segment = kv->segments.table[entry->slot];
 	segment->end = entry->end;
 	segment->newest_seq = entry->newest_seq;
 	segment->complete = entry->sealed;

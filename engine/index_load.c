@@ -54,14 +54,18 @@ static bool is_present(struct index_source *source, uint64_t chunk)
 /* The last chunk is a part of one. */
 static void read_chunk(struct index_table *table, struct index_source *source, uint64_t chunk)
 {
-	struct index_bucket *to = &table->buckets[chunk * INDEX_CHUNK_BUCKETS];
+	_Atomic uint64_t *to = table->buckets[chunk * INDEX_CHUNK_BUCKETS].slots;
 	uint64_t left = table->count + INDEX_REACH - chunk * INDEX_CHUNK_BUCKETS;
-	size_t size = (left < INDEX_CHUNK_BUCKETS ? left : INDEX_CHUNK_BUCKETS) * sizeof(*to);
+	size_t slots = (left < INDEX_CHUNK_BUCKETS ? left : INDEX_CHUNK_BUCKETS) * INDEX_SLOTS;
 	struct index_bucket *bytes = malloc(INDEX_CHUNK_SIZE);
+	const uint64_t *from = (const uint64_t *)bytes;
+	bool failed = !bytes || source->read(source->arg, chunk, bytes);
+	size_t i;
 
-	if (bytes && !source->read(source->arg, chunk, bytes))
-		memcpy((void *)to, bytes, size);
-	else
+	/* Slot by slot: who only wants to prefetch looks without asking whether they are there. */
+	for (i = 0; i < slots && !failed; i++)
+		atomic_store_explicit(&to[i], from[i], memory_order_relaxed);
+	if (failed)
 		atomic_store(&source->index->failed, true);
 	free(bytes);
 }
