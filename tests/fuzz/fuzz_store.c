@@ -19,6 +19,9 @@
 
 #define OPTION_READ_ONLY 1u
 #define OPTION_COMPRESSED 2u
+#define OPTION_CHECKPOINT 4u /* there is one */
+#define OPTION_UNSEALED 8u   /* its checksums stay as they are */
+#define OPTION_THREADS 16u   /* it is loaded beside what is done with the store */
 
 enum change {
 	CHANGE_BYTES,  /* bytes anywhere */
@@ -43,7 +46,7 @@ static void put_bytes(struct fuzz_input *input, struct image_file *file, uint32_
 {
 	uint32_t length = 1 + fuzz_u8(input) % LENGTH_MAX;
 
-	if (offset > IMAGE_SEGMENT_SIZE - length)
+	if (offset > IMAGE_ROOM - length)
 		return;
 	fuzz_bytes(input, file->bytes + offset, length);
 	touch(file, offset + length);
@@ -55,7 +58,7 @@ static void repeat_bytes(struct fuzz_input *input, struct image_file *file, uint
 	uint8_t bytes[LENGTH_MAX];
 
 	fuzz_bytes(input, bytes, length);
-	for (; times > 0 && offset <= IMAGE_SEGMENT_SIZE - length; times--, offset += length)
+	for (; times > 0 && offset <= IMAGE_ROOM - length; times--, offset += length)
 		memcpy(file->bytes + offset, bytes, length);
 	touch(file, offset);
 }
@@ -64,7 +67,7 @@ static void copy_bytes(struct fuzz_input *input, struct image_file *file, uint32
 {
 	uint32_t from = fuzz_u32(input) % IMAGE_SEGMENT_SIZE, length = fuzz_u32(input) % 65536;
 
-	if (length > IMAGE_SEGMENT_SIZE - from || length > IMAGE_SEGMENT_SIZE - offset)
+	if (length > IMAGE_ROOM - from || length > IMAGE_ROOM - offset)
 		return;
 	memmove(file->bytes + offset, file->bytes + from, length);
 	touch(file, offset + length);
@@ -77,14 +80,16 @@ static void change_record(struct fuzz_input *input, struct image_file *file)
 	if (file->record_count == 0)
 		return;
 	offset = file->records[fuzz_u32(input) % file->record_count];
-	put_bytes(input, file, offset + at);
-	image_seal_record(file, offset);
+	put_bytes(input, file, offset + (file->is_checkpoint ? at % 16 : at));
+	/* A checkpoint is sealed as a whole, in the end. */
+	if (!file->is_checkpoint)
+		image_seal_record(file, offset);
 }
 
-static void change(struct fuzz_input *input, struct image *image)
+static void change(struct fuzz_input *input, struct image *image, unsigned files)
 {
 	enum change kind = fuzz_u8(input) % CHANGES;
-	struct image_file *file = &image->files[fuzz_u8(input) % IMAGE_FILES];
+	struct image_file *file = &image->files[fuzz_u8(input) % files];
 	uint32_t offset = fuzz_u32(input) % IMAGE_SEGMENT_SIZE;
 
 	switch (kind) {
@@ -96,11 +101,13 @@ static void change(struct fuzz_input *input, struct image *image)
 		break;
 	case CHANGE_HEADER:
 		put_bytes(input, file, offset % 512);
-		image_seal_header(file);
+		if (!file->is_checkpoint)
+			image_seal_header(file);
 		break;
 	case CHANGE_NEW:
 		put_bytes(input, file, offset & ~7u);
-		image_seal_record(file, offset & ~7u);
+		if (!file->is_checkpoint)
+			image_seal_record(file, offset & ~7u);
 		break;
 	case CHANGE_REPEAT:
 		repeat_bytes(input, file, offset & ~7u);
@@ -246,12 +253,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	uint8_t options = fuzz_u8(&input);
 	unsigned which = !!(options & OPTION_COMPRESSED);
+	unsigned files = options & OPTION_CHECKPOINT ? IMAGE_FILES : IMAGE_LOG_FILES;
+	unsigned flags = options & OPTION_THREADS ? 0 : KV_OPEN_INLINE;
 
 	if (!originals[which])
 		originals[which] = image_new(which);
 	image_copy(&work, originals[which]);
 	for (unsigned i = 0; i < CHANGES_MAX && input.left > 0; i++)
-		change(&input, &work);
-	open_and_use(&work, KV_OPEN_INLINE | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0));
+		change(&input, &work, files);
+	if (files == IMAGE_LOG_FILES)
+		work.files[IMAGE_CHECKPOINT].name = NULL;
+	else if (!(options & OPTION_UNSEALED))
+		image_seal_checkpoint(&work.files[IMAGE_CHECKPOINT]);
+	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0));
 	return 0;
 }

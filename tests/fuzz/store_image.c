@@ -9,7 +9,8 @@
 #include "format.h"
 #include "kv.h"
 
-static const char *const file_names[IMAGE_FILES] = {"super", "seg-00000000", "seg-00000001"};
+static const char *const file_names[IMAGE_FILES] = {
+	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME};
 
 static void must(bool holds)
 {
@@ -69,6 +70,30 @@ static void find_records(struct image_file *file)
 	must(file->record_count > 0);
 }
 
+/* Every `stride` bytes of a section, where there is anything. */
+static void find_in_section(
+	struct image_file *file, const struct format_checkpoint_section *section, uint32_t stride)
+{
+	uint32_t offset = (uint32_t)(1 + section->chunk) * FORMAT_CHECKPOINT_CHUNK;
+	uint32_t end = offset + (uint32_t)section->size;
+
+	for (; offset + stride <= end && file->record_count < IMAGE_RECORDS_MAX; offset += stride)
+		if (file->bytes[offset] || memcmp(file->bytes + offset, file->bytes + offset + 1,
+						   stride - 1) != 0)
+			file->records[file->record_count++] = offset;
+}
+
+static void find_sections(struct image_file *file)
+{
+	const struct format_checkpoint *header = (struct format_checkpoint *)file->bytes;
+
+	find_in_section(file, &header->segments, 8);
+	find_in_section(file, &header->index, 8);
+	for (unsigned i = 0; i < FORMAT_KEYSPACES; i++)
+		find_in_section(file, &header->orders[i], 8);
+	must(file->record_count > 0);
+}
+
 static void take(struct image *image, struct sim_env *sim)
 {
 	for (unsigned i = 0; i < IMAGE_FILES; i++) {
@@ -77,14 +102,17 @@ static void take(struct image *image, struct sim_env *sim)
 		uint64_t size;
 
 		file->name = file_names[i];
-		file->bytes = malloc(IMAGE_SEGMENT_SIZE);
+		file->is_checkpoint = i == IMAGE_CHECKPOINT;
+		file->bytes = malloc(IMAGE_ROOM);
 		bytes = sim_env_bytes(sim, file->name, &size);
-		must(bytes && file->bytes && size <= IMAGE_SEGMENT_SIZE);
+		must(bytes && file->bytes && size <= IMAGE_ROOM);
 		memcpy(file->bytes, bytes, size);
 		file->size = file->used = (uint32_t)size;
 		while (file->used > 0 && file->bytes[file->used - 1] == 0)
 			file->used--;
-		if (i > 0)
+		if (i == IMAGE_CHECKPOINT)
+			find_sections(file);
+		else if (i > 0)
 			find_records(file);
 	}
 }
@@ -128,7 +156,7 @@ void image_copy(struct image *to, const struct image *from)
 		uint32_t used = to->files[i].used;
 
 		if (!bytes)
-			bytes = calloc(1, IMAGE_SEGMENT_SIZE);
+			bytes = calloc(1, IMAGE_ROOM);
 		must(bytes != NULL);
 		memcpy(bytes, from->files[i].bytes, from->files[i].used);
 		if (used > from->files[i].used)
@@ -162,6 +190,25 @@ void image_seal_header(struct image_file *file)
 
 		format_segment_seal(header, copy.uuid, copy.id, copy.slot, copy.size, copy.salt);
 	}
+}
+
+void image_seal_checkpoint(struct image_file *file)
+{
+	struct format_checkpoint *header = (struct format_checkpoint *)file->bytes;
+	uint64_t chunks = header->chunks, i;
+	uint64_t *sums;
+
+	if (chunks >= IMAGE_ROOM / FORMAT_CHECKPOINT_CHUNK - 1)
+		return;
+	sums = (uint64_t *)(file->bytes + (1 + chunks) * FORMAT_CHECKPOINT_CHUNK);
+	for (i = 0; i < chunks; i++)
+		sums[i] = format_sum(file->bytes + (1 + i) * FORMAT_CHECKPOINT_CHUNK,
+			FORMAT_CHECKPOINT_CHUNK);
+	header->sums_check = format_sum(sums, chunks * sizeof(*sums));
+	format_checkpoint_seal(header);
+	if (file->used < (1 + chunks) * FORMAT_CHECKPOINT_CHUNK + chunks * sizeof(*sums))
+		file->used = (uint32_t)((1 + chunks) * FORMAT_CHECKPOINT_CHUNK +
+					chunks * sizeof(*sums));
 }
 
 struct sim_env *image_mount(const struct image *image)

@@ -14,15 +14,19 @@
 
 #define IMAGE_STORE_PATH "store"
 #define IMAGE_SEGMENT_SIZE (1u << 20)
-#define IMAGE_FILES 3u /* superblock, a full segment, the last segment */
+#define IMAGE_ROOM (2u << 20)
+#define IMAGE_FILES 4u /* superblock, a full segment, the last segment, the checkpoint */
+#define IMAGE_LOG_FILES 3u
+#define IMAGE_CHECKPOINT 3u
 #define IMAGE_RECORDS_MAX 512u
 
 struct image_file {
 	const char *name;
-	uint8_t *bytes;                      /* IMAGE_SEGMENT_SIZE of room */
+	bool is_checkpoint;
+	uint8_t *bytes;                      /* IMAGE_ROOM of room */
 	uint32_t size;                       /* bytes */
 	uint32_t used;                       /* bytes, up to the last that is not zero */
-	uint32_t records[IMAGE_RECORDS_MAX]; /* offsets */
+	uint32_t records[IMAGE_RECORDS_MAX]; /* offsets; of a checkpoint: of what is in its sections */
 	unsigned record_count;
 };
 
@@ -38,6 +42,8 @@ void image_copy(struct image *to, const struct image *from);
 void image_seal_record(struct image_file *file, uint32_t offset);
 /* Makes the checksum of the superblock, or of a segment's header, right. */
 void image_seal_header(struct image_file *file);
+/* Makes all checksums of the checkpoint right, if its parts are inside the file. */
+void image_seal_checkpoint(struct image_file *file);
 /* The files on a disk of their own. */
 struct sim_env *image_mount(const struct image *image);
 
