@@ -200,7 +200,7 @@ int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 	pthread_mutex_lock(&kv->log.lock);
 	error = read_once(kv, keyspace, key, key_size, offset, buffer, size, done);
 	pthread_mutex_unlock(&kv->log.lock);
-	return error;
+	return error == -ESTALE ? -EIO : error;
 }
 
 int kv_value_size(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -285,6 +285,9 @@ int large_assemble(struct kv *kv, const struct format_record *record, struct kv_
 
 	for (tries = 1;; tries++) {
 		error = assemble_once(&value, &memory, &slice);
+		/* Nobody changes anything while we have the lock: a store that contradicts itself is damaged. */
+		if (error == -ESTALE && locked)
+			error = -EIO;
 		if (error != -ESTALE)
 			break;
 		if (tries == TRIES_MAX) {
