@@ -317,6 +317,10 @@ int index_reserve(struct index *index, uint64_t count)
 
 		if (!growing && !over(table, entries, FILL_NUM, FILL_DEN))
 			return 0;
+		/* Growing needs all of it: not while it is still being loaded, if it need not be. */
+		if (atomic_load_explicit(&table->source, memory_order_relaxed) &&
+		    !over(table, entries, 9, 10))
+			return 0;
 		if (!growing) {
 			error = start_growth(index, table, entries);
 			if (error)
