@@ -23,7 +23,7 @@ struct checkpoint {
 	struct env_file *file;
 	struct format_checkpoint header;
 	uint64_t *sums; /* [header.chunks] */
-	bool reported;	/* damage; under the index's lock, or the loader's */
+	_Atomic bool reported; /* damage of the hash index */
 	struct deferred *deferred, **deferred_end;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -81,10 +81,8 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 		if (entries[i] && !is_covered(kv, entries[i] & INDEX_ADDRESS_MASK))
 			error = -EUCLEAN;
 	}
-	if (error && !checkpoint->reported) {
-		checkpoint->reported = true;
+	if (error && !atomic_exchange(&checkpoint->reported, true))
 		damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
-	}
 	return error;
 }
 
@@ -268,7 +266,8 @@ static void checkpoint_free(struct kv *kv, struct checkpoint *checkpoint)
 	pthread_cond_destroy(&checkpoint->done);
 	pthread_mutex_destroy(&checkpoint->lock);
 	free(checkpoint->sums);
-	kv->env->file_close(checkpoint->file);
+	if (checkpoint->file)
+		kv->env->file_close(checkpoint->file);
 	free(checkpoint);
 }
 
@@ -285,13 +284,12 @@ static struct checkpoint *checkpoint_new(struct env_file *file)
 	return checkpoint;
 }
 
-int checkpoint_open(struct kv *kv, bool *found)
+int checkpoint_open(struct kv *kv)
 {
 	struct checkpoint *checkpoint;
 	struct env_file *file;
 	int error;
 
-	*found = false;
 	if (kv->env->file_open(kv->dir, FORMAT_CHECKPOINT_NAME, ENV_READ_ONLY, &file))
 		return 0;
 	checkpoint = checkpoint_new(file);
@@ -302,10 +300,9 @@ int checkpoint_open(struct kv *kv, bool *found)
 	error = read_header(kv, checkpoint);
 	if (!error)
 		error = take_over(kv, checkpoint);
-	if (!error) {
-		*found = true;
+	kv->checkpoint_there = true;
+	if (!error)
 		return 0;
-	}
 	checkpoint_free(kv, checkpoint);
 	uncover_segments(kv);
 	if (error == -ENOMEM)
@@ -420,6 +417,8 @@ static int add_to_order(void *arg, uint64_t address)
 	const struct format_record *record = segments_record(&kv->segments, address);
 	struct order *order = record ? kv->order_of[record->keyspace] : NULL;
 
+	if (!record)
+		store_damaged(kv, address);
 	if (atomic_load_explicit(&kv->checkpoint->stopping, memory_order_relaxed))
 		return -ECANCELED;
 	return order ? order_put(order, record->key, record->key_size, address) : 0;
@@ -472,6 +471,10 @@ static void load(struct kv *kv)
 		epoch_leave();
 	}
 	kv->indexes_whole = all && !error;
+	if (all) {
+		kv->env->file_close(checkpoint->file);
+		checkpoint->file = NULL;
+	}
 	pthread_mutex_lock(&checkpoint->lock);
 	checkpoint->loaded = true;
 	pthread_cond_broadcast(&checkpoint->done);
@@ -517,6 +520,16 @@ void checkpoint_finish(struct kv *kv)
 	while (!checkpoint->loaded)
 		pthread_cond_wait(&checkpoint->done, &checkpoint->lock);
 	pthread_mutex_unlock(&checkpoint->lock);
+}
+
+bool checkpoint_discard(struct kv *kv)
+{
+	(void)kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NEW_NAME);
+	if (!kv->checkpoint_there)
+		return false;
+	checkpoint_finish(kv);
+	kv->checkpoint_there = false;
+	return !kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME) && !kv->env->dir_sync(kv->dir);
 }
 
 void checkpoint_stop(struct kv *kv)

@@ -18,15 +18,18 @@
 #include "store.h"
 
 /*
- * Takes over a checkpoint that fits the segments in the table, if there is one: *found. Segments have `covered` then.
+ * Takes over a checkpoint that fits the segments in the table, if there is one. Segments have `covered` then.
  * Before anything is replayed. -ENOMEM
  */
-int checkpoint_open(struct kv *kv, bool *found);
+int checkpoint_open(struct kv *kv);
 /* Loads the rest: by a thread, or here and now. Once, after the replay. */
 void checkpoint_start(struct kv *kv);
 /* Waits until all of it is loaded, or until the thread has given up when the store is closed. */
 void checkpoint_finish(struct kv *kv);
 void checkpoint_stop(struct kv *kv);
+
+/* The disk is full: gives the file's space back. False: there was none. The maintainer's. */
+bool checkpoint_discard(struct kv *kv);
 
 /* Waits for the ordered indexes. Without the log's lock. */
 void checkpoint_await_orders(struct kv *kv);

@@ -86,7 +86,7 @@ void index_free_retired(struct index *index, struct index_table *tables);
 
 /*
  * Instead of index_init: a table whose chunks are read when they are first needed. read(arg, n, out) gives chunk n, verified, from
- * any thread, one at a time; size: bytes of all buckets. -EINVAL: no table can have that shape. A chunk that cannot be read is
+ * any thread; size: bytes of all buckets. -EINVAL: no table can have that shape. A chunk that cannot be read is
  * empty, and `failed` is set.
  */
 typedef int index_read_fn(void *arg, uint64_t chunk, struct index_bucket *out);

@@ -2,23 +2,25 @@
 /*
  * index_load.c - a table that is read in parts when they are first needed: see index_load in index.h.
  *
- * A part is written once, under the source's lock, before it is marked as present; nobody looks at it before. When the last one is
- * there the table forgets its source, and look-ups no longer ask.
+ * Whoever finds a part absent and is the first to say so reads it; others who need it wait for him, and for nobody else. When the
+ * last one is there the table forgets its source, and look-ups no longer ask.
  */
 #include "index.h"
 
-#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum chunk_state { CHUNK_ABSENT, CHUNK_CLAIMED, CHUNK_PRESENT };
 
 struct index_source {
 	struct index *index;
 	index_read_fn *read;
 	void *arg;
-	pthread_mutex_t lock;
-	uint64_t chunks, left;	   /* left: protected by lock */
-	uint64_t next;		   /* the first that may not be there; protected by lock */
-	_Atomic uint8_t present[]; /* [chunks]; stored with release under lock */
+	uint64_t chunks;
+	_Atomic uint64_t left;	 /* not present yet */
+	_Atomic uint64_t next;	 /* where loading in order goes on */
+	_Atomic uint8_t state[]; /* [chunks], enum chunk_state; present is stored with release */
 };
 
 struct index_source *index_source_new(struct index *index, struct index_table *table,
@@ -33,22 +35,14 @@ struct index_source *index_source_new(struct index *index, struct index_table *t
 	source->index = index;
 	source->read = read;
 	source->arg = arg;
-	source->chunks = source->left = chunks;
-	pthread_mutex_init(&source->lock, NULL);
+	source->chunks = chunks;
+	atomic_init(&source->left, chunks);
 	return source;
 }
 
 void index_source_free(struct index_source *source)
 {
-	if (!source)
-		return;
-	pthread_mutex_destroy(&source->lock);
 	free(source);
-}
-
-static bool is_present(struct index_source *source, uint64_t chunk)
-{
-	return atomic_load_explicit(&source->present[chunk], memory_order_acquire);
 }
 
 /* The last chunk is a part of one. */
@@ -70,14 +64,19 @@ static void read_chunk(struct index_table *table, struct index_source *source, u
 	free(bytes);
 }
 
-/* Called with the lock. */
 static void load_chunk(struct index_table *table, struct index_source *source, uint64_t chunk)
 {
-	if (is_present(source, chunk))
+	uint8_t absent = CHUNK_ABSENT;
+
+	if (!atomic_compare_exchange_strong(&source->state[chunk], &absent, CHUNK_CLAIMED)) {
+		while (atomic_load_explicit(&source->state[chunk], memory_order_acquire) !=
+		       CHUNK_PRESENT)
+			sched_yield();
 		return;
+	}
 	read_chunk(table, source, chunk);
-	atomic_store_explicit(&source->present[chunk], 1, memory_order_release);
-	if (!--source->left)
+	atomic_store_explicit(&source->state[chunk], CHUNK_PRESENT, memory_order_release);
+	if (atomic_fetch_sub(&source->left, 1) == 1)
 		atomic_store_explicit(&table->source, NULL, memory_order_release);
 }
 
@@ -88,25 +87,20 @@ void index_load_bucket(struct index_table *table, uint64_t bucket)
 	uint64_t last = (bucket + INDEX_REACH) / INDEX_CHUNK_BUCKETS;
 
 	for (; chunk <= last && chunk < source->chunks; chunk++) {
-		if (is_present(source, chunk))
-			continue;
-		pthread_mutex_lock(&source->lock);
-		load_chunk(table, source, chunk);
-		pthread_mutex_unlock(&source->lock);
+		if (atomic_load_explicit(&source->state[chunk], memory_order_acquire) !=
+		    CHUNK_PRESENT)
+			load_chunk(table, source, chunk);
 	}
 }
 
 static bool load_next(struct index_table *table, uint64_t count)
 {
 	struct index_source *source = table->owned;
-	bool done;
+	uint64_t chunk;
 
-	pthread_mutex_lock(&source->lock);
-	for (; count && source->next < source->chunks; source->next++, count--)
-		load_chunk(table, source, source->next);
-	done = !source->left;
-	pthread_mutex_unlock(&source->lock);
-	return done;
+	while (count-- && (chunk = atomic_fetch_add(&source->next, 1)) < source->chunks)
+		load_chunk(table, source, chunk);
+	return !atomic_load(&source->left);
 }
 
 bool index_load_some(struct index *index, uint64_t count)
@@ -119,6 +113,10 @@ bool index_load_some(struct index *index, uint64_t count)
 
 void index_load_table(struct index_table *table)
 {
-	if (atomic_load_explicit(&table->source, memory_order_acquire))
-		load_next(table, UINT64_MAX);
+	uint64_t chunk;
+
+	if (!atomic_load_explicit(&table->source, memory_order_acquire))
+		return;
+	for (chunk = 0; chunk < table->owned->chunks; chunk++)
+		load_chunk(table, table->owned, chunk);
 }

@@ -148,7 +148,7 @@ static bool make_room(struct kv *kv, bool pressed)
 static bool make_space(struct kv *kv)
 {
 	store_need_orders(kv);
-	return large_free_now(kv) || compact_for_space(kv);
+	return checkpoint_discard(kv) || large_free_now(kv) || compact_for_space(kv);
 }
 
 /* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */

@@ -42,10 +42,7 @@ static struct counters *counters_of(struct kv *kv)
 static int absent(struct kv *kv, const struct lookup *lookup, uint64_t address)
 {
 	if (lookup->damaged) {
-		store_add(&kv->damaged, 1);
-		store_report(kv, KV_ERROR, "segment %u, offset %u: a record is damaged",
-			     segments_slot(&kv->segments, lookup->damaged),
-			     segments_offset(&kv->segments, lookup->damaged));
+		store_damaged(kv, lookup->damaged);
 		return -EIO;
 	}
 	if (atomic_load_explicit(&kv->index.failed, memory_order_relaxed) ||

@@ -499,7 +499,6 @@ int recover(struct kv *kv)
 {
 	struct loaded loaded = {0};
 	struct listing listing = {kv, &loaded};
-	bool found;
 	int error = kv->env->dir_list(kv->dir, load_one, &listing);
 
 	/* A process that was killed may have left names that are not durable: segments count on theirs from here on. */
@@ -514,7 +513,7 @@ int recover(struct kv *kv)
 		goto out;
 	if (loaded.count)
 		number_on(kv, &loaded);
-	error = checkpoint_open(kv, &found);
+	error = checkpoint_open(kv);
 	if (!error)
 		error = drop_empty(kv, &loaded);
 	if (!error)

@@ -50,6 +50,16 @@ void store_report(struct kv *kv, enum kv_severity severity, const char *format, 
 	kv->report(kv->report_arg, severity, text);
 }
 
+void store_damaged(struct kv *kv, uint64_t address)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	store_add(&kv->damaged, 1);
+	format_segment_name(segments_slot(&kv->segments, address), name);
+	store_report(kv, KV_ERROR, "%s: the record at offset %u is damaged; the rest stays readable",
+		     name, segments_offset(&kv->segments, address));
+}
+
 int store_poison(struct kv *kv, int error, const char *what)
 {
 	int none = 0;

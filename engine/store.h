@@ -154,6 +154,7 @@ struct kv {
 	struct checkpoint *checkpoint; /* that is being loaded, or NULL. checkpoint.c */
 	_Atomic bool orders_loading;   /* ordered indexes are not there yet: the loader's alone */
 	_Atomic bool orders_failed;    /* and could not be loaded */
+	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	bool indexes_whole;	       /* all there: stored by the loader when it ends */
 	uint64_t checkpoint_seq;       /* that was opened from; 0: none was */
 	struct log log;
@@ -183,6 +184,8 @@ __attribute__((format(printf, 3, 4))) void store_report(struct kv *kv, enum kv_s
 							const char *format, ...);
 /* A keyspace's name, for messages. */
 const char *store_keyspace_name(const struct kv *kv, unsigned keyspace);
+/* Counts and reports a record that is not valid. */
+void store_damaged(struct kv *kv, uint64_t address);
 /* No change is possible any more until the store is opened again. Returns -EIO. */
 int store_poison(struct kv *kv, int error, const char *what);
 

@@ -154,6 +154,36 @@ static void test_outlived(void **state)
 	must_check_clean(fixture);
 }
 
+/* On a full disk the file is the first thing to go. */
+static void test_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+	char key[32], value[1000];
+	struct kv_stats stats;
+	uint64_t size;
+	unsigned i;
+	int error = 0;
+
+	put_range(fixture, 0, KEYS, 1);
+	must_close(fixture);
+	assert_non_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
+	must_open(fixture, KV_OPEN_INLINE);
+	kv_stats(fixture->kv, &stats);
+	sim_env_set_capacity(fixture->sim, stats.disk_bytes + size + SEGMENT_SIZE);
+	memset(value, 'v', sizeof(value));
+	for (i = 0; i < 20000 && !error; i++) {
+		sprintf(key, "full-%u", i);
+		error = kv_put(fixture->kv, HASHED, key, strlen(key), value, sizeof(value), NULL);
+	}
+	assert_int_equal(error, -ENOSPC);
+	assert_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
+	have_range(fixture, 0, KEYS, 1);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	have_range(fixture, 0, KEYS, 1);
+	must_check_clean(fixture);
+}
+
 /* Many times closed with a little more: the indexes grow in between. */
 static void test_again_and_again(void **state)
 {
@@ -295,6 +325,7 @@ int main(void)
 		FIXTURE_TEST(test_log_behind),
 		FIXTURE_TEST(test_outlived),
 		FIXTURE_TEST(test_again_and_again),
+		FIXTURE_TEST(test_full_disk),
 		FIXTURE_TEST(test_flipped),
 		FIXTURE_TEST(test_truncated),
 		FIXTURE_TEST(test_record_damaged),
