@@ -19,7 +19,7 @@
 #include <stdbool.h>
 
 #define STORE_GROUP 1000u /* changes a session may gather */
-#define STORE_THREADS_MAX 64u
+#define STORE_MANY 64u
 
 struct store_setup {
 	const char *path;  /* a directory that is there */
@@ -62,6 +62,9 @@ struct store_ops {
 	/* -ENOENT: no such key */
 	int (*get)(struct session *session, const struct entry_key *key, struct slice *value);
 	int (*contains)(struct session *session, const struct entry_key *key);
+	/* Up to STORE_MANY at once, all of which must be there; NULL: the store has only get. */
+	int (*get_many)(struct session *session, const struct entry_key *keys, struct slice *values,
+			unsigned count);
 
 	int (*put)(struct session *session, const struct entry_key *key, struct slice value);
 	int (*delete)(struct session *session, const struct entry_key *key);

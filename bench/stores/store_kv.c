@@ -140,6 +140,21 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 	return err;
 }
 
+static int get_many(struct session *base, const struct entry_key *keys, struct slice *values, unsigned count)
+{
+	struct kv_entry found[STORE_MANY];
+	int err = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		found[i].key = (struct kv_slice){keys[i].text, ENTRY_KEY_SIZE};
+	kv_multi_get(((struct kv_session *)base)->kv, 0, found, count);
+	for (unsigned i = 0; i < count; i++) {
+		values[i] = (struct slice){found[i].value.data, found[i].value.size};
+		err = err ? err : found[i].status;
+	}
+	return err;
+}
+
 static int contains(struct session *base, const struct entry_key *key)
 {
 	return kv_contains(((struct kv_session *)base)->kv, 0, key->text, ENTRY_KEY_SIZE);
@@ -283,7 +298,7 @@ static uint64_t index_bytes(struct store *base)
 #define KV_OPS                                                                                      \
 	.open = store_open, .close = store_close, .session_open = session_open,                     \
 	.session_close = session_close, .read_begin = read_begin, .read_end = read_end, .get = get, \
-	.contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
+	.get_many = get_many, .contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
 	.sync = sync_all, .prune = prune, .index_bytes = index_bytes
 
 static const struct kv_choice hashed = {

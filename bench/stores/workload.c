@@ -83,6 +83,15 @@ static int step_delete_shuffled(struct worker *worker, uint64_t number)
 	return worker->ops->delete(worker->session, &key);
 }
 
+static int check_value(const struct worker *worker, uint64_t entry, struct slice value)
+{
+	if (entry_value_is(entry, 0, value_size(worker), value) ||
+	    entry_value_is(entry, 1, value_size(worker), value))
+		return 0;
+	fprintf(stderr, "%s: a wrong value\n", worker->ops->name);
+	return -EILSEQ;
+}
+
 static int get_entry(struct worker *worker, uint64_t entry)
 {
 	struct entry_key key;
@@ -91,13 +100,30 @@ static int get_entry(struct worker *worker, uint64_t entry)
 
 	entry_key(entry, &key);
 	err = worker->ops->get(worker->session, &key, &value);
-	if (err)
+	return err ? err : check_value(worker, entry, value);
+}
+
+/* One by one where the store has no call for many. */
+static int step_get_many(struct worker *worker, uint64_t number)
+{
+	struct entry_key keys[STORE_MANY];
+	struct slice values[STORE_MANY];
+	uint64_t picked[STORE_MANY];
+	int err = 0;
+
+	for (unsigned i = 0; i < STORE_MANY; i++) {
+		picked[i] = entry_pick(&worker->random, entries(worker));
+		if (worker->ops->get_many)
+			entry_key(picked[i], &keys[i]);
+		else
+			err = err ? err : get_entry(worker, picked[i]);
+	}
+	if (!worker->ops->get_many)
 		return err;
-	if (entry_value_is(entry, 0, value_size(worker), value) ||
-	    entry_value_is(entry, 1, value_size(worker), value))
-		return 0;
-	fprintf(stderr, "%s: a wrong value\n", worker->ops->name);
-	return -EILSEQ;
+	err = worker->ops->get_many(worker->session, keys, values, STORE_MANY);
+	for (unsigned i = 0; !err && i < STORE_MANY; i++)
+		err = check_value(worker, picked[i], values[i]);
+	return err;
 }
 
 static int step_get(struct worker *worker, uint64_t number)
@@ -328,6 +354,10 @@ static int reads(struct workload *workload)
 
 	err = run(workload, (struct measure){.work = "get_hit", .step = step_get, .arg = &order,
 					.count = count, .seconds = limit, .reads = true});
+	if (!err)
+		err = run(workload, (struct measure){.work = "get_64_at_once", .step = step_get_many, .arg = &order,
+						.count = count / STORE_MANY, .weight = STORE_MANY, .seconds = limit,
+						.reads = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_in_order", .step = step_get_in_order, .arg = &order,
 						.count = count, .seconds = limit, .reads = true});
