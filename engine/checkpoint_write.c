@@ -285,6 +285,7 @@ void checkpoint_write(struct kv *kv)
 	int error;
 
 	if (kv->info.read_only || atomic_load(&kv->failed) || !kv->indexes_whole ||
+	    atomic_load(&kv->index.failed) ||
 	    behind(kv) < kv->segments.size / BEHIND_DIVISOR)
 		return;
 	/* What compaction has copied lately nobody has waited for: it must be where the indexes say. */
