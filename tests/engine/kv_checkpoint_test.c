@@ -211,7 +211,7 @@ static void test_flipped(void **state)
 	put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	assert_non_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
-	for (position = 0; position < size; position += position < 600 ? 1 : size / 41) {
+	for (position = 0; position < size; position += position < 600 ? 11 : size / 23) {
 		char key[32];
 		struct kv_slice value;
 		unsigned missing = 0;
@@ -301,7 +301,7 @@ static void test_crash_while_writing(void **state)
 	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_ANY, SIM_LOSS_NONE};
 
 	put_range(fixture, 0, KEYS, 0);
-	for (unsigned step = 1; step < 60; step++) {
+	for (unsigned step = 1; step < 40; step++) {
 		put_range(fixture, 0, 2500, step);
 		must_sync(fixture);
 		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
