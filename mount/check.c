@@ -7,15 +7,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "message.h"
 #include "options.h"
+#include "progress.h"
 #include "store.h"
 
 #define CHECK_CLEAN 0
@@ -24,68 +21,23 @@
 #define CHECK_USAGE 16
 #define CHECK_CANCELLED 32
 
-#define PROGRESS_INTERVAL_MS 200
-
-static volatile sig_atomic_t interrupted;
-
-struct progress {
-	bool shown; /* there is a terminal */
-	bool line;  /* and on it a line of ours */
-	int64_t next_ms;
-};
-
-static void on_signal(int number)
-{
-	interrupted = number;
-}
-
-static void line_clear(struct progress *progress)
-{
-	if (progress->line)
-		fputs("\r\033[K", stderr);
-	progress->line = false;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int on_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-	struct progress *progress = arg;
-	int64_t ms;
-
-	if (!progress->shown)
-		return interrupted;
-	ms = now_ms();
-	if (ms >= progress->next_ms && total_bytes) {
-		progress->next_ms = ms + PROGRESS_INTERVAL_MS;
-		progress->line = true;
-		fprintf(stderr, "\r%3.0f%% of %" PRIu64 " MiB checked",
-			100.0 * (double)done_bytes / (double)total_bytes, total_bytes >> 20);
-	}
-	return interrupted;
-}
-
 static void on_finding(void *arg, enum kv_severity severity, const char *text)
 {
-	line_clear(arg);
+	progress_clear(arg);
 	if (severity != KV_INFO)
 		printf("%s\n", text);
 }
 
 static int check_store(struct kvfs *fs, const char *path)
 {
-	struct progress progress = {.shown = isatty(STDERR_FILENO)};
+	struct progress progress;
 	uint64_t findings = 0;
-	int rc = kvfs_check(fs, on_finding, &progress, on_progress, &progress, &findings);
+	int rc;
 
-	line_clear(&progress);
-	if (interrupted) {
+	progress_init(&progress, "checked");
+	rc = kvfs_check(fs, on_finding, &progress, progress_show, &progress, &findings);
+	progress_clear(&progress);
+	if (progress_interrupted()) {
 		message(KV_ERROR, "%s: the check was interrupted; nothing has been changed", path);
 		return CHECK_CANCELLED;
 	}
@@ -105,7 +57,6 @@ static int check_store(struct kvfs *fs, const char *path)
 static int check_run(int argc, char **argv)
 {
 	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-	struct sigaction action = {.sa_handler = on_signal};
 	struct kvfs_open_options options;
 	struct kvfs *fs;
 	const char *path;
@@ -116,9 +67,7 @@ static int check_run(int argc, char **argv)
 		;
 	options_arguments(&check_command, argc, 1, 1);
 	path = argv[optind];
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	progress_catch_signals();
 	store_options(path, true, &options);
 	rc = store_open(path, &options, &fs);
 	if (rc)

@@ -8,67 +8,27 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
 #include "options.h"
+#include "progress.h"
 #include "status.h"
 #include "store.h"
 
-#define PROGRESS_INTERVAL_MS 200
 #define LINES_SIZE (FUSE_FRONT_STATUS_SIZE_MAX + 1)
-
-static volatile sig_atomic_t interrupted;
-
-struct progress {
-	bool shown; /* there is a terminal */
-	int64_t next_ms;
-};
-
-static void on_signal(int number)
-{
-	interrupted = number;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int on_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
-{
-	struct progress *progress = arg;
-	int64_t ms;
-
-	if (!progress->shown || !total_bytes)
-		return interrupted;
-	ms = now_ms();
-	if (ms >= progress->next_ms) {
-		progress->next_ms = ms + PROGRESS_INTERVAL_MS;
-		fprintf(stderr, "\r%3.0f%% of %" PRIu64 " MiB pruned\033[K",
-			100.0 * (double)done_bytes / (double)total_bytes, total_bytes >> 20);
-	}
-	return interrupted;
-}
 
 /* What it did, as it does of one that was interrupted. The exit code */
 static int conclude(const char *path, const struct kv_prune_report *report, int rc,
-	const struct progress *progress)
+	struct progress *progress)
 {
-	if (progress->shown)
-		fputs("\r\033[K", stderr);
+	progress_clear(progress);
 	printf("%s: %" PRIu64 " segments emptied, %.1f MiB of them kept, %.1f MiB freed, "
 	       "%.1f MiB left, %.1f s\n",
 		path, report->segments, (double)report->copied_bytes / (1 << 20),
@@ -88,17 +48,18 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 static int prune_store(const char *path, unsigned garbage_percent)
 {
 	struct kv_prune_options how = {.garbage_percent = garbage_percent};
-	struct progress progress = {.shown = isatty(STDERR_FILENO)};
+	struct progress progress;
 	struct kvfs_open_options options;
 	struct kv_prune_report report;
 	struct kvfs *fs;
 	int rc, code;
 
+	progress_init(&progress, "pruned");
 	store_options(path, false, &options);
 	rc = store_open(path, &options, &fs);
 	if (rc)
 		return 1;
-	rc = kv_prune(kvfs_kv(fs), &how, on_progress, &progress, &report);
+	rc = kv_prune(kvfs_kv(fs), &how, progress_show, &progress, &report);
 	code = conclude(path, &report, rc, &progress);
 	return store_close(path, fs) ? 1 : code;
 }
@@ -134,20 +95,23 @@ static int ask(const char *directory, unsigned garbage_percent)
 /* -ENODATA: it is no mount of ours; else the exit code */
 static int prune_mount(const char *directory, unsigned garbage_percent)
 {
-	struct progress progress = {.shown = isatty(STDERR_FILENO)};
+	struct progress progress;
 	struct kv_prune_report report = {0};
 	struct counts before, now;
-	int64_t started_ms = now_ms();
+	int64_t started_ms = progress_now_ms();
+	uint64_t segment_bytes;
 	int rc;
 
+	progress_init(&progress, "pruned");
 	if (!count(directory, &before))
 		return -ENODATA;
+	segment_bytes = before.segments ? before.log_bytes / before.segments : 0;
 	now = before;
 	do {
 		rc = ask(directory, garbage_percent);
 		if (rc != -EINPROGRESS)
 			break;
-		if (on_progress(&progress, now.emptied - before.emptied, before.segments))
+		if (progress_show(&progress, (now.emptied - before.emptied) * segment_bytes, before.log_bytes))
 			rc = -ECANCELED;
 		/* Writers go on making garbage: once round is enough. */
 	} while (rc == -EINPROGRESS && count(directory, &now) &&
@@ -161,7 +125,7 @@ static int prune_mount(const char *directory, unsigned garbage_percent)
 		if (before.log_bytes > now.log_bytes)
 			report.freed_bytes = before.log_bytes - now.log_bytes;
 	}
-	report.duration_us = (uint64_t)(now_ms() - started_ms) * 1000;
+	report.duration_us = (uint64_t)(progress_now_ms() - started_ms) * 1000;
 	return conclude(directory, &report, rc, &progress);
 }
 
@@ -197,15 +161,12 @@ static int prune_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct sigaction action = {.sa_handler = on_signal};
 	unsigned garbage_percent = 10;
 
 	while (options_next(&prune_command, argc, argv, ":g:h", names) != -1)
 		garbage_percent = parse_percent(optarg);
 	options_arguments(&prune_command, argc, 1, 1);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	progress_catch_signals();
 	return prune(argv[optind], garbage_percent);
 }
 
