@@ -7,8 +7,13 @@
  * below, a system call is faster. A registered file saved nothing that could be measured and costs
  * two system calls per file.
  *
- * Owns: the process's ring, made with the first buffer and never freed, and the table of its
- * buffers. Threads: everything is protected by ring_lock (rank: below every lock of the engine). A
+ * A write that the disk has not answered outlives the process that is killed in it: the kernel closes the process's
+ * descriptors, and with them a store's lock would go, while the write still may reach the disk, on top of what the next
+ * one to open the store has written there. So the files that hold locks are registered with the ring: it is given
+ * back, and they with it, after its last request.
+ *
+ * Owns: the process's ring, made with the first buffer or lock and never freed, and the tables of its
+ * buffers and held files. Threads: everything is protected by ring_lock (rank: below every lock of the engine). A
  * writer that finds it taken does not wait for somebody else's I/O but uses a system call.
  */
 #include "env_ring.h"
@@ -20,6 +25,7 @@
 
 #define RING_ENTRIES 4u
 #define BUFFERS_MAX 64u
+#define HELD_MAX 64u
 #define HUGE_PAGE_SIZE ((size_t)2 << 20)
 #define BUFFER_SIZE_MAX ((size_t)1 << 30) /* the kernel's limit for one registration */
 
@@ -27,6 +33,8 @@ static pthread_mutex_t ring_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct io_uring ring; /* protected by ring_lock, as all below */
 static enum { RING_UNTRIED, RING_ABSENT, RING_READY } ring_state;
 static struct iovec buffers[BUFFERS_MAX]; /* iov_len 0: free */
+static int held[HELD_MAX];		  /* the number + 1 of a descriptor; 0: free */
+static unsigned unheld;			  /* locks that the ring does not hold: nothing is written through it */
 
 /* Kernels before 5.19, and sandboxes without io_uring, have no ring: the caller then writes
  * without. */
@@ -37,7 +45,8 @@ static void ring_start(void)
 	ring_state = RING_ABSENT;
 	if (io_uring_queue_init(RING_ENTRIES, &ring, 0) < 0)
 		return;
-	if (io_uring_register_buffers_sparse(&ring, BUFFERS_MAX) < 0) {
+	if (io_uring_register_buffers_sparse(&ring, BUFFERS_MAX) < 0 ||
+		io_uring_register_files_sparse(&ring, HELD_MAX) < 0) {
 		io_uring_queue_exit(&ring);
 		return;
 	}
@@ -75,6 +84,40 @@ static void buffer_unregister(void *base)
 		slot_update(i, NULL, 0);
 		buffers[i].iov_len = 0;
 		break;
+	}
+	pthread_mutex_unlock(&ring_lock);
+}
+
+void env_ring_hold(int fd)
+{
+	unsigned i;
+
+	pthread_mutex_lock(&ring_lock);
+	ring_start();
+	for (i = 0; i < HELD_MAX && held[i] != 0; i++)
+		;
+	if (ring_state == RING_READY) {
+		if (i < HELD_MAX && io_uring_register_files_update(&ring, i, &fd, 1) == 1)
+			held[i] = fd + 1;
+		else
+			unheld++;
+	}
+	pthread_mutex_unlock(&ring_lock);
+}
+
+void env_ring_let_go(int fd)
+{
+	int none = -1;
+	unsigned i;
+
+	pthread_mutex_lock(&ring_lock);
+	for (i = 0; i < HELD_MAX && held[i] != fd + 1; i++)
+		;
+	if (i < HELD_MAX) {
+		(void)io_uring_register_files_update(&ring, i, &none, 1);
+		held[i] = 0;
+	} else if (unheld > 0) {
+		unheld--;
 	}
 	pthread_mutex_unlock(&ring_lock);
 }
@@ -178,7 +221,7 @@ ssize_t env_ring_write(int fd, const void *data, size_t size, uint64_t position,
 
 	if (pthread_mutex_trylock(&ring_lock) != 0)
 		return -EBUSY;
-	slot = ring_state == RING_READY ? slot_find(data, size) : -1;
+	slot = ring_state == RING_READY && unheld == 0 ? slot_find(data, size) : -1;
 	if (slot >= 0)
 		result = ring_write_slot(slot, fd, data, size, position, durable);
 	pthread_mutex_unlock(&ring_lock);

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -36,14 +37,19 @@
 #define ZEROS_SIZE 65536u          /* bytes */
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
+#define LOCK_WAIT_MS 300u	   /* for the last writes of a process that was killed */
+#define LOCK_PAUSE_MS 5u
 
 struct env_dir {
 	int fd;
 };
 
 struct env_file {
+	struct env_dir *dir;
 	int fd;
 	int direct_fd; /* O_DIRECT on the same file, or -1 */
+	int dir_fd;    /* the directory, open once more, while this file is locked; else -1 */
+	bool held;     /* by the ring */
 	/*
 	 * Something was changed that no sync has covered yet. Set after a change is done, cleared
 	 * before a sync starts: a change that overlaps a sync is left to the next one.
@@ -97,7 +103,11 @@ static int system_dir_create(struct kv_env *env, const char *path)
 
 	if (!trimmed)
 		return -ENOMEM;
-	result = mkdir(trimmed, DIR_MODE) < 0 ? -errno : parent_sync(trimmed);
+	result = mkdir(trimmed, DIR_MODE) < 0 ? -errno : 0;
+	if (result == 0 && fchmodat(AT_FDCWD, trimmed, DIR_MODE, 0) < 0)
+		result = -errno;
+	if (result == 0)
+		result = parent_sync(trimmed);
 	free(trimmed);
 	return result;
 }
@@ -241,7 +251,10 @@ static int system_file_open(
 	file = malloc(sizeof(*file));
 	if (!file)
 		return -ENOMEM;
+	file->dir = dir;
 	file->direct_fd = -1;
+	file->dir_fd = -1;
+	file->held = false;
 	atomic_init(&file->unsynced, true);
 	how |= flags & ENV_READ_ONLY ? O_RDONLY : O_RDWR;
 	how |= flags & ENV_CREATE ? O_CREAT | O_EXCL : 0;
@@ -249,6 +262,11 @@ static int system_file_open(
 	if (file->fd < 0) {
 		result = errno == EISDIR || errno == ENXIO ? -EINVAL : -errno;
 		goto out_free;
+	}
+	/* The mode is what it says, not what somebody's umask leaves of it. */
+	if ((flags & ENV_CREATE) && fchmod(file->fd, FILE_MODE) < 0) {
+		result = -errno;
+		goto out_close;
 	}
 	result = fstat(file->fd, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : -EINVAL;
 	if (result < 0)
@@ -264,10 +282,65 @@ out_free:
 	return result;
 }
 
+/*
+ * By open file description, so that the lock survives a fork into the background and binds threads
+ * as well. The directory is locked beside the file, or somebody who puts another file in its place would lock that.
+ * File systems that lock no directories (NFS) have the file's lock alone.
+ */
+static int lock_try(const struct env_file *file, bool exclusive)
+{
+	struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(file->fd, F_OFD_SETLK, &lock) < 0)
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	if (flock(file->dir_fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return -EBUSY;
+	return 0;
+}
+
+/* By hand, as the ring may hold the file a little longer than this process. */
+static void file_unlock(struct env_file *file)
+{
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	if (file->held)
+		env_ring_let_go(file->fd);
+	file->held = false;
+	fcntl(file->fd, F_OFD_SETLK, &lock);
+	close(file->dir_fd);
+	file->dir_fd = -1;
+}
+
+static int system_file_lock(struct env_file *file, bool exclusive)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+	bool first = file->dir_fd < 0;
+	int result;
+
+	if (first)
+		file->dir_fd = openat(file->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (file->dir_fd < 0)
+		return -errno;
+	result = lock_try(file, exclusive);
+	for (unsigned ms = 0; result == -EBUSY && ms < LOCK_WAIT_MS; ms += LOCK_PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		result = lock_try(file, exclusive);
+	}
+	if (result < 0 && first)
+		file_unlock(file);
+	if (result == 0 && exclusive && !file->held) {
+		env_ring_hold(file->fd);
+		file->held = true;
+	}
+	return result;
+}
+
 static void system_file_close(struct env_file *file)
 {
 	if (!file)
 		return;
+	if (file->dir_fd >= 0)
+		file_unlock(file);
 	if (file->direct_fd >= 0)
 		close(file->direct_fd);
 	close(file->fd);
@@ -282,17 +355,6 @@ static int system_file_size(struct env_file *file, uint64_t *size)
 		return -errno;
 	*size = (uint64_t)info.st_size;
 	return 0;
-}
-
-/* By open file description, so that the lock survives a fork into the background and binds threads
- * as well. */
-static int system_file_lock(struct env_file *file, bool exclusive)
-{
-	struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
-
-	if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
 static int write_zeros(int fd, uint64_t position, uint64_t end)

@@ -8,6 +8,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #include "mount_table.h"
 
 #define REPORTS_MAX 32u
-#define BUSY_MS_MAX 5000u
+#define BUSY_MS_MAX 5000
 #define BUSY_PAUSE_MS 20u
 
 struct reports {
@@ -91,6 +92,14 @@ static void explain_busy(const char *path)
 	}
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /*
  * Opens, and waits a little while another has it open: a command that is about to end, or a mount
  * that umount(8) has taken away and whose process still writes. A mount that is there will stay.
@@ -100,10 +109,10 @@ static int open_patiently(
 {
 	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
 	struct mount_entry entry;
-	unsigned waited_ms;
+	int64_t until_ms = now_ms() + BUSY_MS_MAX;
 	int rc = kvfs_open(NULL, path, options, out);
 
-	for (waited_ms = 0; rc == -EBUSY && waited_ms < BUSY_MS_MAX; waited_ms += BUSY_PAUSE_MS) {
+	while (rc == -EBUSY && now_ms() < until_ms) {
 		if (find_mount(path, &entry)) {
 			mount_entry_fini(&entry);
 			break;

@@ -14,7 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/io_uring.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "env.h"
@@ -315,6 +319,107 @@ static void test_system_not_files(void **state)
 	assert_int_equal(world->env->dir_open(world->env, name, &dir), -ENOTDIR);
 }
 
+static void test_system_umask(void **state)
+{
+	struct world *world = *state;
+	mode_t before = umask(0277);
+	char name[128];
+	struct stat info;
+
+	world->env->file_close(file_make(world, "a", 10));
+	snprintf(name, sizeof(name), "%s/inner", world->path);
+	assert_int_equal(world->env->dir_create(world->env, name), 0);
+	umask(before);
+	assert_int_equal(stat(name, &info), 0);
+	assert_int_equal(info.st_mode & 07777, 0700);
+	assert_int_equal(rmdir(name), 0);
+	snprintf(name, sizeof(name), "%s/a", world->path);
+	assert_int_equal(stat(name, &info), 0);
+	assert_int_equal(info.st_mode & 07777, 0600);
+}
+
+/* Somebody puts another file in the place of the one that is locked: the lock is still there. */
+static void test_system_lock_replaced(void **state)
+{
+	struct world *world = *state;
+	struct env_file *one = file_make(world, "a", 10), *two;
+	struct env_dir *dir;
+
+	assert_int_equal(world->env->file_lock(one, true), 0);
+	assert_int_equal(world->env->unlink(world->dir, "a"), 0);
+	world->env->file_close(file_make(world, "a", 10));
+	assert_int_equal(world->env->dir_open(world->env, world->path, &dir), 0);
+	assert_int_equal(world->env->file_open(dir, "a", 0, &two), 0);
+	assert_int_equal(world->env->file_lock(two, true), -EBUSY);
+	assert_int_equal(world->env->file_lock(two, false), -EBUSY);
+	world->env->file_close(one);
+	assert_int_equal(world->env->file_lock(two, true), 0);
+	world->env->file_close(two);
+	world->env->dir_close(dir);
+}
+
+/* Closes all that this process has open below a path, as its end would. */
+static void close_below(const char *path)
+{
+	char link[64], target[128];
+	ssize_t length;
+
+	for (int fd = 3; fd < 256; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		length = readlink(link, target, sizeof(target) - 1);
+		if (length < 0)
+			continue;
+		target[length] = '\0';
+		if (strncmp(target, path, strlen(path)) == 0)
+			close(fd);
+	}
+}
+
+/*
+ * A process has lost its descriptors, but its ring is still there, as while the disk has not answered its last write:
+ * nobody else gets the lock. Closing the file gives it back at once all the same.
+ */
+static void test_system_lock_outlives(void **state)
+{
+	struct world *world = *state;
+	struct env_file *file = file_make(world, "a", 10);
+	struct io_uring_params params = {0};
+	int fds[2], ring = (int)syscall(SYS_io_uring_setup, 1, &params), result = -EBUSY;
+	char byte;
+	pid_t pid;
+
+	if (ring < 0)
+		skip();
+	close(ring);
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct env_file *own;
+
+		if (world->env->file_open(world->dir, "a", 0, &own) < 0 ||
+			world->env->file_lock(own, true) < 0)
+			_exit(1);
+		close_below(world->path);
+		if (write(fds[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(world->env->file_lock(file, true), -EBUSY);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	for (unsigned i = 0; result == -EBUSY && i < 100; i++)
+		result = world->env->file_lock(file, true);
+	assert_int_equal(result, 0);
+	world->env->file_close(file);
+	assert_int_equal(world->env->file_open(world->dir, "a", 0, &file), 0);
+	assert_int_equal(world->env->file_lock(file, true), 0);
+	world->env->file_close(file);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* ---- the simulated disk ------------------------------------------------------------------------
  */
 
@@ -495,6 +600,7 @@ static void test_sim_program_dies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		SYSTEM(test_system_lock_outlives), /* first: its child must not share our ring */
 		BOTH(test_directory),
 		BOTH(test_names),
 		BOTH(test_list),
@@ -504,6 +610,8 @@ int main(void)
 		BOTH(test_read_only),
 		BOTH(test_clock_and_random),
 		SYSTEM(test_system_modes),
+		SYSTEM(test_system_umask),
+		SYSTEM(test_system_lock_replaced),
 		SYSTEM(test_system_not_files),
 		SIM(test_sim_sync_survives),
 		SIM(test_sim_unsynced_varies),
