@@ -31,6 +31,8 @@ static const struct posix_case *const lists[] = {
 	posix_directory_cases,
 	posix_access_cases,
 	posix_process_cases,
+	posix_error_cases,
+	posix_time_cases,
 };
 
 void posix_fail(const char *file, int line, const char *format, ...)
