@@ -66,7 +66,7 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE |         \
 		FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
 
-static unsigned set_mask(int to_set)
+static unsigned set_mask(int to_set, bool privileged)
 {
 	unsigned set = 0;
 
@@ -89,12 +89,13 @@ static unsigned set_mask(int to_set)
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		set |= KVFS_SET_CTIME;
 	/*
-	 * Truncation by a caller without CAP_FSETID says so; a change of owner always clears; and
-	 * before such a caller's write the kernel sends a request that sets nothing at all.
+	 * Truncation by a caller without CAP_FSETID says so; and before a write to a file with set-id bits by such a
+	 * caller, or to one with a capability by anybody, the kernel sends a request that sets nothing at all.
 	 */
-	if ((to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) ||
-		!(to_set & SET_KNOWN))
+	if (to_set & FUSE_SET_ATTR_KILL_SUID)
 		set |= KVFS_KILL_SUIDGID;
+	if (!(to_set & SET_KNOWN))
+		set |= privileged ? KVFS_KILL_CAPABILITY : KVFS_KILL_SUIDGID;
 	return set;
 }
 
@@ -112,7 +113,8 @@ void fuse_attr_setattr(
 		.ctime = st->st_ctim,
 	};
 	struct kvfs_attr attr;
-	int rc = kvfs_setattr(fuse_front_of(req)->fs, ino, &wanted, set_mask(to_set), &attr);
+	int rc = kvfs_setattr(fuse_front_of(req)->fs, ino, &wanted,
+		set_mask(to_set, fuse_caller(req).privileged), &attr);
 
 	fuse_reply_attr_changed(req, rc, &attr);
 }

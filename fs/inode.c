@@ -73,6 +73,8 @@ static int set_attributes(
 	}
 	if (owner || set & KVFS_KILL_SUIDGID)
 		err = inode_kill_suidgid(change, inode);
+	else if (set & (KVFS_KILL_CAPABILITY | KVFS_SET_SIZE))
+		err = xattr_drop_capability(change, inode);
 	if (err)
 		return err;
 	if (set & KVFS_SET_MODE) {

@@ -156,6 +156,7 @@ KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs
 #define KVFS_SET_ATIME_NOW (1u << 7)
 #define KVFS_SET_MTIME_NOW (1u << 8)
 #define KVFS_KILL_SUIDGID (1u << 9) /* clear set-id bits as a write by an unprivileged caller does */
+#define KVFS_KILL_CAPABILITY (1u << 10) /* drop security.capability alone, as a write by anybody does; KVFS_SET_SIZE implies it */
 KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr,
 				      unsigned set, struct kvfs_attr *out);
 

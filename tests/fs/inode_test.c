@@ -133,6 +133,15 @@ static void test_set_ids(void **state)
 	assert_int_equal(
 		kvfs_setattr(store->fs, file, &attr, KVFS_SET_SIZE | KVFS_KILL_SUIDGID, &attr), 0);
 	assert_int_equal(mode_of(store, file), 0755);
+	/* Who keeps the bits does not keep the capability. */
+	set_mode(store, file, 06755);
+	assert_int_equal(kvfs_setxattr(store->fs, file, "security.capability", "cap", 3, 0), 0);
+	assert_int_equal(kvfs_setattr(store->fs, file, &attr, KVFS_KILL_CAPABILITY, &attr), 0);
+	assert_int_equal(kvfs_getxattr(store->fs, file, "security.capability", NULL, 0), -ENODATA);
+	assert_int_equal(kvfs_setxattr(store->fs, file, "security.capability", "cap", 3, 0), 0);
+	assert_int_equal(kvfs_setattr(store->fs, file, &attr, KVFS_SET_SIZE, &attr), 0);
+	assert_int_equal(kvfs_getxattr(store->fs, file, "security.capability", NULL, 0), -ENODATA);
+	assert_int_equal(mode_of(store, file), 06755);
 	set_mode(store, KVFS_ROOT_INO, 02755);
 	assert_int_equal(kvfs_setattr(store->fs, KVFS_ROOT_INO, &attr, KVFS_SET_UID, &attr), 0);
 	assert_int_equal(mode_of(store, KVFS_ROOT_INO), 02755);

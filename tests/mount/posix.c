@@ -32,7 +32,12 @@ static const struct posix_case *const lists[] = {
 	posix_access_cases,
 	posix_process_cases,
 	posix_error_cases,
+	posix_lock_cases,
+	posix_right_cases,
+	posix_space_cases,
 	posix_time_cases,
+	posix_unnamed_cases,
+	posix_watch_cases,
 };
 
 void posix_fail(const char *file, int line, const char *format, ...)

@@ -31,11 +31,16 @@ extern const struct posix_case posix_content_cases[];
 extern const struct posix_case posix_directory_cases[];
 extern const struct posix_case posix_error_cases[];
 extern const struct posix_case posix_link_cases[];
+extern const struct posix_case posix_lock_cases[];
 extern const struct posix_case posix_map_cases[];
 extern const struct posix_case posix_name_cases[];
 extern const struct posix_case posix_process_cases[];
 extern const struct posix_case posix_rename_cases[];
+extern const struct posix_case posix_right_cases[];
+extern const struct posix_case posix_space_cases[];
 extern const struct posix_case posix_time_cases[];
+extern const struct posix_case posix_unnamed_cases[];
+extern const struct posix_case posix_watch_cases[];
 
 /* Fewer rounds wanted. */
 extern bool posix_quick;
