@@ -36,6 +36,8 @@ static const struct posix_case *const lists[] = {
 	posix_right_cases,
 	posix_space_cases,
 	posix_time_cases,
+	posix_io_cases,
+	posix_storm_cases,
 	posix_unnamed_cases,
 	posix_watch_cases,
 };
