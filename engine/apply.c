@@ -70,7 +70,7 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 		account(kv, old, -(int64_t)format_record_length(old_record));
 		index_replace(place, address);
 	} else {
-		error = index_insert(&kv->index, hash, address);
+		error = index_insert_at(&kv->index, place, hash, address);
 		if (error)
 			return error;
 		store_add(&kv->keys[record->keyspace], 1);

@@ -335,14 +335,31 @@ int index_reserve(struct index *index, uint64_t count)
 	}
 }
 
+static void fill_slot(struct index *index, _Atomic uint64_t *slot, uint64_t hash, uint64_t address)
+{
+	uint64_t tag = (uint64_t)index_fingerprint(hash) << INDEX_ADDRESS_BITS;
+
+	assert(address && address <= INDEX_ADDRESS_MASK);
+	assert(!atomic_load_explicit(slot, memory_order_relaxed));
+	atomic_store_explicit(slot, tag | address, memory_order_release);
+	count_entries(index, 1);
+}
+
+int index_insert_at(struct index *index, const struct index_place *place, uint64_t hash,
+		    uint64_t address)
+{
+	if (!place->slot)
+		return index_insert(index, hash, address);
+	fill_slot(index, place->slot, hash, address);
+	return 0;
+}
+
 int index_insert(struct index *index, uint64_t hash, uint64_t address)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
-	uint64_t entry = (uint64_t)fingerprint << INDEX_ADDRESS_BITS | address;
 	_Atomic uint64_t *slot;
 	int error;
 
-	assert(address && address <= INDEX_ADDRESS_MASK);
 	for (;;) {
 		struct index_table *table = index_table_of(index, fingerprint);
 
@@ -354,8 +371,7 @@ int index_insert(struct index *index, uint64_t hash, uint64_t address)
 		if (error)
 			return error;
 	}
-	atomic_store_explicit(slot, entry, memory_order_release);
-	count_entries(index, 1);
+	fill_slot(index, slot, hash, address);
 	return 0;
 }
 

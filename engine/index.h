@@ -22,6 +22,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define INDEX_SLOTS 8u	 /* per bucket: one cache line */
 #define INDEX_REACH 63u	 /* buckets an entry may stand behind its home */
@@ -63,9 +66,9 @@ struct index {
 	_Atomic uint64_t hint_count;
 };
 
-/* Where an entry stands: the writer's, until its next change of the index. */
+/* Where an entry stands, or the gap where it would: the writer's, until its next change of the index. */
 struct index_place {
-	_Atomic uint64_t *slot;
+	_Atomic uint64_t *slot; /* NULL: there is no gap within reach */
 	struct index_table *table;
 	uint64_t bucket;
 };
@@ -77,6 +80,9 @@ void index_fini(struct index *index);
 int index_reserve(struct index *index, uint64_t count);
 /* Fails, with -ENOMEM, only if 512 reserved entries crowd in one place and there is no memory to spread them. */
 int index_insert(struct index *index, uint64_t hash, uint64_t address);
+/* The same, in the gap that index_find has come upon. */
+int index_insert_at(struct index *index, const struct index_place *place, uint64_t hash,
+		    uint64_t address);
 void index_replace(struct index_place *place, uint64_t address);
 void index_remove(struct index *index, struct index_place *place);
 
@@ -163,6 +169,35 @@ static inline void index_prefetch(struct index *index, uint64_t hash)
  * Which slots of a bucket are empty, and which have the tag: bit i for slot i. Without branches, for where in a bucket
  * something stands nobody could predict.
  */
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+/*
+ * Four slots at a time. x86 loads each aligned slot at once and in order, as the atomic loads below would; the fence keeps the
+ * compiler from moving them. Whoever follows a slot loads it once more.
+ */
+static inline __attribute__((always_inline)) unsigned
+index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *empty)
+{
+	const __m128i *pairs = (const __m128i *)(const void *)bucket->slots;
+	const __m128i want = _mm_set1_epi32((int)(tag >> INDEX_ADDRESS_BITS));
+	unsigned match = 0, none = 0, i;
+
+	for (i = 0; i < INDEX_SLOTS; i += 4) {
+		__m128 first = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2]));
+		__m128 second = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2 + 1]));
+		__m128i low = _mm_castps_si128(_mm_shuffle_ps(first, second, 0x88));
+		__m128i high = _mm_castps_si128(_mm_shuffle_ps(first, second, 0xdd));
+		__m128i tags = _mm_srli_epi32(high, INDEX_ADDRESS_BITS - 32);
+		__m128i same = _mm_cmpeq_epi32(tags, want);
+		__m128i zero = _mm_cmpeq_epi32(_mm_or_si128(low, high), _mm_setzero_si128());
+
+		match |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same)) << i;
+		none |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) << i;
+	}
+	atomic_signal_fence(memory_order_acquire);
+	*empty = none;
+	return match & ~none;
+}
+#else
 static inline __attribute__((always_inline)) unsigned
 index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *empty)
 {
@@ -177,6 +212,7 @@ index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *em
 	*empty = none;
 	return match & ~none;
 }
+#endif
 
 /* Calls each(arg, address) for what a look-up of the hash is likely to look at. Inside an epoch. */
 static inline __attribute__((always_inline)) void
@@ -230,6 +266,10 @@ index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *matc
 			return entry & INDEX_ADDRESS_MASK;
 		}
 	} while (!empty && bucket++ < last);
+	if (place)
+		*place = (struct index_place){
+			empty ? &table->buckets[bucket].slots[__builtin_ctz(empty)] : NULL, table,
+			bucket};
 	return 0;
 }
 
@@ -256,7 +296,7 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 	}
 }
 
-/* As index_lookup, for the writer, who also learns the place. */
+/* As index_lookup, for the writer, who also learns the place: the entry's, or that where it may be inserted. */
 static inline __attribute__((always_inline)) uint64_t
 index_find(struct index *index, uint64_t hash, index_match_fn *match, void *arg,
 	   struct index_place *place)

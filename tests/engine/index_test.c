@@ -55,8 +55,10 @@ static void put(struct index *index, uint64_t key, uint64_t address)
 	assert_int_equal(index_reserve(index, 1), 0);
 	if (index_find(index, hash_of(key), match, &key, &place))
 		index_replace(&place, address);
-	else
+	else if (key & 1)
 		assert_int_equal(index_insert(index, hash_of(key), address), 0);
+	else
+		assert_int_equal(index_insert_at(index, &place, hash_of(key), address), 0);
 }
 
 static bool delete(struct index *index, uint64_t key)
@@ -85,6 +87,46 @@ static int count_entry(void *arg, uint64_t address)
 }
 
 /* Every key put is found at its newest address while the table grows, and nothing else is. */
+/* Every slot alone, and all sorts of neighbours: tags that differ in a bit, an address without a tag, a tag of zeros. */
+static void masks_of_a_bucket(void **state)
+{
+	uint64_t tag = 0xa5c3f1ull << INDEX_ADDRESS_BITS, seed = 1;
+	unsigned round, i;
+
+	(void)state;
+	for (round = 0; round < 20000; round++) {
+		_Alignas(64) struct index_bucket bucket;
+		uint64_t sought = round % 3 ? tag : 0;
+		unsigned match_wanted = 0, empty_wanted = 0, empty;
+
+		for (i = 0; i < INDEX_SLOTS; i++) {
+			uint64_t entry = 0, address = mix(seed++) & INDEX_ADDRESS_MASK;
+
+			switch (mix(seed++) % 5) {
+			case 0:
+				break;
+			case 1:
+				entry = sought | address;
+				break;
+			case 2:
+				entry = sought ^ (uint64_t)1 << (INDEX_ADDRESS_BITS + mix(seed++) % 24);
+				break;
+			case 3:
+				entry = sought | (uint64_t)1 << mix(seed++) % INDEX_ADDRESS_BITS;
+				break;
+			default:
+				entry = mix(seed++);
+			}
+			atomic_init(&bucket.slots[i], entry);
+			empty_wanted |= (unsigned)!entry << i;
+			match_wanted |= (unsigned)(entry &&
+						   !((entry ^ sought) >> INDEX_ADDRESS_BITS)) << i;
+		}
+		assert_int_equal(index_bucket_masks(&bucket, sought, &empty), match_wanted);
+		assert_int_equal(empty, empty_wanted);
+	}
+}
+
 static void grows_and_finds(void **state)
 {
 	struct index index;
@@ -247,6 +289,7 @@ static void readers_beside_the_writer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(masks_of_a_bucket),
 		cmocka_unit_test(grows_and_finds),
 		cmocka_unit_test(removal_leaves_no_gaps),
 		cmocka_unit_test(crowded_homes),
