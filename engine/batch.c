@@ -36,17 +36,7 @@ void kv_batch_free(struct kv_batch *batch)
 
 void kv_batch_reset(struct kv_batch *batch)
 {
-	batch->size = 0;
-	batch->used = 0;
-	batch->count = 0;
-	batch->lent = false;
-	batch->frees = false;
-	batch->never_waits = false;
-	batch->check = NULL;
-	batch->key_bytes = 0;
-	batch->conditions.count = 0;
-	batch->conditions.used = 0;
-	memset(batch->keys, 0, sizeof(batch->keys));
+	batch_clear(batch);
 }
 
 void kv_batch_set_frees(struct kv_batch *batch)
@@ -125,7 +115,11 @@ static struct format_record *begin_record(struct kv_batch *batch, unsigned keysp
 					  size_t key_size, uint64_t value_size, unsigned flags)
 {
 	struct format_record *record = batch_record(batch, batch->used);
+	uint64_t hash = keyhash_of(&batch->kv->keyhash, keyspace, key, key_size);
 
+	/* The rest of the work on the record passes while the line comes. */
+	index_prefetch(&batch->kv->index, hash);
+	batch->entries[batch->count].hash = hash;
 	record->check = 0;
 	record->seq = 0;
 	record->flags = flags;
@@ -143,10 +137,6 @@ static void finish_record(struct kv_batch *batch, struct format_record *record, 
 	size_t used = FORMAT_RECORD_HEADER_SIZE + record->key_size + (lent ? 0 : record->value_size);
 	size_t stride;
 
-	entry->hash = keyhash_of(&batch->kv->keyhash, record->keyspace, record->key,
-				 record->key_size);
-	/* The rest of the work on the record passes while the line comes. */
-	index_prefetch(&batch->kv->index, entry->hash);
 	entry->value = lent;
 	stride = batch_stride(record, entry);
 	memset((uint8_t *)record + used, 0, stride - used);

@@ -37,6 +37,45 @@ struct kv_batch {
 	struct conditions conditions;
 };
 
+/* Nothing in it any more, and no wish. */
+static inline void batch_clear(struct kv_batch *batch)
+{
+	unsigned i;
+
+	batch->size = 0;
+	batch->used = 0;
+	batch->count = 0;
+	batch->lent = false;
+	batch->frees = false;
+	batch->never_waits = false;
+	batch->check = NULL;
+	batch->key_bytes = 0;
+	batch->conditions.count = 0;
+	batch->conditions.used = 0;
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
+		batch->keys[i] = 0;
+}
+
+/* A batch on the caller's stack, with room for `capacity` bytes of records; without kv_batch_free, as long as it need not grow. */
+static inline void batch_init(struct kv_batch *batch, struct kv *kv, uint8_t *bytes,
+			      size_t capacity, struct batch_entry *entries,
+			      unsigned entries_capacity)
+{
+	/* One by one: the compiler clears a struct of this size in a way that takes longer to begin than all else. */
+	batch->kv = kv;
+	batch->bytes = bytes;
+	batch->capacity = capacity;
+	batch->entries = entries;
+	batch->entries_capacity = entries_capacity;
+	batch->check_arg = NULL;
+	batch->compressor = NULL;
+	batch->conditions.list = NULL;
+	batch->conditions.capacity = 0;
+	batch->conditions.bytes = NULL;
+	batch->conditions.room = 0;
+	batch_clear(batch);
+}
+
 static inline struct format_record *batch_record(const struct kv_batch *batch, size_t offset)
 {
 	return (struct format_record *)(batch->bytes + offset);
@@ -62,6 +101,8 @@ int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, siz
 
 /* Sets the MORE flags and the body hashes: the batch is complete. */
 void batch_finish(struct kv_batch *batch);
+/* As kv_commit, but leaves in the batch what is in it. */
+int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 /* Copies the records as they will stand in the log: batch->size bytes. */
 void batch_copy(const struct kv_batch *batch, uint8_t *to);
 

@@ -175,15 +175,12 @@ static int commit_nothing(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		error = conditions_judge(kv, &batch->conditions);
 		pthread_mutex_unlock(&kv->log.lock);
 	}
-	if (error)
-		return error;
-	kv_batch_reset(batch);
-	if (seq)
+	if (!error && seq)
 		*seq = kv_last_seq(kv);
-	return 0;
+	return error;
 }
 
-int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
+int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 {
 	uint64_t begun_ns, seq;
 	int error;
@@ -205,8 +202,16 @@ int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	if (!batch->never_waits)
 		sync_committed(kv);
 	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
-	kv_batch_reset(batch);
 	if (seq_out)
 		*seq_out = seq;
 	return 0;
+}
+
+int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
+{
+	int error = batch_commit(kv, batch, seq_out);
+
+	if (!error)
+		kv_batch_reset(batch);
+	return error;
 }

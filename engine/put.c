@@ -18,7 +18,7 @@ static int commit_change(struct kv *kv, struct kv_batch *batch, unsigned keyspac
 		error = kv_batch_delete(batch, keyspace, key, key_size);
 		kv_batch_set_frees(batch);
 	}
-	return error ? error : kv_commit(kv, batch, seq);
+	return error ? error : batch_commit(kv, batch, seq);
 }
 
 static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -27,13 +27,14 @@ static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t 
 	size_t value_size = value ? value->size : 0;
 	_Alignas(8) uint8_t bytes[STACK_SIZE];
 	struct batch_entry entries[1];
-	struct kv_batch *large, small = {.kv = kv, .bytes = bytes, .capacity = sizeof(bytes),
-					 .entries = entries, .entries_capacity = 1};
+	struct kv_batch *large, small;
 	int error;
 
 	if (value_size <= STACK_SIZE && format_record_size(key_size, value_size) <= STACK_SIZE &&
-	    kv->info.compress != KV_COMPRESS_INLINE)
+	    kv->info.compress != KV_COMPRESS_INLINE) {
+		batch_init(&small, kv, bytes, sizeof(bytes), entries, 1);
 		return commit_change(kv, &small, keyspace, key, key_size, value, seq);
+	}
 	error = kv_batch_new(kv, &large);
 	if (error)
 		return error;
