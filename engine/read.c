@@ -61,6 +61,8 @@ static inline bool find_match(void *arg, uint64_t address)
 	struct find *find = arg;
 
 	find->address = address;
+	/* The value's lines come with the header's, and not only when that has said how long it is. */
+	read_prefetch_rest(find->lookup.segments, address);
 	return lookup_match(&find->lookup, address);
 }
 

@@ -34,4 +34,14 @@ static inline void read_prefetch(const struct segments *segments, uint64_t addre
 	__builtin_prefetch(record + 64);
 }
 
+/* Asks for what is behind the header of a record that is looked at next. */
+static inline void read_prefetch_rest(const struct segments *segments, uint64_t address)
+{
+	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
+				segments_offset(segments, address);
+
+	__builtin_prefetch(record + 64);
+	__builtin_prefetch(record + 128);
+}
+
 #endif
