@@ -98,6 +98,8 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 
 	bool stale = old && lookup.record->seq > record->seq;
 
+	if (atomic_load_explicit(&kv->replacing, memory_order_relaxed) != (old != 0))
+		atomic_store_explicit(&kv->replacing, old != 0, memory_order_relaxed);
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
 		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
 			format_record_length(record);

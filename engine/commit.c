@@ -151,13 +151,16 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
 }
 
-/* The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. */
+/*
+ * The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. A key that is new has
+ * none, and to find that out here costs more than it brings: it is guessed from what the last change found.
+ */
 static void prefetch(struct kv *kv, const struct kv_batch *batch)
 {
 	unsigned i;
 
-	/* One of which nothing can be on the disk alone is not worth it. */
-	if (batch->count == 1 && !atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed))
+	if (batch->count == 1 && !atomic_load_explicit(&kv->replacing, memory_order_relaxed) &&
+	    !atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed))
 		return;
 	epoch_enter();
 	for (i = 0; i < batch->count; i++)

@@ -166,6 +166,7 @@ struct kv {
 	struct large large;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
+	_Atomic bool replacing; /* the last change found an older record; a hint, stored under log.lock */
 
 	/* Statistics; the first group is written under log.lock */
 	_Atomic uint64_t keys[FORMAT_KEYSPACES];
