@@ -84,7 +84,7 @@ static inline uint64_t entry_pick(uint64_t *state, uint64_t count)
 
 /* Every number below count once, in an order that looks random: a mix of a power of two, and on until it fits. */
 struct entry_shuffle {
-	uint64_t count, mask, seed;
+	uint64_t count, mask, odd;
 	unsigned half; /* bits */
 };
 
@@ -94,7 +94,7 @@ static inline struct entry_shuffle entry_shuffle(uint64_t count, uint64_t seed)
 
 	while (bits < 63 && (uint64_t)1 << bits < count)
 		bits++;
-	return (struct entry_shuffle){count, ((uint64_t)1 << bits) - 1, seed, bits / 2};
+	return (struct entry_shuffle){count, ((uint64_t)1 << bits) - 1, entry_random(&seed) | 1, bits / 2};
 }
 
 static inline uint64_t entry_shuffled(const struct entry_shuffle *shuffle, uint64_t position)
@@ -102,8 +102,8 @@ static inline uint64_t entry_shuffled(const struct entry_shuffle *shuffle, uint6
 	uint64_t x = position;
 
 	do {
-		x = (x + shuffle->seed) & shuffle->mask;
-		x = (x * 0x9e3779b97f4a7c15u) & shuffle->mask;
+		/* The seed bends the first step: added alone it would only say where the same order begins. */
+		x = (x * shuffle->odd) & shuffle->mask;
 		x ^= x >> shuffle->half;
 		x = (x * 0xbf58476d1ce4e5b9u) & shuffle->mask;
 		x ^= x >> shuffle->half;
