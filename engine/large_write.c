@@ -15,13 +15,19 @@
 #include "read.h"
 
 #define CONVERT_STEP ((size_t)256 << 10)
+/* So often an attempt meets a value that is just being changed, before it stops all changes. */
+#define STALE_MAX 32u
 
-/* One attempt at changing one value. */
+/* One attempt at changing one value. The first fields say what is wanted. */
 struct edit {
 	struct kv *kv;
 	unsigned keyspace;
 	const void *key;
 	size_t key_size;
+	int (*prepare)(struct edit *edit); /* inside a read section */
+	uint64_t offset;		   /* of the data, or the new size */
+	struct kv_slice data;
+
 	struct kv_value old; /* only inside the read section */
 	uint64_t old_size;
 	uint64_t seq;	     /* of the record that was found; 0: none */
@@ -261,18 +267,17 @@ static int write_pieces(struct edit *edit, uint64_t offset, const uint8_t *data,
 	return error;
 }
 
-static int prepare_write(struct edit *edit, uint64_t offset, const void *data, size_t size)
+static int prepare_write(struct edit *edit)
 {
-	struct kv_slice slice = {data, size};
-	int error = edit_load(edit, offset + size);
+	int error = edit_load(edit, edit->offset + edit->data.size);
 
 	if (error)
 		return error;
 	if (is_small(edit, edit->header.size))
-		return edit_small(edit, edit->header.size, offset, &slice);
+		return edit_small(edit, edit->header.size, edit->offset, &edit->data);
 	if (must_convert(edit))
 		return -EXDEV;
-	return write_pieces(edit, offset, data, size);
+	return write_pieces(edit, edit->offset, edit->data.data, edit->data.size);
 }
 
 /* Commits what was prepared, or does what must be done before. -EAGAIN: once more, from the start */
@@ -280,8 +285,6 @@ static int finish(struct edit *edit, int error, uint64_t *seq)
 {
 	struct large_expect expect = {edit->keyspace, edit->key, edit->key_size, edit->seq};
 
-	if (error == -ESTALE)
-		error = -EAGAIN;
 	if (error == -EXDEV)
 		error = convert(edit);
 	if (!error && !is_small(edit, edit->header.size))
@@ -295,6 +298,35 @@ static int finish(struct edit *edit, int error, uint64_t *seq)
 	if (!error && edit->dropped)
 		large_wake(edit->kv);
 	edit_fini(edit);
+	return error;
+}
+
+/* Attempts, until one has met no other change. */
+static int change(const struct edit *wanted, uint64_t *seq)
+{
+	unsigned stale = 0;
+	int error;
+
+	do {
+		struct edit edit = *wanted;
+		bool alone = stale == STALE_MAX;
+
+		if (alone)
+			pthread_mutex_lock(&edit.kv->log.lock);
+		epoch_enter();
+		error = edit.prepare(&edit);
+		epoch_leave();
+		if (alone)
+			pthread_mutex_unlock(&edit.kv->log.lock);
+		/* Nobody changed anything meanwhile: a store that contradicts itself is damaged. */
+		if (error == -ESTALE) {
+			error = alone ? -EIO : -EAGAIN;
+			stale += !alone;
+		}
+		if (!error)
+			large_map_use(&edit.header, edit.map);
+		error = finish(&edit, error, seq);
+	} while (error == -EAGAIN);
 	return error;
 }
 
@@ -319,18 +351,9 @@ int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			*seq = kv_last_seq(kv);
 		return 0;
 	}
-	do {
-		struct edit edit = {.kv = kv, .keyspace = keyspace, .key = key,
-				    .key_size = key_size};
-
-		epoch_enter();
-		error = prepare_write(&edit, offset, data, size);
-		epoch_leave();
-		if (!error)
-			large_map_use(&edit.header, edit.map);
-		error = finish(&edit, error, seq);
-	} while (error == -EAGAIN);
-	return error;
+	return change(&(struct edit){.kv = kv, .keyspace = keyspace, .key = key, .key_size = key_size,
+				     .prepare = prepare_write, .offset = offset, .data = {data, size}},
+		      seq);
 }
 
 /* ---- kv_resize ------------------------------------------------------------------------------- */
@@ -373,8 +396,9 @@ static int shorten(struct edit *edit, uint64_t size)
 	return error;
 }
 
-static int prepare_resize(struct edit *edit, uint64_t size)
+static int prepare_resize(struct edit *edit)
 {
+	uint64_t size = edit->offset;
 	int error = edit_load(edit, size);
 
 	if (error)
@@ -402,16 +426,7 @@ int kv_resize(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 		return error;
 	if (size > KV_LARGE_VALUE_SIZE_MAX)
 		return -EFBIG;
-	do {
-		struct edit edit = {.kv = kv, .keyspace = keyspace, .key = key,
-				    .key_size = key_size};
-
-		epoch_enter();
-		error = prepare_resize(&edit, size);
-		epoch_leave();
-		if (!error)
-			large_map_use(&edit.header, edit.map);
-		error = finish(&edit, error, seq);
-	} while (error == -EAGAIN);
-	return error;
+	return change(&(struct edit){.kv = kv, .keyspace = keyspace, .key = key, .key_size = key_size,
+				     .prepare = prepare_resize, .offset = size},
+		      seq);
 }
