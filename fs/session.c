@@ -48,6 +48,8 @@ struct reader {
 struct session {
 	struct fuse_session *fuse;
 	enum session_transport transport; /* wanted */
+	const struct session_mounter *mounter; /* may be NULL */
+	void *mounter_arg;
 	bool mounted;
 	bool uring; /* what it got; set before ready */
 	char *mountpoint; /* absolute */
@@ -149,6 +151,8 @@ int session_open(const struct session_config *config, const struct fuse_lowlevel
 		goto out;
 	}
 	session->transport = config->transport;
+	session->mounter = config->mounter;
+	session->mounter_arg = config->mounter_arg;
 
 	if (fuse_opt_add_arg(&args, config->subtype ? config->subtype : "fuse"))
 		goto out;
@@ -309,6 +313,45 @@ static int readers_end(struct session *session)
 	return rc > 0 ? -EIO : rc;
 }
 
+static int library_mount(struct session *session, const char *mountpoint)
+{
+	errno = 0;
+	if (fuse_session_mount(session->fuse, mountpoint))
+		return errno ? -errno : -EPERM;
+	return 0;
+}
+
+int session_mount_fd(struct session *session, const char *mountpoint, int *fd)
+{
+	int rc = library_mount(session, mountpoint);
+
+	if (rc)
+		return rc;
+	*fd = fcntl(fuse_session_fd(session->fuse), F_DUPFD_CLOEXEC, 3);
+	if (*fd >= 0)
+		return 0;
+	rc = -errno;
+	fuse_session_unmount(session->fuse);
+	return rc;
+}
+
+/* The library takes a mount that is there by the number of its descriptor, and closes that with the session. */
+static int mount_by_other(struct session *session)
+{
+	char name[32];
+	int fd, rc = session->mounter->mount(session->mounter_arg, session->mountpoint, &fd);
+
+	if (rc)
+		return rc;
+	snprintf(name, sizeof(name), "/dev/fd/%d", fd);
+	rc = library_mount(session, name);
+	if (rc) {
+		close(fd);
+		session->mounter->unmount(session->mounter_arg, true);
+	}
+	return rc;
+}
+
 int session_mount(struct session *session, const char *mountpoint)
 {
 	struct stat stat_buf;
@@ -322,9 +365,9 @@ int session_mount(struct session *session, const char *mountpoint)
 	if (!session->mountpoint)
 		return -errno;
 
-	errno = 0;
-	if (fuse_session_mount(session->fuse, session->mountpoint))
-		return errno ? -errno : -EPERM;
+	rc = session->mounter ? mount_by_other(session) : library_mount(session, session->mountpoint);
+	if (rc)
+		return rc;
 	session->mounted = true;
 
 	rc = reader_start(session);
@@ -360,6 +403,15 @@ struct fuse_session *session_fuse(const struct session *session)
 	return session->fuse;
 }
 
+static int take_away(struct session *session, bool force)
+{
+	if (session->mounter)
+		return session->mounter->unmount(session->mounter_arg, force);
+	if (umount2(session->mountpoint, UMOUNT_NOFOLLOW | (force ? MNT_FORCE | MNT_DETACH : 0)))
+		return -errno;
+	return 0;
+}
+
 /*
  * Takes the mount away while the session still serves. Needs privileges: without, the data is
  * safe all the same, and session_unmount() asks the set-user-id helper.
@@ -370,8 +422,8 @@ static void *detach_main(void *arg)
 	int fd;
 
 	/* writes back, and is refused while somebody uses the mount */
-	session->unmounted = !umount2(session->mountpoint, UMOUNT_NOFOLLOW);
-	if (!session->unmounted) {
+	session->unmounted = !take_away(session, false);
+	if (!session->unmounted && !session->mounter) {
 		fd = open(session->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0) {
 			if (syncfs(fd))
@@ -401,7 +453,7 @@ static void session_detach(struct session *session)
 	}
 	/* not twice: there may be another mount below ours */
 	if (!atomic_load(&session->detached) || !session->unmounted)
-		umount2(session->mountpoint, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+		(void)take_away(session, true);
 	if (started)
 		pthread_join(thread, NULL);
 }
@@ -449,8 +501,18 @@ int session_run(struct session *session)
 	return rc;
 }
 
+/* The mount has ended, whoever has ended it: what is on its directory now is not ours. */
+static bool has_ended(const struct session *session)
+{
+	struct pollfd pollfd = { .fd = fuse_session_fd(session->fuse) };
+
+	return poll(&pollfd, 1, 0) == 1 && (pollfd.revents & POLLERR);
+}
+
 void session_unmount(struct session *session)
 {
+	if (session->mounted && session->mounter && !has_ended(session))
+		(void)take_away(session, true);
 	if (session->mounted)
 		fuse_session_unmount(session->fuse);
 	session->mounted = false;

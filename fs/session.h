@@ -37,7 +37,19 @@ enum session_transport {
 	SESSION_DEVICE, /* /dev/fuse */
 };
 
+/*
+ * Somebody else who mounts and unmounts for a process that has given up the right to. 0 or a negative errno; the
+ * descriptor is the caller's. An orderly unmount returns when all has been written back, or is refused (-EBUSY); `force`
+ * breaks the connection off, also one that an orderly unmount waits for.
+ */
+struct session_mounter {
+	int (*mount)(void *arg, const char *mountpoint, int *fd);
+	int (*unmount)(void *arg, bool force);
+};
+
 struct session_config {
+	const struct session_mounter *mounter; /* NULL: this process itself */
+	void *mounter_arg;
 	const char *source; /* what the mount table shows as the device; may be NULL */
 	const char *subtype; /* the file system's type becomes fuse.SUBTYPE; may be NULL */
 	const char *options; /* mount options for libfuse and the kernel, comma-separated; may be NULL */
@@ -63,6 +75,10 @@ const char *session_uring_missing(void);
  */
 int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,
 	void *userdata, struct session **out) __attribute__((warn_unused_result));
+
+/* Mounts only, and gives the descriptor of the mount, which session_close leaves alone. For a session_mounter. */
+int session_mount_fd(struct session *session, const char *mountpoint, int *fd)
+	__attribute__((warn_unused_result));
 
 /*
  * Mounts on the directory and serves the kernel's first message, so that the init

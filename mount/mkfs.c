@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -123,6 +124,9 @@ static int mkfs_run(int argc, char **argv)
 		explain(path, rc);
 		return MKFS_FAILED;
 	}
+	/* one that was there already may be open to others */
+	if (chmod(path, 0700))
+		message(KV_WARNING, "%s: cannot be made private: %s", path, strerror(errno));
 	return 0;
 }
 

@@ -35,6 +35,8 @@ enum own {
 	OWN_ACL,
 	OWN_NOACL,
 	OWN_DEBUG,
+	OWN_CONFINE,
+	OWN_NO_CONFINE,
 };
 
 #define SECURE (MS_NOSUID | MS_NODEV)
@@ -80,6 +82,8 @@ static const struct option_switch {
 	{"acl", 0, 0, OWN_ACL},
 	{"noacl", 0, 0, OWN_NOACL},
 	{"debug", 0, 0, OWN_DEBUG},
+	{"confine", 0, 0, OWN_CONFINE},
+	{"no_confine", 0, 0, OWN_NO_CONFINE},
 	/* always so, or nothing to do for us */
 	{"default_permissions", 0, 0, OWN_NONE},
 	{"auto", 0, 0, OWN_NONE},
@@ -98,7 +102,7 @@ static const struct option_switch {
 
 void mount_options_init(struct mount_options *options)
 {
-	*options = (struct mount_options){.atime = KVFS_RELATIME, .acl = true};
+	*options = (struct mount_options){.atime = KVFS_RELATIME, .acl = true, .confine = true};
 	/* set-id programs and devices that a user brings along could give him rights */
 	if (geteuid() != 0)
 		options->flags = SECURE;
@@ -149,6 +153,12 @@ static void apply_own(struct mount_options *options, enum own own)
 		break;
 	case OWN_DEBUG:
 		options->debug = true;
+		break;
+	case OWN_CONFINE:
+		options->confine = true;
+		break;
+	case OWN_NO_CONFINE:
+		options->confine = false;
 		break;
 	}
 }

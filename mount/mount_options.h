@@ -20,6 +20,7 @@ struct mount_options {
 	enum fuse_front_sync sync;
 	enum session_transport transport;
 	bool allow_other, acl, debug;
+	bool confine; /* the server gives up what it does not need */
 	unsigned long flags;    /* MS_*, as mount(2) */
 	char *fsname, *subtype; /* NULL: default */
 	char *security; /* context= and the like for the kernel, comma-separated; may be NULL */

@@ -7,7 +7,8 @@
  * the store is closed: when this process has ended, all is on the disk and the store can be opened
  * by another.
  *
- * Both start in the child of daemon_start, as threads do not survive a fork.
+ * Both start in the child of daemon_start, as threads do not survive a fork; and in a process that has given up
+ * whatever serving does not need (confine.h). Mounting and unmounting do, and are another's (mounter.h).
  */
 #include "serve.h"
 
@@ -20,13 +21,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "daemon.h"
 #include "message.h"
+#include "mounter.h"
 #include "status.h"
 #include "store.h"
 
 struct server {
 	const struct serve_request *request;
+	struct session_config config;
+	char *fuse_options;
+	struct mounter *mounter;
 	struct kvfs *fs;
 	struct fuse_front *front;
 	struct session *session;
@@ -54,23 +60,33 @@ static int server_open_store(struct server *server)
 	return store_open(server->request->store, &open_options, &server->fs);
 }
 
-static int server_open_session(struct server *server)
+/*
+ * From here on the process that mounts is another one, and this one may do only what serving needs; the store is not
+ * opened yet.
+ */
+static int server_confine(struct server *server)
 {
 	const struct mount_options *options = server->request->options;
-	char *fuse_options = mount_options_fuse(options);
-	struct session_config config = {
+	int rc;
+
+	server->fuse_options = mount_options_fuse(options);
+	if (!server->fuse_options)
+		return -ENOMEM;
+	server->config = (struct session_config){
 		.source = options->fsname ? options->fsname : server->request->store,
 		.subtype = options->subtype ? options->subtype : "kvfs",
-		.options = fuse_options,
+		.options = server->fuse_options,
 		.transport = options->transport,
 		.debug = options->debug,
 	};
-	int rc = fuse_options ? 0 : -ENOMEM;
-
-	if (!rc)
-		rc = session_open(&config, fuse_front_ops(), server->front, &server->session);
-	free(fuse_options);
-	return rc;
+	if (!options->confine)
+		return 0;
+	rc = mounter_start(&server->config, !server->request->foreground, &server->mounter);
+	if (rc)
+		return rc;
+	server->config.mounter = &mounter_session;
+	server->config.mounter_arg = server->mounter;
+	return confine(server->request->store);
 }
 
 static int server_mount(struct server *server)
@@ -84,10 +100,10 @@ static int server_mount(struct server *server)
 	int rc = fuse_front_new(server->fs, &options, &server->front);
 
 	if (!rc)
-		rc = server_open_session(server);
+		rc = session_open(&server->config, fuse_front_ops(), server->front, &server->session);
 	if (!rc)
 		rc = session_mount(server->session, server->request->directory);
-	if (rc && message_fuse_explained())
+	if (rc && (message_fuse_explained() || (server->mounter && mounter_explained(server->mounter))))
 		message(KV_ERROR, "%s: not mounted", server->request->directory);
 	else if (rc)
 		message(KV_ERROR, "%s: cannot be mounted: %s", server->request->directory,
@@ -128,6 +144,8 @@ static int server_close(struct server *server)
 	fuse_front_free(server->front);
 	if (server->fs)
 		rc = store_close(server->request->store, server->fs);
+	mounter_end(server->mounter);
+	free(server->fuse_options);
 	return rc;
 }
 
@@ -161,7 +179,12 @@ int serve(const struct serve_request *request)
 	}
 	prepare_process();
 	message_take_fuse();
-	rc = server_open_store(&server);
+	rc = server_confine(&server);
+	if (rc)
+		message(KV_ERROR, "cannot confine the process: %s (-o no_confine does without)",
+			message_error(rc));
+	if (!rc)
+		rc = server_open_store(&server);
 	if (!rc)
 		rc = server_mount(&server);
 	if (rc) {

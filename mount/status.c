@@ -13,6 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "fuse_front.h"
 
 struct lines {
@@ -173,7 +174,8 @@ ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mou
 	lines_add_text(&lines, "store", store);
 	if (mount) {
 		lines_add_text(&lines, "directory", mount->directory);
-		lines_add(&lines, "transport %s\npid %d\n", mount->transport, (int)getpid());
+		lines_add(&lines, "transport %s\npid %d\nconfined %s\n", mount->transport,
+			(int)getpid(), confine_state());
 	}
 	lines_add(&lines, "version %s\n", KVFS_VERSION);
 	add_store(&lines, &info);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -175,6 +176,16 @@ void store_options(const char *path, bool read_only, struct kvfs_open_options *o
 	};
 }
 
+/* Who may write in the directory can put other files in the place of the store's. */
+static void warn_of_others(const char *path)
+{
+	struct stat st;
+
+	if (!stat(path, &st) && st.st_mode & (S_IWGRP | S_IWOTH))
+		message(KV_WARNING, "%s: others may write in this directory; to make it private: chmod 700 %s",
+			path, path);
+}
+
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
 {
 	struct kvfs_open_options own = *options;
@@ -192,6 +203,8 @@ int store_open(const char *path, const struct kvfs_open_options *options, struct
 	reports.opening = false;
 	pthread_mutex_unlock(&reports.lock);
 	reports_release(pass);
+	if (!rc)
+		warn_of_others(path);
 	return rc;
 }
 

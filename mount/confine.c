@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * confine.c - what a server gives up (see confine.h).
+ *
+ *	capabilities	all; but for reading and writing a store that belongs to somebody else
+ *	privileges	none can be gained any more (no_new_privs)
+ *	files		Landlock: the store; to read: /proc, programs' and libraries' directories, the time zone
+ *	system calls	seccomp: those that the engine, the library, its rings and the C library use; EPERM for others, which
+ *			the kernel's log names. No other program can be started, nobody traced, no socket but local ones
+ *
+ * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with a sanitizer is not
+ * confined: those map, trace and open as they like.
+ */
+#include "confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <linux/prctl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "message.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CONFINE_IMPOSSIBLE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define CONFINE_IMPOSSIBLE 1
+#endif
+#endif
+#ifndef CONFINE_IMPOSSIBLE
+#define CONFINE_IMPOSSIBLE 0
+#endif
+
+/* Of later versions than the headers that this may be compiled with. */
+#define ACCESS_TRUNCATE (1ULL << 14)
+#define FUSE_CLONE_IOCTL 0x8004e500u
+
+#define ACCESS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+static bool landlocked, filtered, dropped;
+
+/* ---- capabilities ---------------------------------------------------------------------------- */
+
+static int drop_capabilities(bool keep_override)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	unsigned keep = keep_override ? 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER : 0;
+	int i;
+
+	/* fails for whoever may not, who has nothing to lose there either */
+	for (i = 0; i <= CAP_LAST_CAP; i++)
+		(void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (geteuid() == 0)
+		data[0].effective = data[0].permitted = keep;
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* A path that is not there needs no rule. */
+static int allow_path(int ruleset, const char *path, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = {.allowed_access = access};
+	struct stat st;
+	int rc = 0;
+
+	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+	if (rule.parent_fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (fstat(rule.parent_fd, &st))
+		rc = -errno;
+	else if (!S_ISDIR(st.st_mode))
+		rule.allowed_access &= LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+				       LANDLOCK_ACCESS_FS_EXECUTE;
+	if (!rc && syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+		rc = -errno;
+	close(rule.parent_fd);
+	return rc;
+}
+
+static int restrict_files(const char *store)
+{
+	static const char *const readable[] = {"/proc", "/sys/module/fuse", "/sys/devices/system", "/usr", "/lib", "/lib64",
+		"/etc/ld.so.cache", "/etc/localtime", "/etc/fuse.conf"};
+	struct landlock_ruleset_attr attr = {
+		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int ruleset, rc = 0;
+	size_t i;
+
+	if (version < 1)
+		return 0;
+	if (version >= 2)
+		attr.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
+	if (version >= 3)
+		attr.handled_access_fs |= ACCESS_TRUNCATE;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+	if (ruleset < 0)
+		return -errno;
+	rc = allow_path(ruleset, store, attr.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE);
+	for (i = 0; !rc && i < sizeof(readable) / sizeof(readable[0]); i++)
+		rc = allow_path(ruleset, readable[i], ACCESS_READ);
+	if (!rc)
+		rc = allow_path(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
+	if (!rc && syscall(SYS_landlock_restrict_self, ruleset, 0))
+		rc = -errno;
+	close(ruleset);
+	landlocked = !rc;
+	return rc;
+}
+
+/* ---- system calls ---------------------------------------------------------------------------- */
+
+static const int allowed_calls[] = {
+	/* files */
+	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(preadv2),
+	SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
+	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(close), SCMP_SYS(close_range),
+	SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
+	SCMP_SYS(syncfs), SCMP_SYS(fallocate), SCMP_SYS(ftruncate), SCMP_SYS(fchmod),
+	SCMP_SYS(flock), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
+	SCMP_SYS(readahead), SCMP_SYS(fadvise64), SCMP_SYS(copy_file_range),
+	SCMP_SYS(splice), SCMP_SYS(vmsplice), SCMP_SYS(tee),
+	/* names */
+	SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx),
+	SCMP_SYS(statfs), SCMP_SYS(fstatfs), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
+	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(rename),
+	SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(mkdir),
+	SCMP_SYS(mkdirat), SCMP_SYS(getcwd), SCMP_SYS(chdir), SCMP_SYS(umask),
+	/* waiting and telling */
+	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
+	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(futex), SCMP_SYS(futex_waitv),
+	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
+	SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
+	SCMP_SYS(shutdown),
+	/* memory */
+	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
+	SCMP_SYS(madvise), SCMP_SYS(msync), SCMP_SYS(mincore), SCMP_SYS(mbind), SCMP_SYS(set_mempolicy),
+	SCMP_SYS(get_mempolicy), SCMP_SYS(membarrier), SCMP_SYS(mlock), SCMP_SYS(munlock),
+	SCMP_SYS(memfd_create),
+	/* threads, signals, this process */
+	SCMP_SYS(set_robust_list), SCMP_SYS(get_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit),
+	SCMP_SYS(exit_group), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill), SCMP_SYS(wait4),
+	SCMP_SYS(waitid), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getuid),
+	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getgroups), SCMP_SYS(setsid),
+	SCMP_SYS(set_tid_address), SCMP_SYS(arch_prctl), SCMP_SYS(sched_yield),
+	SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_setscheduler),
+	SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_getparam), SCMP_SYS(sched_get_priority_max),
+	SCMP_SYS(sched_get_priority_min), SCMP_SYS(getpriority), SCMP_SYS(setpriority), SCMP_SYS(getcpu),
+	SCMP_SYS(capget), SCMP_SYS(clone3), /* but see below */
+	/* knowing */
+	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
+	SCMP_SYS(getrandom), SCMP_SYS(sysinfo), SCMP_SYS(uname), SCMP_SYS(getrlimit),
+	SCMP_SYS(getrusage),
+};
+
+/* Calls that are allowed with some arguments. */
+static int allow_by_argument(scmp_filter_ctx filter)
+{
+	static const unsigned long ioctls[] = {TIOCGWINSZ, TCGETS, FIONREAD, FUSE_CLONE_IOCTL};
+	int rc = 0;
+	size_t i;
+
+	for (i = 0; !rc && i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
+		rc = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
+	if (!rc) /* to the system's log */
+		rc = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	if (!rc) /* threads, not processes */
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	if (!rc)
+		rc = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+	if (!rc)
+		rc = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_GET_NAME));
+	if (!rc) /* naming memory, which the C library may do */
+		rc = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_VMA));
+	if (!rc) /* only our own limits, and only to read them */
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
+			SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+	return rc;
+}
+
+/* Gives the filter to the kernel, and frees it. */
+static int filter_load(scmp_filter_ctx filter, int rc, bool log)
+{
+	if (!filter)
+		return -ENOMEM;
+	/* a search by halves, no slower processor for it, and a line in the kernel's log of what is refused */
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, log);
+	if (!rc)
+		rc = seccomp_load(filter);
+	seccomp_release(filter);
+	return rc;
+}
+
+/*
+ * What clone3 is to make cannot be looked at. The C library tries it for each thread, and takes clone where it is not there:
+ * which is nothing for the log.
+ */
+static int hide_clone3(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int rc = filter ? seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) : 0;
+
+	return filter_load(filter, rc, false);
+}
+
+static int filter_calls(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int rc = 0;
+	size_t i;
+
+	/* those that this machine does not have are passed over */
+	for (i = 0; filter && !rc && i < sizeof(allowed_calls) / sizeof(allowed_calls[0]); i++)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+	if (filter && !rc)
+		rc = allow_by_argument(filter);
+	/* nothing can be added once the large one is there */
+	if (!rc)
+		rc = hide_clone3();
+	rc = filter_load(filter, rc, true);
+	/* a kernel without filters */
+	if (rc == -EINVAL || rc == -ENOSYS)
+		return 0;
+	filtered = !rc;
+	return rc;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+int confine(const char *store)
+{
+	struct stat st;
+	int rc;
+
+	if (CONFINE_IMPOSSIBLE)
+		return 0;
+	if (stat(store, &st))
+		return -errno;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	rc = restrict_files(store);
+	if (!rc)
+		rc = drop_capabilities(st.st_uid != geteuid());
+	dropped = !rc;
+	if (!rc)
+		rc = filter_calls();
+	return rc;
+}
+
+const char *confine_state(void)
+{
+	if (!dropped)
+		return "none";
+	if (landlocked && filtered)
+		return "capabilities files calls";
+	return landlocked ? "capabilities files" : filtered ? "capabilities calls" : "capabilities";
+}

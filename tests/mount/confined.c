@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * confined.c - confines itself as a server does, and tries what a server that has been taken over would try.
+ *
+ *	confined STORE OUTSIDE
+ *
+ * STORE is a directory to be confined to; OUTSIDE one with a file `file` in it. Exit code: 0 as it should be, 1 not (it
+ * says what), 77 this kernel, or this build, confines nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "confine.h"
+
+static bool files, calls;
+static int failures;
+
+/* confine.c tells of errors through this */
+void message(int severity, const char *format, ...);
+void message(int severity, const char *format, ...)
+{
+}
+
+static void must(bool holds, const char *what)
+{
+	if (holds)
+		return;
+	printf("%s: %s\n", what, strerror(errno));
+	failures++;
+}
+
+/* It is refused, where this kernel can. */
+static void must_not(bool possible, bool can, const char *what)
+{
+	if (can && possible) {
+		printf("%s: possible\n", what);
+		failures++;
+	}
+}
+
+static bool opens(const char *directory, const char *name, int how)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, how, 0600);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool executes(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl("/bin/true", "true", (char *)NULL);
+		_exit(1);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void *thread_main(void *arg)
+{
+	*(bool *)arg = true;
+	return NULL;
+}
+
+static bool threads(void)
+{
+	bool ran = false;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, thread_main, &ran))
+		return false;
+	pthread_join(thread, NULL);
+	return ran;
+}
+
+static void try_allowed(const char *store)
+{
+	struct stat st;
+
+	must(opens(store, "new", O_RDWR | O_CREAT | O_EXCL), "making a file in the store");
+	must(opens(store, "new", O_RDWR), "opening it");
+	must(!chdir(store) && !rename("new", "newer") && !unlink("newer"), "renaming and removing it");
+	must(opens("/proc/self", "status", O_RDONLY), "opening /proc/self/status");
+	must(threads(), "starting a thread");
+	must(!stat("/", &st), "stat");
+	must(socket(AF_UNIX, SOCK_DGRAM, 0) >= 0, "a local socket");
+}
+
+static void try_refused(const char *outside)
+{
+	must_not(opens(outside, "file", O_RDONLY), files, "reading a file outside");
+	must_not(opens(outside, "file", O_WRONLY), files, "writing a file outside");
+	must_not(opens(outside, "new", O_WRONLY | O_CREAT), files, "making a file outside");
+	must_not(opens("/etc", "shadow", O_RDONLY), files, "reading /etc/shadow");
+	must_not(executes(), calls, "running a program");
+	must_not(socket(AF_INET, SOCK_STREAM, 0) >= 0, calls, "a socket to the network");
+	must_not(!mount("none", outside, "tmpfs", 0, NULL), true, "mounting");
+	must_not(!chown(outside, 1, 1), geteuid() == 0, "giving a file away");
+	must_not(!ptrace(PTRACE_TRACEME, 0, NULL, NULL), calls, "being traced");
+	must_not(!setuid(0) && !mknod("device", S_IFCHR | 0600, 0), true, "making a device");
+}
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	if (argc != 3)
+		return 2;
+	rc = confine(argv[1]);
+	if (rc) {
+		printf("confine: %s\n", strerror(-rc));
+		return 1;
+	}
+	files = strstr(confine_state(), "files");
+	calls = strstr(confine_state(), "calls");
+	printf("confined: %s\n", confine_state());
+	if (!strcmp(confine_state(), "none"))
+		return 77;
+	try_allowed(argv[1]);
+	try_refused(argv[2]);
+	return failures ? 1 : 0;
+}

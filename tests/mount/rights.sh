@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# rights.sh - what others may not do to a store, and what its server may not do to others
+#
+# Environment: CONFINED, the program confined
+
+cases=(private_modes given_directory lock_of_replaced_super confined_is_confined server_is_confined
+	server_of_anothers_store not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
+	default_permissions_always ordinary_user logs_have_no_contents)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+prepare() {
+	needs_kvfs
+	store_make
+}
+
+# server_field NAME - of each thread of the server, sorted, once each
+server_field() {
+	sed -n "s/^$1:[[:space:]]*//p" /proc/"$daemon"/task/*/status | sort -u
+}
+
+# With whatever umask: the directory and all that ever comes into it.
+case_private_modes() {
+	local mask
+	needs_kvfs
+	for mask in 000 022 0777; do
+		rm -rf "$store"
+		(umask "$mask" && store_make --segment-size 2M)
+		(umask "$mask" && head -c 5000000 /dev/urandom | "$KVFS" put "$store" large)
+		umask "$mask"
+		store_mount
+		head -c 5000000 /dev/urandom >"$mnt/more"
+		store_unmount
+		umask 022
+		expect_same "mode of the directory, umask $mask" 700 "$(stat -c %a "$store")"
+		expect_same "modes of the files, umask $mask" 600 "$(find "$store" -type f -printf '%m\n' | sort -u)"
+		expect_same "all of them files" "" "$(find "$store" -mindepth 1 ! -type f)"
+	done
+}
+
+# A directory that is there already, and open to all, is the store's alone afterwards.
+case_given_directory() {
+	needs_kvfs
+	mkdir -m 777 "$store"
+	store_make
+	expect_same "mode" 700 "$(stat -c %a "$store")"
+	chmod 777 "$store"
+	store_mount
+	store_unmount
+	grep -qi 'others' daemon.log || fail "nothing is said of a directory in which everybody may write"
+}
+
+# Whoever restores a superblock from a copy does not get a second lock with it.
+case_lock_of_replaced_super() {
+	prepare
+	store_mount
+	echo text >"$mnt/file"
+	cp -p "$store/super" super
+	mv super "$store/super"
+	expect_fail 'in use|mounted' "$KVFS" put "$store" other </dev/null
+	expect_fail 'in use|mounted' "$KVFS" get "$store" file
+	expect_same "the mount" text "$(cat "$mnt/file")"
+}
+
+case_confined_is_confined() {
+	local status=0
+	needs_kvfs
+	mkdir store.dir outside
+	echo secret >outside/file
+	"$CONFINED" "$SCRATCH/store.dir" "$SCRATCH/outside" >out 2>&1 || status=$?
+	[ "$status" != 77 ] || skip "nothing is confined here"
+	[ "$status" = 0 ] || fail "$(cat out)"
+}
+
+confined_here() {
+	[ "$("$KVFS" stat "$mnt" | awk '$1 == "confined" { print $2 }')" != none ] || skip "nothing is confined here"
+}
+
+# Every thread of it, over both transports, and it serves all the same.
+case_server_is_confined() {
+	local transport
+	prepare
+	for transport in no_io_uring commit=1; do
+		store_mount -o "$transport"
+		confined_here
+		expect_same "capabilities" 0000000000000000 "$(server_field CapEff)"
+		expect_same "capabilities it may get" 0000000000000000 "$(server_field CapPrm)"
+		expect_same "bounding set" 0000000000000000 "$(server_field CapBnd)"
+		expect_same "no new privileges" 1 "$(server_field NoNewPrivs)"
+		expect_same "filtered" 2 "$(server_field Seccomp)"
+		head -c 3000000 /dev/urandom >data
+		cp data "$mnt/data"
+		sync "$mnt/data"
+		cmp data "$mnt/data"
+		store_unmount
+	done
+	! dmesg 2>/dev/null | grep 'type=1326' | grep "pid=$daemon " || fail "a system call was refused"
+}
+
+# Only what it takes to open another one's files is kept.
+case_server_of_anothers_store() {
+	prepare
+	chown -R 12345:12345 "$store"
+	store_mount
+	confined_here
+	expect_same "capabilities: override and owner" 000000000000000a "$(server_field CapEff)"
+	echo text >"$mnt/file"
+	store_remount
+	expect_same "contents" text "$(cat "$mnt/file")"
+}
+
+case_not_confined() {
+	prepare
+	store_mount -o no_confine
+	expect_same "no new privileges" 0 "$(server_field NoNewPrivs)"
+	expect_same "filtered" 0 "$(server_field Seccomp)"
+	expect_same "what stat says" none "$("$KVFS" stat "$mnt" | awk '$1 == "confined" { print $2 }')"
+	echo text >"$mnt/file"
+	kill -TERM "$daemon"
+	wait "$daemon" || fail "the server ended with $?"
+	daemon=
+	! is_mounted "$mnt" || fail "still mounted"
+}
+
+# A server that is told to end has no right to unmount any more, and does it all the same.
+case_unmounts_itself() {
+	local signal
+	prepare
+	for signal in TERM HUP; do
+		store_mount
+		echo "$signal" >"$mnt/file"
+		kill "-$signal" "$daemon"
+		wait "$daemon" || fail "SIG$signal: the server ended with $?"
+		daemon=
+		! is_mounted "$mnt" || fail "SIG$signal: still mounted"
+		expect_same "contents" "$signal" "$("$KVFS" get "$store" file)"
+		expect_same "processes left" "" "$(scratch_processes "$store")"
+	done
+}
+
+# The same while somebody uses the mount: what was written is kept, and the mount point is free.
+case_unmounts_itself_busy() {
+	local descriptor
+	prepare
+	store_mount
+	echo text >"$mnt/file"
+	exec {descriptor}<"$mnt/file"
+	kill -TERM "$daemon"
+	wait "$daemon" || fail "the server ended with $?"
+	daemon=
+	exec {descriptor}<&-
+	! is_mounted "$mnt" || fail "still mounted"
+	expect_same "contents" text "$("$KVFS" get "$store" file)"
+}
+
+case_helper_ends_with_server() {
+	local tries=0
+	prepare
+	"$KVFS" mount "$store" "$mnt" >mount.log 2>&1
+	kill -9 "$("$KVFS" stat "$mnt" | awk '$1 == "pid" { print $2 }')"
+	until [ -z "$(scratch_processes "$store")" ]; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 500 ] || fail "a process is left: $(scratch_processes "$store")"
+		sleep 0.02
+	done
+	umount "$mnt"
+}
+
+case_default_permissions_always() {
+	prepare
+	store_mount -o allow_other
+	grep " $mnt " /proc/self/mountinfo | grep -q default_permissions || fail "no default_permissions"
+	store_unmount
+	store_mount
+	grep " $mnt " /proc/self/mountinfo | grep -q default_permissions || fail "no default_permissions"
+}
+
+# Somebody without rights mounts his own store by the set-user-id helper; what he may give others is fuse.conf's to say.
+# In a mount namespace with a /dev/fuse for all.
+case_ordinary_user() {
+	needs_kvfs
+	[ -u "$(command -v fusermount3)" ] || skip "no set-user-id fusermount3"
+	chmod 755 "$SCRATCH"
+	cp "$KVFS" kvfs
+	chmod 755 kvfs
+	mkdir home home/mnt
+	chown -R 65534:65534 home
+	mknod -m 666 fuse c 10 229
+	export -f as_user ordinary_user expect_fail expect_same fail
+	unshare -m --propagation private bash -euc ordinary_user
+	uncheckable=1
+}
+
+as_user() {
+	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
+ordinary_user() {
+	local tries=0
+	mount --bind fuse /dev/fuse
+	as_user ./kvfs mkfs home/store
+	grep -qs '^user_allow_other' /etc/fuse.conf ||
+		expect_fail 'user_allow_other' setpriv --reuid=65534 --regid=65534 --clear-groups ./kvfs mount home/store home/mnt -o allow_other
+	as_user ./kvfs mount home/store home/mnt
+	as_user sh -c 'echo text >home/mnt/file && sync home/mnt/file'
+	expect_fail 'permission denied' cat home/mnt/file
+	as_user sh -c 'kill $(./kvfs stat home/mnt | sed -n "s/^pid  *//p")'
+	while grep -q " $PWD/home/mnt " /proc/self/mountinfo; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 500 ] || fail "still mounted after SIGTERM"
+		sleep 0.02
+	done
+	expect_same "contents" text "$(as_user ./kvfs get home/store file)"
+}
+
+# Names and contents are nobody's business who reads logs; damage is told by place.
+case_logs_have_no_contents() {
+	local segment
+	prepare
+	store_mount
+	echo "top-secret-contents" >"$mnt/quiet-name"
+	store_unmount
+	segment=$(grep -al top-secret-contents "$store"/seg-*)
+	printf 'X' | dd of="$segment" bs=1 conv=notrunc status=none \
+		seek="$(grep -abo top-secret-contents "$segment" | tail -n 1 | cut -d: -f1)"
+	uncheckable=1
+	store_mount
+	cat "$mnt/quiet-name" >got 2>&1 || true
+	store_unmount
+	! grep -E 'op-secret|quiet-name' daemon.log || fail "the log has what it should not"
+}
+
+scratch_main "$@"
