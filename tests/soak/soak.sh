@@ -1,7 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# soak.sh PROGRAM SECONDS - runs the soak on a store of its own and removes it
+# soak.sh PROGRAM [OPTION...] - runs the soak on a store of its own, and removes that if all is well
+#
+# The long one: tests/soak/soak.sh build/tests/soak/soak -s 1800
 set -eu
+program=$1
+shift
 area=$(mktemp -d "${TMPDIR:-/var/tmp}/kvfs-soak.XXXXXX")
-trap 'rm -rf "$area"' EXIT
-"$1" -s "$2" "$area/store"
+"$program" "$@" "$area/store"
+rm -rf "$area"
