@@ -94,7 +94,7 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 {
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	struct index_place place;
-	uint64_t old = index_find(&kv->index, hash, lookup_match, &lookup, &place);
+	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
 
 	bool stale = old && lookup.record->seq > record->seq;
 

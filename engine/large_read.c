@@ -214,7 +214,7 @@ int kv_value_size(struct kv *kv, unsigned keyspace, const void *key, size_t key_
 	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
 		return -EINVAL;
 	epoch_enter();
-	error = read_find(kv, keyspace, key, key_size,
+	error = read_find_head(kv, keyspace, key, key_size,
 			  keyhash_of(&kv->keyhash, keyspace, key, key_size), &record, &address);
 	if (error)
 		goto out;

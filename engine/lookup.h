@@ -18,11 +18,9 @@ struct lookup {
 	uint64_t damaged; /* address of a record that may have been the one, or 0 */
 };
 
-static inline bool lookup_match(void *arg, uint64_t address)
+static inline bool lookup_judge(struct lookup *lookup, uint64_t address,
+				const struct format_record *record)
 {
-	struct lookup *lookup = arg;
-	const struct format_record *record = segments_record(lookup->segments, address);
-
 	if (__builtin_expect(!record, 0)) {
 		lookup->damaged = address;
 		return false;
@@ -32,9 +30,24 @@ static inline bool lookup_match(void *arg, uint64_t address)
 	       !memcmp(record->key, lookup->key, lookup->key_size);
 }
 
+static inline bool lookup_match(void *arg, uint64_t address)
+{
+	struct lookup *lookup = arg;
+
+	return lookup_judge(lookup, address, segments_record(lookup->segments, address));
+}
+
+/* For those to whom the record's header says enough: see segments_head. */
+static inline bool lookup_match_head(void *arg, uint64_t address)
+{
+	struct lookup *lookup = arg;
+
+	return lookup_judge(lookup, address, segments_head(lookup->segments, address));
+}
+
 /*
  * Asks for a record whose key is about to be written: by name where it is in a buffer; one in a map is touched, so that its
- * page is read from the disk before, not under, the commit lock.
+ * page is read from the disk before, not under, the commit lock; unless its head is known.
  */
 static inline void lookup_prefetch(void *arg, uint64_t address)
 {
@@ -48,7 +61,7 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 	if (!segment || __builtin_expect(atomic_load_explicit(&segment->map,
 							      memory_order_acquire) == NULL, 1))
 		__builtin_prefetch(record);
-	else
+	else if (!segment_has_head(segments, segment, address))
 		(void)*(const volatile uint8_t *)record;
 }
 

@@ -80,6 +80,7 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 		return error;
 	segment->cold = atomic_load(&kv->log_bytes) < kv->warm_size && !has_large_records(segment);
 	kv->maintain.warming |= segment->cold;
+	segment_keep_heads(&kv->segments, segment);
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
 	pthread_mutex_unlock(&kv->log.lock);

@@ -66,19 +66,34 @@ static inline bool find_match(void *arg, uint64_t address)
 	return lookup_match(&find->lookup, address);
 }
 
-static inline int find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-			      uint64_t hash, const struct format_record **out, uint64_t *address)
+static inline bool find_match_head(void *arg, uint64_t address)
+{
+	struct find *find = arg;
+
+	find->address = address;
+	return lookup_match_head(&find->lookup, address);
+}
+
+static inline __attribute__((always_inline)) int
+find_with(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
+	  index_match_fn *match, const struct format_record **out, uint64_t *address)
 {
 	struct find find = {{&kv->segments, key, key_size, keyspace, NULL, 0}, 0};
 	struct counters *counters = counters_of(kv);
 
 	store_add(&counters->gets, 1);
-	if (!index_lookup(&kv->index, hash, find_match, &find))
+	if (!index_lookup(&kv->index, hash, match, &find))
 		return absent(kv, &find.lookup, find.address);
 	store_add(&counters->hits, 1);
 	*out = find.lookup.record;
 	*address = find.address;
 	return 0;
+}
+
+static inline int find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+			      uint64_t hash, const struct format_record **out, uint64_t *address)
+{
+	return find_with(kv, keyspace, key, key_size, hash, find_match, out, address);
 }
 
 static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -94,6 +109,12 @@ int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 	      const struct format_record **out, uint64_t *address)
 {
 	return find_hashed(kv, keyspace, key, key_size, hash, out, address);
+}
+
+int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
+		   const struct format_record **out, uint64_t *address)
+{
+	return find_with(kv, keyspace, key, key_size, hash, find_match_head, out, address);
 }
 
 /* Is all of the record in the page that its header is in, and that the lookup has read? */
@@ -206,6 +227,8 @@ static void prefetch_record(void *arg, uint64_t address)
 	uint64_t offset = segments_offset(&kv->segments, address);
 	const uint8_t *map = segment ? atomic_load(&segment->map) : NULL;
 
+	if (map && segment_has_head(&kv->segments, segment, address))
+		return;
 	if (map)
 		kv->env->map_advise(map + (offset & ~(uint64_t)(TOUCH_STRIDE - 1)), TOUCH_STRIDE,
 				    ENV_ADVICE_WILLNEED);

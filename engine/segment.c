@@ -8,6 +8,8 @@
 
 /* Fewer buffers than this and the log could not go on while the last one is written. */
 #define BUFFERS_MIN 3u
+/* Heads of large records may take this part of what buffers may: enough for 32 GiB of large values at the default. */
+#define HEADS_BUFFER_SHARE 8u
 
 /* Zeroed memory that takes no space before it is touched. */
 static void *table_map(size_t size)
@@ -54,6 +56,14 @@ static void set_base(struct segments *segments, const struct segment *segment, c
 			      (const uint8_t *)((uintptr_t)bytes | flag), memory_order_release);
 }
 
+static void forget_heads(struct segments *segments, struct segment *segment)
+{
+	struct heads *heads = atomic_exchange(&segment->heads, NULL);
+
+	segments->heads_size -= heads_size(heads);
+	heads_free(heads);
+}
+
 static void segment_close(struct segments *segments, struct segment *segment)
 {
 	const uint8_t *map;
@@ -68,6 +78,7 @@ static void segment_close(struct segments *segments, struct segment *segment)
 	if (segment->file)
 		segments->env->file_close(segment->file);
 	forget_verified(segments, segment);
+	forget_heads(segments, segment);
 	free(segment);
 }
 
@@ -493,6 +504,19 @@ int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
 	return error;
 }
 
+void segment_keep_heads(struct segments *segments, struct segment *segment)
+{
+	uint64_t size_max = (uint64_t)segments->buffers_max * segments->size / HEADS_BUFFER_SHARE;
+	struct heads *heads;
+
+	if (atomic_load(&segment->heads) || segment->verified || segments->heads_size >= size_max)
+		return;
+	heads = heads_new(segment->buffer, FORMAT_SEGMENT_HEADER_SIZE, segment->end,
+			  (size_t)(size_max - segments->heads_size));
+	segments->heads_size += heads_size(heads);
+	atomic_store_explicit(&segment->heads, heads, memory_order_release);
+}
+
 int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map)
 {
 	int error = segments->env->file_map(segment->file, segments->size, (const void **)map);
@@ -544,6 +568,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 		atomic_fetch_sub(&segments->mapped, 1);
 	}
 	forget_verified(segments, segment);
+	forget_heads(segments, segment);
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
 	segment->cold = false;

@@ -26,6 +26,7 @@
 
 #include "env.h"
 #include "format.h"
+#include "heads.h"
 #include "index.h"
 
 struct segment {
@@ -38,6 +39,7 @@ struct segment {
 	struct env_file *file;
 	uint8_t *buffer;	      /* segment_size bytes, or NULL; changed under the log's lock */
 	_Atomic(const uint8_t *) map; /* or NULL; changed under the log's lock */
+	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered before the map */
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
 	bool complete;		      /* the checkpoint's part is all there is */
@@ -79,6 +81,7 @@ struct segments {
 	uint32_t buffers;	      /* allocated in all; protected by pool_lock */
 	uint64_t births;	      /* the maintainer's */
 	uint32_t buffers_max;	      /* the maintainer's bound for residents */
+	uint64_t heads_size;	      /* bytes, of all segments; the maintainer's */
 };
 
 int segments_init(struct segments *segments, struct kv_env *env, struct env_dir *dir,
@@ -132,6 +135,31 @@ static inline const struct format_record *segments_record(const struct segments 
 	return (const struct format_record *)(base + segments_offset(segments, address));
 }
 
+/*
+ * The same for those who look at header and key alone: of a large record in a map without touching the map, where its segment
+ * remembers them. Inside an epoch or under the log's lock.
+ */
+static inline const struct format_record *segments_head(const struct segments *segments,
+							uint64_t address)
+{
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
+	const struct heads *heads =
+		segment ? atomic_load_explicit(&segment->heads, memory_order_acquire) : NULL;
+	const struct format_record *head = NULL;
+
+	if (__builtin_expect(heads != NULL, 0))
+		head = heads_find(heads, segments_offset(segments, address));
+	return head ? head : segments_record(segments, address);
+}
+
+static inline bool segment_has_head(const struct segments *segments, const struct segment *segment,
+				    uint64_t address)
+{
+	const struct heads *heads = atomic_load_explicit(&segment->heads, memory_order_acquire);
+
+	return heads && heads_find(heads, segments_offset(segments, address));
+}
+
 /* Has a page of the segment at this address become unreadable? */
 bool segments_failed(const struct segments *segments, uint64_t address);
 
@@ -143,6 +171,8 @@ int segments_keep_free(struct segments *segments, uint32_t count);
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
 /* A file that is not in the log, to be used for the next segment. */
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
+/* For a sealed segment whose buffer is given up: what will be asked most often about its large values stays in memory. */
+void segment_keep_heads(struct segments *segments, struct segment *segment);
 /* Maps the file of a sealed segment; then, under the log's lock, makes readers use the map. The buffer is to be given back after
  * the epoch. */
 int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map);

@@ -166,7 +166,6 @@ int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uin
 /* The piece under the cursor; -ENOENT if it is another file's, or gone. */
 static int walk_piece(struct piece_walk *walk, struct extent_place *place, size_t *size)
 {
-	struct kv_slice value;
 	int err = extent_key_decode(kv_cursor_key(walk->cursor), place);
 
 	if (err)
@@ -176,14 +175,7 @@ static int walk_piece(struct piece_walk *walk, struct extent_place *place, size_
 		return -ENOENT;
 	}
 	*size = extent_size_max(place->slot);
-	if (walk->keys_only)
-		return 0;
-	err = kv_cursor_value(walk->cursor, &value);
-	if (!err && value.size > *size)
-		err = fs_damaged(walk->fs, walk->ino, "a piece of its contents is too large");
-	if (!err)
-		*size = value.size;
-	return err;
+	return walk->keys_only ? 0 : piece_size(walk->fs, *place, size);
 }
 
 int piece_walk_next(struct piece_walk *walk, struct chunk *out)

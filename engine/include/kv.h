@@ -180,7 +180,7 @@ KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const voi
 
 /*
  * A key will be read, or written over, soon: what the disk has to be asked for is asked for, and not waited for. Of a
- * large value only the beginning.
+ * large value only the beginning, if that.
  */
 KV_API void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_size);
 
