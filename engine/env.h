@@ -85,6 +85,7 @@ struct kv_env {
 	int (*unlink)(struct env_dir *dir, const char *name);
 
 	uint64_t (*clock_us)(struct kv_env *env); /* monotonic */
+	uint64_t (*time_us)(struct kv_env *env);  /* of day, since 1970; may be set back */
 	int (*random)(struct kv_env *env, void *buffer, size_t size);
 };
 

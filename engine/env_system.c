@@ -553,6 +553,14 @@ static uint64_t system_clock_us(struct kv_env *env)
 	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
+static uint64_t system_time_us(struct kv_env *env)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
 static int system_random(struct kv_env *env, void *buffer, size_t size)
 {
 	char *to = buffer;
@@ -595,6 +603,7 @@ static struct kv_env system_env = {
 	.rename = system_rename,
 	.unlink = system_unlink,
 	.clock_us = system_clock_us,
+	.time_us = system_time_us,
 	.random = system_random,
 };
 

@@ -15,6 +15,7 @@
 #include "maintain.h"
 #include "recover.h"
 #include "sync.h"
+#include "times.h"
 
 #define COMMIT_INTERVAL_MS_DEFAULT 1000u
 #define RESIDENT_SIZE_MAX ((uint64_t)256 << 20)
@@ -360,6 +361,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		error = recover(kv);
 	if (!error)
 		checkpoint_start(kv);
+	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);
 	if (error) {
@@ -382,6 +384,8 @@ int kv_close(struct kv *kv)
 		return 0;
 	stop_threads(kv);
 	checkpoint_stop(kv);
+	if (!kv->inline_maintenance && times_due_us(kv) != UINT64_MAX)
+		times_sample(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
 	if (!error)
@@ -407,6 +411,8 @@ int kv_sync(struct kv *kv, uint64_t seq)
 	uint64_t begun_ns;
 	int error;
 
+	if (kv->inline_maintenance && !times_due_us(kv))
+		times_sample(kv);
 	if (kv_durable_seq(kv) >= seq)
 		return 0;
 	begun_ns = timing_begin_always(&kv->timing);

@@ -131,6 +131,12 @@ struct large {
 	uint64_t retry_at_us;	   /* there was no room for deletions; 0: there was */
 };
 
+/* When the next sample of the clock is due; the flushing thread's, and kv_close's. times.c */
+struct times {
+	uint64_t sampled_seq; /* nothing but samples was committed since */
+	uint64_t due_us;      /* the env's monotonic clock; 0: nothing is to be sampled */
+};
+
 struct counters {
 	_Alignas(64) _Atomic uint64_t gets;
 	_Atomic uint64_t hits;
@@ -164,6 +170,7 @@ struct kv {
 	struct dictionaries *dictionaries;
 	struct compaction compaction;
 	struct large large;
+	struct times times;
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
 	_Atomic bool replacing; /* the last change found an older record; a hint, stored under log.lock */

@@ -20,6 +20,7 @@
 #include "large.h"
 #include "log.h"
 #include "maintain.h"
+#include "times.h"
 #include "worker.h"
 
 /* sync.state: two bits and a number. */
@@ -314,6 +315,14 @@ static uint64_t until_due(struct kv *kv)
 	return now - since >= kv->commit_interval_us ? 0 : since + kv->commit_interval_us - now;
 }
 
+/* Until a kick, or until a sync or a sample of the clock is due. */
+static void sleep_until(struct kv *kv, uint64_t sync_us)
+{
+	uint64_t sample_us = times_due_us(kv);
+
+	worker_sleep(&kv->sync.worker, sync_us < sample_us ? sync_us : sample_us);
+}
+
 static void sleep_until_due(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
@@ -324,11 +333,10 @@ static void sleep_until_due(struct kv *kv)
 		pthread_mutex_lock(&kv->log.lock);
 		atomic_store(&sync->resting, true);
 		pthread_mutex_unlock(&kv->log.lock);
-		due_us = until_due(kv);
-		worker_sleep(&sync->worker, due_us);
+		sleep_until(kv, until_due(kv));
 		atomic_store(&sync->resting, false);
 	} else {
-		worker_sleep(&sync->worker, due_us);
+		sleep_until(kv, due_us);
 	}
 }
 
@@ -340,6 +348,8 @@ static void *flusher(void *arg)
 		sleep_until_due(kv);
 		do {
 			serve_waiters(kv);
+			if (!times_due_us(kv))
+				times_sample(kv);
 			if (!until_due(kv))
 				sync_wait(kv, atomic_load(&kv->log.last_seq));
 		} while (!atomic_load(&kv->failed) && write_behind_due(kv) && write_behind(kv));

@@ -91,7 +91,10 @@ KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 /* ---- opening --------------------------------------------------------------------------------- */
 
 #define KV_OPEN_READ_ONLY (1u << 0) /* nothing is written; changes get -EROFS */
-/* No thread of the store's own: callers do the background work, and only kv_sync and kv_close make anything durable. */
+/*
+ * No thread of the store's own: callers do the background work, only kv_sync and kv_close make anything durable, and only kv_sync
+ * samples the clock (kv_time_of).
+ */
 #define KV_OPEN_INLINE (1u << 1)
 
 struct kv_open_options {
@@ -492,6 +495,28 @@ struct kv_prune_report {
 KV_API KV_MUST_CHECK int kv_prune(struct kv *kv, const struct kv_prune_options *options,
 				  kv_progress_fn *progress, void *progress_arg,
 				  struct kv_prune_report *report);
+
+/* ---- age ------------------------------------------------------------------------------------- */
+
+/*
+ * The clock is sampled once a second while the store is written to. Times are in microseconds since 1970, of the clock of the machine that
+ * wrote; one that is set back makes things look younger.
+ *
+ * When was batch `seq` (the version of an entry) committed? Out: after one time and at or before the other; what is 2 minutes ago
+ * to the second, what is longer ago to within 3%. -EINVAL there is no such batch yet, -EIO
+ */
+KV_API KV_MUST_CHECK int kv_time_of(struct kv *kv, uint64_t seq, uint64_t *after_us,
+				    uint64_t *before_us);
+
+/*
+ * Deletes every entry of a keyspace that has not been put since `before_us`; of what is less than the precision of
+ * kv_time_of away from that, nothing. Works beside readers and writers, in constant memory; an entry that is put meanwhile
+ * stays. kv_prune gives back the space. progress (may be NULL) gets entries instead of bytes; what is done when it
+ * stops the work stays done. Out (may be NULL), also on an error: how many were deleted.
+ * Errors: -EINVAL keyspace, -EROFS, -EIO, -ENOSPC, -ENOMEM, -ECANCELED by progress.
+ */
+KV_API KV_MUST_CHECK int kv_expire(struct kv *kv, unsigned keyspace, uint64_t before_us,
+				   kv_progress_fn *progress, void *progress_arg, uint64_t *expired);
 
 #ifdef __cplusplus
 }
