@@ -99,10 +99,11 @@ static void expect_error(const struct path_call *call, const char *path, int err
 	int result = call->run(path);
 
 	if (result >= 0)
-		FAIL("%s of %.40s succeeded, expected %s", call->name, path, strerror(error));
-	if (errno != error)
-		FAIL("%s of %.40s: %s, expected %s", call->name, path, strerror(errno),
+		FAIL("%s of %.40s succeeded, expected %s", call->name, path ? path : "nothing",
 			strerror(error));
+	if (errno != error)
+		FAIL("%s of %.40s: %s, expected %s", call->name, path ? path : "nothing",
+			strerror(errno), strerror(error));
 }
 
 /* A name of one byte more than the longest, between these two. */

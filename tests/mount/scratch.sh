@@ -14,6 +14,7 @@
 #	KVFS			the program under test
 #	KVFS_TEST_ON=ext4	run on a plain directory instead of a mount, to prove that the test is right
 #	KVFS_TEST_QUICK=1	fewer rounds
+#	KVFS_TEST_LONG=1	as many rounds as it takes to find what is rare
 #	KVFS_TEST_OPTIONS	mount options added to every mount
 #	KVFS_TEST_SLOW=N	the program is N times as slow as usual (a sanitizer): longer limits, fewer rounds
 #	TMPDIR			where scratch directories go; /var/tmp
@@ -25,6 +26,7 @@ export LC_ALL=C TZ=UTC
 
 KVFS=${KVFS:-}
 quick=${KVFS_TEST_QUICK:-}
+long=${KVFS_TEST_LONG:-}
 slow=${KVFS_TEST_SLOW:-1}
 on=${KVFS_TEST_ON:-kvfs}
 limit=${limit:-120} # seconds for one case; a subject may set its own before sourcing
@@ -73,9 +75,15 @@ needs_kvfs() {
 	[ "$on" = kvfs ] || skip "is about kvfs itself"
 }
 
-# rounds FULL QUICK - how often to do it
+# rounds FULL QUICK [LONG] - how often to do it
 rounds() {
-	if [ -n "$quick" ] || [ "$slow" != 1 ]; then echo "$2"; else echo "$1"; fi
+	if [ -n "$quick" ] || [ "$slow" != 1 ]; then
+		echo "$2"
+	elif [ -n "$long" ] && [ $# -gt 2 ]; then
+		echo "$3"
+	else
+		echo "$1"
+	fi
 }
 
 # store_make [OPTION...] - kvfs mkfs
@@ -219,7 +227,7 @@ failure_line() {
 
 # scratch_run NAME NUMBER - runs one case in a process group of its own, and prints its line
 scratch_run() {
-	local name=$1 status=0 seconds=$((limit * slow)) log
+	local name=$1 status=0 seconds=$((limit * slow * (long ? 20 : 1))) log
 	SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/kvfs-$subject-$name.XXXXXX")
 	export SCRATCH
 	log=$SCRATCH.log

@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# postgres.sh - PostgreSQL keeps its databases whole on the mount, through the death of the server and of the mount
+#
+# pgbench moves money between accounts; whatever happens, the sums of all tables agree, each transaction that was
+# acknowledged is there, the indexes fit the tables (pg_amcheck) and each page its checksum (pg_checksums).
+
+limit=500
+cases=(bench_and_check kill_server kill_mount)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+database=$mnt/database
+socket=$SCRATCH/socket
+programs=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
+
+# The server does not run as root.
+as_server() {
+	setpriv --reuid postgres --regid postgres --init-groups -- env HOME="$SCRATCH" PGHOST="$socket" \
+		PGUSER=postgres PGDATABASE=postgres PATH="$programs:$PATH" "$@"
+}
+
+sql() {
+	as_server psql -X -q -A -t -v ON_ERROR_STOP=1 -c "$1"
+}
+
+server_start() {
+	as_server pg_ctl -s -w -t 120 -D "$database" -l "$socket/log" start ||
+		fail "the server does not start: $(tail -n 3 "$socket/log")"
+}
+
+server_stop() {
+	as_server pg_ctl -s -w -t 120 -m fast -D "$database" stop || fail "the server does not stop"
+}
+
+# server_kill - and waits for its processes to see that it is dead
+server_kill() {
+	local postmaster=$1 tries=0
+	kill -9 "$postmaster"
+	while [ -n "$(scratch_processes "$database")" ] || pgrep -s "$postmaster" >/dev/null; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 300 ] || fail "processes of the dead server go on"
+		[ "$tries" -lt 50 ] || pkill -9 -s "$postmaster" || true
+		sleep 0.1
+	done
+}
+
+database_make() {
+	[ -n "$programs" ] && [ -x "$programs/initdb" ] || skip "there is no PostgreSQL here"
+	[ "$slow" = 1 ] || skip "not with a sanitizer"
+	chmod 755 "$SCRATCH"
+	install -d -o postgres -m 700 "$socket"
+	store_make
+	store_mount -o allow_other
+	install -d -o postgres -m 700 "$database"
+	as_server initdb -D "$database" --data-checksums -A trust --no-locale -E UTF8 >initdb.log 2>&1 ||
+		fail "initdb: $(tail -n 1 initdb.log)"
+	cat >>"$database/postgresql.conf" <<-END
+		listen_addresses = ''
+		unix_socket_directories = '$socket'
+		shared_buffers = 16MB
+		max_wal_size = 64MB
+		checkpoint_timeout = 30s
+		wal_level = minimal
+		max_wal_senders = 0
+	END
+	server_start
+	as_server pgbench -i -q -s "$(rounds 2 1 20)" >pgbench.log 2>&1 || fail "pgbench -i: $(tail -n 1 pgbench.log)"
+}
+
+# database_sound WHEN - with the server up; leaves it stopped
+database_sound() {
+	local sums output
+	sums=$(sql 'SELECT count(DISTINCT s) FROM (SELECT sum(abalance) FROM pgbench_accounts UNION ALL
+		SELECT sum(bbalance) FROM pgbench_branches UNION ALL SELECT sum(tbalance) FROM pgbench_tellers
+		UNION ALL SELECT coalesce(sum(delta), 0) FROM pgbench_history) AS sums(s)')
+	expect_same "different sums of the money $1" 1 "$sums"
+	output=$(as_server pg_amcheck --install-missing --heapallindexed --all 2>&1) || fail "pg_amcheck $1: $output"
+	server_stop
+	output=$(as_server pg_checksums --check -D "$database" 2>&1) || fail "pg_checksums $1: $output"
+	grep -q '^Bad checksums: *0$' <<<"$output" || fail "pg_checksums $1: $output"
+}
+
+case_bench_and_check() {
+	local before
+	database_make
+	as_server pgbench -n -c 4 -j 2 -t "$(rounds 300 50 20000)" >pgbench.log 2>&1 ||
+		fail "pgbench: $(tail -n 1 pgbench.log)"
+	expect_same "transactions" "$((4 * $(rounds 300 50 20000)))" "$(sql 'SELECT count(*) FROM pgbench_history')"
+	sql 'CREATE TABLE large AS SELECT i, repeat(md5(i::text), i % 300) AS body FROM generate_series(1, 20000) AS i;
+		CREATE INDEX ON large(md5(body)); DELETE FROM large WHERE i % 3 = 0'
+	sql 'VACUUM FULL'
+	sql 'CREATE DATABASE second TEMPLATE template0'
+	before=$(sql 'SELECT md5(string_agg(md5(body), NULL ORDER BY i)) FROM large')
+	database_sound "after the benchmark"
+	store_remount -o allow_other
+	server_start
+	expect_same "the rows after a remount" "$before" \
+		"$(sql 'SELECT md5(string_agg(md5(body), NULL ORDER BY i)) FROM large')"
+	sql 'DROP DATABASE second'
+	as_server pg_dump -f "$socket/dump" || fail "pg_dump"
+	database_sound "after a remount"
+}
+
+# pgbench_interrupted COMMAND... - runs it while transactions are under way, which end by it; none that was acknowledged
+# may get lost
+pgbench_interrupted() {
+	local bench before acknowledged found
+	before=$(sql 'SELECT count(*) FROM pgbench_history')
+	rm -f "$socket"/bench*
+	(cd "$socket" && exec setpriv --reuid postgres --regid postgres --init-groups -- env PGHOST="$socket" \
+		PGUSER=postgres PGDATABASE=postgres "$programs/pgbench" -n -c 4 -j 2 -T 60 -l --log-prefix=bench) \
+		>pgbench.log 2>&1 &
+	bench=$!
+	sleep "$((1 + RANDOM % 2)).$((RANDOM % 10))"
+	kill -0 "$bench" 2>/dev/null || fail "pgbench ended before: $(tail -n 1 pgbench.log)"
+	"$@"
+	wait "$bench" || true
+	server_start
+	acknowledged=$(cat "$socket"/bench* 2>/dev/null | wc -l)
+	found=$(sql 'SELECT count(*) FROM pgbench_history')
+	[ "$acknowledged" -gt 0 ] || fail "no transaction was acknowledged"
+	[ "$((found - before))" -ge "$acknowledged" ] ||
+		fail "$acknowledged transactions were acknowledged, $((found - before)) are there"
+}
+
+kill_server_now() {
+	server_kill "$(head -n 1 "$database/postmaster.pid")"
+}
+
+case_kill_server() {
+	local round
+	database_make
+	for round in $(seq "$(rounds 2 1 20)"); do
+		pgbench_interrupted kill_server_now
+		database_sound "after kill $round of the server"
+		server_start
+	done
+	server_stop
+}
+
+kill_mount_now() {
+	local postmaster
+	postmaster=$(head -n 1 "$database/postmaster.pid")
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+	server_kill "$postmaster"
+	"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
+	store_mount -o allow_other
+}
+
+case_kill_mount() {
+	local round
+	needs_kvfs
+	database_make
+	for round in $(seq "$(rounds 2 1 20)"); do
+		pgbench_interrupted kill_mount_now
+		database_sound "after kill $round of the mount"
+		server_start
+	done
+	server_stop
+}
+
+scratch_main "$@"
