@@ -11,33 +11,8 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
+#include "page.h"
 #include "store.h"
-
-/* A listing is read a page at a time: what is removed must not be under the lister's feet. */
-#define PAGE_ENTRIES 128
-
-struct page {
-	unsigned count;
-	struct {
-		char name[KVFS_NAME_MAX + 1];
-		uint64_t ino;
-		bool directory;
-	} entries[PAGE_ENTRIES];
-};
-
-static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, uint64_t cookie)
-{
-	struct page *page = arg;
-
-	if (!strcmp(name, ".") || !strcmp(name, ".."))
-		return 0;
-	if (page->count == PAGE_ENTRIES)
-		return 1;
-	snprintf(page->entries[page->count].name, sizeof(page->entries[0].name), "%s", name);
-	page->entries[page->count].ino = attr->ino;
-	page->entries[page->count++].directory = S_ISDIR(attr->mode);
-	return 0;
-}
 
 static int empty_directory(struct kvfs *fs, uint64_t ino);
 
@@ -54,18 +29,17 @@ static int remove_tree(
 
 static int empty_directory(struct kvfs *fs, uint64_t ino)
 {
-	struct page *page = malloc(sizeof(*page));
+	struct page *page = calloc(1, sizeof(*page));
 	unsigned i;
 	int rc = page ? 0 : -ENOMEM;
 
 	while (!rc) {
-		page->count = 0;
-		rc = kvfs_readdir(fs, ino, 0, false, page_add, page);
+		rc = page_next(fs, ino, false, page);
 		if (page->count == 0)
 			break;
 		for (i = 0; !rc && i < page->count; i++)
-			rc = remove_tree(fs, ino, page->entries[i].name, page->entries[i].ino,
-				page->entries[i].directory);
+			rc = remove_tree(fs, ino, page->entries[i].name, page->entries[i].attr.ino,
+				S_ISDIR(page->entries[i].attr.mode));
 	}
 	free(page);
 	return rc;

@@ -17,23 +17,13 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
+#include "page.h"
 #include "store.h"
-
-#define PAGE_ENTRIES 64
 
 struct listing {
 	struct kvfs *fs;
 	bool with_attr, recursive;
 	int code;
-};
-
-struct page {
-	unsigned count;
-	uint64_t cookie; /* of the last entry */
-	struct {
-		char name[KVFS_NAME_MAX + 1];
-		struct kvfs_attr attr;
-	} entries[PAGE_ENTRIES];
 };
 
 static void fail(struct listing *listing, const char *path, int rc)
@@ -94,20 +84,6 @@ static void print_entry(struct listing *listing, const char *path, const struct 
 	putchar('\n');
 }
 
-static int page_add(void *arg, const char *name, const struct kvfs_attr *attr, uint64_t cookie)
-{
-	struct page *page = arg;
-
-	if (page->count == PAGE_ENTRIES)
-		return 1;
-	page->cookie = cookie;
-	if (!strcmp(name, ".") || !strcmp(name, ".."))
-		return 0;
-	snprintf(page->entries[page->count].name, sizeof(page->entries[0].name), "%s", name);
-	page->entries[page->count++].attr = *attr;
-	return 0;
-}
-
 static void list_directory(struct listing *listing, const char *path, uint64_t ino);
 
 static void list_entry(struct listing *listing, const char *directory, const char *name,
@@ -132,7 +108,6 @@ static void list_entry(struct listing *listing, const char *directory, const cha
 static void list_directory(struct listing *listing, const char *path, uint64_t ino)
 {
 	struct page *page = calloc(1, sizeof(*page));
-	uint64_t cookie;
 	unsigned i;
 	int rc;
 
@@ -141,12 +116,10 @@ static void list_directory(struct listing *listing, const char *path, uint64_t i
 		return;
 	}
 	do {
-		cookie = page->cookie;
-		page->count = 0;
-		rc = kvfs_readdir(listing->fs, ino, cookie, listing->with_attr, page_add, page);
+		rc = page_next(listing->fs, ino, listing->with_attr, page);
 		for (i = 0; i < page->count; i++)
 			list_entry(listing, path, page->entries[i].name, &page->entries[i].attr);
-	} while (!rc && page->cookie != cookie && !ferror(stdout));
+	} while (!rc && page->count && !ferror(stdout));
 	if (rc)
 		fail(listing, *path ? path : "/", rc);
 	free(page);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * prune.c - kvfs prune: gives back, now, the space of what was overwritten and deleted, in a store or under
- * a mount.
+ * a mount; before that removes, where it is told to, files that are old.
  *
  * A mount is asked for a little of it at a time, so that whoever serves it is never held up, and an
  * interruption needs no message: nobody asks any more.
@@ -17,12 +17,56 @@
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
+#include "old_files.h"
 #include "options.h"
 #include "progress.h"
 #include "status.h"
 #include "store.h"
 
 #define LINES_SIZE (FUSE_FRONT_STATUS_SIZE_MAX + 1)
+
+struct job {
+	unsigned garbage_percent;
+	bool by_age;
+	struct old_files old;
+	char **paths; /* where old files are looked for; none: everywhere */
+	int path_count;
+};
+
+/* ---- old files -------------------------------------------------------------------------------- */
+
+/* Of a store (directory is NULL) or of a mount (fs is). */
+static int remove_old_at(struct job *job, struct kvfs *fs, const char *directory, const char *path)
+{
+	int rc = fs ? old_files_in_store(&job->old, fs, path) :
+		      old_files_in_mount(&job->old, directory, path);
+
+	if (rc && rc != -ECANCELED)
+		message(KV_ERROR, "%s: %s", path, message_error(rc));
+	return rc;
+}
+
+/* Goes on with the other paths after one that fails. -ECANCELED, or the last error */
+static int remove_old(struct job *job, struct kvfs *fs, const char *directory, const char *name)
+{
+	int i, rc, result = 0;
+
+	if (!job->path_count)
+		result = remove_old_at(job, fs, directory, "");
+	for (i = 0; i < job->path_count && result != -ECANCELED; i++) {
+		rc = remove_old_at(job, fs, directory, job->paths[i]);
+		if (rc)
+			result = rc;
+	}
+	printf("%s: %" PRIu64 " old file%s of %.1f MiB %s\n", name, job->old.count,
+		job->old.count == 1 ? "" : "s", (double)job->old.bytes / (1 << 20),
+		job->old.dry_run ? "would be removed" : "removed");
+	if (result == -ECANCELED)
+		message(KV_ERROR, "%s: interrupted; what was done stays done", name);
+	return result ? result : job->old.failed ? -EIO : 0;
+}
+
+/* ---- the report ------------------------------------------------------------------------------- */
 
 /* What it did, as it does of one that was interrupted. The exit code */
 static int conclude(const char *path, const struct kv_prune_report *report, int rc,
@@ -45,23 +89,27 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 
 /* ---- a store ---------------------------------------------------------------------------------- */
 
-static int prune_store(const char *path, unsigned garbage_percent)
+static int prune_store(const char *path, struct job *job)
 {
-	struct kv_prune_options how = {.garbage_percent = garbage_percent};
+	struct kv_prune_options how = {.garbage_percent = job->garbage_percent};
 	struct progress progress;
 	struct kvfs_open_options options;
 	struct kv_prune_report report;
 	struct kvfs *fs;
-	int rc, code;
+	int rc, old_rc = 0, code = 0;
 
 	progress_init(&progress, "pruned");
-	store_options(path, false, &options);
+	store_options(path, job->old.dry_run, &options);
 	rc = store_open(path, &options, &fs);
 	if (rc)
 		return 1;
-	rc = kv_prune(kvfs_kv(fs), &how, progress_show, &progress, &report);
-	code = conclude(path, &report, rc, &progress);
-	return store_close(path, fs) ? 1 : code;
+	if (job->by_age)
+		old_rc = remove_old(job, fs, NULL, path);
+	if (!job->old.dry_run && old_rc != -ECANCELED) {
+		rc = kv_prune(kvfs_kv(fs), &how, progress_show, &progress, &report);
+		code = conclude(path, &report, rc, &progress);
+	}
+	return store_close(path, fs) || old_rc ? 1 : code;
 }
 
 /* ---- a mount ---------------------------------------------------------------------------------- */
@@ -92,21 +140,16 @@ static int ask(const char *directory, unsigned garbage_percent)
 	return setxattr(directory, FUSE_FRONT_PRUNE_XATTR, text, (size_t)length, 0) ? -errno : 0;
 }
 
-/* -ENODATA: it is no mount of ours; else the exit code */
-static int prune_mount(const char *directory, unsigned garbage_percent)
+static int prune_mount(const char *directory, unsigned garbage_percent, struct counts before)
 {
 	struct progress progress;
 	struct kv_prune_report report = {0};
-	struct counts before, now;
+	struct counts now = before;
 	int64_t started_ms = progress_now_ms();
-	uint64_t segment_bytes;
+	uint64_t segment_bytes = before.segments ? before.log_bytes / before.segments : 0;
 	int rc;
 
 	progress_init(&progress, "pruned");
-	if (!count(directory, &before))
-		return -ENODATA;
-	segment_bytes = before.segments ? before.log_bytes / before.segments : 0;
-	now = before;
 	do {
 		rc = ask(directory, garbage_percent);
 		if (rc != -EINPROGRESS)
@@ -129,19 +172,34 @@ static int prune_mount(const char *directory, unsigned garbage_percent)
 	return conclude(directory, &report, rc, &progress);
 }
 
+/* -ENODATA: it is no mount of ours; else the exit code */
+static int serve_mount(const char *directory, struct job *job)
+{
+	struct counts before;
+	int rc = 0, code = 0;
+
+	if (!count(directory, &before))
+		return -ENODATA;
+	if (job->by_age)
+		rc = remove_old(job, NULL, directory, directory);
+	if (!job->old.dry_run && rc != -ECANCELED)
+		code = prune_mount(directory, job->garbage_percent, before);
+	return rc ? 1 : code;
+}
+
 /* A mount, a store that is mounted, or a store that nobody has open. */
-static int prune(const char *path, unsigned garbage_percent)
+static int prune(const char *path, struct job *job)
 {
 	struct mount_entry entry;
 	char *real = realpath(path, NULL);
-	int rc = prune_mount(path, garbage_percent);
+	int rc = serve_mount(path, job);
 
 	if (rc == -ENODATA && real && !mount_table_of(real, &entry)) {
-		rc = prune_mount(entry.directory, garbage_percent);
+		rc = serve_mount(entry.directory, job);
 		mount_entry_fini(&entry);
 	}
 	free(real);
-	return rc == -ENODATA ? prune_store(path, garbage_percent) : rc;
+	return rc == -ENODATA ? prune_store(path, job) : rc;
 }
 
 static unsigned parse_percent(const char *text)
@@ -154,28 +212,53 @@ static unsigned parse_percent(const char *text)
 	return (unsigned)percent;
 }
 
+static void parse_age(struct job *job, const char *text)
+{
+	if (old_files_age(text, &job->old.before))
+		options_fail(&prune_command,
+			"--older-than %s: a number and a unit: s, m, h, d, w or y", text);
+	job->by_age = true;
+}
+
 static int prune_run(int argc, char **argv)
 {
 	static const struct option names[] = {
 		{"garbage", required_argument, NULL, 'g'},
+		{"older-than", required_argument, NULL, 'o'},
+		{"dry-run", no_argument, NULL, 'n'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	unsigned garbage_percent = 10;
+	struct job job = {.garbage_percent = 10};
+	int letter;
 
-	while (options_next(&prune_command, argc, argv, ":g:h", names) != -1)
-		garbage_percent = parse_percent(optarg);
-	options_arguments(&prune_command, argc, 1, 1);
+	while ((letter = options_next(&prune_command, argc, argv, ":g:o:nh", names)) != -1) {
+		if (letter == 'g')
+			job.garbage_percent = parse_percent(optarg);
+		else if (letter == 'o')
+			parse_age(&job, optarg);
+		else
+			job.old.dry_run = true;
+	}
+	options_arguments(&prune_command, argc, 1, job.by_age ? 0 : 1);
+	if (job.old.dry_run && !job.by_age)
+		options_fail(&prune_command, "--dry-run goes with --older-than");
+	job.paths = argv + optind + 1;
+	job.path_count = argc - optind - 1;
 	progress_catch_signals();
-	return prune(argv[optind], garbage_percent);
+	return prune(argv[optind], &job);
 }
 
 const struct command prune_command = {
 	.name = "prune",
-	.arguments = "[--garbage PERCENT] STORE|DIR",
+	.arguments = "[--garbage PERCENT] [--older-than AGE [--dry-run]] STORE|DIR [PATH...]",
 	.summary = "Gives back the space of what was overwritten and deleted, and compresses",
 	.details = "  -g, --garbage PERCENT  of a segment of the log, from which on it is rewritten "
-		   "(default: 10)\n",
+		   "(default: 10)\n"
+		   "  -o, --older-than AGE   first removes files (below PATH, or all) that were not "
+		   "written to\n"
+		   "                         for so long: 90s, 15m, 12h, 30d, 8w, 1y\n"
+		   "  -n, --dry-run          only shows which\n",
 	.usage_code = 2,
 	.run = prune_run,
 };

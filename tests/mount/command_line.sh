@@ -3,7 +3,7 @@
 #
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
-cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune)
+cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -173,6 +173,71 @@ case_prune() {
 	store_check
 	! "$KVFS" prune --garbage 0 "$store" 2>error || fail "0 per cent is no share"
 	! "$KVFS" prune "$SCRATCH" 2>error || fail "$SCRATCH is no store"
+}
+
+# Old files of a tree: two weeks ago, an hour ago, and now.
+aged_tree() {
+	mkdir -p "$1/a/b" "$1/c"
+	for i in $(seq 150); do
+		echo "$i" >"$1/a/b/old$i"
+		echo "$i" >"$1/a/b/new$i"
+	done
+	echo top >"$1/old"
+	echo hour >"$1/c/hour"
+	ln -s ../old "$1/c/link"
+	touch -d '2 weeks ago' "$1"/a/b/old* "$1/old" "$1/a"
+	touch -h -d '2 weeks ago' "$1/c/link"
+	touch -d '1 hour ago' "$1/c/hour"
+}
+
+# What is left of it after all that is older than a day went.
+aged_tree_left() {
+	expect_same "$1" "$(seq 150 | sed s/^/new/ | sort)" "$(find "$2/a" -type f -printf '%f\n' | sort)"
+	[ ! -e "$2/old" ] && [ -L "$2/c/link" ] && [ -f "$2/c/hour" ] || fail "$1: $(ls -R "$2")"
+}
+
+case_prune_by_age() {
+	needs_kvfs
+	local output
+	store_make
+	store_mount
+	aged_tree "$mnt/tree"
+	aged_tree "$mnt/other"
+	echo inside >"$mnt/tree/mounted"
+	mkdir "$mnt/tree/below"
+	mount -t tmpfs none "$mnt/tree/below"
+	echo old >"$mnt/tree/below/old"
+	touch -d '2 weeks ago' "$mnt/tree/below/old"
+	# through the mount, one tree of two
+	output=$("$KVFS" prune --older-than 1d --dry-run "$mnt" tree)
+	expect_same "files that would go" 151 "$(grep -c '^tree/.*old' <<<"$output")"
+	grep -q '151 old files .*would be removed' <<<"$output" || fail "$output"
+	[ -e "$mnt/tree/old" ] || fail "a dry run removes"
+	output=$("$KVFS" prune --older-than 1d "$mnt" tree)
+	grep -q '151 old files .*removed' <<<"$output" || fail "$output"
+	aged_tree_left "one tree" "$mnt/tree"
+	[ -e "$mnt/tree/below/old" ] || fail "another mount was entered"
+	umount "$mnt/tree/below"
+	[ -e "$mnt/other/old" ] || fail "the other tree was not meant"
+	expect_fail 'no such' "$KVFS" prune --older-than 1d "$mnt" nowhere
+	# the store's path leads to the mount
+	"$KVFS" prune --older-than 5y "$store" >output
+	grep -q ' 0 old files' output || fail "$(cat output)"
+	store_unmount
+	# without a mount
+	"$KVFS" prune --older-than 30m --dry-run "$store" tree/c/hour other >output
+	grep -q '153 old files' output || fail "$(tail -1 output)"
+	"$KVFS" prune --older-than 1d "$store" /other/ >output
+	grep -q '151 old files .*removed' output || fail "$(cat output)"
+	expect_fail 'no such' "$KVFS" prune --older-than 1d "$store" nowhere
+	store_check
+	store_mount
+	aged_tree_left "the other tree" "$mnt/other"
+	store_unmount
+	for age in 1 d 1x -1d 1dd 99999999999999y; do
+		expect_fail 'older-than' "$KVFS" prune --older-than "$age" "$store"
+	done
+	expect_fail 'older-than' "$KVFS" prune --dry-run "$store"
 }
 
 scratch_main "$@"

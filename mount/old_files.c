@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "old_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "page.h"
+#include "progress.h"
+
+int old_files_age(const char *text, struct timespec *before)
+{
+	static const struct {
+		char letter;
+		int64_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}, {'y', 365 * 86400}};
+	unsigned i;
+	char *end;
+	long long number;
+	int64_t seconds;
+
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	if (end == text || number < 0 || !*end || end[1])
+		return -EINVAL;
+	for (i = 0; i < sizeof(units) / sizeof(units[0]) && units[i].letter != *end; i++)
+		;
+	if (i == sizeof(units) / sizeof(units[0]))
+		return -EINVAL;
+	if (errno || __builtin_mul_overflow((int64_t)number, units[i].seconds, &seconds))
+		return -ERANGE;
+	clock_gettime(CLOCK_REALTIME, before);
+	before->tv_sec -= seconds;
+	return 0;
+}
+
+static bool is_old(const struct old_files *old, mode_t mode, const struct timespec *mtime)
+{
+	return S_ISREG(mode) && (mtime->tv_sec < old->before.tv_sec ||
+					(mtime->tv_sec == old->before.tv_sec &&
+						mtime->tv_nsec < old->before.tv_nsec));
+}
+
+static void say_failed(struct old_files *old, const char *path, int error)
+{
+	message(KV_ERROR, "%s: %s", *path ? path : "/", message_error(error));
+	old->failed++;
+}
+
+/* One that was removed, or would be; or could not be. */
+static void account(struct old_files *old, const char *path, uint64_t bytes, int error)
+{
+	if (error) {
+		say_failed(old, path, error);
+		return;
+	}
+	old->count++;
+	old->bytes += bytes;
+	if (old->dry_run)
+		puts(path);
+}
+
+/* NULL: no memory (said). Freed by the caller */
+static char *join(struct old_files *old, const char *directory, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s%s%s", directory, *directory ? "/" : "", name) >= 0)
+		return path;
+	say_failed(old, name, -ENOMEM);
+	return NULL;
+}
+
+/* ---- a store ---------------------------------------------------------------------------------- */
+
+static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino);
+
+static int visit_store(struct old_files *old, struct kvfs *fs, const char *directory, uint64_t parent_ino,
+	const char *name, const struct kvfs_attr *attr)
+{
+	bool is_directory = S_ISDIR(attr->mode);
+	char *path;
+	int rc = 0;
+
+	if (!is_directory && !is_old(old, attr->mode, &attr->mtime))
+		return 0;
+	path = join(old, directory, name);
+	if (!path)
+		return -ENOMEM;
+	if (is_directory)
+		rc = walk_store(old, fs, path, attr->ino);
+	else
+		account(old, path, attr->size, old->dry_run ? 0 : kvfs_unlink(fs, parent_ino, name));
+	free(path);
+	return rc;
+}
+
+static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino)
+{
+	struct page *page = calloc(1, sizeof(*page));
+	int rc = page ? 0 : -ENOMEM, error;
+	unsigned i;
+
+	while (!rc) {
+		error = page_next(fs, ino, true, page);
+		for (i = 0; !rc && i < page->count; i++)
+			rc = visit_store(old, fs, path, ino, page->entries[i].name,
+				&page->entries[i].attr);
+		if (error)
+			say_failed(old, path, error);
+		if (error || !page->count)
+			break;
+		if (progress_interrupted())
+			rc = -ECANCELED;
+	}
+	free(page);
+	return rc;
+}
+
+int old_files_in_store(struct old_files *old, struct kvfs *fs, const char *path)
+{
+	char name[KVFS_NAME_MAX + 1];
+	struct kvfs_attr parent, attr;
+	int rc = kvfs_resolve(fs, path, false, &attr);
+
+	while (*path == '/')
+		path++;
+	if (!rc && S_ISDIR(attr.mode))
+		return walk_store(old, fs, path, attr.ino);
+	if (!rc)
+		rc = kvfs_resolve_parent(fs, path, NULL, &parent, name);
+	if (!rc && is_old(old, attr.mode, &attr.mtime))
+		account(old, path, attr.size,
+			old->dry_run ? 0 : kvfs_unlink(fs, parent.ino, name));
+	return rc;
+}
+
+/* ---- a mount ---------------------------------------------------------------------------------- */
+
+static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
+	const char *path);
+
+/* Takes the descriptor. */
+static int walk_mount(struct old_files *old, dev_t device, int descriptor, const char *path)
+{
+	DIR *directory = fdopendir(descriptor);
+	struct dirent *entry;
+	char *below;
+	int rc = 0;
+
+	if (!directory) {
+		say_failed(old, path, -errno);
+		close(descriptor);
+		return 0;
+	}
+	while (!rc) {
+		errno = 0;
+		entry = readdir(directory);
+		if (!entry)
+			break;
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+			(entry->d_type != DT_DIR && entry->d_type != DT_REG &&
+				entry->d_type != DT_UNKNOWN))
+			continue;
+		below = join(old, path, entry->d_name);
+		rc = below ? visit_mount(old, device, descriptor, entry->d_name, below) : -ENOMEM;
+		free(below);
+		if (!rc && progress_interrupted())
+			rc = -ECANCELED;
+	}
+	if (!rc && errno)
+		say_failed(old, path, -errno);
+	closedir(directory);
+	return rc;
+}
+
+/* One that is gone meanwhile is nobody's failure, and what is mounted in there is not ours. */
+static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
+	const char *path)
+{
+	struct stat status;
+	int error = 0, descriptor;
+
+	if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW)) {
+		if (errno != ENOENT)
+			say_failed(old, path, -errno);
+		return 0;
+	}
+	if (status.st_dev != device)
+		return 0;
+	if (S_ISDIR(status.st_mode)) {
+		descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (descriptor >= 0)
+			return walk_mount(old, device, descriptor, path);
+		say_failed(old, path, -errno);
+		return 0;
+	}
+	if (!is_old(old, status.st_mode, &status.st_mtim))
+		return 0;
+	if (!old->dry_run && unlinkat(parent, name, 0))
+		error = -errno;
+	if (error != -ENOENT)
+		account(old, path, (uint64_t)status.st_size, error);
+	return 0;
+}
+
+int old_files_in_mount(struct old_files *old, const char *directory, const char *path)
+{
+	int root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct stat status;
+
+	while (*path == '/')
+		path++;
+	if (root < 0 || fstat(root, &status) ||
+		(*path && faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW)))
+		rc = -errno;
+	else if (*path)
+		rc = visit_mount(old, status.st_dev, root, path, path);
+	else
+		return walk_mount(old, status.st_dev, root, path);
+	if (root >= 0)
+		close(root);
+	return rc;
+}
