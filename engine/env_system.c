@@ -37,6 +37,7 @@
 #define ZEROS_SIZE 65536u          /* bytes */
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
+#define DIRECT_READ_MIN ((size_t)1 << 20)
 #define LOCK_WAIT_MS 300u	   /* for the last writes of a process that was killed */
 #define LOCK_PAUSE_MS 5u
 
@@ -407,12 +408,20 @@ static int system_file_truncate(struct env_file *file, uint64_t size)
 	return result;
 }
 
+static bool direct_is_aligned(const void *data, size_t size, uint64_t position)
+{
+	return (((uintptr_t)data | size | position) & (ENV_DIRECT_ALIGN - 1)) == 0;
+}
+
 static int system_file_read(struct env_file *file, void *buffer, size_t size, uint64_t position)
 {
+	/* What a caller takes whole into memory of his own need not be in the page cache as well. */
+	bool direct = file->direct_fd >= 0 && size >= DIRECT_READ_MIN &&
+		      direct_is_aligned(buffer, size, position);
 	char *to = buffer;
 
 	while (size > 0) {
-		ssize_t length = pread(file->fd, to, size, (off_t)position);
+		ssize_t length = pread(direct ? file->direct_fd : file->fd, to, size, (off_t)position);
 
 		if (length < 0 && errno == EINTR)
 			continue;
@@ -421,6 +430,7 @@ static int system_file_read(struct env_file *file, void *buffer, size_t size, ui
 		to += length;
 		size -= (size_t)length;
 		position += (uint64_t)length;
+		direct = direct && direct_is_aligned(to, size, position);
 	}
 	return 0;
 }
@@ -436,11 +446,6 @@ static int system_file_sync(struct env_file *file)
 	if (result < 0)
 		atomic_store(&file->unsynced, true);
 	return result;
-}
-
-static bool direct_is_aligned(const void *data, size_t size, uint64_t position)
-{
-	return (((uintptr_t)data | size | position) & (ENV_DIRECT_ALIGN - 1)) == 0;
 }
 
 /* One write around the page cache, as long as the kernel will make it. */

@@ -13,7 +13,6 @@
 #define AHEAD_BYTES 256u     /* behind the tail */
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
-#define SPARES_FAST 3u
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
 void log_init(struct log *log)
@@ -59,7 +58,7 @@ static void pace_spares(struct kv *kv)
 	struct log *log = &kv->log;
 	uint64_t now_us = kv->env->clock_us(kv->env);
 
-	log->spares_target = now_us - log->switched_us < FAST_SWITCH_US ? SPARES_FAST : 1;
+	log->spares_target = now_us - log->switched_us < FAST_SWITCH_US ? LOG_SPARES_MAX : 1;
 	log->switched_us = now_us;
 	if (log->spare_count < log->spares_target && log->spares_target > 1) {
 		log->spare_wanted = true;

@@ -11,6 +11,8 @@
 
 #include "store.h"
 
+#define LOG_SPARES_MAX 3u
+
 void log_init(struct log *log);
 void log_fini(struct log *log);
 

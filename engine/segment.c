@@ -537,24 +537,40 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 	return buffer;
 }
 
-int segment_resume(struct segments *segments, struct segment *segment)
+int segment_fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer)
 {
-	uint8_t *buffer;
-	int error = segments_take_buffer(segments, &buffer);
+	int error = segments_take_buffer(segments, buffer);
 
 	if (error)
 		return error;
-	error = segments->env->file_read(segment->file, buffer, segments->size, 0);
-	if (error) {
-		segments_give_buffer(segments, buffer);
-		return error;
-	}
+	error = segments->env->file_read(segment->file, *buffer, segments->size, 0);
+	if (error)
+		segments_give_buffer(segments, *buffer);
+	return error;
+}
+
+const uint8_t *segment_use_buffer(struct segments *segments, struct segment *segment,
+				  uint8_t *buffer)
+{
+	const uint8_t *map = atomic_load(&segment->map);
+
 	segment->buffer = buffer;
-	segment->sealed = false;
 	set_base(segments, segment, buffer);
-	segments->env->file_unmap(segment->file, segment->map, segments->size);
-	segment->map = NULL;
+	atomic_store_explicit(&segment->map, NULL, memory_order_release);
 	atomic_fetch_sub(&segments->mapped, 1);
+	return map;
+}
+
+int segment_resume(struct segments *segments, struct segment *segment)
+{
+	uint8_t *buffer;
+	int error = segment_fetch(segments, segment, &buffer);
+
+	if (error)
+		return error;
+	segment->sealed = false;
+	segments->env->file_unmap(segment->file, segment_use_buffer(segments, segment, buffer),
+				  segments->size);
 	return 0;
 }
 

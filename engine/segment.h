@@ -55,7 +55,7 @@ struct segment {
 	uint64_t dictionaries[4];     /* numbers of those that values in it name, as bits; the maintainer's */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */
 	bool emptied;		      /* nothing in it is needed; the maintainer's */
-	bool cold;		      /* its map is worth being read in and was not yet; the maintainer's */
+	bool cold;		      /* it is worth being read in and was not yet; the maintainer's */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
@@ -188,7 +188,12 @@ static inline void segment_mark_verified(struct segment *segment, uint32_t offse
 		atomic_fetch_or_explicit(&segment->verified[offset >> 9],
 					 (uint64_t)1 << (offset >> 3 & 63), memory_order_relaxed);
 }
-/* A buffer with the file's bytes, for a segment that is to be appended to again. */
+/* The way back: a buffer with the file's bytes; then, under the log's lock, readers use that. The map is to be unmapped after the
+ * epoch. -ENOMEM, or what reading says */
+int segment_fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer);
+const uint8_t *segment_use_buffer(struct segments *segments, struct segment *segment,
+				  uint8_t *buffer);
+/* The same, before anybody reads, for a segment that is to be appended to again. */
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
 int segment_erase(struct segments *segments, struct segment *segment);

@@ -88,6 +88,7 @@ struct sync {
 struct maintain {
 	pthread_mutex_t lock; /* held at work, outermost rank */
 	bool warming;	      /* some segment may be cold; protected by lock */
+	uint64_t warm_at_us;  /* not before; protected by lock */
 	struct worker worker;
 };
 
