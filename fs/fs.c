@@ -255,6 +255,7 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return -ENOMEM;
 	memset(fs, 0, sizeof(*fs));
 	fs->atime = options->atime;
+	fs->nodiratime = options->nodiratime;
 	fs->frees_behind = options->frees_behind;
 	fs->report = options->kv.report;
 	fs->report_arg = options->kv.report_arg;

@@ -19,6 +19,7 @@ struct kvfs {
 	struct kv *kv;
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
+	bool nodiratime;
 	bool read_only;
 	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */
 	size_t write_size_max; /* bytes of contents that surely fit one batch */

@@ -13,15 +13,18 @@
 #include <errno.h>
 
 /*
- * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages.
+ * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages. With strict times of
+ * access each opening is asked for and drops the pages, so that what is read next is seen here.
  */
 void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	if (fuse_front_of(req)->open_needless) {
+	struct fuse_front *front = fuse_front_of(req);
+
+	if (front->open_needless) {
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}
-	fi->keep_cache = 1;
+	fi->keep_cache = !front->options.strict_atime;
 	fuse_reply_open(req, fi);
 }
 
@@ -45,14 +48,16 @@ void fuse_file_read(
 void fuse_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	struct fuse_file_info *fi)
 {
-	unsigned flags = 0;
+	unsigned flags = 0, tries = 0;
 	ssize_t done;
 
 #ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
 	if (fi->kill_suidgid)
 		flags |= KVFS_WRITE_KILL_SUIDGID;
 #endif
-	done = kvfs_write(fuse_front_of(req)->fs, ino, data, size, offset, flags);
+	do
+		done = kvfs_write(fuse_front_of(req)->fs, ino, data, size, offset, flags);
+	while (fuse_try_again(req, done, &tries));
 	if (done < 0)
 		fuse_reply_status(req, (int)done);
 	else

@@ -25,7 +25,10 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 		session_want(conn, FUSE_CAP_POSIX_ACL);
 		session_want(conn, FUSE_CAP_DONT_MASK);
 	}
-	front->open_needless = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
+	if (front->options.strict_atime)
+		session_unwant(conn, FUSE_CAP_CACHE_SYMLINKS);
+	front->open_needless =
+		conn->capable & FUSE_CAP_NO_OPEN_SUPPORT && !front->options.strict_atime;
 }
 
 static const struct fuse_lowlevel_ops front_ops = {

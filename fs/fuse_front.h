@@ -42,6 +42,7 @@ enum fuse_front_sync {
 struct fuse_front_options {
 	enum fuse_front_sync sync;
 	bool acl; /* the kernel checks access control lists */
+	bool strict_atime; /* each opening and reading of a file is to be seen here */
 	/*
 	 * Writes the status text, returns its length or a negative errno; NULL: no such attribute.
 	 */

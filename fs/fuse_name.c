@@ -39,8 +39,12 @@ void fuse_name_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
 	struct kvfs_caller caller = fuse_caller(req);
 	struct kvfs_attr attr;
-	int rc = kvfs_mknod(fuse_front_of(req)->fs, &caller, parent, name, mode, rdev, &attr);
+	unsigned tries = 0;
+	int rc;
 
+	do
+		rc = kvfs_mknod(fuse_front_of(req)->fs, &caller, parent, name, mode, rdev, &attr);
+	while (fuse_try_again(req, rc, &tries));
 	fuse_reply_name_made(req, rc, &attr);
 }
 
@@ -48,8 +52,12 @@ void fuse_name_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
 	struct kvfs_caller caller = fuse_caller(req);
 	struct kvfs_attr attr;
-	int rc = kvfs_mkdir(fuse_front_of(req)->fs, &caller, parent, name, mode, &attr);
+	unsigned tries = 0;
+	int rc;
 
+	do
+		rc = kvfs_mkdir(fuse_front_of(req)->fs, &caller, parent, name, mode, &attr);
+	while (fuse_try_again(req, rc, &tries));
 	fuse_reply_name_made(req, rc, &attr);
 }
 
@@ -57,8 +65,12 @@ void fuse_name_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 {
 	struct kvfs_caller caller = fuse_caller(req);
 	struct kvfs_attr attr;
-	int rc = kvfs_symlink(fuse_front_of(req)->fs, &caller, target, parent, name, &attr);
+	unsigned tries = 0;
+	int rc;
 
+	do
+		rc = kvfs_symlink(fuse_front_of(req)->fs, &caller, target, parent, name, &attr);
+	while (fuse_try_again(req, rc, &tries));
 	fuse_reply_name_made(req, rc, &attr);
 }
 

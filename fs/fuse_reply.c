@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRIES 3u /* of what may find space when others have let go of theirs */
+
 enum deferred_kind { DEFERRED_STATUS, DEFERRED_ENTRY, DEFERRED_ATTR };
 
 struct deferred {
@@ -60,6 +62,11 @@ void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out)
 	out->attr_timeout = FUSE_TIMEOUT_S;
 	out->entry_timeout = FUSE_TIMEOUT_S;
 	fuse_stat_fill(attr, &out->attr);
+}
+
+bool fuse_try_again(fuse_req_t req, ssize_t rc, unsigned *tries)
+{
+	return rc == -ENOSPC && (*tries)++ < TRIES && kvfs_await_space(fuse_front_of(req)->fs);
 }
 
 /* ---- at once --------------------------------------------------------------------------------- */

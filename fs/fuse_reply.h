@@ -47,6 +47,9 @@ struct kvfs_caller fuse_caller(fuse_req_t req);
 void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out);
 void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out);
 
+/* Whether what ended with `rc` is to be done again before it is answered: -ENOSPC may be over in a moment. */
+bool fuse_try_again(fuse_req_t req, ssize_t rc, unsigned *tries);
+
 /* rc: 0 or a negative errno */
 void fuse_reply_status(fuse_req_t req, int rc);
 /* A found entry, or an error; -ENOENT is remembered by the kernel. */

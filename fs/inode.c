@@ -257,7 +257,8 @@ void inode_accessed(struct kvfs *fs, const struct inode *inode)
 	struct timespec now;
 	struct change change;
 
-	if (fs->read_only || fs->atime == KVFS_NOATIME)
+	if (fs->read_only || fs->atime == KVFS_NOATIME ||
+		(fs->nodiratime && S_ISDIR(inode->mode)))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if ((!strict && !access_due(inode, &now)) || change_begin(fs, &change))

@@ -2,8 +2,13 @@
 /* limit.c - see limit.h. The limit is a record of the keyspace meta. */
 #include "limit.h"
 
+#include <time.h>
+
 #include "keyspaces.h"
 #include "meta_record.h"
+
+#define AWAIT_PAUSE_NS 1000000
+#define AWAIT_PAUSES 20u
 
 int limit_load(struct kvfs *fs)
 {
@@ -31,6 +36,20 @@ void limit_space(const struct kvfs *fs, uint64_t *avail_bytes, uint64_t *capacit
 	limit = limit > live ? limit - live : 0;
 	if (*avail_bytes > limit)
 		*avail_bytes = limit;
+}
+
+bool kvfs_await_space(struct kvfs *fs)
+{
+	const struct timespec pause = {.tv_nsec = AWAIT_PAUSE_NS};
+	struct kv_stats stats;
+
+	for (unsigned i = 0; i < AWAIT_PAUSES && limit_reached(fs); i++) {
+		kv_stats(fs->kv, &stats);
+		if (!stats.keys[KEYSPACE_ORPHAN])
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return atomic_load(&fs->size_limit) && !limit_reached(fs);
 }
 
 uint64_t kvfs_size_limit(const struct kvfs *fs)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -57,6 +58,7 @@ static int server_open_store(struct server *server)
 	open_options.kv.commit_interval_ms = options->commit_interval_ms;
 	if (!options->read_only)
 		open_options.atime = options->atime;
+	open_options.nodiratime = options->flags & MS_NODIRATIME;
 	return store_open(server->request->store, &open_options, &server->fs);
 }
 
@@ -94,6 +96,7 @@ static int server_mount(struct server *server)
 	struct fuse_front_options options = {
 		.sync = server->request->options->sync,
 		.acl = server->request->options->acl,
+		.strict_atime = server->request->options->atime == KVFS_STRICTATIME,
 		.status = server_status,
 		.status_arg = server,
 	};

@@ -81,6 +81,7 @@ enum kvfs_atime { KVFS_RELATIME, KVFS_NOATIME, KVFS_STRICTATIME };
 struct kvfs_open_options {
 	struct kv_open_options kv;
 	enum kvfs_atime atime;
+	bool nodiratime; /* listing a directory never moves its time of access */
 	bool frees_behind; /* very large files are freed by a thread of the file system's own */
 };
 
@@ -211,6 +212,11 @@ KV_API KV_MUST_CHECK int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out);
  */
 KV_API KV_MUST_CHECK int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes);
 KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
+/*
+ * After a -ENOSPC: whether it is worth another try. What was removed just now may still be on its way out (its last
+ * holder lets go a moment later, and large files are freed in steps); then this waits for it, some milliseconds at most.
+ */
+KV_API bool kvfs_await_space(struct kvfs *fs);
 
 /* Waits until all that was done before is durable. */
 KV_API KV_MUST_CHECK int kvfs_sync(struct kvfs *fs);

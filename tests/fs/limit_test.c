@@ -4,14 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #define LIMIT (8u << 20)
 #define CHUNK 65536u
 
 static char bytes[1 << 20];
+static uint64_t store_held; /* the inode that release_soon lets go of */
 
 static int setup(void **state)
 {
@@ -102,12 +105,43 @@ static void test_changed(void **state)
 	assert_int_equal(kvfs_size_limit(store->fs), 0);
 }
 
+static void *release_soon(void *arg)
+{
+	struct fixture *store = arg;
+
+	usleep(3000);
+	kvfs_release(store->fs, store_held, 1);
+	return NULL;
+}
+
+/* What is unlinked but held comes free when it is let go; that is waited for, but not for long. */
+static void test_awaited(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	pthread_t thread;
+
+	fill(store, ino);
+	assert_false(kvfs_await_space(store->fs)); /* nothing is on its way out */
+	kvfs_hold(store->fs, ino, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	assert_false(kvfs_await_space(store->fs)); /* he holds on to it */
+	store_held = ino;
+	assert_int_equal(pthread_create(&thread, NULL, release_soon, store), 0);
+	assert_true(kvfs_await_space(store->fs));
+	pthread_join(thread, NULL);
+	fill(store, fixture_mkfile(store, KVFS_ROOT_INO, "f"));
+	assert_int_equal(kvfs_set_size_limit(store->fs, 0), 0);
+	assert_false(kvfs_await_space(store->fs)); /* the disk's limit is another matter */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_refused, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_still_possible, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_changed, setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_awaited, setup, fixture_teardown),
 	};
 
 	/* Not compressible, should a store ever compress. */
