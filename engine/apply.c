@@ -4,6 +4,9 @@
 
 #include "checkpoint.h"
 #include "lookup.h"
+#include "snapshot.h"
+#include "version.h"
+#include "view.h"
 
 int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
 		  uint64_t key_bytes)
@@ -11,6 +14,8 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
 	int error = index_reserve(&kv->index, count);
 	unsigned i;
 
+	if (views_any(kv) && !error)
+		error = version_reserve(kv, count, key_bytes);
 	for (i = 0; i < kv->info.keyspace_count && !error; i++) {
 		if (keys[i] && kv->order_of[i])
 			error = order_reserve(kv->order_of[i], keys[i], key_bytes);
@@ -50,14 +55,6 @@ static void mark_verified(struct kv *kv, uint64_t address)
 			      segments_offset(&kv->segments, address));
 }
 
-static void account(struct kv *kv, uint64_t address, int64_t bytes)
-{
-	struct segment *segment = kv->segments.table[segments_slot(&kv->segments, address)];
-
-	store_add(&segment->live_bytes, (uint64_t)bytes);
-	store_add(&kv->live_bytes, (uint64_t)bytes);
-}
-
 static int apply_put(struct kv *kv, const struct format_record *record, uint64_t address,
 		     uint64_t hash, uint64_t old, const struct format_record *old_record,
 		     struct index_place *place)
@@ -65,9 +62,9 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 	int error;
 
 	mark_verified(kv, address);
-	account(kv, address, (int64_t)format_record_length(record));
+	store_account(kv, address, (int64_t)format_record_length(record));
 	if (old) {
-		account(kv, old, -(int64_t)format_record_length(old_record));
+		store_account(kv, old, -(int64_t)format_record_length(old_record));
 		index_replace(place, address);
 	} else {
 		error = index_insert_at(&kv->index, place, hash, address);
@@ -84,10 +81,39 @@ static int apply_delete(struct kv *kv, const struct format_record *record, uint6
 {
 	if (!old)
 		return 0;
-	account(kv, old, -(int64_t)format_record_length(old_record));
+	store_account(kv, old, -(int64_t)format_record_length(old_record));
 	index_remove(&kv->index, place);
 	store_add(&kv->keys[record->keyspace], (uint64_t)-1);
 	return delete_in_order(kv, record);
+}
+
+/*
+ * Before the key's newest record changes: what it was is kept, if a view sees that, and so is what turns out to be older. A
+ * tombstone that replay, or compaction, comes upon late ends what came to stand before it.
+ */
+static int keep_for_views(struct kv *kv, const struct format_record *record, uint64_t address,
+			  uint64_t hash, uint64_t old, const struct format_record *old_record)
+{
+	bool tombstone = record->flags & FORMAT_RECORD_TOMBSTONE;
+	bool stale = old && old_record->seq > record->seq;
+	int error = 0;
+
+	if (tombstone && (stale || !old || (record->flags & FORMAT_RECORD_RELOCATED)))
+		version_cut(kv, record, hash);
+	if (stale)
+		return tombstone ? 0 : apply_old(kv, record, address, hash, old_record->seq);
+	if (old && views_any_in(&kv->views, old_record->seq, record->seq))
+		error = version_keep(kv, old_record, old, hash, record->seq);
+	return tombstone && old && !error ? version_haunt(kv, record, hash) : error;
+}
+
+/* Nobody reads the engine's own records through a view. */
+static int apply_special(struct kv *kv, const struct format_record *record, uint64_t address,
+			 uint64_t hash, uint64_t old, const struct format_record *old_record)
+{
+	if (record->keyspace == FORMAT_KEYSPACE_ENGINE)
+		return snapshot_apply(kv, record, address);
+	return keep_for_views(kv, record, address, hash, old, old_record);
 }
 
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
@@ -95,11 +121,16 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
-
 	bool stale = old && lookup.record->seq > record->seq;
+	int error;
 
 	if (atomic_load_explicit(&kv->replacing, memory_order_relaxed) != (old != 0))
 		atomic_store_explicit(&kv->replacing, old != 0, memory_order_relaxed);
+	if (__builtin_expect(views_any(kv) | (record->keyspace == FORMAT_KEYSPACE_ENGINE), 0)) {
+		error = apply_special(kv, record, address, hash, old, lookup.record);
+		if (error)
+			return error;
+	}
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
 		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
 			format_record_length(record);
@@ -109,6 +140,21 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	if (stale)
 		return 0;
 	return apply_put(kv, record, address, hash, old, lookup.record, &place);
+}
+
+int apply_old(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,
+	      uint64_t end)
+{
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	int error;
+
+	if (!views_any_in(&kv->views, record->seq, end))
+		return 0;
+	mark_verified(kv, address);
+	error = version_keep(kv, record, address, hash, end);
+	if (!error && !index_lookup(&kv->index, hash, lookup_match_head, &lookup))
+		error = version_haunt(kv, record, hash);
+	return error;
 }
 
 static inline bool is_address(void *arg, uint64_t address)
@@ -122,11 +168,13 @@ int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, u
 	struct order *order = kv->order_of[copy->keyspace];
 	struct index_place place;
 
-	if (!index_find(&kv->index, hash, is_address, &from, &place))
-		return 0;
 	mark_verified(kv, to);
-	account(kv, to, (int64_t)format_record_length(copy));
-	account(kv, from, -(int64_t)from_length);
+	if (!index_find(&kv->index, hash, is_address, &from, &place)) {
+		(void)version_move(kv, hash, from, to, format_record_length(copy));
+		return 0;
+	}
+	store_account(kv, to, (int64_t)format_record_length(copy));
+	store_account(kv, from, -(int64_t)from_length);
 	index_replace(&place, to);
 	return order ? order_set_address(order, copy->key, copy->key_size, from, to) : 0;
 }

@@ -18,8 +18,16 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);
 
 /*
- * A copy of the record at `from` stands at `to`: if that is still its key's newest, the indexes point to the copy from now on. Finds
- * the entry by its address, and looks at no record but the copy. -ENOENT, -ESTALE: the indexes disagree.
+ * A record that was copied when it was not its key's newest any more, since the batch `end`: it is kept if a view sees
+ * it. -ENOMEM
+ */
+int apply_old(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,
+	      uint64_t end);
+
+/*
+ * A copy of the record at `from` stands at `to`: if that is still its key's newest, or kept for a view, what leads to it
+ * leads to the copy from now on. Finds the entry by its address, and looks at no record but the copy. -ENOENT, -ESTALE: the
+ * indexes disagree.
  */
 int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, uint64_t from,
 	       uint64_t from_length, uint64_t to);

@@ -16,6 +16,7 @@
 #include "epoch.h"
 #include "log.h"
 #include "lookup.h"
+#include "version.h"
 
 struct check {
 	struct kv *kv;
@@ -26,6 +27,7 @@ struct check {
 	uint64_t findings;
 	uint64_t live[FORMAT_KEYSPACES];
 	uint64_t live_bytes;
+	uint64_t versions, kept_bytes;
 	struct check_large large;
 	int error; /* no memory for what was met */
 	uint64_t done_bytes, total_bytes;
@@ -63,14 +65,19 @@ static void check_record(struct check *check, const struct format_record *record
 {
 	struct kv *kv = check->kv;
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
-	uint64_t hash, newest;
+	uint64_t hash, newest, end;
 
-	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END | FORMAT_RECORD_TOMBSTONE))
+	if (format_record_is_bare(record) || (record->flags & FORMAT_RECORD_TOMBSTONE))
 		return;
 	hash = keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
 	newest = index_lookup(&kv->index, hash, lookup_match, &lookup);
-	if (newest != address)
+	if (newest != address) {
+		if (version_holds(kv, address, hash, &end)) {
+			check->versions++;
+			check->kept_bytes += format_record_length(record);
+		}
 		return;
+	}
 	check->live[record->keyspace]++;
 	check->live_bytes += format_record_length(record);
 	check_order(check, record, address);
@@ -168,6 +175,28 @@ static void large_finding(void *arg, const char *message)
 	finding(arg, "%s", message);
 }
 
+/* What is kept for snapshots: every version is a record that was met. */
+static void check_versions(struct check *check)
+{
+	const struct versions *versions = &check->kv->versions;
+	uint64_t count = atomic_load(&versions->count);
+	uint64_t kept_bytes = atomic_load(&versions->kept_bytes);
+	unsigned i;
+
+	if (check->versions != count)
+		finding(check, "%llu old versions are known, the log has %llu of them",
+			(unsigned long long)count, (unsigned long long)check->versions);
+	for (i = 0; i < FORMAT_KEYSPACES; i++) {
+		struct order *ghosts = atomic_load(&versions->ghosts[i]);
+
+		if (ghosts)
+			order_verify(ghosts, order_finding, check);
+	}
+	if (check->kept_bytes != kept_bytes)
+		finding(check, "%llu bytes of old versions are counted, the log has %llu",
+			(unsigned long long)kept_bytes, (unsigned long long)check->kept_bytes);
+}
+
 static void check_totals(struct check *check)
 {
 	struct kv *kv = check->kv;
@@ -193,10 +222,11 @@ static void check_totals(struct check *check)
 	if (entries != live)
 		finding(check, "the hash index has %llu entries, the log %llu newest records",
 			(unsigned long long)entries, (unsigned long long)live);
-	if (check->live_bytes != atomic_load(&kv->live_bytes))
+	check_versions(check);
+	if (check->live_bytes + check->kept_bytes != atomic_load(&kv->live_bytes))
 		finding(check, "%llu live bytes are counted, the log has %llu",
 			(unsigned long long)atomic_load(&kv->live_bytes),
-			(unsigned long long)check->live_bytes);
+			(unsigned long long)(check->live_bytes + check->kept_bytes));
 }
 
 int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_fn *progress,

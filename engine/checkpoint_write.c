@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "cold.h"
+#include "snapshot.h"
 
 #define BUFFER_CHUNKS 16u
 /* A log of less behind the last checkpoint is replayed in no time. */
@@ -284,12 +285,18 @@ void checkpoint_write(struct kv *kv)
 {
 	int error;
 
+	/* It does not hold versions: a store with snapshots is replayed. */
+	if (kv->snapshots.count || atomic_load(&kv->versions.count))
+		return;
 	if (kv->info.read_only || atomic_load(&kv->failed) || !kv->indexes_whole ||
 	    atomic_load(&kv->index.failed) ||
 	    behind(kv) < kv->segments.size / BEHIND_DIVISOR)
 		return;
+	/* Deletions of snapshots that stand before it are not replayed any more. */
+	error = snapshots_save_all(kv);
 	/* What compaction has copied lately nobody has waited for: it must be where the indexes say. */
-	error = cold_flush(kv);
+	if (!error)
+		error = cold_flush(kv);
 	if (!error)
 		error = save(kv);
 	/* Only the next opening takes longer. */

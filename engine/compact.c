@@ -15,6 +15,7 @@
 #include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
+#include "snapshot.h"
 #include "survey.h"
 #include "sync.h"
 
@@ -67,6 +68,26 @@ static int free_one(struct kv *kv, struct segment *victim)
 	return 0;
 }
 
+/*
+ * The list of snapshots must be in its file before a change of it is erased. Where that is not possible now, such
+ * segments stay. Out: how many may go.
+ */
+static unsigned hold_snapshots(struct kv *kv, unsigned count)
+{
+	struct compaction *compaction = &kv->compaction;
+	unsigned i, free = 0;
+
+	for (i = 0; i < count; i++) {
+		struct segment *segment = compaction->emptied[i];
+
+		if (snapshots_save(kv, segment->snapshots_seq))
+			segment->emptied = false;
+		else
+			compaction->emptied[free++] = segment;
+	}
+	return free;
+}
+
 /* Those of which nothing is needed any more become free files. */
 static int free_emptied(struct kv *kv)
 {
@@ -80,6 +101,7 @@ static int free_emptied(struct kv *kv)
 	error = cold_flush(kv);
 	if (error)
 		return error;
+	count = hold_snapshots(kv, count);
 	epoch_wait();
 	for (i = 0; i < count && !error; i++)
 		error = free_one(kv, compaction->emptied[i]);

@@ -10,6 +10,9 @@
 #include "epoch.h"
 #include "log.h"
 #include "lookup.h"
+#include "snapshot.h"
+#include "version.h"
+#include "view.h"
 
 /* Under the lock for so many records at a time: less than a microsecond, in which nobody who waits falls asleep. */
 #define RUN_RECORDS 8u
@@ -21,6 +24,7 @@ struct item {
 	struct format_record *copy; /* in the cold segment, or NULL */
 	uint64_t hash;
 	uint64_t address, copy_address;
+	uint64_t end; /* the batch with which it ceased to be its key's newest; 0: it is */
 	uint32_t offset;
 	bool needed;
 };
@@ -74,6 +78,7 @@ static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run
 		if (record->key_size) {
 			item->record = record;
 			item->copy = NULL;
+			item->end = 0;
 			item->offset = offset;
 			item->address = segments_address(&kv->segments, victim->slot, offset);
 			item->hash = keyhash_of(&kv->keyhash, record->keyspace, record->key,
@@ -86,31 +91,72 @@ static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run
 	run->end = offset;
 }
 
-static bool key_is_absent(struct kv *kv, const struct item *item)
+/*
+ * Must a tombstone go on saying that its key was deleted? Not if the key is there again, unless a view sees that it was not.
+ */
+static bool tombstone_is_needed(struct kv *kv, const struct item *item, bool locked)
 {
 	const struct format_record *record = item->record;
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 
-	return !index_lookup(&kv->index, item->hash, lookup_match, &lookup);
+	if (kv->compaction.oldest)
+		return false;
+	if (!index_lookup(&kv->index, item->hash, lookup_match, &lookup))
+		return true;
+	if (!views_any(kv))
+		return false;
+	return !locked || views_any_in(&kv->views, record->seq, lookup.record->seq);
 }
 
-static void decide(struct kv *kv, struct run *run)
+/* Does a key, or a view, need the value? In this order: a record is kept before it ceases to be the newest. */
+static bool value_is_needed(struct kv *kv, struct item *item)
+{
+	item->end = 0;
+	return apply_is_newest(kv, item->address, item->hash) ||
+	       version_holds(kv, item->address, item->hash, &item->end);
+}
+
+/* From the item with this number on. */
+static void decide(struct kv *kv, struct run *run, unsigned from)
 {
 	unsigned i;
 
 	epoch_enter();
-	for (i = 0; i < run->count; i++) {
+	for (i = from; i < run->count; i++) {
 		struct item *item = &run->items[i];
 
 		if (item->record->flags & FORMAT_RECORD_TOMBSTONE)
-			item->needed = !kv->compaction.oldest && key_is_absent(kv, item);
+			item->needed = tombstone_is_needed(kv, item, false);
 		else
-			item->needed = apply_is_newest(kv, item->address, item->hash);
+			item->needed = value_is_needed(kv, item);
 	}
 	epoch_leave();
 }
 
 /* ---- copying --------------------------------------------------------------------------------- */
+
+/* Bytes before the copy: until when it was the newest is said by a record of its own. */
+static uint32_t lead_size(const struct item *item)
+{
+	return item->end ? FORMAT_RECORD_HEADER_SIZE : 0;
+}
+
+/* The lead, if there is to be one, at the place of both; and where the copy itself is to stand. */
+static uint8_t *put_lead(struct item *item, uint8_t *at, uint64_t salt)
+{
+	if (!item->end)
+		return at;
+	format_record_seal_bare((struct format_record *)at, item->end, FORMAT_RECORD_OLD, salt);
+	item->copy_address += FORMAT_RECORD_HEADER_SIZE >> 3;
+	return at + FORMAT_RECORD_HEADER_SIZE;
+}
+
+static unsigned copy_flags(const struct item *item)
+{
+	unsigned flags = item->record->flags & ~(FORMAT_RECORD_MORE | FORMAT_RECORD_OLD) & 0xff;
+
+	return flags | FORMAT_RECORD_RELOCATED | (item->end ? FORMAT_RECORD_OLD : 0);
+}
 
 static void make_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t salt)
 {
@@ -118,7 +164,7 @@ static void make_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t sa
 	struct format_record *copy = (struct format_record *)to;
 
 	memcpy(to, record, format_record_length(record));
-	copy->flags = (record->flags & ~(unsigned)FORMAT_RECORD_MORE & 0xff) | FORMAT_RECORD_RELOCATED;
+	copy->flags = copy_flags(item);
 	copy->check ^= format_record_place(record, kv->compaction.victim->salt) ^
 		       format_record_place(copy, salt);
 	item->copy = copy;
@@ -150,8 +196,7 @@ static bool make_packed_copy(struct kv *kv, struct item *item, uint8_t *to, uint
 		return false;
 	memcpy(to, record, head);
 	copy->value_size = (uint32_t)size;
-	copy->flags = (record->flags & ~(unsigned)FORMAT_RECORD_MORE & 0xff) |
-		      FORMAT_RECORD_RELOCATED | FORMAT_RECORD_ZSTD;
+	copy->flags = copy_flags(item) | FORMAT_RECORD_ZSTD;
 	packed_length = format_record_length(copy);
 	memset(to + head + size, 0, packed_length - head - size);
 	copy->check = format_record_body_hash(copy) ^ format_record_place(copy, salt);
@@ -162,30 +207,47 @@ static bool make_packed_copy(struct kv *kv, struct item *item, uint8_t *to, uint
 	return true;
 }
 
-/* Copies values to the cold segment, where there is one. -EIO */
+static void copy_item(struct kv *kv, struct item *item, uint64_t length)
+{
+	struct segment *cold = kv->cold.active;
+	uint8_t *at = put_lead(item, cold_append(kv, length, &item->copy_address), cold->salt);
+
+	if (!make_packed_copy(kv, item, at, cold->salt))
+		make_copy(kv, item, at, cold->salt);
+	dictionary_note(cold, item->copy);
+	if (item->record->seq > cold->newest_seq)
+		cold->newest_seq = item->record->seq;
+}
+
+/*
+ * Copies values to the cold segment, where there is one. What is decided once that segment is open stays right where it
+ * counts: whatever makes it wrong is appended behind it. So it is decided anew when another one was opened. -EIO
+ */
 static int copy_cold(struct kv *kv, struct run *run)
 {
-	unsigned i;
+	unsigned i = 0;
 	int error;
 
-	for (i = 0; i < run->count; i++) {
+	while (i < run->count) {
 		struct item *item = &run->items[i];
-		uint64_t length = format_record_length(item->record);
-		uint8_t *at;
+		uint64_t length = lead_size(item) + format_record_length(item->record);
+		uint64_t id = kv->cold.last_id;
 
-		if (!item->needed || (item->record->flags & FORMAT_RECORD_TOMBSTONE))
+		if (!item->needed || (item->record->flags & FORMAT_RECORD_TOMBSTONE)) {
+			i++;
 			continue;
+		}
 		error = cold_reserve(kv, length);
 		if (error == -EAGAIN || error == -ENOSPC || error == -ENOMEM)
 			return 0;
 		if (error)
 			return error;
-		at = cold_append(kv, length, &item->copy_address);
-		if (!make_packed_copy(kv, item, at, kv->cold.active->salt))
-			make_copy(kv, item, at, kv->cold.active->salt);
-		dictionary_note(kv->cold.active, item->copy);
-		if (item->record->seq > kv->cold.active->newest_seq)
-			kv->cold.active->newest_seq = item->record->seq;
+		if (kv->cold.last_id != id) {
+			decide(kv, run, i);
+			continue;
+		}
+		copy_item(kv, item, length);
+		i++;
 	}
 	return 0;
 }
@@ -194,7 +256,8 @@ static int copy_cold(struct kv *kv, struct run *run)
 static int copy_hot(struct kv *kv, struct item *item, bool for_space)
 {
 	uint64_t keys[FORMAT_KEYSPACES] = {0}, length = format_record_length(item->record);
-	int error = log_try_reserve(kv, length, for_space);
+	int error = log_try_reserve(kv, lead_size(item) + length, for_space);
+	uint8_t *at;
 
 	if (error)
 		return error;
@@ -202,10 +265,14 @@ static int copy_hot(struct kv *kv, struct item *item, bool for_space)
 	error = apply_reserve(kv, 1, keys, item->record->key_size);
 	if (error)
 		return error;
-	make_copy(kv, item, log_append(kv, length, &item->copy_address),
+	at = log_append(kv, lead_size(item) + length, &item->copy_address);
+	make_copy(kv, item, put_lead(item, at, kv->log.hot.active->salt),
 		  kv->log.hot.active->salt);
 	dictionary_note(kv->log.hot.active, item->copy);
 	store_add(&kv->relocated_bytes, length);
+	if (item->end)
+		return apply_move(kv, item->copy, item->hash, item->address, length,
+				  item->copy_address);
 	return apply_record(kv, item->copy, item->copy_address, item->hash);
 }
 
@@ -214,8 +281,8 @@ static int settle(struct kv *kv, struct item *item, bool for_space)
 {
 	if (!item->copy) {
 		if (item->record->flags & FORMAT_RECORD_TOMBSTONE ?
-			    !key_is_absent(kv, item) :
-			    !apply_is_newest(kv, item->address, item->hash))
+			    !tombstone_is_needed(kv, item, true) :
+			    !value_is_needed(kv, item))
 			return 0;
 		return copy_hot(kv, item, for_space);
 	}
@@ -265,18 +332,20 @@ int compact_copy(struct kv *kv, uint32_t bytes, bool for_space)
 	const uint8_t *base = segments_base(&kv->segments, victim->slot);
 	uint32_t stop = victim->end - compaction->offset > bytes ? compaction->offset + bytes :
 								   victim->end;
+	/* What is replayed before the record of a snapshot that sees what it replaced must not be copied unless the file has it. */
+	bool cold = !for_space && !snapshots_save_all(kv);
 	struct run run;
 	int error = 0;
 
 	read_ahead(kv);
 	while (compaction->offset < stop && !error) {
 		gather(kv, base, stop, &run);
-		decide(kv, &run);
+		decide(kv, &run, 0);
 		if (!any_needed(&run)) {
 			compaction->offset = run.end;
 			continue;
 		}
-		error = for_space ? 0 : copy_cold(kv, &run);
+		error = cold ? copy_cold(kv, &run) : 0;
 		if (!error)
 			error = settle_run(kv, &run, for_space);
 	}

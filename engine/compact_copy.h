@@ -3,7 +3,9 @@
  * compact_copy.h - what a record of a victim is worth, and the copying of what is needed.
  *
  *   a value whose address is the index's    copied to the cold segment, and the indexes pointed there
- *   a tombstone, key absent, older segments exist   appended to the log again: one of them may hold the key
+ *   a value that is a version               likewise, behind a record that says when it ceased to be its key's newest
+ *   a tombstone, older segments exist, and the key is absent, or there again but absent in a view between
+ *                                           appended to the log again: one of the older ones may hold the key
  *   anything else                           dropped
  *
  * Records are looked at without the lock: an address that is not the index's any more never is again, so garbage is

@@ -9,6 +9,8 @@
 
 #include "checkpoint.h"
 #include "cursor.h"
+#include "epoch.h"
+#include "view.h"
 
 int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 {
@@ -33,11 +35,21 @@ int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 	return 0;
 }
 
+int kv_cursor_open_view(const struct kv_view *view, unsigned keyspace, struct kv_cursor **out)
+{
+	int error = kv_cursor_open(view->kv, keyspace, out);
+
+	if (!error)
+		(*out)->view.view = view;
+	return error;
+}
+
 void kv_cursor_close(struct kv_cursor *cursor)
 {
 	if (!cursor)
 		return;
 	order_walk_free(cursor->walk);
+	cursor_view_fini(&cursor->view);
 	free(cursor->lower.key);
 	free(cursor->upper.key);
 	free(cursor->keys);
@@ -46,7 +58,7 @@ void kv_cursor_close(struct kv_cursor *cursor)
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
 
-static int compare(struct kv_slice key, const struct cursor_bound *bound)
+int cursor_compare(struct kv_slice key, const struct cursor_bound *bound)
 {
 	size_t size = key.size < bound->size ? key.size : bound->size;
 	int order = memcmp(key.data, bound->key, size);
@@ -54,7 +66,7 @@ static int compare(struct kv_slice key, const struct cursor_bound *bound)
 	return order ? order : (key.size > bound->size) - (key.size < bound->size);
 }
 
-static int set_bound(struct cursor_bound *bound, const void *key, size_t size)
+int cursor_set_bound(struct cursor_bound *bound, const void *key, size_t size)
 {
 	uint8_t *room;
 
@@ -79,8 +91,8 @@ int kv_cursor_set_range(struct kv_cursor *cursor, const void *from, size_t from_
 	if (from_size > KV_KEY_SIZE_MAX || to_size > KV_KEY_SIZE_MAX)
 		return -EINVAL;
 	cursor->placed = false;
-	error = set_bound(&cursor->lower, from, from_size);
-	return error ? error : set_bound(&cursor->upper, to, to_size);
+	error = cursor_set_bound(&cursor->lower, from, from_size);
+	return error ? error : cursor_set_bound(&cursor->upper, to, to_size);
 }
 
 int kv_cursor_set_prefix(struct kv_cursor *cursor, const void *prefix, size_t prefix_size)
@@ -111,16 +123,30 @@ static int settle(struct kv_cursor *cursor, int moved)
 	if (moved)
 		return moved;
 	key = kv_cursor_key(cursor);
-	if ((cursor->upper.size && compare(key, &cursor->upper) >= 0) ||
-	    (cursor->lower.size && compare(key, &cursor->lower) < 0))
+	if ((cursor->upper.size && cursor_compare(key, &cursor->upper) >= 0) ||
+	    (cursor->lower.size && cursor_compare(key, &cursor->lower) < 0))
 		cursor->placed = false;
 	return cursor->placed ? 0 : -ENOENT;
+}
+
+/* The same for a cursor on a view. */
+static int move_in_view(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size)
+{
+	int error;
+
+	epoch_enter();
+	error = cursor_view_move(cursor, to, key, key_size, false);
+	epoch_leave();
+	return error;
 }
 
 int kv_cursor_first(struct kv_cursor *cursor)
 {
 	const struct cursor_bound *lower = &cursor->lower;
 
+	if (cursor->view.view)
+		return move_in_view(cursor, lower->size ? CURSOR_AT_LEAST : CURSOR_FIRST,
+				    lower->key, lower->size);
 	return settle(cursor, lower->size ? order_walk_at_least(cursor->walk, lower->key, lower->size) :
 					    order_walk_first(cursor->walk));
 }
@@ -129,6 +155,9 @@ int kv_cursor_last(struct kv_cursor *cursor)
 {
 	const struct cursor_bound *upper = &cursor->upper;
 
+	if (cursor->view.view)
+		return move_in_view(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST, upper->key,
+				    upper->size);
 	return settle(cursor, upper->size ? order_walk_below(cursor->walk, upper->key, upper->size) :
 					    order_walk_last(cursor->walk));
 }
@@ -137,15 +166,29 @@ int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
 {
 	struct kv_slice sought = {key, key_size};
 
-	if (cursor->lower.size && compare(sought, &cursor->lower) < 0)
+	if (cursor->lower.size && cursor_compare(sought, &cursor->lower) < 0)
 		return kv_cursor_first(cursor);
+	if (cursor->view.view)
+		return move_in_view(cursor, CURSOR_AT_LEAST, key, key_size);
 	return settle(cursor, order_walk_at_least(cursor->walk, key, key_size));
+}
+
+/* A view's keys are not counted. */
+static int walk_to(struct kv_cursor *cursor, uint64_t position)
+{
+	int error = kv_cursor_first(cursor);
+
+	while (position-- && !error)
+		error = kv_cursor_next(cursor);
+	return error;
 }
 
 int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
 {
 	const struct cursor_bound *lower = &cursor->lower;
 
+	if (cursor->view.view)
+		return walk_to(cursor, position);
 	if (lower->size)
 		position += order_rank(cursor->kv->order_of[cursor->keyspace], lower->key, lower->size);
 	return settle(cursor, order_walk_select(cursor->walk, position));
@@ -153,11 +196,15 @@ int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
 
 int kv_cursor_next(struct kv_cursor *cursor)
 {
+	if (cursor->view.view)
+		return move_in_view(cursor, CURSOR_NEXT, NULL, 0);
 	return cursor->placed ? settle(cursor, order_walk_next(cursor->walk)) : -ENOENT;
 }
 
 int kv_cursor_prev(struct kv_cursor *cursor)
 {
+	if (cursor->view.view)
+		return move_in_view(cursor, CURSOR_PREV, NULL, 0);
 	return cursor->placed ? settle(cursor, order_walk_prev(cursor->walk)) : -ENOENT;
 }
 
@@ -165,6 +212,8 @@ struct kv_slice kv_cursor_key(const struct kv_cursor *cursor)
 {
 	struct kv_slice key = {NULL, 0};
 
+	if (cursor->placed && cursor->view.view)
+		return (struct kv_slice){cursor->view.here.key, cursor->view.here.size};
 	if (cursor->placed)
 		key.data = order_walk_key(cursor->walk, &key.size);
 	return key;
@@ -176,5 +225,7 @@ int kv_cursor_value(struct kv_cursor *cursor, struct kv_slice *value)
 
 	if (!key.data)
 		return -ENOENT;
+	if (cursor->view.view)
+		return kv_view_get(cursor->view.view, cursor->keyspace, key.data, key.size, value);
 	return kv_get(cursor->kv, cursor->keyspace, key.data, key.size, value);
 }

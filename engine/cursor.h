@@ -11,16 +11,53 @@ struct cursor_bound {
 	size_t size, room; /* bytes; size 0: no bound */
 };
 
+/* What a cursor on a view is, beside the walk over the keys that there are now. cursor_view.c */
+struct cursor_view {
+	const struct kv_view *view;
+	struct order_walk *ghosts; /* over keys that have only versions; NULL: no tree of them was there yet */
+	uint64_t ghosts_added;	   /* when the walk was last placed */
+	bool forward;		   /* the walks stand on the key, or ahead of it in this direction... */
+	bool ready;		   /* ...if they are still of use */
+	bool on_walk, on_ghosts;   /* stand on an entry at all */
+	uint64_t address;	   /* of the newest record of the key, true inside this read section; 0: not known */
+	struct cursor_bound here;  /* the cursor's key */
+	struct cursor_bound next;  /* the one that it is about to go to */
+};
+
 struct kv_cursor {
 	struct kv *kv;
 	unsigned keyspace;
-	bool placed; /* stands on the walk's key; if not, it is nowhere */
+	bool placed; /* stands on a key; if not, it is nowhere */
 	struct order_walk *walk;
+	struct cursor_view view; /* .view is NULL: on the store as it is */
 	struct cursor_bound lower; /* the least key it comes to */
 	struct cursor_bound upper; /* the least key beyond */
 	/* Of kv_cursor_read: copies of keys, until the records that have them too are there. */
 	uint8_t *keys;
 	size_t keys_room; /* bytes */
 };
+
+int cursor_set_bound(struct cursor_bound *bound, const void *key, size_t size);
+/* Is the key less (negative), equal, or greater? */
+int cursor_compare(struct kv_slice key, const struct cursor_bound *bound);
+
+/* Where a cursor on a view goes. */
+enum cursor_to {
+	CURSOR_FIRST,
+	CURSOR_LAST,
+	CURSOR_AT_LEAST, /* the key given */
+	CURSOR_BELOW,	 /* the key given */
+	CURSOR_NEXT,
+	CURSOR_PREV,
+};
+/*
+ * Moves a cursor on a view. any: also to a key that the view does not have, where that is found out later. Inside a read section,
+ * for the sake of the address.
+ */
+int cursor_view_move(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size,
+		     bool any);
+/* Leaves a key that the view does not have, in the direction of the last move. */
+int cursor_view_settle(struct kv_cursor *cursor);
+void cursor_view_fini(struct cursor_view *view);
 
 #endif

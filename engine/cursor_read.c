@@ -14,6 +14,7 @@
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
+#include "view.h"
 
 #define GROUP 32u
 #define KEYS_ROOM_MIN 4096u
@@ -47,6 +48,8 @@ static inline int step(struct kv_cursor *cursor)
 {
 	int error;
 
+	if (cursor->view.view)
+		return cursor_view_move(cursor, CURSOR_NEXT, NULL, 0, true);
 	if (cursor->lower.size || cursor->upper.size)
 		return kv_cursor_next(cursor);
 	error = order_walk_next(cursor->walk);
@@ -62,16 +65,18 @@ static inline int step(struct kv_cursor *cursor)
 static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
 {
 	struct order_walk *walk = cursor->walk;
-	uint64_t address = order_walk_is_current(walk) ? order_walk_address(walk) : 0;
+	bool viewed = cursor->view.view;
+	uint64_t address = !viewed && order_walk_is_current(walk) ? order_walk_address(walk) : 0;
 	int error = 0;
 
 	group->count = 0;
 	group->starts[0] = 0;
 	while (!error && group->count < max && cursor->placed) {
 		size_t i = group->count, start = group->starts[i];
-		struct kv_slice key;
+		struct kv_slice key = {cursor->view.here.key, cursor->view.here.size};
 
-		key.data = order_walk_key(walk, &key.size);
+		if (!viewed)
+			key.data = order_walk_key(walk, &key.size);
 		error = keep_key(cursor, key, start);
 		if (error)
 			break;
@@ -83,9 +88,22 @@ static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
 		error = step(cursor);
 		if (error == -ENOMEM) /* the cursor has not moved */
 			group->count--;
-		address = order_walk_address(walk);
+		address = viewed ? cursor->view.address : order_walk_address(walk);
 	}
 	return error == -ENOENT || group->count ? 0 : error;
+}
+
+/* By the hash index. */
+static int find(const struct kv_cursor *cursor, struct kv_slice key,
+		const struct format_record **record, uint64_t *address)
+{
+	struct kv *kv = cursor->kv;
+	uint64_t hash = keyhash_of(&kv->keyhash, cursor->keyspace, key.data, key.size);
+
+	if (cursor->view.view)
+		return view_find(cursor->view.view, cursor->keyspace, key.data, key.size, hash,
+				 record, address);
+	return read_find(kv, cursor->keyspace, key.data, key.size, hash, record, address);
 }
 
 /* From a key and where its record should be to the entry. -ENOENT: the key is gone. */
@@ -93,23 +111,24 @@ static int resolve(struct kv_cursor *cursor, struct kv_slice key, uint64_t addre
 		   struct kv_entry *entry)
 {
 	struct kv *kv = cursor->kv;
+	const struct kv_view *view = cursor->view.view;
 	struct lookup lookup = {&kv->segments, key.data, key.size, cursor->keyspace, NULL, 0};
 	const struct format_record *record;
 	int error = 0;
 
-	if (address && lookup_match(&lookup, address))
+	if (address && lookup_match(&lookup, address) &&
+	    (!view || lookup.record->seq <= view->seq))
 		record = lookup.record;
 	else
-		error = read_find(kv, cursor->keyspace, key.data, key.size,
-				  keyhash_of(&kv->keyhash, cursor->keyspace, key.data, key.size),
-				  &record, &address);
+		error = find(cursor, key, &record, &address);
 	if (error == -ENOENT)
 		return error;
 	entry->key = key;
 	if (!error) {
 		entry->key.data = record->key;
 		entry->seq = record->seq;
-		error = read_value(kv, record, address, &entry->value);
+		error = view ? read_value_then(view, record, address, &entry->value) :
+			       read_value(kv, record, address, &entry->value);
 	}
 	entry->status = error;
 	return 0;
@@ -150,6 +169,9 @@ int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries, size_t ma
 			break;
 		done += resolve_group(cursor, &group, entries + done, &sound);
 	}
+	/* What it stands on now nobody has looked at. */
+	if (cursor->view.view && cursor->placed && cursor_view_settle(cursor) == -ENOMEM)
+		cursor->placed = false;
 	if (!done && max)
 		return error ? error : -ENOENT;
 	*count = done;

@@ -14,6 +14,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in 
 /* As bytes: 0x8b, "kvsup", CR, LF: a text-mode copy breaks it visibly. */
 #define SUPER_MAGIC 0x0a0d7075736b768bull
 #define SEGMENT_MAGIC 0x0a0d6765736b768bull
+/* As bytes: 0x8b, "kvsnp", CR, LF. */
+#define SNAPSHOTS_MAGIC 0x0a0d706e73766b8bull
 #define CHECKPOINT_MAGIC 0x0a0d706b636b768bull
 
 static uint64_t super_check(const struct format_super *super)
@@ -188,17 +190,23 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 {
 	if ((record->flags & ~FORMAT_RECORD_FLAGS) || record->zero)
 		return false;
+	if (format_record_is_bare(record))
+		return (record->flags == FORMAT_RECORD_MARK || record->flags == FORMAT_RECORD_END ||
+			record->flags == FORMAT_RECORD_OLD) &&
+		       !record->value_size && !record->keyspace;
 	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
-		return (record->flags == FORMAT_RECORD_MARK ||
-			record->flags == FORMAT_RECORD_END) &&
-		       !record->key_size && !record->value_size && !record->keyspace;
+		return false;
+	if ((record->flags & FORMAT_RECORD_OLD) &&
+	    (!(record->flags & FORMAT_RECORD_RELOCATED) ||
+	     (record->flags & (FORMAT_RECORD_TOMBSTONE | FORMAT_RECORD_MORE))))
+		return false;
 	if ((record->flags & FORMAT_RECORD_TOMBSTONE) &&
 	    (record->value_size || (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))))
 		return false;
 	if ((record->flags & FORMAT_RECORD_LARGE) &&
 	    ((record->flags & FORMAT_RECORD_ZSTD) || record->keyspace >= KV_KEYSPACES_MAX))
 		return false;
-	return record->key_size && keyspace_valid(record->keyspace, keyspace_count) && record->seq;
+	return keyspace_valid(record->keyspace, keyspace_count) && record->seq;
 }
 
 bool format_record_plausible(const struct format_record *record, uint64_t room,
@@ -280,4 +288,70 @@ int format_checkpoint_validate(const struct format_checkpoint *header, const uin
 uint64_t format_sum(const void *bytes, size_t size)
 {
 	return XXH3_64bits(bytes, size);
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+static uint64_t snapshots_check(const struct format_snapshots *header)
+{
+	struct format_snapshots copy = *header;
+
+	copy.check = 0;
+	return XXH3_64bits(&copy, sizeof(copy));
+}
+
+static uint64_t entries_check(const struct format_snapshots *header)
+{
+	return XXH3_64bits(header + 1, (size_t)header->count * sizeof(struct format_snapshot));
+}
+
+void format_snapshots_seal(struct format_snapshots *header)
+{
+	header->magic = SNAPSHOTS_MAGIC;
+	header->version = FORMAT_VERSION;
+	header->entries_check = entries_check(header);
+	header->check = snapshots_check(header);
+}
+
+bool format_snapshot_name_valid(const char *name, size_t size)
+{
+	return size && size <= KV_SNAPSHOT_NAME_MAX && !memchr(name, 0, size);
+}
+
+static bool snapshot_valid(const struct format_snapshot *entry, uint64_t last_seq)
+{
+	unsigned i;
+
+	if (!entry->seq || entry->seq > last_seq ||
+	    !format_snapshot_name_valid(entry->name, entry->name_size))
+		return false;
+	for (i = entry->name_size; i < sizeof(entry->name); i++) {
+		if (entry->name[i])
+			return false;
+	}
+	return true;
+}
+
+int format_snapshots_validate(const struct format_snapshots *header, uint64_t size,
+			      const uint8_t uuid[16])
+{
+	const struct format_snapshot *entries = (const struct format_snapshot *)(header + 1);
+	uint32_t i;
+
+	if (size < sizeof(*header) || header->magic != SNAPSHOTS_MAGIC ||
+	    header->check != snapshots_check(header))
+		return -EUCLEAN;
+	if (header->version > FORMAT_VERSION)
+		return -EPROTONOSUPPORT;
+	if (header->version != FORMAT_VERSION || header->zero ||
+	    header->count > KV_SNAPSHOTS_MAX || size != format_snapshots_size(header->count) ||
+	    memcmp(header->uuid, uuid, 16) || header->entries_check != entries_check(header))
+		return -EUCLEAN;
+	for (i = 0; i < header->count; i++) {
+		if (!snapshot_valid(&entries[i], header->seq))
+			return -EUCLEAN;
+		if (i && memcmp(entries[i - 1].name, entries[i].name, sizeof(entries[i].name)) >= 0)
+			return -EUCLEAN;
+	}
+	return 0;
 }

@@ -181,6 +181,53 @@ void format_checkpoint_seal(struct format_checkpoint *header);
 int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16]);
 uint64_t format_sum(const void *bytes, size_t size);
 
+/* ---- snapshots --------------------------------------------------------------------------------
+ *
+ * The list of all snapshots after the batch `seq`, so that opening knows them before it comes upon what they see.
+ *
+ * 0       8       16      20      24                40      48      56       64
+ * +-------+-------+-------+-------+-----------------+-------+-------+--------+-------- - - -
+ * | magic | check |version| count | uuid of store   | seq   |entries| zeros  | count x 272: seq (8), time (8), size of name, name
+ * +-------+-------+-------+-------+-----------------+-------+-------+--------+-------- - - -
+ * check: XXH3-64 of the 64 bytes with check as zero; entries: of all entries. Names rise. In the log a snapshot is a record of the engine's keyspace, key
+ * 's' and its name, value its time: it sees what its own batch left. */
+#define FORMAT_SNAPSHOTS_NAME "snapshots"
+#define FORMAT_SNAPSHOTS_NEW_NAME "snapshots.new"
+#define FORMAT_SNAPSHOT_KEY 's'
+
+struct format_snapshots {
+	uint64_t magic;
+	uint64_t check;
+	uint32_t version;
+	uint32_t count;
+	uint8_t uuid[16];
+	uint64_t seq;
+	uint64_t entries_check;
+	uint64_t zero;
+};
+static_assert(sizeof(struct format_snapshots) == 64, "snapshots header size");
+
+struct format_snapshot {
+	uint64_t seq;
+	uint64_t time_us; /* since 1970 */
+	uint8_t name_size;
+	char name[KV_SNAPSHOT_NAME_MAX]; /* zeros behind */
+};
+static_assert(sizeof(struct format_snapshot) == 272, "snapshot entry size");
+
+static inline uint64_t format_snapshots_size(uint32_t count)
+{
+	return sizeof(struct format_snapshots) + (uint64_t)count * sizeof(struct format_snapshot);
+}
+
+/* Of header and entries, which stand together. */
+void format_snapshots_seal(struct format_snapshots *header);
+/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's list. */
+int format_snapshots_validate(const struct format_snapshots *header, uint64_t size,
+			      const uint8_t uuid[16]);
+/* Is this a name that a snapshot may have? */
+bool format_snapshot_name_valid(const char *name, size_t size);
+
 /* ---- record -----------------------------------------------------------------------------------
  *
  * 0       8  9    16      20  22 23 24
@@ -190,8 +237,9 @@ uint64_t format_sum(const void *bytes, size_t size);
  * fl: flags; seq: the batch's number, 7 bytes; value, key: sizes in bytes; ks: keyspace.
  * check: XXH3-64 of bytes 16.. to the value's end, combined with flags, seq and the segment's salt, so that a record
  * moves to another segment, or out of its batch, without being hashed again. Records of a batch stand together in one segment, all but the last with
- * MORE. MARK and END are records without key and value: MARK says that everything up to its seq
- * is durable, END that the segment is full. */
+ * MORE. MARK, END and OLD alone are records without key and value: MARK says that everything up to its seq
+ * is durable, END that the segment is full, OLD that the record behind it, a copy with OLD, was its key's newest until the
+ * batch with this number. */
 #define FORMAT_RECORD_HEADER_SIZE 24u
 #define FORMAT_RECORD_ALIGN 8u
 
@@ -201,8 +249,9 @@ uint64_t format_sum(const void *bytes, size_t size);
 #define FORMAT_RECORD_RELOCATED (1u << 3) /* moved here by compaction; seq is the original's */
 #define FORMAT_RECORD_MARK (1u << 4)
 #define FORMAT_RECORD_END (1u << 5)
+#define FORMAT_RECORD_OLD (1u << 6) /* a copy that was not its key's newest; or, bare, until when the next one was */
 #define FORMAT_RECORD_LARGE (1u << 7) /* the value is the header of a large one: large_header.h */
-#define FORMAT_RECORD_FLAGS 0xbfu
+#define FORMAT_RECORD_FLAGS 0xffu
 
 struct format_record {
 	uint64_t check;
@@ -255,7 +304,13 @@ static inline uint64_t format_record_place(const struct format_record *record, u
 	return format_mix(((uint64_t)record->seq << 8 | record->flags) + salt) ^ salt;
 }
 
-/* Seals MARK and END records. */
+/* MARK, END, or OLD alone. */
+static inline bool format_record_is_bare(const struct format_record *record)
+{
+	return !record->key_size;
+}
+
+/* Seals bare records. */
 void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t flags,
 			     uint64_t salt);
 

@@ -36,6 +36,9 @@ void large_fini(struct large *large);
  * -ENOENT deleted meanwhile, -EIO, -ENOMEM
  */
 int large_assemble(struct kv *kv, const struct format_record *header, struct kv_slice *value);
+/* As of a view that sees this header. -EFBIG, -EIO, -ENOMEM */
+int large_assemble_then(const struct kv_view *view, const struct format_record *header,
+			struct kv_slice *value);
 /* Decodes the header record; -EIO, reported, if it is none. */
 int large_decode(struct kv *kv, const struct format_record *record, struct large_header *out);
 

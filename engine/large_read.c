@@ -11,6 +11,7 @@
 #include "large.h"
 #include "read.h"
 #include "value.h"
+#include "view.h"
 
 /* So often a read starts again because the value is being changed, before it stops all changes. */
 #define TRIES_MAX 32u
@@ -44,8 +45,10 @@ static int mismatch(const struct kv_value *value, uint64_t piece, uint64_t piece
 	/* Of a batch that is just being applied: its header comes last. */
 	if (piece_seq > kv_last_seq(value->kv))
 		return -ESTALE;
-	error = read_record(value->kv, header->keyspace, header->key, header->key_size, &newest);
-	if (error || newest->seq != header->seq)
+	error = value->view ? 0 :
+			      read_record(value->kv, header->keyspace, header->key,
+					  header->key_size, &newest);
+	if (error || (!value->view && newest->seq != header->seq))
 		return -ESTALE;
 	store_report(value->kv, KV_ERROR, "piece %llu of a large value in keyspace %s %s",
 		     (unsigned long long)piece, value->kv->info.keyspaces[header->keyspace].name,
@@ -62,7 +65,8 @@ static int find_piece(const struct kv_value *value, const struct large_header *h
 	int error;
 
 	large_piece_key(header->id, (uint32_t)piece, key);
-	error = read_record(value->kv, LARGE_KEYSPACE, key, sizeof(key), &record);
+	error = value->view ? view_record(value->view, LARGE_KEYSPACE, key, sizeof(key), &record) :
+			      read_record(value->kv, LARGE_KEYSPACE, key, sizeof(key), &record);
 	if (error == -ENOENT)
 		return mismatch(value, piece, 0);
 	if (error)
@@ -105,18 +109,20 @@ static int large_part(const struct kv_value *value, uint64_t offset, struct kv_s
 	return 0;
 }
 
-int kv_value_open(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		  struct kv_value *out)
+/* As of a view, or, without one, as it is now. */
+static int open_value(struct kv *kv, const struct kv_view *view, unsigned keyspace, const void *key,
+		      size_t key_size, struct kv_value *out)
 {
 	const struct format_record *record;
-	struct kv_value value = {.kv = kv};
+	struct kv_value value = {.kv = kv, .view = view};
 	struct large_header header;
 	struct kv_slice slice;
 	int error;
 
 	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
 		return -EINVAL;
-	error = read_record(kv, keyspace, key, key_size, &record);
+	error = view ? view_record(view, keyspace, key, key_size, &record) :
+		       read_record(kv, keyspace, key, key_size, &record);
 	if (error)
 		return error;
 	value.record = record;
@@ -132,6 +138,18 @@ int kv_value_open(struct kv *kv, unsigned keyspace, const void *key, size_t key_
 		return error;
 	*out = value;
 	return 0;
+}
+
+int kv_value_open(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		  struct kv_value *out)
+{
+	return open_value(kv, NULL, keyspace, key, key_size, out);
+}
+
+int kv_view_value_open(const struct kv_view *view, unsigned keyspace, const void *key,
+		       size_t key_size, struct kv_value *out)
+{
+	return open_value(view->kv, view, keyspace, key, key_size, out);
 }
 
 int kv_value_part(const struct kv_value *value, uint64_t offset, struct kv_slice *part)
@@ -171,14 +189,14 @@ static int copy_range(const struct kv_value *value, uint64_t offset, uint8_t *bu
 	return 0;
 }
 
-static int read_once(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		     uint64_t offset, void *buffer, size_t size, size_t *done)
+static int read_once(struct kv *kv, const struct kv_view *view, unsigned keyspace, const void *key,
+		     size_t key_size, uint64_t offset, void *buffer, size_t size, size_t *done)
 {
 	struct kv_value value;
 	int error;
 
 	epoch_enter();
-	error = kv_value_open(kv, keyspace, key, key_size, &value);
+	error = open_value(kv, view, keyspace, key, key_size, &value);
 	if (!error)
 		error = copy_range(&value, offset, buffer, size, done);
 	epoch_leave();
@@ -192,15 +210,38 @@ int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 	int error;
 
 	for (tries = 0; tries < TRIES_MAX; tries++) {
-		error = read_once(kv, keyspace, key, key_size, offset, buffer, size, done);
+		error = read_once(kv, NULL, keyspace, key, key_size, offset, buffer, size, done);
 		if (error != -ESTALE)
 			return error;
 	}
 	/* Somebody changes the value faster than it can be read: he waits. */
 	pthread_mutex_lock(&kv->log.lock);
-	error = read_once(kv, keyspace, key, key_size, offset, buffer, size, done);
+	error = read_once(kv, NULL, keyspace, key, key_size, offset, buffer, size, done);
 	pthread_mutex_unlock(&kv->log.lock);
 	return error == -ESTALE ? -EIO : error;
+}
+
+int kv_view_read(const struct kv_view *view, unsigned keyspace, const void *key, size_t key_size,
+		 uint64_t offset, void *buffer, size_t size, size_t *done)
+{
+	int error = read_once(view->kv, view, keyspace, key, key_size, offset, buffer, size, done);
+
+	/* Nothing changes in a view: a store that contradicts itself is damaged. */
+	return error == -ESTALE ? -EIO : error;
+}
+
+int kv_view_value_size(const struct kv_view *view, unsigned keyspace, const void *key,
+		       size_t key_size, uint64_t *size)
+{
+	struct kv_value value;
+	int error;
+
+	epoch_enter();
+	error = kv_view_value_open(view, keyspace, key, key_size, &value);
+	epoch_leave();
+	if (!error)
+		*size = value.size;
+	return error;
 }
 
 int kv_value_size(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -273,6 +314,18 @@ static int assemble_once(const struct kv_value *value, struct kv_slice *memory, 
 	out->data = memory->data;
 	out->size = (size_t)header.size;
 	return error;
+}
+
+int large_assemble_then(const struct kv_view *view, const struct format_record *record,
+			struct kv_slice *out)
+{
+	struct kv_value value = {.kv = view->kv, .view = view, .record = record};
+	struct kv_slice memory = {NULL, 0}, slice;
+	int error = assemble_once(&value, &memory, &slice);
+
+	if (!error)
+		*out = slice;
+	return error == -ESTALE ? -EIO : error;
 }
 
 int large_assemble(struct kv *kv, const struct format_record *record, struct kv_slice *out)

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "readahead.h"
 #include "sync.h"
+#include "version.h"
 #include "worker.h"
 
 #define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
@@ -258,8 +259,10 @@ void maintain_round(struct kv *kv)
 		compact_step(kv);
 		large_step(kv);
 	}
+	(void)version_step(kv);
 	warm_step(kv);
 	free_retired(kv);
+	version_free_retired(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
 
@@ -273,13 +276,16 @@ static uint64_t warm_pause_us(struct kv *kv)
 /* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
 static uint64_t pause_us(struct kv *kv)
 {
-	uint64_t compact_us, large_us, warm_us;
+	uint64_t compact_us, large_us, warm_us, version_us;
 
 	pthread_mutex_lock(&kv->maintain.lock);
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);
 	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? warm_pause_us(kv) : UINT64_MAX;
 	pthread_mutex_unlock(&kv->maintain.lock);
+	version_us = version_pause_us(kv);
+	if (compact_us > version_us)
+		compact_us = version_us;
 	if (compact_us > large_us)
 		compact_us = large_us;
 	return compact_us < warm_us ? compact_us : warm_us;

@@ -10,6 +10,7 @@
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
+#include "view.h"
 
 /* More than a processor has misses in flight; few enough that what was fetched first is still in the nearest cache. */
 #define GROUP 32u
@@ -33,22 +34,35 @@ static uint64_t fetch_record(struct kv *kv, uint64_t hash)
 	return address;
 }
 
-static void get_entry(struct kv *kv, unsigned keyspace, uint64_t hash, struct kv_entry *entry)
+/* As of the view, where there is one. */
+static int find_entry(struct kv *kv, const struct kv_view *view, unsigned keyspace, uint64_t hash,
+		      const struct kv_entry *entry, const struct format_record **record,
+		      uint64_t *address)
+{
+	if (view)
+		return view_find(view, keyspace, entry->key.data, entry->key.size, hash, record,
+				 address);
+	return read_find(kv, keyspace, entry->key.data, entry->key.size, hash, record, address);
+}
+
+static void get_entry(struct kv *kv, const struct kv_view *view, unsigned keyspace, uint64_t hash,
+		      struct kv_entry *entry)
 {
 	const struct format_record *record;
 	uint64_t address;
 
 	entry->status = -EINVAL;
 	if (entry->key.size && entry->key.size <= KV_KEY_SIZE_MAX)
-		entry->status = read_find(kv, keyspace, entry->key.data, entry->key.size, hash,
-					  &record, &address);
+		entry->status = find_entry(kv, view, keyspace, hash, entry, &record, &address);
 	if (!entry->status)
-		entry->status = read_value(kv, record, address, &entry->value);
+		entry->status = view ? read_value_then(view, record, address, &entry->value) :
+				       read_value(kv, record, address, &entry->value);
 	if (!entry->status)
 		entry->seq = record->seq;
 }
 
-static void get_group(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
+static void get_group(struct kv *kv, const struct kv_view *view, unsigned keyspace,
+		      struct kv_entry *entries, size_t count)
 {
 	uint64_t hashes[GROUP], addresses[GROUP], begun_us;
 	size_t i;
@@ -62,11 +76,12 @@ static void get_group(struct kv *kv, unsigned keyspace, struct kv_entry *entries
 		addresses[i] = fetch_record(kv, hashes[i]);
 	begun_us = fetch_group(kv, addresses, count);
 	for (i = 0; i < count; i++)
-		get_entry(kv, keyspace, hashes[i], &entries[i]);
+		get_entry(kv, view, keyspace, hashes[i], &entries[i]);
 	fetch_done(kv, begun_us, count);
 }
 
-void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
+static void multi_get(struct kv *kv, const struct kv_view *view, unsigned keyspace,
+		      struct kv_entry *entries, size_t count)
 {
 	size_t done, group;
 
@@ -78,6 +93,17 @@ void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, si
 	value_forget();
 	for (done = 0; done < count; done += group) {
 		group = count - done < GROUP ? count - done : GROUP;
-		get_group(kv, keyspace, entries + done, group);
+		get_group(kv, view, keyspace, entries + done, group);
 	}
+}
+
+void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count)
+{
+	multi_get(kv, NULL, keyspace, entries, count);
+}
+
+void kv_view_multi_get(const struct kv_view *view, unsigned keyspace, struct kv_entry *entries,
+		       size_t count)
+{
+	multi_get(view->kv, view, keyspace, entries, count);
 }

@@ -14,6 +14,7 @@
 #include "large.h"
 #include "maintain.h"
 #include "sync.h"
+#include "version.h"
 
 #define GARBAGE_PERCENT_DEFAULT 10u
 #define WAIT_NS 200000
@@ -138,6 +139,7 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	begin(&prune, report);
 	/* What was deleted of large values is garbage only when its pieces are. */
 	large_free_all(kv);
+	version_sweep_all(kv);
 	/* Segments that are full become candidates once they are written. */
 	result = sync_flush(kv);
 	if (!result)

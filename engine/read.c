@@ -9,6 +9,7 @@
 #include "read.h"
 #include "readahead.h"
 #include "value.h"
+#include "view.h"
 
 #define TOUCH_STRIDE 4096u /* the smallest page */
 
@@ -171,6 +172,14 @@ int read_value(struct kv *kv, const struct format_record *record, uint64_t addre
 	int error = make_readable(kv, record, address);
 
 	return error ? error : value_also(kv, record, value);
+}
+
+int read_value_then(const struct kv_view *view, const struct format_record *record,
+		    uint64_t address, struct kv_slice *value)
+{
+	int error = make_readable(view->kv, record, address);
+
+	return error ? error : value_then(view, record, value);
 }
 
 int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,

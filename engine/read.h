@@ -25,6 +25,10 @@ int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
 	       struct kv_slice *value);
 
+/* The same as of a view that sees the record. */
+int read_value_then(const struct kv_view *view, const struct format_record *record,
+		    uint64_t address, struct kv_slice *value);
+
 /* Can all of the record be read, key and value? -EIO */
 int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address);
 

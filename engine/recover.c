@@ -9,6 +9,7 @@
 #include "checkpoint.h"
 #include "dictionary.h"
 #include "log.h"
+#include "snapshot.h"
 
 struct loaded {
 	struct segment **segments; /* by rising id */
@@ -96,6 +97,7 @@ struct replay {
 	uint64_t last_seq;   /* of the batches that were committed */
 	uint64_t newest_seq; /* of copies as well */
 	bool first; /* no batch of this segment was applied yet */
+	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
 	uint64_t search_budget; /* of this segment */
 	bool mark_known;	/* the last MARK of this segment was looked for */
 	uint32_t mark_offset;
@@ -142,7 +144,7 @@ static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t 
 		*broken = offset;
 		if (length <= 0)
 			return 0;
-		if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))
+		if (format_record_is_bare(record))
 			return *count ? 0 : offset + (uint32_t)length;
 		if (*count ? record->seq != first->seq : !seq_follows(replay, record))
 			return 0;
@@ -153,6 +155,18 @@ static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t 
 	}
 }
 
+static int apply_one(struct replay *replay, const struct format_record *record, uint32_t offset)
+{
+	struct kv *kv = replay->kv;
+	uint64_t address = segments_address(&kv->segments, replay->segment->slot, offset);
+	uint64_t hash = keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
+
+	/* Without its lead, which was damaged, nobody knows who may see it. */
+	if (record->flags & FORMAT_RECORD_OLD)
+		return replay->until ? apply_old(kv, record, address, hash, replay->until) : 0;
+	return apply_record(kv, record, address, hash);
+}
+
 static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 {
 	struct kv *kv = replay->kv;
@@ -160,12 +174,8 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 
 	while (count-- && !error) {
 		const struct format_record *record = record_ptr(replay, offset);
-		uint64_t hash = keyhash_of(&kv->keyhash, record->keyspace, record->key,
-					   record->key_size);
 
-		error = apply_record(kv, record,
-				     segments_address(&kv->segments, replay->segment->slot, offset),
-				     hash);
+		error = apply_one(replay, record, offset);
 		/* Copies stand before and behind what was committed when they were. */
 		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
 			replay->first = false;
@@ -228,7 +238,19 @@ static uint32_t skip_damage(struct replay *replay, uint32_t offset, uint32_t bro
 		     name, next - offset, offset);
 	store_add(&replay->kv->damaged, 1);
 	replay->first = true; /* numbers are missing */
+	replay->until = 0;
 	return next;
+}
+
+/* Neither batch nor END. Out: until when the record behind it was its key's newest; 0: it does not say. */
+static uint64_t take_bare(struct replay *replay, const struct format_record *record)
+{
+	if (record->flags & FORMAT_RECORD_OLD)
+		return record->seq;
+	/* A MARK's number may be of a batch whose segment is gone. */
+	if (record->seq > replay->last_seq)
+		replay->last_seq = record->seq;
+	return 0;
 }
 
 /* Replays one segment. Out: where its records end, and whether it was closed by an END. */
@@ -243,6 +265,7 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 
 	last |= is_cold(replay); /* nobody waited for its end */
 	replay->first = true;
+	replay->until = 0;
 	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
 	replay->mark_known = false;
 	replay->mark_offset = 0;
@@ -261,12 +284,10 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 			offset = next;
 			break;
 		}
-		/* A MARK's number may be of a batch whose segment is gone. */
-		if (!count && record_ptr(replay, offset)->seq > replay->last_seq)
-			replay->last_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
 		if (error)
 			return error;
+		replay->until = count ? 0 : take_bare(replay, record_ptr(replay, offset));
 		offset = next;
 	}
 	if (replay->segment->newest_seq > replay->newest_seq)
@@ -513,11 +534,15 @@ int recover(struct kv *kv)
 		goto out;
 	if (loaded.count)
 		number_on(kv, &loaded);
-	error = checkpoint_open(kv);
+	error = snapshots_load(kv, loaded.segments, loaded.count);
+	if (!error)
+		error = checkpoint_open(kv);
 	if (!error)
 		error = drop_empty(kv, &loaded);
 	if (!error)
 		error = replay_all(kv, &loaded);
+	if (!error)
+		snapshots_settle(kv);
 out:
 	free(loaded.segments);
 	return error;

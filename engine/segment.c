@@ -431,6 +431,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->buffer = buffer;
 	segment->tombstone_bytes = 0;
 	segment->newest_seq = 0;
+	segment->snapshots_seq = 0;
 	segment->unreadable = false;
 	segment->emptied = segment->settled = false;
 	segment->seen_us = 0;

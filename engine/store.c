@@ -14,8 +14,11 @@
 #include "log.h"
 #include "maintain.h"
 #include "recover.h"
+#include "snapshot.h"
 #include "sync.h"
 #include "times.h"
+#include "version.h"
+#include "view.h"
 
 #define COMMIT_INTERVAL_MS_DEFAULT 1000u
 #define RESIDENT_SIZE_MAX ((uint64_t)256 << 20)
@@ -269,6 +272,8 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 			      resident_size ? resident_size : resident_size_default());
 	if (!error)
 		error = index_init(&kv->index);
+	if (!error)
+		error = versions_init(&kv->versions);
 	for (i = 0; i < super->keyspace_count && !error; i++) {
 		if (kv->info.keyspaces[i].ordered)
 			error = order_new(&kv->order_of[i]);
@@ -290,6 +295,9 @@ static void kv_free(struct kv *kv)
 	dictionaries_free(kv);
 	large_fini(&kv->large);
 	index_fini(&kv->index);
+	versions_fini(&kv->versions);
+	snapshots_fini(&kv->snapshots);
+	views_fini(&kv->views);
 	segments_fini(&kv->segments);
 	log_fini(&kv->log);
 	sync_fini(&kv->sync);
@@ -472,12 +480,26 @@ void kv_set_timing(struct kv *kv, bool on)
 	atomic_store_explicit(&kv->timing.off, !on, memory_order_relaxed);
 }
 
+static void count_views(struct kv *kv, struct kv_stats *out)
+{
+	out->versions = atomic_load(&kv->versions.count);
+	out->kept_bytes = atomic_load(&kv->versions.kept_bytes);
+	pthread_mutex_lock(&kv->log.lock);
+	out->views = kv->views.open;
+	out->snapshots = kv->snapshots.count;
+	out->memory_versions_bytes = out->versions || out->views || out->snapshots ?
+					     versions_memory(&kv->versions) :
+					     0;
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
 void kv_stats(struct kv *kv, struct kv_stats *out)
 {
 	unsigned i;
 
 	memset(out, 0, sizeof(*out));
 	count_disk(kv, out);
+	count_views(kv, out);
 	for (i = 0; i < kv->info.keyspace_count; i++) {
 		out->keys[i] = atomic_load(&kv->keys[i]);
 		if (kv->order_of[i])

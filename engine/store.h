@@ -138,6 +138,53 @@ struct times {
 	uint64_t due_us;      /* the env's monotonic clock; 0: nothing is to be sampled */
 };
 
+/* A moment of the store that somebody reads. */
+struct view_point {
+	uint64_t seq;
+	unsigned references;
+};
+
+/* The moments of all views and snapshots, by rising seq. Protected by log.lock. view.c */
+struct views {
+	struct view_point *points;
+	unsigned count, capacity;
+	uint64_t open;		 /* views */
+	_Atomic uint64_t newest; /* 0: there is none */
+};
+
+#define VERSION_CHUNK ((uint32_t)1 << 18) /* versions */
+#define VERSION_CHUNKS 1024u
+
+/* Records that are kept for views alone. Stored under log.lock. version.c */
+struct versions {
+	struct index index; /* hash -> number of the youngest version of a key */
+	_Atomic(struct version *) chunks[VERSION_CHUNKS];
+	uint32_t used, room;	   /* numbers that were ever given out, and there is memory for */
+	uint32_t free, free_count; /* a list */
+	uint32_t retired;	   /* a list: readers may still look at them */
+	_Atomic uint64_t count, kept_bytes;
+	_Atomic uint64_t newest_end; /* the last batch that made a record one: no view from there on has any */
+	/* Keys of which only versions are there, and perhaps some more. NULL: none was ever */
+	_Atomic(struct order *) ghosts[FORMAT_KEYSPACES];
+	_Atomic uint64_t ghosts_added; /* pairs as the trees themselves */
+	_Atomic bool sweep_wanted;     /* some may not be needed any more */
+	uint32_t sweep_next;	       /* number to look at; 0: no sweep is under way */
+};
+
+struct snapshot {
+	uint64_t seq, time_us;
+	char name[KV_SNAPSHOT_NAME_MAX + 1];
+};
+
+/* All snapshots, by name. Protected by log.lock. snapshot.c */
+struct snapshots {
+	struct snapshot **list;
+	unsigned count, capacity;
+	struct snapshot **prepared; /* memory for the one that is being committed; who takes it leaves NULL */
+	_Atomic uint64_t changed_seq; /* the newest batch that changed the list; stored under log.lock */
+	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the maintainer's */
+};
+
 struct counters {
 	_Alignas(64) _Atomic uint64_t gets;
 	_Atomic uint64_t hits;
@@ -172,6 +219,9 @@ struct kv {
 	struct compaction compaction;
 	struct large large;
 	struct times times;
+	struct versions versions;
+	struct snapshots snapshots;
+	struct views views; /* here, because of its last field: each change looks at that and at `replacing` */
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
 	_Atomic bool replacing; /* the last change found an older record; a hint, stored under log.lock */
@@ -203,6 +253,15 @@ static inline void store_add(_Atomic uint64_t *counter, uint64_t n)
 	/* One writer at a time: no locked instruction needed. */
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
 			      memory_order_relaxed);
+}
+
+/* So many bytes more, or less, at this address are needed. Called with the log's lock. */
+static inline void store_account(struct kv *kv, uint64_t address, int64_t bytes)
+{
+	struct segment *segment = kv->segments.table[segments_slot(&kv->segments, address)];
+
+	store_add(&segment->live_bytes, (uint64_t)bytes);
+	store_add(&kv->live_bytes, (uint64_t)bytes);
 }
 
 #endif

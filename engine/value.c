@@ -11,6 +11,7 @@
 
 #include "dictionary.h"
 #include "large.h"
+#include "view.h"
 
 struct block {
 	struct block *full; /* older ones, whose values are still wanted */
@@ -167,6 +168,13 @@ int value_also(struct kv *kv, const struct format_record *record, struct kv_slic
 	value->data = format_record_value(record);
 	value->size = record->value_size;
 	return 0;
+}
+
+int value_then(const struct kv_view *view, const struct format_record *record, struct kv_slice *value)
+{
+	if (record->flags & FORMAT_RECORD_LARGE)
+		return large_assemble_then(view, record, value);
+	return value_also(view->kv, record, value);
 }
 
 int value_copy(struct kv *kv, const struct format_record *record, uint8_t *memory, size_t room,

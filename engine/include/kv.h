@@ -37,12 +37,15 @@ struct kv_batch;  /* changes that become visible, and durable, together */
 struct kv_cursor; /* a place in an ordered keyspace */
 struct kv_stream; /* a value on its way in */
 struct kv_iterator; /* a pass over a whole keyspace */
+struct kv_view;	  /* the store as it was at one moment */
 struct kv_env;	  /* the world underneath: files and clock (see env.h); NULL is the operating system */
 
 #define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
 #define KV_KEYSPACES_MAX 14u
 #define KV_LARGE_VALUE_SIZE_MAX ((uint64_t)1 << 32) /* bytes */
 #define KV_KEYSPACE_NAME_MAX 15u
+#define KV_SNAPSHOT_NAME_MAX 255u /* bytes */
+#define KV_SNAPSHOTS_MAX 65535u
 
 /* Bytes that somebody else owns. */
 struct kv_slice {
@@ -269,6 +272,7 @@ struct kv_value {
 	uint64_t size; /* bytes */
 	/* The store's. */
 	struct kv *kv;
+	const struct kv_view *view; /* NULL: as it is now */
 	const void *record, *data;
 };
 /* Call inside a read section, which the value is then for. Errors as kv_read. */
@@ -406,6 +410,64 @@ KV_API void kv_iterator_close(struct kv_iterator *iterator);
 KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
 					  const struct kv_entry **entries, size_t *count);
 
+/* ---- views and snapshots --------------------------------------------------------------------- */
+
+/*
+ * A view is the store as it was when the view was opened, for good: what is put and deleted later does not show in it. It
+ * costs nothing to open, holds nobody up, and reads what has not changed as fast as the store itself; what is overwritten or
+ * deleted meanwhile stays in the log until no view needs it. While there is none, nothing is kept. Any number of threads may
+ * use a view at once. All are closed before kv_close. -ENOMEM
+ */
+KV_API KV_MUST_CHECK int kv_view_open(struct kv *kv, struct kv_view **out);
+/* No cursor on it may be open. NULL is fine. */
+KV_API void kv_view_close(struct kv_view *view);
+/* The newest batch that it shows. */
+KV_API uint64_t kv_view_seq(const struct kv_view *view);
+
+/* As kv_get, kv_multi_get, kv_contains, kv_value_size, kv_read, kv_value_open, of the store as it was. Never -ESTALE. */
+KV_API KV_MUST_CHECK int kv_view_get(const struct kv_view *view, unsigned keyspace, const void *key,
+				     size_t key_size, struct kv_slice *value);
+KV_API void kv_view_multi_get(const struct kv_view *view, unsigned keyspace,
+			      struct kv_entry *entries, size_t count);
+KV_API KV_MUST_CHECK int kv_view_contains(const struct kv_view *view, unsigned keyspace,
+					  const void *key, size_t key_size);
+KV_API KV_MUST_CHECK int kv_view_value_size(const struct kv_view *view, unsigned keyspace,
+					    const void *key, size_t key_size, uint64_t *size);
+KV_API KV_MUST_CHECK int kv_view_read(const struct kv_view *view, unsigned keyspace,
+				      const void *key, size_t key_size, uint64_t offset,
+				      void *buffer, size_t size, size_t *done);
+KV_API KV_MUST_CHECK int kv_view_value_open(const struct kv_view *view, unsigned keyspace,
+					    const void *key, size_t key_size,
+					    struct kv_value *out);
+
+/*
+ * A cursor on a view, for the calls of any other cursor; it knows the keys that were there. A view counts no positions:
+ * kv_cursor_select walks to them. Passing over keys that came later takes time as if they were there.
+ */
+KV_API KV_MUST_CHECK int kv_cursor_open_view(const struct kv_view *view, unsigned keyspace,
+					     struct kv_cursor **out);
+
+/*
+ * A snapshot is a view with a name that lasts until it is deleted, through closing and crashes. A name has
+ * 1..KV_SNAPSHOT_NAME_MAX bytes. Creating and deleting one are commits, with their numbers and speed whatever the size of the
+ * store, and durable as other commits are.
+ */
+struct kv_snapshot {
+	const char *name;
+	uint64_t seq;	  /* the newest batch that it shows: the one that created it */
+	uint64_t time_us; /* when, since 1970 */
+};
+
+/* -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX, and as kv_commit. seq may be NULL. */
+KV_API KV_MUST_CHECK int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq);
+/* What it alone has kept becomes free space, in the background. Views of it stay. -ENOENT, and as kv_commit */
+KV_API KV_MUST_CHECK int kv_snapshot_delete(struct kv *kv, const char *name, uint64_t *seq);
+/* -ENOENT, -ENOMEM */
+KV_API KV_MUST_CHECK int kv_snapshot_open(struct kv *kv, const char *name, struct kv_view **out);
+/* Gives those that there are now to each(arg, snapshot), in the order of names; non-zero stops it and is returned. -ENOMEM */
+typedef int kv_snapshot_fn(void *arg, const struct kv_snapshot *snapshot);
+KV_API KV_MUST_CHECK int kv_snapshot_list(struct kv *kv, kv_snapshot_fn *each, void *arg);
+
 /* ---- self-knowledge -------------------------------------------------------------------------- */
 
 /* What is timed. Gets (and kv_contains) and commits: one in 32 or so; what waits for the disk: all. */
@@ -429,13 +491,17 @@ KV_API void kv_set_timing(struct kv *kv, bool on);
 struct kv_stats {
 	uint64_t keys[KV_KEYSPACES_MAX]; /* keys now */
 	uint64_t pieces;		 /* of large values, those that wait to be freed as well */
-	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key */
+	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key, or kept */
+	uint64_t views, snapshots;	 /* there are now; a snapshot's views count as well */
+	uint64_t versions;		 /* records that are kept for them alone... */
+	uint64_t kept_bytes;		 /* ...and their bytes in the log */
 	uint64_t log_bytes;		 /* log bytes of all records in the store */
 	uint64_t disk_bytes;		 /* size of the store's files */
 	uint64_t capacity_bytes; /* what the store's files take, and what the disk has free */
 	uint64_t avail_bytes; /* what can still be put in: free on the disk, or garbage in the store's files */
 	uint64_t segments;
 	uint64_t memory_index_bytes, memory_order_bytes, memory_resident_bytes;
+	uint64_t memory_versions_bytes;
 	uint64_t puts, deletes, batches; /* since opening, as all below */
 	uint64_t gets, hits;
 	uint64_t appended_bytes; /* into the log by commits */

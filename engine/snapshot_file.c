@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * snapshot_file.c - the list of snapshots as a file: see snapshot.h, and format.h for its bytes. It is replaced as a whole: a new
+ * one is made durable, and then takes the name.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "snapshot.h"
+#include "sync.h"
+#include "version.h"
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static int read_file(struct kv *kv, struct format_snapshots **out)
+{
+	struct format_snapshots *header = NULL;
+	struct env_file *file;
+	uint64_t size;
+	int error = kv->env->file_open(kv->dir, FORMAT_SNAPSHOTS_NAME, ENV_READ_ONLY, &file);
+
+	if (error)
+		return error;
+	error = kv->env->file_size(file, &size);
+	if (!error && (size < sizeof(*header) || size > format_snapshots_size(KV_SNAPSHOTS_MAX)))
+		error = -EUCLEAN;
+	if (!error && !(header = malloc(size)))
+		error = -ENOMEM;
+	if (!error)
+		error = kv->env->file_read(file, header, size, 0);
+	kv->env->file_close(file);
+	if (!error)
+		error = format_snapshots_validate(header, size, kv->segments.uuid);
+	if (error)
+		free(header);
+	else
+		*out = header;
+	return error;
+}
+
+static int take_over(struct kv *kv, const struct format_snapshots *header)
+{
+	const struct format_snapshot *entries = (const struct format_snapshot *)(header + 1);
+	uint32_t i;
+	int error = 0;
+
+	for (i = 0; i < header->count && !error; i++)
+		error = snapshot_add(kv, NULL, entries[i].name, entries[i].name_size, entries[i].seq,
+				     entries[i].time_us);
+	atomic_store(&kv->snapshots.saved_seq, header->seq);
+	atomic_store(&kv->snapshots.changed_seq, header->seq);
+	return error;
+}
+
+/* All that the segment's records say of snapshots. */
+static int search(struct kv *kv, const struct segment *segment)
+{
+	struct segments *segments = &kv->segments;
+	const uint8_t *base = segments_base(segments, segment->slot);
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	uint64_t budget = SEGMENT_SEARCH_BUDGET(segments);
+	int error = 0;
+
+	while (offset < segments->size && !error) {
+		const struct format_record *record = (const struct format_record *)(base + offset);
+		int64_t length = segment_validate(segments, segment, base, offset);
+
+		if (length <= 0) {
+			offset = segment_search(segments, segment, base,
+						offset + FORMAT_RECORD_ALIGN, segments->size, &budget);
+			continue;
+		}
+		if (record->keyspace == FORMAT_KEYSPACE_ENGINE)
+			error = snapshot_apply(kv, record,
+					       segments_address(segments, segment->slot, offset));
+		offset += (uint32_t)length;
+	}
+	return error;
+}
+
+int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
+{
+	struct format_snapshots *header;
+	size_t i;
+	int error = read_file(kv, &header);
+
+	if (error == -ENOENT)
+		return 0;
+	if (!error) {
+		error = take_over(kv, header);
+		free(header);
+		return error;
+	}
+	if (error == -ENOMEM)
+		return error;
+	if (error == -EPROTONOSUPPORT) {
+		store_report(kv, KV_ERROR, "%s was written by a newer version; use that version",
+			     FORMAT_SNAPSHOTS_NAME);
+		return error;
+	}
+	store_add(&kv->damaged, 1);
+	store_report(kv, KV_ERROR, "%s cannot be read; the log is searched for snapshots",
+		     FORMAT_SNAPSHOTS_NAME);
+	for (i = 0, error = 0; i < count && !error; i++)
+		error = search(kv, segments[i]);
+	return error;
+}
+
+void snapshots_settle(struct kv *kv)
+{
+	struct snapshots *snapshots = &kv->snapshots;
+	unsigned i = 0;
+
+	while (i < snapshots->count) {
+		if (snapshots->list[i]->seq <= atomic_load(&kv->log.last_seq)) {
+			i++;
+			continue;
+		}
+		store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
+			     snapshots->list[i]->name);
+		store_add(&kv->damaged, 1);
+		snapshot_drop(kv, i);
+	}
+	/* Versions were kept for what the log turned out to delete. */
+	if (atomic_load(&kv->versions.count) && !kv->info.read_only)
+		atomic_store(&kv->versions.sweep_wanted, true);
+}
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static struct format_snapshots *make_file(struct kv *kv)
+{
+	struct snapshots *snapshots = &kv->snapshots;
+	struct format_snapshots *header;
+	struct format_snapshot *entry;
+	unsigned i;
+
+	pthread_mutex_lock(&kv->log.lock);
+	header = calloc(1, format_snapshots_size(snapshots->count));
+	if (header) {
+		memcpy(header->uuid, kv->segments.uuid, sizeof(header->uuid));
+		header->seq = atomic_load(&kv->log.last_seq);
+		header->count = snapshots->count;
+		entry = (struct format_snapshot *)(header + 1);
+		for (i = 0; i < snapshots->count; i++, entry++) {
+			const struct snapshot *snapshot = snapshots->list[i];
+
+			entry->seq = snapshot->seq;
+			entry->time_us = snapshot->time_us;
+			entry->name_size = (uint8_t)strlen(snapshot->name);
+			memcpy(entry->name, snapshot->name, entry->name_size);
+		}
+	}
+	pthread_mutex_unlock(&kv->log.lock);
+	if (header)
+		format_snapshots_seal(header);
+	return header;
+}
+
+static int write_file(struct kv *kv, const struct format_snapshots *header)
+{
+	struct env_file *file;
+	int error;
+
+	(void)kv->env->unlink(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME);
+	error = kv->env->file_open(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME, ENV_CREATE, &file);
+	if (error)
+		return error;
+	error = kv->env->file_write(file, header, format_snapshots_size(header->count), 0, true);
+	kv->env->file_close(file);
+	if (!error)
+		error = kv->env->rename(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME, FORMAT_SNAPSHOTS_NAME);
+	if (error) {
+		(void)kv->env->unlink(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME);
+		return error;
+	}
+	return kv->env->dir_sync(kv->dir);
+}
+
+int snapshots_save_all(struct kv *kv)
+{
+	return snapshots_save(kv, atomic_load(&kv->snapshots.changed_seq));
+}
+
+int snapshots_save(struct kv *kv, uint64_t seq)
+{
+	struct format_snapshots *header;
+	int error;
+
+	if (seq <= atomic_load(&kv->snapshots.saved_seq))
+		return 0;
+	header = make_file(kv);
+	if (!header)
+		return -ENOMEM;
+	/* The file never knows more than the log will after a crash. */
+	error = sync_wait(kv, header->seq);
+	if (!error)
+		error = write_file(kv, header);
+	if (!error)
+		atomic_store(&kv->snapshots.saved_seq, header->seq);
+	free(header);
+	return error;
+}
