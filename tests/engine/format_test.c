@@ -184,6 +184,60 @@ static void bare_records(void **state)
 	assert_int_equal(record->seq, 17);
 	record->flags = FORMAT_RECORD_END;
 	assert_int_equal(format_record_validate(record, 24, SALT, 1), -EUCLEAN);
+	format_record_seal_bare(record, 17, FORMAT_RECORD_OLD, SALT);
+	assert_int_equal(format_record_validate(record, 24, SALT, 1), 24);
+	format_record_seal_bare(record, 17, FORMAT_RECORD_OLD | FORMAT_RECORD_MARK, SALT);
+	assert_int_equal(format_record_validate(record, 24, SALT, 1), -EUCLEAN);
+	format_record_seal_bare(record, 17, FORMAT_RECORD_RELOCATED, SALT);
+	assert_int_equal(format_record_validate(record, 24, SALT, 1), -EUCLEAN);
+}
+
+/* OLD is for copies of values. */
+static void old_records(void **state)
+{
+	static const struct {
+		unsigned flags;
+		bool valid;
+	} cases[] = {
+		{FORMAT_RECORD_OLD | FORMAT_RECORD_RELOCATED, true},
+		{FORMAT_RECORD_OLD | FORMAT_RECORD_RELOCATED | FORMAT_RECORD_LARGE, true},
+		{FORMAT_RECORD_OLD, false},
+		{FORMAT_RECORD_OLD | FORMAT_RECORD_RELOCATED | FORMAT_RECORD_MORE, false},
+	};
+	uint64_t space[8];
+	struct format_record *record = fill_record(space);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		record->flags = (uint8_t)cases[i].flags;
+		record->check = format_record_body_hash(record) ^ format_record_place(record, SALT);
+		assert_int_equal(format_record_validate(record, 64, SALT, 2),
+			cases[i].valid ? 40 : -EUCLEAN);
+	}
+}
+
+static void snapshots_flips(void **state)
+{
+	union {
+		struct format_snapshots header;
+		uint8_t bytes[sizeof(struct format_snapshots) + 2 * sizeof(struct format_snapshot)];
+	} file = {.header = {.count = 2, .seq = 9}};
+	struct format_snapshot *entries = (struct format_snapshot *)(&file.header + 1);
+	size_t bit;
+
+	(void)state;
+	memcpy(file.header.uuid, uuid, 16);
+	entries[0] = (struct format_snapshot){.seq = 9, .name_size = 1, .name = "a"};
+	entries[1] = (struct format_snapshot){.seq = 2, .name_size = 2, .name = "ab"};
+	format_snapshots_seal(&file.header);
+	assert_int_equal(format_snapshots_validate(&file.header, sizeof(file), uuid), 0);
+	assert_int_equal(format_snapshots_validate(&file.header, sizeof(file) - 1, uuid), -EUCLEAN);
+	for (bit = 0; bit < sizeof(file) * 8; bit++) {
+		file.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(
+			format_snapshots_validate(&file.header, sizeof(file), uuid), -EUCLEAN);
+		file.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
 }
 
 /* Whatever the processor has: the result is that of the library. */
@@ -215,6 +269,8 @@ int main(void)
 		cmocka_unit_test(record_moves),
 		cmocka_unit_test(record_keyspaces),
 		cmocka_unit_test(bare_records),
+		cmocka_unit_test(old_records),
+		cmocka_unit_test(snapshots_flips),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
