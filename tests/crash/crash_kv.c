@@ -8,6 +8,7 @@
  */
 #include "crash.h"
 #include "crash_kv.h"
+#include "kv_compare.h"
 #include "kv_model.h"
 
 #include <errno.h>
@@ -387,6 +388,34 @@ static int prune(struct subject *subject)
 	return result;
 }
 
+static const char *snapshot_name(unsigned snapshot)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), KV_COMPARE_NAME, snapshot);
+	return name;
+}
+
+/* Takes the snapshot, or deletes it if it is there. */
+static int change_snapshot(struct subject *subject, unsigned snapshot)
+{
+	bool there;
+	uint64_t seq;
+	int result;
+
+	snapshot %= KV_MODEL_SNAPSHOTS;
+	there = kv_model_snapshot(subject->model, snapshot);
+	result = there ? kv_snapshot_delete(subject->kv, snapshot_name(snapshot), &seq) :
+			 kv_snapshot_create(subject->kv, snapshot_name(snapshot), &seq);
+	if (result < 0)
+		return result;
+	allow_others(subject, seq - 1);
+	if (kv_model_change_snapshot(subject->model, seq, snapshot, !there) < 0)
+		return crash_fail("snapshot got number %llu, %llu was the last",
+			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
+	return 0;
+}
+
 static int act_random(struct subject *subject)
 {
 	uint64_t dice = sim_random_below(subject->random, 100);
@@ -406,6 +435,8 @@ static int act_random(struct subject *subject)
 		return reopen(subject);
 	if (dice < 36)
 		return prune(subject);
+	if (dice < 41 && subject->script->snapshots)
+		return change_snapshot(subject, key);
 	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
 	return commit_one(subject, &change);
 }
@@ -430,6 +461,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		return reopen(subject);
 	case CRASH_KV_PRUNE:
 		return prune(subject);
+	case CRASH_KV_SNAPSHOT:
+		return change_snapshot(subject, op->key);
 	default:
 		return act_random(subject);
 	}
@@ -469,116 +502,14 @@ static void subject_extend(void *arg, unsigned count)
 	subject->extra += count;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------
+/* ---- what came back ----------------------------------------------------------------------------
  */
-
-static int compare_key(struct subject *subject, unsigned keyspace, unsigned key)
-{
-	const struct kv_model_change *expected = kv_model_get(subject->model, keyspace, key);
-	size_t key_size = kv_model_key(key, subject->key);
-	struct kv_slice value;
-	int result = kv_get(subject->kv, keyspace, subject->key, key_size, &value);
-
-	if (!expected && result != -ENOENT)
-		return crash_fail("key %u of keyspace %u was deleted and is there (%d)", key,
-			keyspace, result);
-	if (!expected)
-		return 0;
-	if (result < 0)
-		return crash_fail("key %u of keyspace %u: %s", key, keyspace, strerror(-result));
-	kv_model_value(expected, subject->value);
-	if (value.size != expected->size || memcmp(value.data, subject->value, value.size) != 0)
-		return crash_fail("key %u of keyspace %u has another value, of %zu bytes, not %u",
-			key, keyspace, value.size, expected->size);
-	return 0;
-}
-
-/* The next key in the order, or KV_MODEL_KEYS. */
-static unsigned next_present(const struct subject *subject, unsigned from, int direction)
-{
-	unsigned position = from;
-
-	while (position < KV_MODEL_KEYS &&
-		!kv_model_get(subject->model, 1, kv_model_sorted()[position]))
-		position += (unsigned)direction; /* wraps below 0 to more than KV_MODEL_KEYS */
-	return position < KV_MODEL_KEYS ? position : KV_MODEL_KEYS;
-}
-
-static int compare_walk(struct subject *subject, struct kv_cursor *cursor, int direction)
-{
-	unsigned position = next_present(subject, direction > 0 ? 0 : KV_MODEL_KEYS - 1, direction);
-	int result = direction > 0 ? kv_cursor_first(cursor) : kv_cursor_last(cursor);
-
-	while (result == 0) {
-		struct kv_slice key = kv_cursor_key(cursor);
-		size_t key_size;
-
-		if (position == KV_MODEL_KEYS)
-			return crash_fail("the ordered index has a key too many");
-		key_size = kv_model_key(kv_model_sorted()[position], subject->key);
-		if (key.size != key_size || memcmp(key.data, subject->key, key_size) != 0)
-			return crash_fail(
-				"the ordered index has another key at place %u", position);
-		position = next_present(subject, position + (unsigned)direction, direction);
-		result = direction > 0 ? kv_cursor_next(cursor) : kv_cursor_prev(cursor);
-	}
-	if (result != -ENOENT)
-		return crash_fail("a cursor failed: %s", strerror(-result));
-	return position == KV_MODEL_KEYS ? 0 : crash_fail("the ordered index lacks a key");
-}
-
-static int compare_order(struct subject *subject)
-{
-	struct kv_cursor *cursor;
-	int result = kv_cursor_open(subject->kv, 1, &cursor);
-
-	if (result < 0)
-		return crash_fail("no cursor: %s", strerror(-result));
-	result = compare_walk(subject, cursor, 1);
-	if (result == 0)
-		result = compare_walk(subject, cursor, -1);
-	kv_cursor_close(cursor);
-	return result;
-}
-
-static int compare_counts(struct subject *subject)
-{
-	struct kv_stats stats;
-
-	kv_stats(subject->kv, &stats);
-	for (unsigned keyspace = 0; keyspace < KV_MODEL_KEYSPACES; keyspace++) {
-		uint64_t count = 0;
-
-		for (unsigned key = 0; key < KV_MODEL_KEYS; key++)
-			count += kv_model_get(subject->model, keyspace, key) != NULL;
-		if (stats.keys[keyspace] != count)
-			return crash_fail("keyspace %u counts %llu keys, not %llu", keyspace,
-				(unsigned long long)stats.keys[keyspace],
-				(unsigned long long)count);
-	}
-	return stats.damaged == 0 ? 0 : crash_fail("the store found damage");
-}
-
-static int compare(struct subject *subject)
-{
-	int result = 0;
-
-	kv_read_begin(subject->kv);
-	for (unsigned keyspace = 0; result == 0 && keyspace < KV_MODEL_KEYSPACES; keyspace++)
-		for (unsigned key = 0; result == 0 && key < KV_MODEL_KEYS; key++)
-			result = compare_key(subject, keyspace, key);
-	kv_read_end(subject->kv);
-	if (result == 0)
-		result = compare_order(subject);
-	if (result == 0)
-		result = compare_counts(subject);
-	return result == 0 ? check_clean(subject->kv) : result;
-}
 
 static int subject_verify(void *arg)
 {
 	struct subject *subject = arg;
 	uint64_t seq = kv_last_seq(subject->kv);
+	int result;
 
 	if (subject->complaints > 0)
 		return crash_fail("the store complained while it was opened");
@@ -590,7 +521,8 @@ static int subject_verify(void *arg)
 			(unsigned long long)kv_model_durable(subject->model));
 	kv_model_forget_after(subject->model, seq);
 	kv_model_synced(subject->model, kv_durable_seq(subject->kv));
-	return compare(subject);
+	result = kv_compare(subject->kv, subject->model);
+	return result == 0 ? check_clean(subject->kv) : result;
 }
 
 const struct crash_subject crash_kv = {

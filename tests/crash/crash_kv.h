@@ -15,6 +15,7 @@ enum crash_kv_kind {
 	CRASH_KV_NOTIFY, /* a sync whose answer comes through a callback */
 	CRASH_KV_REOPEN,
 	CRASH_KV_PRUNE,
+	CRASH_KV_SNAPSHOT, /* takes the snapshot with the number `key`, or deletes it if it is there */
 	CRASH_KV_RANDOM, /* `count` operations by chance */
 	CRASH_KV_END,
 };
@@ -34,6 +35,7 @@ struct crash_script {
 	bool hash_blake2b;
 	bool compress;   /* when it is written */
 	bool background; /* or later */
+	bool snapshots;	 /* random operations take and delete them, too */
 };
 
 #endif

@@ -37,6 +37,10 @@
 	{                                                                                          \
 		CRASH_KV_PRUNE, 0, 1, 0                                                            \
 	}
+#define SNAPSHOT(number)                                                                           \
+	{                                                                                          \
+		CRASH_KV_SNAPSHOT, number, 1, 0                                                    \
+	}
 #define END                                                                                        \
 	{                                                                                          \
 		CRASH_KV_END, 0, 0, 0                                                              \
@@ -234,6 +238,97 @@ static const struct crash_kv_op checkpoint_turnover[] = {
 static const struct crash_kv_op checkpoint_life[] = {PUT(0, 20, 20000), REOPEN, RANDOM(60), REOPEN,
 	RANDOM(60), REOPEN, RANDOM(20), REOPEN, END};
 
+/* Taken, looked at by other lives, deleted, taken again under the same name; deletions and what they hide. */
+static const struct crash_kv_op snapshots[] = {
+	BATCH(0, 40, 100),
+	SNAPSHOT(0),
+	PUT(0, 6, 120),
+	DELETE(3, 6),
+	SYNC,
+	SNAPSHOT(1),
+	PUT(2, 6, 90),
+	REOPEN,
+	SNAPSHOT(0),
+	BATCH(5, 30, 300),
+	SNAPSHOT(0),
+	DELETE(0, 20),
+	SYNC,
+	SNAPSHOT(1),
+	PUT(0, 8, 10),
+	REOPEN,
+	SNAPSHOT(0),
+	END,
+};
+
+/* What they keep is compacted, with their own records and the tombstones between: the list is written to its file. */
+static const struct crash_kv_op snapshot_prunes[] = {
+	PUT(0, 40, 30000),
+	SNAPSHOT(0),
+	PUT(0, 30, 30000),
+	DELETE(5, 20),
+	SNAPSHOT(1),
+	PUT(0, 40, 20000),
+	PRUNE,
+	SNAPSHOT(2),
+	PUT(10, 30, 30000),
+	SNAPSHOT(0),
+	PRUNE,
+	REOPEN,
+	DELETE(0, 30),
+	PRUNE,
+	SNAPSHOT(0),
+	PUT(0, 30, 40000),
+	SNAPSHOT(1),
+	SNAPSHOT(2),
+	PRUNE,
+	PRUNE,
+	REOPEN,
+	SNAPSHOT(0),
+	PRUNE,
+	END,
+};
+
+/* Compaction goes on by itself, over what came before them and after, into cold segments that were begun before. */
+static const struct crash_kv_op snapshot_turnover[] = {
+	PUT(0, 60, 40000),
+	SNAPSHOT(0),
+	PUT(0, 60, 40000),
+	PUT(10, 60, 50000),
+	SYNC,
+	SNAPSHOT(1),
+	PUT(0, 90, 40000),
+	SNAPSHOT(0),
+	BATCH(0, 48, 9000),
+	PUT(20, 60, 50000),
+	SNAPSHOT(2),
+	SNAPSHOT(1),
+	PUT(0, 60, 40000),
+	REOPEN,
+	PUT(3, 60, 30000),
+	END,
+};
+
+/* A checkpoint from before them, and one for which the last of them was deleted. */
+static const struct crash_kv_op snapshot_checkpoints[] = {
+	PUT(0, 30, 20000),
+	REOPEN,
+	SNAPSHOT(0),
+	PUT(0, 30, 20000),
+	DELETE(9, 9),
+	REOPEN,
+	SNAPSHOT(1),
+	PUT(5, 30, 20000),
+	SNAPSHOT(0),
+	SNAPSHOT(1),
+	PRUNE,
+	REOPEN,
+	PUT(1, 20, 20000),
+	SNAPSHOT(0),
+	DELETE(1, 9),
+	REOPEN,
+	END,
+};
+
 static const struct crash_kv_op random_life[] = {RANDOM(150), END};
 
 static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
@@ -255,6 +350,14 @@ static const struct crash_script kv_checkpoint_random = {.ops = checkpoint_life}
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
 static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_blake2b = true};
+static const struct crash_script kv_snapshots = {.ops = snapshots};
+static const struct crash_script kv_snapshot_prunes = {.ops = snapshot_prunes};
+static const struct crash_script kv_snapshot_turnover = {.ops = snapshot_turnover};
+static const struct crash_script kv_snapshot_checkpoints = {.ops = snapshot_checkpoints};
+static const struct crash_script kv_snapshot_random = {.ops = random_life, .snapshots = true};
+static const struct crash_script kv_snapshot_background = {
+	.ops = random_life, .snapshots = true, .background = true};
+static const struct crash_script kv_snapshot_long = {.ops = random_long, .snapshots = true};
 static const struct crash_script kv_random_long = {.ops = random_long};
 
 /* ---- large values ------------------------------------------------------------------------------
@@ -355,6 +458,13 @@ const struct crash_named crash_scripts[] = {
 	{"random-zstd", &crash_kv, &kv_random_zstd},
 	{"random-blake2b", &crash_kv, &kv_random_blake2b},
 	{"random-long", &crash_kv, &kv_random_long},
+	{"snapshots", &crash_kv, &kv_snapshots},
+	{"snapshot-prunes", &crash_kv, &kv_snapshot_prunes},
+	{"snapshot-turnover", &crash_kv, &kv_snapshot_turnover},
+	{"snapshot-checkpoints", &crash_kv, &kv_snapshot_checkpoints},
+	{"snapshot-random", &crash_kv, &kv_snapshot_random},
+	{"snapshot-background", &crash_kv, &kv_snapshot_background},
+	{"snapshot-long", &crash_kv, &kv_snapshot_long},
 	{"large-streams", &crash_large, &large_streams},
 	{"large-parts", &crash_large, &large_parts},
 	{"large-sizes", &crash_large, &large_sizes},

@@ -9,14 +9,32 @@
 
 #include "sim_file.h"
 
+enum snapshot_change {
+	SNAPSHOT_NONE,
+	SNAPSHOT_TAKEN,
+	SNAPSHOT_DELETED,
+};
+
 struct batch {
 	unsigned count;
 	struct kv_model_change *changes;
+	enum snapshot_change change;
+	unsigned snapshot;
+};
+
+struct kv_model_state {
+	struct kv_model_change keys[KV_MODEL_KEYSPACES][KV_MODEL_KEYS];
+};
+
+struct moment {
+	struct kv_model_state state;
+	bool taken[KV_MODEL_SNAPSHOTS];
+	struct kv_model_state snapshots[KV_MODEL_SNAPSHOTS];
 };
 
 struct kv_model {
-	struct kv_model_change base[KV_MODEL_KEYSPACES][KV_MODEL_KEYS]; /* after base_seq batches */
-	struct kv_model_change now[KV_MODEL_KEYSPACES][KV_MODEL_KEYS];
+	struct moment base; /* after base_seq batches */
+	struct moment now;
 	uint64_t base_seq, durable_seq;
 	struct batch *batches; /* base_seq + 1 and on */
 	size_t count, capacity;
@@ -52,10 +70,17 @@ uint64_t kv_model_durable(const struct kv_model *model)
 	return model->durable_seq;
 }
 
-static void apply(struct kv_model_change state[][KV_MODEL_KEYS], const struct batch *batch)
+static void apply(struct moment *moment, const struct batch *batch)
 {
-	for (unsigned i = 0; i < batch->count; i++)
-		state[batch->changes[i].keyspace][batch->changes[i].key] = batch->changes[i];
+	for (unsigned i = 0; i < batch->count; i++) {
+		const struct kv_model_change *change = &batch->changes[i];
+
+		moment->state.keys[change->keyspace][change->key] = *change;
+	}
+	if (batch->change == SNAPSHOT_NONE)
+		return;
+	moment->taken[batch->snapshot] = batch->change == SNAPSHOT_TAKEN;
+	moment->snapshots[batch->snapshot] = moment->state;
 }
 
 static int make_room(struct kv_model *model)
@@ -73,11 +98,9 @@ static int make_room(struct kv_model *model)
 	return 0;
 }
 
-int kv_model_commit(
-	struct kv_model *model, uint64_t seq, const struct kv_model_change *changes, unsigned count)
+/* Takes the batch's changes. */
+static int append(struct kv_model *model, uint64_t seq, struct batch batch)
 {
-	struct batch batch = {.count = count, .changes = malloc((count + 1) * sizeof(*changes))};
-
 	if (seq != kv_model_last(model) + 1) {
 		free(batch.changes);
 		return -EINVAL;
@@ -86,11 +109,28 @@ int kv_model_commit(
 		free(batch.changes);
 		return -ENOMEM;
 	}
-	if (count > 0)
-		memcpy(batch.changes, changes, count * sizeof(*changes));
 	model->batches[model->count++] = batch;
-	apply(model->now, &batch);
+	apply(&model->now, &batch);
 	return 0;
+}
+
+int kv_model_commit(
+	struct kv_model *model, uint64_t seq, const struct kv_model_change *changes, unsigned count)
+{
+	struct batch batch = {.count = count, .changes = malloc((count + 1) * sizeof(*changes))};
+
+	if (batch.changes && count > 0)
+		memcpy(batch.changes, changes, count * sizeof(*changes));
+	return append(model, seq, batch);
+}
+
+int kv_model_change_snapshot(struct kv_model *model, uint64_t seq, unsigned snapshot, bool taken)
+{
+	struct batch batch = {.changes = malloc(1),
+		.change = taken ? SNAPSHOT_TAKEN : SNAPSHOT_DELETED,
+		.snapshot = snapshot};
+
+	return append(model, seq, batch);
 }
 
 void kv_model_synced(struct kv_model *model, uint64_t seq)
@@ -103,18 +143,36 @@ void kv_model_forget_after(struct kv_model *model, uint64_t seq)
 {
 	for (size_t i = 0; i < model->count; i++) {
 		if (model->base_seq + i + 1 <= seq)
-			apply(model->base, &model->batches[i]);
+			apply(&model->base, &model->batches[i]);
 		free(model->batches[i].changes);
 	}
 	model->base_seq = seq;
 	model->count = 0;
-	memcpy(model->now, model->base, sizeof(model->now));
+	model->now = model->base;
 }
 
 const struct kv_model_change *kv_model_get(
 	const struct kv_model *model, unsigned keyspace, unsigned key)
 {
-	return model->now[keyspace][key].present ? &model->now[keyspace][key] : NULL;
+	return kv_model_state_get(&model->now.state, keyspace, key);
+}
+
+const struct kv_model_change *kv_model_state_get(
+	const struct kv_model_state *state, unsigned keyspace, unsigned key)
+{
+	const struct kv_model_change *change = &state->keys[keyspace][key];
+
+	return change->present ? change : NULL;
+}
+
+const struct kv_model_state *kv_model_now(const struct kv_model *model)
+{
+	return &model->now.state;
+}
+
+const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, unsigned snapshot)
+{
+	return model->now.taken[snapshot] ? &model->now.snapshots[snapshot] : NULL;
 }
 
 /* ---- bytes -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 
 #define KV_MODEL_KEYSPACES 2u /* 0 is hashed, 1 is ordered as well */
 #define KV_MODEL_KEYS 64u
+#define KV_MODEL_SNAPSHOTS 4u
 
 struct kv_model_change {
 	uint8_t keyspace;
@@ -26,6 +27,7 @@ struct kv_model_change {
 };
 
 struct kv_model;
+struct kv_model_state; /* of all keys, at one moment */
 
 int kv_model_new(struct kv_model **out);
 void kv_model_free(struct kv_model *model);
@@ -33,6 +35,8 @@ void kv_model_free(struct kv_model *model);
 /* A batch was committed with this number, which must be the next one. -ENOMEM, -EINVAL */
 int kv_model_commit(struct kv_model *model, uint64_t seq, const struct kv_model_change *changes,
 	unsigned count);
+/* As the batch with this number, a snapshot was taken, or deleted. -ENOMEM, -EINVAL */
+int kv_model_change_snapshot(struct kv_model *model, uint64_t seq, unsigned snapshot, bool taken);
 void kv_model_synced(struct kv_model *model, uint64_t seq);
 uint64_t kv_model_last(const struct kv_model *model);
 uint64_t kv_model_durable(const struct kv_model *model);
@@ -41,6 +45,11 @@ void kv_model_forget_after(struct kv_model *model, uint64_t seq);
 /* The key's value after all batches; valid until the next commit. NULL: the key is not there. */
 const struct kv_model_change *kv_model_get(
 	const struct kv_model *model, unsigned keyspace, unsigned key);
+/* What all keys were when a snapshot was taken, to be looked at in place of what they are now. NULL: there is none. */
+const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, unsigned snapshot);
+const struct kv_model_state *kv_model_now(const struct kv_model *model);
+const struct kv_model_change *kv_model_state_get(
+	const struct kv_model_state *state, unsigned keyspace, unsigned key);
 
 /* Writes the key's bytes (at most 65,535): their number. */
 size_t kv_model_key(unsigned key, uint8_t *bytes);
