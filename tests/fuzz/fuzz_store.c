@@ -22,6 +22,7 @@
 #define OPTION_CHECKPOINT 4u /* there is one */
 #define OPTION_UNSEALED 8u   /* its checksums stay as they are */
 #define OPTION_THREADS 16u   /* it is loaded beside what is done with the store */
+#define OPTION_SNAPSHOTS 32u /* a list of snapshots */
 
 enum change {
 	CHANGE_BYTES,  /* bytes anywhere */
@@ -140,14 +141,14 @@ static void look_at(struct kv_slice slice)
 		sum += ((const uint8_t *)slice.data)[i];
 }
 
-static void walk(struct kv *kv)
+static void walk(struct kv *kv, const struct kv_view *view)
 {
 	struct kv_cursor *cursor;
 	struct kv_slice value;
 	unsigned steps = 0;
 	int result;
 
-	if (kv_cursor_open(kv, 1, &cursor) < 0)
+	if ((view ? kv_cursor_open_view(view, 1, &cursor) : kv_cursor_open(kv, 1, &cursor)) < 0)
 		return;
 	for (result = kv_cursor_first(cursor); result == 0 && steps < WALK_MAX; steps++) {
 		kv_read_begin(kv);
@@ -206,6 +207,38 @@ static void change_parts(struct kv *kv, const char *key)
 	(void)!kv_delete(kv, 1, key, strlen(key), NULL);
 }
 
+static int look_through(void *arg, const struct kv_snapshot *snapshot)
+{
+	struct kv *kv = arg;
+	struct kv_view *view;
+	struct kv_slice value;
+	uint8_t key[256], buffer[300];
+	size_t done;
+
+	if (kv_snapshot_open(kv, snapshot->name, &view) < 0)
+		return 0;
+	for (unsigned i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)(i * 7);
+	kv_read_begin(kv);
+	for (unsigned i = 0; i < 40; i++)
+		if (kv_view_get(view, i % 2, key + i, 1 + i * 5, &value) == 0)
+			look_at(value);
+	kv_read_end(kv);
+	for (uint64_t offset = 0; offset < 200000; offset += 9999)
+		if (kv_view_read(view, 1, "large", 5, offset, buffer, sizeof(buffer), &done) == 0)
+			look_at((struct kv_slice){buffer, done});
+	walk(kv, view);
+	kv_view_close(view);
+	return 0;
+}
+
+static void change_snapshots(struct kv *kv)
+{
+	(void)!kv_snapshot_list(kv, look_through, kv);
+	(void)!kv_snapshot_delete(kv, "1", NULL);
+	(void)!kv_snapshot_create(kv, "new", NULL);
+}
+
 static void ignore(void *arg, enum kv_severity severity, const char *message)
 {
 	sum += (uint8_t)strlen(message);
@@ -216,9 +249,10 @@ static void use(struct kv *kv)
 	struct kv_stats stats;
 	uint64_t findings;
 
-	walk(kv);
+	walk(kv, NULL);
 	read_keys(kv);
 	read_parts(kv, "large");
+	change_snapshots(kv);
 	(void)!kv_check(kv, ignore, NULL, NULL, NULL, &findings);
 	kv_stats(kv, &stats);
 	for (unsigned i = 0; i < 3; i++) {
@@ -228,15 +262,43 @@ static void use(struct kv *kv)
 	}
 	change_parts(kv, "large");
 	change_parts(kv, "l");
+	(void)!kv_prune(kv, NULL, NULL, NULL, NULL);
+	change_snapshots(kv);
 	(void)!kv_check(kv, ignore, NULL, NULL, NULL, &findings);
-	walk(kv);
+	walk(kv, NULL);
 }
 
-static void open_and_use(const struct image *image, unsigned flags)
+/* A list of snapshots that has some of the store's moments in it. */
+static void put_list(struct sim_env *sim, const struct image *image, uint32_t seed)
+{
+	union {
+		struct format_snapshots header;
+		uint8_t bytes[sizeof(struct format_snapshots) + 3 * sizeof(struct format_snapshot)];
+	} file = {.header.count = seed % 4};
+	struct format_snapshot *entries = (struct format_snapshot *)(&file.header + 1);
+
+	memcpy(file.header.uuid, ((struct format_super *)image->files[0].bytes)->uuid, 16);
+	file.header.seq = seed / 4 % 200;
+	for (unsigned i = 0; i < file.header.count; i++) {
+		entries[i].seq = 1 + (seed >> (8 + 6 * i)) % 64;
+		entries[i].name_size = 1;
+		entries[i].name[0] = (char)('0' + i);
+	}
+	format_snapshots_seal(&file.header);
+	if (sim_env_put_file(sim, FORMAT_SNAPSHOTS_NAME, file.bytes,
+		    format_snapshots_size(file.header.count)) != 0)
+		abort();
+}
+
+/* list: what to make a list of snapshots from; 0: there is none. */
+static void open_and_use(const struct image *image, unsigned flags, uint32_t list)
 {
 	struct kv_open_options options = {.flags = flags, .resident_size = 1, .report = ignore};
 	struct sim_env *sim = image_mount(image);
 	struct kv *kv;
+
+	if (list)
+		put_list(sim, image, list);
 
 	if (kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &options, &kv) == 0) {
 		use(kv);
@@ -255,6 +317,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned which = !!(options & OPTION_COMPRESSED);
 	unsigned files = options & OPTION_CHECKPOINT ? IMAGE_FILES : IMAGE_LOG_FILES;
 	unsigned flags = options & OPTION_THREADS ? 0 : KV_OPEN_INLINE;
+	uint32_t list = options & OPTION_SNAPSHOTS ? fuzz_u32(&input) : 0;
 
 	if (!originals[which])
 		originals[which] = image_new(which);
@@ -265,6 +328,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		work.files[IMAGE_CHECKPOINT].name = NULL;
 	else if (!(options & OPTION_UNSEALED))
 		image_seal_checkpoint(&work.files[IMAGE_CHECKPOINT]);
-	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0));
+	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0), list);
 	return 0;
 }
