@@ -3,7 +3,7 @@
 #
 # acl.sh - access control lists decide who may do what, follow chmod, and are inherited
 
-cases=(enforced mask inherited directories set_gid survives switched_off)
+cases=(enforced mask inherited directories groups set_gid survives switched_off)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -87,6 +87,30 @@ case_directories() {
 	setfacl -m u:4321:rwx "$mnt/d"
 	may 4321 touch "$mnt/d/g"
 	may 4321 rm -f "$mnt/d/g"
+}
+
+# Every group that one is in counts, and the first kind of entry that fits: the user's own, then the groups'.
+case_groups() {
+	area_make
+	echo contents >"$mnt/f"
+	chmod 600 "$mnt/f"
+	setfacl -m g:5001:r,g:5002:w "$mnt/f"
+	may_not 4321 cat "$mnt/f"
+	setpriv --reuid 4321 --regid 4321 --groups 5001 -- cat "$mnt/f" >/dev/null || fail "a member may not read"
+	! setpriv --reuid 4321 --regid 4321 --groups 5002 -- cat "$mnt/f" 2>/dev/null || fail "a writer may read"
+	setpriv --reuid 4321 --regid 4321 --groups 5002,5001 -- cat "$mnt/f" >/dev/null ||
+		fail "a member of two groups may not read"
+	# both rights at once are in none of the entries
+	! setpriv --reuid 4321 --regid 4321 --groups 5001,5002 -- bash -c ': <>"$1"' - "$mnt/f" 2>/dev/null ||
+		fail "rights of two entries add up"
+	setfacl -m u:4321:- "$mnt/f"
+	! setpriv --reuid 4321 --regid 4321 --groups 5001 -- cat "$mnt/f" 2>/dev/null ||
+		fail "a group's entry counts although the user has one"
+	expect_fail 'not permitted' setpriv --reuid 4321 --regid 4321 --clear-groups -- setfacl -b "$mnt/f"
+	setfacl -b "$mnt/f"
+	chown 4321 "$mnt/f"
+	may 4321 setfacl -m u:4400:r "$mnt/f"
+	may 4400 cat "$mnt/f"
 }
 
 # Only the group's members keep the set-gid bit of a file whose list they change.

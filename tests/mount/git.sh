@@ -5,7 +5,7 @@
 #
 # Environment: REPOSITORY, where this very source lives (cloned as well if it is a git repository)
 
-cases=(commits_and_gc clone_there_and_back clone_ourselves many_checkouts)
+cases=(commits_and_gc clone_there_and_back clone_ourselves large_tree many_checkouts)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -100,6 +100,50 @@ case_clone_ourselves() {
 	git -C "$mnt/kvfs" gc -q
 	store_remount
 	repository_sound "$mnt/kvfs"
+}
+
+# large_tree_work DIR - a history of the files in $SCRATCH/files, with nothing left to chance; prints what came of it
+large_tree_work() {
+	local GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z'
+	export GIT_AUTHOR_DATE GIT_COMMITTER_DATE
+	cp -a files "$1"
+	git -C "$1" init -q
+	git -C "$1" add -A
+	git -C "$1" commit -q -m "all"
+	git -C "$1" checkout -q -b changed
+	find "$1" -path "$1/.git" -prune -o -type f -name '*s.h' -print0 | xargs -0 sed -i '1s/^/changed /'
+	find "$1" -path "$1/.git" -prune -o -type f -name '*t.h' -print0 | xargs -0 rm
+	git -C "$1" mv first renamed
+	git -C "$1" commit -q -a -m "changed"
+	git -C "$1" checkout -q main
+	expect_same "git status of $1" "" "$(git -C "$1" status --porcelain)"
+	diff -r --exclude=.git files "$1" || fail "the tree that was checked out is not what was committed"
+	git -C "$1" merge -q changed
+	git -C "$1" gc -q
+	repository_sound "$1"
+	git clone -q --shared "$1" "$1.shared"
+	repository_sound "$1.shared"
+	git -C "$1" log --all --format='%H %T'
+	git -C "$1" diff --stat HEAD~1 | tail -n 1
+	git -C "$1" ls-files -s | sha256sum
+}
+
+# Thousands of files: the same commits as on the file system of the scratch directory, to the last bit.
+case_large_tree() {
+	store_make
+	store_mount
+	mkdir -p files/first
+	find /usr/include /usr/share -type f -size -200k | sed 's,^/,,' >list
+	head -n "$(rounds 1500 500 60000)" list >names
+	tar -C / -cf files.tar -T names
+	tar -C files -xf files.tar
+	seq 1000 >files/first/numbers
+	large_tree_work "$SCRATCH/plain" >plain.result
+	large_tree_work "$mnt/tree" >tree.result
+	diff plain.result tree.result || fail "git made something else of it than on another file system"
+	store_remount
+	repository_sound "$mnt/tree"
+	diff -r --exclude=.git plain "$mnt/tree"
 }
 
 # The index trusts what stat says: sizes, times to the nanosecond, inode numbers.

@@ -11,7 +11,8 @@
 
 limit=1200
 cases=(judge_is_strict kill_under_load kill_while_mounting kill_after_sync kill_after_commit_interval
-	kill_with_unlinked_open kill_in_the_background)
+	kill_with_unlinked_open kill_with_many_kinds_open
+	kill_in_the_background)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -219,6 +220,51 @@ case_kill_with_unlinked_open() {
 	store_unmount
 	store_check
 	expect_same "orphans after the remount" 0 "$("$KVFS" stat "$store" | awk '$1 ~ /orphan/ { print $NF }' | head -n 1 | grep . || echo 0)"
+}
+
+# open_without_names DIR - opens files there and takes their names away in every way; keeps them open until it is killed
+open_without_names() {
+	exec perl -e 'use Fcntl; use IO::Handle; my @open;
+		sub make { my ($name, $flags, $size) = @_; sysopen(my $f, $name, $flags, 0600) or die "$name: $!\n";
+			syswrite($f, chr(65 + @open) x $size) == $size or die "$name: $!\n";
+			$f->sync or die "$!\n"; push @open, $f; }
+		chdir $ARGV[0] or die; mkdir "dir" or die;
+		for my $size (1, 3000, 100000, 30000000) {
+			make("unlinked", O_RDWR | O_CREAT, $size); unlink "unlinked" or die;
+			make("replaced", O_RDWR | O_CREAT, $size); make("new", O_RDWR | O_CREAT, 3);
+			rename "new", "replaced" or die; pop @open;
+			make("dir/inside", O_RDWR | O_CREAT, $size); unlink "dir/inside" or die;
+			make(".", 0x410000 | O_RDWR, $size); # O_TMPFILE
+		}
+		rmdir "dir" or die; $open[0]->sync or die; print "ready\n"; STDOUT->flush; sleep 1000' "$1"
+}
+
+# All that was open without a name when the machine stopped takes no room any more.
+case_kill_with_many_kinds_open() {
+	local opener tries=0 used
+	needs_kvfs
+	store_make
+	store_mount
+	open_without_names "$mnt" >ready 2>&1 &
+	opener=$!
+	until [ -s ready ]; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 600 ] || fail "the files are not made"
+		sleep 0.1
+	done
+	expect_same "what the opener says" ready "$(cat ready)"
+	used=$(df -B1 --output=used "$mnt" | tail -n 1)
+	[ "$used" -gt 120000000 ] || fail "files that are open and have no name take $used bytes only"
+	daemon_kill
+	kill "$opener"
+	wait "$opener" 2>/dev/null || true
+	mount_clear
+	store_check
+	store_mount
+	expect_same "names after the crash" replaced "$(ls -A "$mnt")"
+	expect_same "size of what replaced another" 3 "$(stat -c %s "$mnt/replaced")"
+	used=$(df -B1 --output=used "$mnt" | tail -n 1)
+	[ "$used" -lt 1000000 ] || fail "$used bytes are used after all was released"
 }
 
 # The same for a daemon that went into the background itself.

@@ -167,6 +167,16 @@ static void special_files(void)
 	st = file_stat("block");
 	TRUE(S_ISBLK(st.st_mode));
 	SAME(st.st_rdev, makedev(259, 70000));
+	OK(link("fifo", "fifo2"));
+	SAME(file_stat("fifo2").st_ino, file_stat("fifo").st_ino);
+	SAME(file_stat("fifo").st_nlink, 2);
+	OK(link("block", "block2"));
+	SAME(file_stat("block2").st_rdev, makedev(259, 70000));
+	SAME(file_stat("block").st_nlink, 2);
+	OK(unlink("block"));
+	SAME(file_stat("block2").st_nlink, 1);
+	OK(link("socket", "socket2"));
+	TRUE(S_ISSOCK(file_stat("socket2").st_mode));
 	OK(rename("char", "renamed"));
 	SAME(file_stat("renamed").st_rdev, makedev(1, 3));
 	OK(mknod("regular", S_IFREG | 0600, 0));

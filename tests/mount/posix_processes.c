@@ -158,6 +158,12 @@ static void run_true(void *arg)
 	OK(execl("./true", "true", NULL));
 }
 
+static void run_script(void *arg)
+{
+	(void)arg;
+	OK(execl("./script", "script", NULL));
+}
+
 static void run_sleep(void *arg)
 {
 	(void)arg;
@@ -166,9 +172,9 @@ static void run_sleep(void *arg)
 
 static void programs(void)
 {
+	int fd, ends[2];
 	pid_t child;
 	char byte;
-	int ends[2];
 
 	copy_program("/bin/true", "true");
 	child_run(run_true, NULL);
@@ -187,6 +193,19 @@ static void programs(void)
 	OK(unlink("sleep"));
 	OK(kill(child, SIGKILL));
 	OK(waitpid(child, NULL, 0));
+
+	/* and what is open for writing cannot be run */
+	fd = OK(open("true", O_WRONLY));
+	OK(chmod("true", 0755));
+	FAILS(execl("./true", "true", NULL), ETXTBSY);
+	OK(close(fd));
+	child_run(run_true, NULL);
+	file_put("script", "#!./true\n");
+	OK(chmod("script", 0755));
+	child_run(run_script, NULL);
+	file_put("nothing_known", "text");
+	OK(chmod("nothing_known", 0755));
+	FAILS(execl("./nothing_known", "nothing_known", NULL), ENOEXEC);
 }
 
 const struct posix_case posix_process_cases[] = {
