@@ -28,7 +28,7 @@ int change_begin(struct kvfs *fs, struct change *out)
 
 void change_lock(struct change *change, const uint64_t *inos, unsigned count)
 {
-	stripe_lock(&change->fs->stripes, inos, count, &change->locked);
+	stripe_lock(change->fs->stripes, inos, count, &change->locked);
 	clock_gettime(CLOCK_REALTIME, &change->now);
 	change_continue(change);
 }
@@ -43,7 +43,7 @@ static void change_stop_reading(struct change *change)
 void change_unlock(struct change *change)
 {
 	change_stop_reading(change);
-	stripe_unlock(&change->fs->stripes, &change->locked);
+	stripe_unlock(change->fs->stripes, &change->locked);
 }
 
 int change_commit(struct change *change)

@@ -140,16 +140,16 @@ int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progr
 		.progress = progress,
 		.progress_arg = progress_arg,
 	};
-	int err = scratch_take(&fs->scratch, &check.outer);
+	int err = fs->view ? -EOPNOTSUPP : scratch_take(&fs->scratch, &check.outer);
 
 	if (err)
 		return err;
 	err = scratch_take(&fs->scratch, &check.inner);
 	if (err)
 		goto out;
-	stripe_pause(&fs->stripes);
+	stripe_pause(fs->stripes);
 	err = check_all(&check);
-	stripe_resume(&fs->stripes);
+	stripe_resume(fs->stripes);
 	scratch_give(check.inner);
 	if (!err)
 		*findings = check.findings;

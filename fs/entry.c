@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "inode.h"
-#include "keyspaces.h"
+#include "record.h"
 
 int name_valid(const char *name, size_t *out)
 {
@@ -45,7 +45,7 @@ int entry_get(struct kvfs *fs, const struct dirent_key *key, struct dirent *out)
 {
 	struct kv_slice value;
 	struct dirent parent;
-	int err = kv_get(fs->kv, KEYSPACE_DIRENT, key->bytes, key->size, &value);
+	int err = record_get(fs, KEYSPACE_DIRENT, key->bytes, key->size, &value);
 
 	if (err)
 		return err;

@@ -15,6 +15,8 @@
 #include "limit.h"
 #include "meta_record.h"
 #include "orphan.h"
+#include "record.h"
+#include "snapshot.h"
 
 #define WRITE_SIZE_MAX (1u << 20) /* bytes of contents in one batch */
 #define WRITE_RESERVE                                                                              \
@@ -166,15 +168,15 @@ static int read_format(struct kvfs *fs, uint64_t *next_ino)
 	struct kv_slice value;
 	struct inode root;
 	int err =
-		kv_get(fs->kv, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
+		record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
 
 	if (!err)
 		err = meta_format_decode(value, &fs->name_secret);
 	if (err)
 		/* It was never filled: making it was interrupted. */
 		return err == -ENOENT ? -EMEDIUMTYPE : err;
-	err = kv_get(
-		fs->kv, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
+	err = record_get(
+		fs, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
 	if (!err)
 		err = meta_next_ino_decode(value, next_ino);
 	if (!err)
@@ -207,14 +209,18 @@ static int check_format(struct kvfs *fs, uint64_t *next_ino)
 /* What operations share. */
 static int init(struct kvfs *fs, uint64_t next_ino)
 {
-	int err = scratch_pool_init(&fs->scratch, fs->kv);
+	int err = stripe_table_new(&fs->stripes);
 
 	if (err)
 		return err;
+	err = scratch_pool_init(&fs->scratch, fs->kv, NULL);
+	if (err) {
+		stripe_table_free(fs->stripes);
+		return err;
+	}
 	number_source_init(&fs->numbers, fs->kv, next_ino);
 	hold_table_init(&fs->holds);
 	reaper_init(&fs->reaper, orphan_reap, fs);
-	stripe_table_init(&fs->stripes);
 	pthread_mutex_init(&fs->rename_lock, NULL);
 	return 0;
 }
@@ -225,7 +231,7 @@ static void fini(struct kvfs *fs)
 	scratch_pool_fini(&fs->scratch);
 	number_source_fini(&fs->numbers);
 	hold_table_fini(&fs->holds);
-	stripe_table_fini(&fs->stripes);
+	stripe_table_free(fs->stripes);
 	pthread_mutex_destroy(&fs->rename_lock);
 }
 
@@ -245,15 +251,23 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	return err;
 }
 
+struct kvfs *fs_new(void)
+{
+	struct kvfs *fs = aligned_alloc(64, sizeof(*fs));
+
+	if (fs)
+		memset(fs, 0, sizeof(*fs));
+	return fs;
+}
+
 int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_options *options,
 	struct kvfs **out)
 {
-	struct kvfs *fs = aligned_alloc(64, sizeof(*fs));
+	struct kvfs *fs = fs_new();
 	int err;
 
 	if (!fs)
 		return -ENOMEM;
-	memset(fs, 0, sizeof(*fs));
 	fs->atime = options->atime;
 	fs->nodiratime = options->nodiratime;
 	fs->frees_behind = options->frees_behind;
@@ -279,6 +293,10 @@ int kvfs_close(struct kvfs *fs)
 
 	if (!fs)
 		return 0;
+	if (fs->view) {
+		snapshot_close(fs);
+		return 0;
+	}
 	fini(fs);
 	err = kv_close(fs->kv);
 	free(fs);

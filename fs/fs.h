@@ -17,6 +17,7 @@
 
 struct kvfs {
 	struct kv *kv;
+	struct kv_view *view; /* of a snapshot: what is read, and nothing is changed; NULL: the head */
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
 	bool nodiratime;
@@ -30,9 +31,12 @@ struct kvfs {
 	struct hold_table holds;
 	bool frees_behind; /* the reaper may be used */
 	struct reaper reaper;
-	struct stripe_table stripes;
+	struct stripe_table *stripes; /* NULL: a snapshot, which needs no locks */
 	pthread_mutex_t rename_lock; /* rank 1: which directory is whose parent (see DESIGN.md) */
 };
+
+/* Memory for one, all zeros, or NULL. */
+struct kvfs *fs_new(void);
 
 /* A message for people, about damage in the records of inode `ino`. */
 void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what);

@@ -325,11 +325,11 @@ int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t offset, int whence)
 	result = scratch_take(&fs->scratch, &scratch);
 	if (result)
 		return result;
-	stripe_lock_shared(&fs->stripes, ino);
+	stripe_lock_shared(fs->stripes, ino);
 	kv_read_begin(fs->kv);
 	result = seek_inode(fs, scratch, ino, (uint64_t)offset, whence == SEEK_DATA);
 	kv_read_end(fs->kv);
-	stripe_unlock_shared(&fs->stripes, ino);
+	stripe_unlock_shared(fs->stripes, ino);
 	scratch_give(scratch);
 	return result;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "acl.h"
+#include "record.h"
 #include "size.h"
 #include "xattr.h"
 
@@ -122,11 +123,35 @@ int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
 	int err;
 
 	inode_key_encode(ino, key);
-	err = kv_get(fs->kv, KEYSPACE_INODE, key, sizeof(key), &value);
+	err = record_get(fs, KEYSPACE_INODE, key, sizeof(key), &value);
 	if (err)
 		return err;
 	err = inode_record_decode(ino, value, out);
 	return err ? fs_damaged(fs, ino, "its record makes no sense") : 0;
+}
+
+/* What inode_get_attrs was asked for. */
+struct many {
+	struct kvfs *fs;
+	const uint64_t *inos;
+	const struct kv_entry *entries;
+	struct kvfs_attr *attrs;
+	int *statuses;
+};
+
+static void many_got(void *arg, unsigned i)
+{
+	const struct many *many = arg;
+	struct inode inode;
+
+	many->statuses[i] = many->entries[i].status;
+	if (many->statuses[i])
+		return;
+	if (inode_record_decode(many->inos[i], many->entries[i].value, &inode))
+		many->statuses[i] =
+			fs_damaged(many->fs, many->inos[i], "its record makes no sense");
+	else
+		inode_attr(&inode, &many->attrs[i]);
 }
 
 void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, struct kvfs_attr *attrs,
@@ -134,22 +159,13 @@ void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, stru
 {
 	uint8_t keys[INODE_MANY_MAX][INODE_KEY_SIZE];
 	struct kv_entry entries[INODE_MANY_MAX];
-	struct inode inode;
+	struct many many = {fs, inos, entries, attrs, statuses};
 
 	for (unsigned i = 0; i < count; i++) {
 		inode_key_encode(inos[i], keys[i]);
 		entries[i].key = (struct kv_slice){keys[i], INODE_KEY_SIZE};
 	}
-	kv_multi_get(fs->kv, KEYSPACE_INODE, entries, count);
-	for (unsigned i = 0; i < count; i++) {
-		statuses[i] = entries[i].status;
-		if (statuses[i])
-			continue;
-		if (inode_record_decode(inos[i], entries[i].value, &inode))
-			statuses[i] = fs_damaged(fs, inos[i], "its record makes no sense");
-		else
-			inode_attr(&inode, &attrs[i]);
-	}
+	record_get_many(fs, KEYSPACE_INODE, entries, count, many_got, &many);
 }
 
 int inode_load(struct change *change, uint64_t ino, struct inode *out)
@@ -265,8 +281,8 @@ void inode_accessed(struct kvfs *fs, const struct inode *inode)
 		return;
 	/* Somebody is changing it: he will not be kept waiting for an approximate time. */
 	if (strict)
-		stripe_lock(&fs->stripes, &inode->ino, 1, &change.locked);
-	else if (!stripe_trylock(&fs->stripes, inode->ino, &change.locked))
+		stripe_lock(fs->stripes, &inode->ino, 1, &change.locked);
+	else if (!stripe_trylock(fs->stripes, inode->ino, &change.locked))
 		goto out;
 	change.now = now;
 	(void)access_commit(&change, inode->ino);

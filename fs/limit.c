@@ -63,6 +63,8 @@ int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes)
 	uint64_t seq;
 	int err;
 
+	if (fs->read_only)
+		return -EROFS;
 	meta_size_limit_encode(bytes, value);
 	err = kv_put(fs->kv, KEYSPACE_META, META_SIZE_LIMIT_KEY, sizeof(META_SIZE_LIMIT_KEY) - 1,
 		value, sizeof(value), &seq);

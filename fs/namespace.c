@@ -42,11 +42,11 @@ static int lookup_settled(
 	uint64_t ino = 0;
 	int err;
 
-	stripe_lock_shared(&fs->stripes, parent_ino);
+	stripe_lock_shared(fs->stripes, parent_ino);
 	kv_read_begin(fs->kv);
 	err = lookup_inode(fs, parent_ino, key, &ino, out);
 	kv_read_end(fs->kv);
-	stripe_unlock_shared(&fs->stripes, parent_ino);
+	stripe_unlock_shared(fs->stripes, parent_ino);
 	return err == -ESTALE ? fs_damaged(fs, ino, "it has a name but no record") : err;
 }
 

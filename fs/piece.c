@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "keyspaces.h"
+#include "record.h"
 
 int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 {
@@ -16,7 +16,7 @@ int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 	int err;
 
 	extent_key_encode(place, key);
-	err = kv_get(fs->kv, KEYSPACE_EXTENT, key, sizeof(key), &value);
+	err = record_get(fs, KEYSPACE_EXTENT, key, sizeof(key), &value);
 	if (err)
 		return err;
 	if (value.size > extent_size_max(place.slot))
@@ -41,7 +41,7 @@ static int piece_size(struct kvfs *fs, struct extent_place place, size_t *out)
 	int err;
 
 	extent_key_encode(place, key);
-	err = kv_value_size(fs->kv, KEYSPACE_EXTENT, key, sizeof(key), &size);
+	err = record_size(fs, KEYSPACE_EXTENT, key, sizeof(key), &size);
 	if (err)
 		return err;
 	if (size > extent_size_max(place.slot))

@@ -136,13 +136,13 @@ static ssize_t read_pieces(
 	struct inode inode;
 	ssize_t result;
 
-	stripe_lock_shared(&fs->stripes, ino);
+	stripe_lock_shared(fs->stripes, ino);
 	kv_read_begin(fs->kv);
 	result = inode_get(fs, ino, &inode);
 	if (!result)
 		result = read_inode(fs, &inode, buffer, size, offset);
 	kv_read_end(fs->kv);
-	stripe_unlock_shared(&fs->stripes, ino);
+	stripe_unlock_shared(fs->stripes, ino);
 	return result;
 }
 

@@ -10,21 +10,30 @@
 
 static _Thread_local unsigned scratch_hint;
 
-int scratch_pool_init(struct scratch_pool *pool, struct kv *kv)
+static void scratch_init(const struct scratch_pool *pool, bool pooled, struct scratch *scratch)
 {
-	struct scratch *slots = aligned_alloc(64, SCRATCH_SLOTS * sizeof(*slots));
+	atomic_init(&scratch->taken, !pooled);
+	scratch->pooled = pooled;
+	scratch->kv = pool->kv;
+	scratch->view = pool->view;
+	scratch->batch = NULL;
+	for (unsigned k = 0; k < KEYSPACE_COUNT; k++)
+		scratch->cursors[k] = NULL;
+}
 
-	if (!slots)
-		return -ENOMEM;
-	for (unsigned i = 0; i < SCRATCH_SLOTS; i++) {
-		atomic_init(&slots[i].taken, false);
-		slots[i].pooled = true;
-		slots[i].kv = kv;
-		slots[i].batch = NULL;
-		for (unsigned k = 0; k < KEYSPACE_COUNT; k++)
-			slots[i].cursors[k] = NULL;
-	}
+int scratch_pool_init(struct scratch_pool *pool, struct kv *kv, const struct kv_view *view)
+{
+	struct scratch *slots = NULL;
+
 	pool->kv = kv;
+	pool->view = view;
+	if (!view) {
+		slots = aligned_alloc(64, SCRATCH_SLOTS * sizeof(*slots));
+		if (!slots)
+			return -ENOMEM;
+		for (unsigned i = 0; i < SCRATCH_SLOTS; i++)
+			scratch_init(pool, true, &slots[i]);
+	}
 	pool->slots = slots;
 	return 0;
 }
@@ -46,26 +55,21 @@ void scratch_pool_fini(struct scratch_pool *pool)
 	free(pool->slots);
 }
 
-/* More threads at once than slots. */
-static int scratch_new(struct kv *kv, struct scratch **out)
+/* More threads at once than slots, or a view. */
+static int scratch_new(const struct scratch_pool *pool, struct scratch **out)
 {
 	struct scratch *scratch = aligned_alloc(64, sizeof(*scratch));
 
 	if (!scratch)
 		return -ENOMEM;
-	atomic_init(&scratch->taken, true);
-	scratch->pooled = false;
-	scratch->kv = kv;
-	scratch->batch = NULL;
-	for (unsigned k = 0; k < KEYSPACE_COUNT; k++)
-		scratch->cursors[k] = NULL;
+	scratch_init(pool, false, scratch);
 	*out = scratch;
 	return 0;
 }
 
 int scratch_take(struct scratch_pool *pool, struct scratch **out)
 {
-	for (unsigned i = 0; i < SCRATCH_SLOTS; i++) {
+	for (unsigned i = 0; pool->slots && i < SCRATCH_SLOTS; i++) {
 		struct scratch *scratch = &pool->slots[(scratch_hint + i) % SCRATCH_SLOTS];
 
 		if (atomic_load_explicit(&scratch->taken, memory_order_relaxed))
@@ -77,7 +81,7 @@ int scratch_take(struct scratch_pool *pool, struct scratch **out)
 			return 0;
 		}
 	}
-	return scratch_new(pool->kv, out);
+	return scratch_new(pool, out);
 }
 
 void scratch_give(struct scratch *scratch)
@@ -106,13 +110,16 @@ int scratch_batch(struct scratch *scratch, struct kv_batch **out)
 
 int scratch_cursor(struct scratch *scratch, enum keyspace keyspace, struct kv_cursor **out)
 {
+	struct kv_cursor **cursor = &scratch->cursors[keyspace];
 	int err = 0;
 
-	if (!scratch->cursors[keyspace])
-		err = kv_cursor_open(scratch->kv, keyspace, &scratch->cursors[keyspace]);
+	if (!*cursor && scratch->view)
+		err = kv_cursor_open_view(scratch->view, keyspace, cursor);
+	else if (!*cursor)
+		err = kv_cursor_open(scratch->kv, keyspace, cursor);
 	if (!err)
-		err = kv_cursor_set_range(scratch->cursors[keyspace], NULL, 0, NULL, 0);
+		err = kv_cursor_set_range(*cursor, NULL, 0, NULL, 0);
 	if (!err)
-		*out = scratch->cursors[keyspace];
+		*out = *cursor;
 	return err;
 }

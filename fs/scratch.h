@@ -20,6 +20,7 @@ struct scratch {
 	_Atomic bool taken; /* acquired when taken, released when given back */
 	bool pooled;
 	struct kv *kv;
+	const struct kv_view *view; /* that cursors are on; NULL: none */
 	struct kv_batch *batch;                         /* NULL until asked for */
 	struct kv_cursor *cursors[KEYSPACE_COUNT];      /* the same */
 	uint8_t bodies[SCRATCH_BODIES][INODE_BODY_MAX]; /* copies of inline contents and targets */
@@ -27,10 +28,13 @@ struct scratch {
 
 struct scratch_pool {
 	struct kv *kv;
-	struct scratch *slots; /* SCRATCH_SLOTS */
+	const struct kv_view *view;
+	struct scratch *slots; /* SCRATCH_SLOTS; NULL: nothing is kept */
 };
 
-KV_MUST_CHECK int scratch_pool_init(struct scratch_pool *pool, struct kv *kv);
+/* With a view it is a pool for reading that, and keeps nothing ready: there may be many views. */
+KV_MUST_CHECK int scratch_pool_init(
+	struct scratch_pool *pool, struct kv *kv, const struct kv_view *view);
 /* Everything has been given back. */
 void scratch_pool_fini(struct scratch_pool *pool);
 

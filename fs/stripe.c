@@ -6,6 +6,8 @@
 #include "stripe.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 
 static unsigned stripe_number(uint64_t ino)
 {
@@ -14,10 +16,13 @@ static unsigned stripe_number(uint64_t ino)
 }
 _Static_assert(STRIPE_COUNT == 1u << (64 - 54), "the top bits of the product");
 
-void stripe_table_init(struct stripe_table *table)
+int stripe_table_new(struct stripe_table **out)
 {
+	struct stripe_table *table = aligned_alloc(64, sizeof(*table));
 	pthread_rwlockattr_t attr;
 
+	if (!table)
+		return -ENOMEM;
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	for (unsigned i = 0; i < STRIPE_COUNT; i++)
@@ -25,13 +30,18 @@ void stripe_table_init(struct stripe_table *table)
 	pthread_rwlockattr_destroy(&attr);
 	atomic_init(&table->paused, false);
 	pthread_mutex_init(&table->pause_lock, NULL);
+	*out = table;
+	return 0;
 }
 
-void stripe_table_fini(struct stripe_table *table)
+void stripe_table_free(struct stripe_table *table)
 {
+	if (!table)
+		return;
 	for (unsigned i = 0; i < STRIPE_COUNT; i++)
 		pthread_rwlock_destroy(&table->stripes[i].lock);
 	pthread_mutex_destroy(&table->pause_lock);
+	free(table);
 }
 
 /* Inserts in order, unless it is there. */
@@ -107,12 +117,14 @@ void stripe_unlock(struct stripe_table *table, struct stripe_set *set)
 
 void stripe_lock_shared(struct stripe_table *table, uint64_t ino)
 {
-	pthread_rwlock_rdlock(&table->stripes[stripe_number(ino)].lock);
+	if (table)
+		pthread_rwlock_rdlock(&table->stripes[stripe_number(ino)].lock);
 }
 
 void stripe_unlock_shared(struct stripe_table *table, uint64_t ino)
 {
-	pthread_rwlock_unlock(&table->stripes[stripe_number(ino)].lock);
+	if (table)
+		pthread_rwlock_unlock(&table->stripes[stripe_number(ino)].lock);
 }
 
 void stripe_pause(struct stripe_table *table)

@@ -34,8 +34,9 @@ struct stripe_set {
 	uint16_t numbers[STRIPE_SET_MAX]; /* rising, each once */
 };
 
-void stripe_table_init(struct stripe_table *table);
-void stripe_table_fini(struct stripe_table *table);
+/* -ENOMEM */
+int stripe_table_new(struct stripe_table **out) __attribute__((warn_unused_result));
+void stripe_table_free(struct stripe_table *table);
 
 void stripe_lock(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *out);
@@ -43,7 +44,7 @@ void stripe_lock(
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out);
 void stripe_unlock(struct stripe_table *table, struct stripe_set *set);
 
-/* One inode, for reading. */
+/* One inode, for reading. Without a table (NULL) nothing can change, and nothing is locked. */
 void stripe_lock_shared(struct stripe_table *table, uint64_t ino);
 void stripe_unlock_shared(struct stripe_table *table, uint64_t ino);
 

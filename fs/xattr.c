@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #include "acl.h"
+#include "record.h"
 #include "xattr_record.h"
 
 #define LIST_SIZE_MAX 65536u /* bytes: what listxattr can return */
@@ -49,7 +50,7 @@ static int key_encode(uint64_t ino, const char *name, struct xattr_key *key)
 
 static int xattr_contains(struct kvfs *fs, const struct xattr_key *key)
 {
-	return kv_contains(fs->kv, KEYSPACE_XATTR, key->bytes, key->size);
+	return record_exists(fs, KEYSPACE_XATTR, key->bytes, key->size);
 }
 
 static size_t list_size(const struct xattr_key *key)
@@ -63,7 +64,7 @@ int xattr_value(struct kvfs *fs, uint64_t ino, const char *name, struct kv_slice
 	int err = key_encode(ino, name, &key);
 
 	if (!err)
-		err = kv_get(fs->kv, KEYSPACE_XATTR, key.bytes, key.size, value);
+		err = record_get(fs, KEYSPACE_XATTR, key.bytes, key.size, value);
 	return err == -ENOENT ? -ENODATA : err;
 }
 

@@ -197,6 +197,33 @@ KV_API KV_MUST_CHECK int kvfs_removexattr(struct kvfs *fs, uint64_t ino, const c
 KV_API KV_MUST_CHECK ssize_t kvfs_listxattr(struct kvfs *fs, uint64_t ino, char *buffer,
 					    size_t size);
 
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+/*
+ * A snapshot is the whole tree as it was between two operations, under a name of its own; it lasts until it is deleted. To create or
+ * delete one takes microseconds whatever the size of the tree, and is durable when what is done after it is. Names are those
+ * of files, except "." and "..". What a snapshot alone has kept counts in the size of the store.
+ */
+struct kvfs_snapshot {
+	const char *name;
+	struct timespec time; /* when it was taken */
+};
+
+/* -EEXIST, -EINVAL, -ENAMETOOLONG the name; -EMFILE there are KV_SNAPSHOTS_MAX; -EROFS, -ENOSPC, -ENOMEM */
+KV_API KV_MUST_CHECK int kvfs_snapshot_create(struct kvfs *fs, const char *name);
+/* Who has it open reads on. -ENOENT, and as above */
+KV_API KV_MUST_CHECK int kvfs_snapshot_delete(struct kvfs *fs, const char *name);
+/* All that there are now, by name; non-zero of each(arg, snapshot) ends it and is returned. -ENOMEM */
+typedef int kvfs_snapshot_fn(void *arg, const struct kvfs_snapshot *snapshot);
+KV_API KV_MUST_CHECK int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *each, void *arg);
+
+/*
+ * The tree as it was, with the same inode numbers, for all functions that read; those that change anything are -EROFS, kvfs_check is
+ * -EOPNOTSUPP. kvfs_hold and kvfs_release are not needed. Closed by kvfs_close, before `fs` is. Any number may be open. -ENOENT, -ENOMEM, -EIO
+ */
+KV_API KV_MUST_CHECK int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out);
+KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
+
 /* ---- whole store ----------------------------------------------------------------------------- */
 
 struct kvfs_statfs {

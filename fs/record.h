@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.h - reading records, of the store as it is or as a snapshot has it: whichever the file system shows.
+ *
+ * As kv_get, kv_contains, kv_value_size and kv_multi_get, with their lifetimes and errors.
+ */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include "fs.h"
+#include "keyspaces.h"
+
+KV_MUST_CHECK static inline int record_get(struct kvfs *fs, enum keyspace keyspace, const void *key,
+	size_t key_size, struct kv_slice *value)
+{
+	if (__builtin_expect(fs->view != NULL, 0))
+		return kv_view_get(fs->view, keyspace, key, key_size, value);
+	return kv_get(fs->kv, keyspace, key, key_size, value);
+}
+
+KV_MUST_CHECK static inline int record_exists(
+	struct kvfs *fs, enum keyspace keyspace, const void *key, size_t key_size)
+{
+	if (__builtin_expect(fs->view != NULL, 0))
+		return kv_view_contains(fs->view, keyspace, key, key_size);
+	return kv_contains(fs->kv, keyspace, key, key_size);
+}
+
+KV_MUST_CHECK static inline int record_size(struct kvfs *fs, enum keyspace keyspace,
+	const void *key, size_t key_size, uint64_t *size)
+{
+	if (__builtin_expect(fs->view != NULL, 0))
+		return kv_view_value_size(fs->view, keyspace, key, key_size, size);
+	return kv_value_size(fs->kv, keyspace, key, key_size, size);
+}
+
+/*
+ * Reads each entry's value and hands it to each(arg, i) before the next is read: many at once from the store, one by one
+ * from a view. Inside a read section.
+ */
+static inline void record_get_many(struct kvfs *fs, enum keyspace keyspace,
+	struct kv_entry *entries, unsigned count, void (*each)(void *arg, unsigned i), void *arg)
+{
+	if (__builtin_expect(fs->view != NULL, 0)) {
+		for (unsigned i = 0; i < count; i++) {
+			entries[i].status = kv_view_get(fs->view, keyspace, entries[i].key.data,
+				entries[i].key.size, &entries[i].value);
+			each(arg, i);
+		}
+		return;
+	}
+	kv_multi_get(fs->kv, keyspace, entries, count);
+	for (unsigned i = 0; i < count; i++)
+		each(arg, i);
+}
+
+#endif
