@@ -6,22 +6,30 @@
  * both the caller and the inode: clearing set-id bits (the capability HANDLE_KILLPRIV_V2).
  */
 #include "fuse_handlers.h"
-#include "fuse_reply.h"
+#include "fuse_snapshot.h"
 
+#include <errno.h>
 #include <sys/sysmacros.h>
+
+static int attr_of(fuse_req_t req, fuse_ino_t ino, struct kvfs_attr *out)
+{
+	struct fuse_node node = fuse_node_of(req, ino);
+	int rc;
+
+	if (fuse_is_snapshots(ino))
+		return fuse_snapshots_attr(fuse_front_of(req), out);
+	rc = kvfs_getattr(node.fs, node.ino, out);
+	if (!rc)
+		out->ino |= node.above;
+	return rc;
+}
 
 void fuse_attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct kvfs_attr attr;
-	struct stat st;
-	int rc = kvfs_getattr(fuse_front_of(req)->fs, ino, &attr);
+	int rc = attr_of(req, ino, &attr);
 
-	if (rc) {
-		fuse_reply_status(req, rc);
-		return;
-	}
-	fuse_stat_fill(&attr, &st);
-	fuse_reply_attr(req, &st, FUSE_TIMEOUT_S);
+	fuse_reply_attr_found(req, rc, &attr);
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
@@ -35,7 +43,7 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 {
 	struct kvfs_attr attr;
 	struct statx stx;
-	int rc = kvfs_getattr(fuse_front_of(req)->fs, ino, &attr);
+	int rc = attr_of(req, ino, &attr);
 
 	if (rc) {
 		fuse_reply_status(req, rc);
@@ -58,7 +66,8 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 		.stx_rdev_major = major(attr.rdev),
 		.stx_rdev_minor = minor(attr.rdev),
 	};
-	fuse_reply_statx(req, 0, &stx, FUSE_TIMEOUT_S);
+	fuse_reply_statx(req, 0, &stx,
+		fuse_is_snapshots(ino) ? FUSE_SNAPSHOTS_TIMEOUT_S : FUSE_TIMEOUT_S);
 }
 #endif
 
@@ -112,10 +121,13 @@ void fuse_attr_setattr(
 		.mtime = st->st_mtim,
 		.ctime = st->st_ctim,
 	};
+	struct fuse_node node = fuse_node_of(req, ino);
 	struct kvfs_attr attr;
-	int rc = kvfs_setattr(fuse_front_of(req)->fs, ino, &wanted,
-		set_mask(to_set, fuse_caller(req).privileged), &attr);
+	int rc = -EPERM;
 
+	if (!fuse_is_snapshots(ino))
+		rc = kvfs_setattr(node.fs, node.ino, &wanted,
+			set_mask(to_set, fuse_caller(req).privileged), &attr);
 	fuse_reply_attr_changed(req, rc, &attr);
 }
 

@@ -8,7 +8,7 @@
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
-#include "fuse_reply.h"
+#include "fuse_snapshot.h"
 
 #include <errno.h>
 
@@ -31,6 +31,7 @@ void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void fuse_file_read(
 	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
+	struct fuse_node node = fuse_node_of(req, ino);
 	char *buffer = fuse_buffer_answer(req, size);
 	ssize_t done;
 
@@ -38,7 +39,7 @@ void fuse_file_read(
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	done = kvfs_read(fuse_front_of(req)->fs, ino, buffer, size, offset);
+	done = kvfs_read(node.fs, node.ino, buffer, size, offset);
 	if (done < 0)
 		fuse_reply_status(req, (int)done);
 	else
@@ -48,6 +49,7 @@ void fuse_file_read(
 void fuse_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	struct fuse_file_info *fi)
 {
+	struct fuse_node node = fuse_node_of(req, ino);
 	unsigned flags = 0, tries = 0;
 	ssize_t done;
 
@@ -56,7 +58,7 @@ void fuse_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		flags |= KVFS_WRITE_KILL_SUIDGID;
 #endif
 	do
-		done = kvfs_write(fuse_front_of(req)->fs, ino, data, size, offset, flags);
+		done = kvfs_write(node.fs, node.ino, data, size, offset, flags);
 	while (fuse_try_again(req, done, &tries));
 	if (done < 0)
 		fuse_reply_status(req, (int)done);
@@ -73,7 +75,8 @@ void fuse_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
 	struct fuse_file_info *fi)
 {
-	int rc = kvfs_fallocate(fuse_front_of(req)->fs, ino, mode, offset, size);
+	struct fuse_node node = fuse_node_of(req, ino);
+	int rc = kvfs_fallocate(node.fs, node.ino, mode, offset, size);
 
 	fuse_reply_inode_changed(req, rc);
 }
@@ -81,7 +84,8 @@ void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 void fuse_file_lseek(
 	fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
-	int64_t found = kvfs_seek(fuse_front_of(req)->fs, ino, offset, whence);
+	struct fuse_node node = fuse_node_of(req, ino);
+	int64_t found = kvfs_seek(node.fs, node.ino, offset, whence);
 
 	if (found < 0)
 		fuse_reply_status(req, (int)found);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "fuse_handlers.h"
-#include "fuse_reply.h"
+#include "fuse_snapshot.h"
 
 static void front_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -78,6 +78,7 @@ int fuse_front_new(
 	struct kvfs *fs, const struct fuse_front_options *options, struct fuse_front **out)
 {
 	struct fuse_front *front = calloc(1, sizeof(*front));
+	int rc;
 
 	if (!front)
 		return -ENOMEM;
@@ -85,14 +86,19 @@ int fuse_front_new(
 	front->options = *options;
 	pthread_mutex_init(&front->deferred_lock, NULL);
 	pthread_cond_init(&front->deferred_idle, NULL);
-	*out = front;
-	return 0;
+	rc = fuse_snapshots_init(front, options->snapshots && !kvfs_is_snapshot(fs));
+	if (rc)
+		fuse_front_free(front);
+	else
+		*out = front;
+	return rc;
 }
 
 void fuse_front_free(struct fuse_front *front)
 {
 	if (!front)
 		return;
+	fuse_snapshots_fini(front);
 	fuse_deferred_fini(front);
 	pthread_cond_destroy(&front->deferred_idle);
 	pthread_mutex_destroy(&front->deferred_lock);

@@ -5,6 +5,8 @@
  * A program opens a file system, makes a front end over it, gives its handlers and itself to a
  * session (session.h), and afterwards ends in this order: session_run returns, fuse_front_drain,
  * session_close, fuse_front_free, kvfs_close.
+ *
+ * Node ids, which are the inode numbers that users see: fuse_snapshot.h.
  */
 #ifndef FUSE_FRONT_H
 #define FUSE_FRONT_H
@@ -32,6 +34,9 @@ struct fuse_front;
  * -EINPROGRESS while there is. For root and whoever serves the mount. */
 #define FUSE_FRONT_PRUNE_XATTR "system.kvfs.prune"
 
+/* When the snapshot was taken that an inode is read through, in microseconds since 1970. */
+#define FUSE_FRONT_SNAPSHOT_XATTR "system.kvfs.snapshot"
+
 enum fuse_front_sync {
 	FUSE_FRONT_SYNC_NONE,
 	FUSE_FRONT_SYNC_NAMES, /* -o dirsync: a change of a directory is answered when it is durable
@@ -43,6 +48,7 @@ struct fuse_front_options {
 	enum fuse_front_sync sync;
 	bool acl; /* the kernel checks access control lists */
 	bool strict_atime; /* each opening and reading of a file is to be seen here */
+	bool snapshots; /* there is a directory .snapshots in the root; never where a snapshot is shown */
 	/*
 	 * Writes the status text, returns its length or a negative errno; NULL: no such attribute.
 	 */

@@ -6,7 +6,7 @@
  * on the commit thread and puts the struct on the spare list. There are as many as requests ever
  * waited together.
  */
-#include "fuse_reply.h"
+#include "fuse_snapshot.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -55,11 +55,16 @@ void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out)
 	};
 }
 
+static double attr_timeout_s(const struct kvfs_attr *attr)
+{
+	return fuse_is_snapshots(attr->ino) ? FUSE_SNAPSHOTS_TIMEOUT_S : FUSE_TIMEOUT_S;
+}
+
 void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out)
 {
 	out->ino = attr->ino;
 	out->generation = 0; /* inode numbers are never used again */
-	out->attr_timeout = FUSE_TIMEOUT_S;
+	out->attr_timeout = attr_timeout_s(attr);
 	out->entry_timeout = FUSE_TIMEOUT_S;
 	fuse_stat_fill(attr, &out->attr);
 }
@@ -83,7 +88,7 @@ static void entry_send(struct fuse_front *front, fuse_req_t req, const struct kv
 
 	fuse_entry_fill(attr, &entry);
 	if (fuse_reply_entry(req, &entry))
-		kvfs_release(front->fs, attr->ino, 1);
+		fuse_node_release(front, attr->ino, 1);
 }
 
 static void attr_send(fuse_req_t req, const struct kvfs_attr *attr)
@@ -91,13 +96,26 @@ static void attr_send(fuse_req_t req, const struct kvfs_attr *attr)
 	struct stat st;
 
 	fuse_stat_fill(attr, &st);
-	fuse_reply_attr(req, &st, FUSE_TIMEOUT_S);
+	fuse_reply_attr(req, &st, attr_timeout_s(attr));
 }
 
 void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 {
-	struct fuse_front *front = fuse_front_of(req);
+	if (!rc)
+		fuse_node_hold(fuse_front_of(req), attr->ino, 1);
+	fuse_reply_held(req, rc, attr);
+}
 
+void fuse_reply_attr_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
+{
+	if (rc)
+		fuse_reply_status(req, rc);
+	else
+		attr_send(req, attr);
+}
+
+void fuse_reply_held(fuse_req_t req, int rc, const struct kvfs_attr *attr)
+{
 	if (rc == -ENOENT) {
 		struct fuse_entry_param absent = {.entry_timeout = FUSE_TIMEOUT_S};
 
@@ -108,8 +126,7 @@ void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 		fuse_reply_status(req, rc);
 		return;
 	}
-	kvfs_hold(front->fs, attr->ino, 1);
-	entry_send(front, req, attr);
+	entry_send(fuse_front_of(req), req, attr);
 }
 
 /* ---- when durable ---------------------------------------------------------------------------- */
@@ -151,7 +168,7 @@ static void deferred_done(struct kv_waiter *waiter, int status)
 
 	if (status) {
 		if (deferred->kind == DEFERRED_ENTRY)
-			kvfs_release(front->fs, deferred->attr.ino, 1);
+			fuse_node_release(front, deferred->attr.ino, 1);
 		fuse_reply_status(deferred->req, status);
 	} else if (deferred->kind == DEFERRED_ENTRY) {
 		entry_send(front, deferred->req, &deferred->attr);
@@ -171,7 +188,7 @@ static void defer(fuse_req_t req, enum deferred_kind kind, const struct kvfs_att
 
 	if (!deferred) {
 		if (kind == DEFERRED_ENTRY)
-			kvfs_release(front->fs, attr->ino, 1);
+			fuse_node_release(front, attr->ino, 1);
 		fuse_reply_status(req, -ENOMEM);
 		deferred_put(front, NULL);
 		return;
@@ -231,13 +248,19 @@ void fuse_reply_inode_changed(fuse_req_t req, int rc)
 
 void fuse_reply_name_made(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 {
+	if (!rc)
+		fuse_node_hold(fuse_front_of(req), attr->ino, 1);
+	fuse_reply_held_made(req, rc, attr);
+}
+
+void fuse_reply_held_made(fuse_req_t req, int rc, const struct kvfs_attr *attr)
+{
 	struct fuse_front *front = fuse_front_of(req);
 
 	if (rc) {
 		fuse_reply_status(req, rc);
 		return;
 	}
-	kvfs_hold(front->fs, attr->ino, 1);
 	if (front->options.sync >= FUSE_FRONT_SYNC_NAMES)
 		defer(req, DEFERRED_ENTRY, attr);
 	else

@@ -5,7 +5,7 @@
  * Answers are given on the thread that took the request, except those that promise durability: they
  * are kept in a `deferred` and given by the store's commit thread. Nothing here waits for the disk.
  *
- * Lookup counts. Every entry the kernel learns of counts as one hold of its inode (kvfs_hold),
+ * Lookup counts. Every entry the kernel learns of counts as one hold of its inode (fuse_node_hold),
  * taken before the answer leaves, because the kernel may forget it at once. No unlink can come
  * between finding a name and holding its inode: the kernel locks the directory over both requests.
  */
@@ -13,6 +13,7 @@
 #define FUSE_REPLY_H
 
 #include <pthread.h>
+#include <time.h>
 
 #include "fuse_front.h"
 
@@ -21,16 +22,32 @@
  * for which it may believe names, attributes, and that a name is not there.
  */
 #define FUSE_TIMEOUT_S 1e9
+/* The attributes of .snapshots follow those of the root. */
+#define FUSE_SNAPSHOTS_TIMEOUT_S 1.0
 
 /* The kernel splits writes by pages: the unit for which it asks at best. */
 #define FUSE_BLOCK_SIZE 4096
 
 struct deferred;
+struct fuse_snapshot;
+
+/* Snapshots as directories; fuse_snapshot.c */
+struct fuse_snapshots {
+	pthread_mutex_t lock; /* protects what follows, and a snapshot's name and state; the engine's locks come behind it */
+	/* By number; entries are read without the lock. NULL: there is no such directory */
+	_Atomic(struct fuse_snapshot *) *table;
+	void *names;   /* tsearch(3)'s tree */
+	unsigned last; /* number given out */
+	bool complete; /* all that there are have been met */
+	struct timespec changed;
+};
 
 struct fuse_front {
 	struct kvfs *fs;
 	struct fuse_front_options options;
 	bool open_needless; /* the kernel takes ENOSYS for "never ask again"; set once by init */
+
+	struct fuse_snapshots snapshots;
 
 	pthread_mutex_t deferred_lock; /* protects what follows; a leaf */
 	pthread_cond_t deferred_idle;  /* deferred_count became 0 */
@@ -50,13 +67,18 @@ void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out)
 /* Whether what ended with `rc` is to be done again before it is answered: -ENOSPC may be over in a moment. */
 bool fuse_try_again(fuse_req_t req, ssize_t rc, unsigned *tries);
 
-/* rc: 0 or a negative errno */
+/* Attributes here have node ids (fuse_snapshot.h) as their inode numbers. rc: 0 or a negative errno */
 void fuse_reply_status(fuse_req_t req, int rc);
 /* A found entry, or an error; -ENOENT is remembered by the kernel. */
 void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+/* The same for one that is held already. */
+void fuse_reply_held(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+void fuse_reply_attr_found(fuse_req_t req, int rc, const struct kvfs_attr *attr);
 /* The result of a change of names: without and with the entry that it made. */
 void fuse_reply_name_changed(fuse_req_t req, int rc);
 void fuse_reply_name_made(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+/* The same for one that is held already. */
+void fuse_reply_held_made(fuse_req_t req, int rc, const struct kvfs_attr *attr);
 /* The result of a change of an inode: without and with its attributes. */
 void fuse_reply_inode_changed(fuse_req_t req, int rc);
 void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *attr);

@@ -9,7 +9,7 @@
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
-#include "fuse_reply.h"
+#include "fuse_snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,11 +34,12 @@ static bool has_prefix(const char *name, const char *prefix)
 static bool loses_sgid(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct fuse_node node = fuse_node_of(req, ino);
 	gid_t groups[GROUPS_MAX];
 	struct kvfs_attr attr;
 	int i, count;
 
-	if (ctx->uid == 0 || kvfs_getattr(fuse_front_of(req)->fs, ino, &attr) ||
+	if (ctx->uid == 0 || kvfs_getattr(node.fs, node.ino, &attr) ||
 		!(attr.mode & S_ISGID) || attr.gid == ctx->gid)
 		return false;
 	count = fuse_req_getgroups(req, GROUPS_MAX, groups);
@@ -112,6 +113,7 @@ static int prune_some(fuse_req_t req, const char *value, size_t size)
 void fuse_xattr_set(
 	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
+	struct fuse_node node = fuse_node_of(req, ino);
 	int rc = -EOPNOTSUPP;
 
 	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
@@ -124,8 +126,10 @@ void fuse_xattr_set(
 	}
 	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))
 		flags |= KVFS_XATTR_KILL_SGID;
-	if (!is_refused(req, name))
-		rc = kvfs_setxattr(fuse_front_of(req)->fs, ino, name, value, size, flags);
+	if (fuse_is_snapshots(ino))
+		rc = -EPERM;
+	else if (!is_refused(req, name))
+		rc = kvfs_setxattr(node.fs, node.ino, name, value, size, flags);
 	fuse_reply_inode_changed(req, rc);
 }
 
@@ -167,8 +171,22 @@ static void reply_limit(fuse_req_t req, size_t size)
 	reply_bytes(req, text, size, length);
 }
 
+static void reply_snapshot(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	const struct fuse_snapshot *snapshot = fuse_snapshot_of(fuse_front_of(req), ino);
+	char text[24];
+	int length = -ENODATA;
+
+	if (snapshot)
+		length = snprintf(text, sizeof(text), "%" PRIu64,
+			(uint64_t)snapshot->time.tv_sec * 1000000 +
+				(uint64_t)snapshot->time.tv_nsec / 1000);
+	reply_bytes(req, text, size, length);
+}
+
 void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
+	struct fuse_node node = fuse_node_of(req, ino);
 	char *buffer = NULL;
 	ssize_t rc;
 
@@ -178,6 +196,10 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	}
 	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
 		reply_limit(req, size);
+		return;
+	}
+	if (!strcmp(name, FUSE_FRONT_SNAPSHOT_XATTR)) {
+		reply_snapshot(req, ino, size);
 		return;
 	}
 	if (is_refused(req, name)) {
@@ -191,7 +213,7 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 			return;
 		}
 	}
-	rc = kvfs_getxattr(fuse_front_of(req)->fs, ino, name, buffer, size);
+	rc = kvfs_getxattr(node.fs, node.ino, name, buffer, size);
 	if (rc == -ENODATA && !strcmp(name, SELINUX_NAME))
 		rc = -EOPNOTSUPP;
 	reply_bytes(req, buffer, size, rc);
@@ -219,15 +241,15 @@ static ssize_t list_hide_trusted(char *list, size_t size)
 /* Also for the question of the size the list itself is needed: that of what will be shown. */
 void fuse_xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct kvfs *fs = fuse_front_of(req)->fs;
-	ssize_t rc = kvfs_listxattr(fs, ino, NULL, 0);
+	struct fuse_node node = fuse_node_of(req, ino);
+	ssize_t rc = fuse_is_snapshots(ino) ? 0 : kvfs_listxattr(node.fs, node.ino, NULL, 0);
 	char *buffer = NULL;
 
 	if (rc > 0) {
 		size_t there = (size_t)rc;
 
 		buffer = fuse_buffer_thread(there);
-		rc = buffer ? kvfs_listxattr(fs, ino, buffer, there) : -ENOMEM;
+		rc = buffer ? kvfs_listxattr(node.fs, node.ino, buffer, there) : -ENOMEM;
 	}
 	if (rc > 0 && fuse_req_ctx(req)->uid != 0)
 		rc = list_hide_trusted(buffer, (size_t)rc);
@@ -236,9 +258,12 @@ void fuse_xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void fuse_xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	struct fuse_node node = fuse_node_of(req, ino);
 	int rc = -EOPNOTSUPP;
 
-	if (!is_refused(req, name))
-		rc = kvfs_removexattr(fuse_front_of(req)->fs, ino, name);
+	if (fuse_is_snapshots(ino))
+		rc = -EPERM;
+	else if (!is_refused(req, name))
+		rc = kvfs_removexattr(node.fs, node.ino, name);
 	fuse_reply_inode_changed(req, rc);
 }

@@ -34,6 +34,8 @@ enum own {
 	OWN_ASYNC,
 	OWN_ACL,
 	OWN_NOACL,
+	OWN_SNAPDIR,
+	OWN_NOSNAPDIR,
 	OWN_DEBUG,
 	OWN_CONFINE,
 	OWN_NO_CONFINE,
@@ -81,6 +83,8 @@ static const struct option_switch {
 	{"allow_other", 0, 0, OWN_ALLOW_OTHER},
 	{"acl", 0, 0, OWN_ACL},
 	{"noacl", 0, 0, OWN_NOACL},
+	{"snapdir", 0, 0, OWN_SNAPDIR},
+	{"nosnapdir", 0, 0, OWN_NOSNAPDIR},
 	{"debug", 0, 0, OWN_DEBUG},
 	{"confine", 0, 0, OWN_CONFINE},
 	{"no_confine", 0, 0, OWN_NO_CONFINE},
@@ -102,7 +106,8 @@ static const struct option_switch {
 
 void mount_options_init(struct mount_options *options)
 {
-	*options = (struct mount_options){.atime = KVFS_RELATIME, .acl = true, .confine = true};
+	*options = (struct mount_options){
+		.atime = KVFS_RELATIME, .acl = true, .snapdir = true, .confine = true};
 	/* set-id programs and devices that a user brings along could give him rights */
 	if (geteuid() != 0)
 		options->flags = SECURE;
@@ -113,6 +118,7 @@ void mount_options_fini(struct mount_options *options)
 	free(options->fsname);
 	free(options->subtype);
 	free(options->security);
+	free(options->snapshot);
 }
 
 static void apply_own(struct mount_options *options, enum own own)
@@ -150,6 +156,12 @@ static void apply_own(struct mount_options *options, enum own own)
 		break;
 	case OWN_NOACL:
 		options->acl = false;
+		break;
+	case OWN_SNAPDIR:
+		options->snapdir = true;
+		break;
+	case OWN_NOSNAPDIR:
+		options->snapdir = false;
 		break;
 	case OWN_DEBUG:
 		options->debug = true;
@@ -248,6 +260,8 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 		*rc = take_commit(options, value);
 	else if (has_prefix(text, "fsname="))
 		*rc = set_text(&options->fsname, value);
+	else if (has_prefix(text, "snapshot="))
+		*rc = set_text(&options->snapshot, value);
 	else if (has_prefix(text, "subtype="))
 		*rc = set_text(&options->subtype, value);
 	else if (has_prefix(text, "context=") || has_prefix(text, "fscontext=") ||
@@ -309,6 +323,10 @@ int mount_options_parse(struct mount_options *options, const char *list, bool sl
 			return rc;
 		list += length;
 		list += *list == ',';
+	}
+	if (options->snapshot) {
+		options->flags |= MS_RDONLY;
+		options->read_only = true;
 	}
 	return 0;
 }

@@ -21,8 +21,10 @@ struct mount_options {
 	enum session_transport transport;
 	bool allow_other, acl, debug;
 	bool confine; /* the server gives up what it does not need */
+	bool snapdir; /* there is a directory .snapshots */
 	unsigned long flags;    /* MS_*, as mount(2) */
 	char *fsname, *subtype; /* NULL: default */
+	char *snapshot; /* show this one, read-only; NULL: the tree as it is */
 	char *security; /* context= and the like for the kernel, comma-separated; may be NULL */
 };
 

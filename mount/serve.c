@@ -35,6 +35,7 @@ struct server {
 	char *fuse_options;
 	struct mounter *mounter;
 	struct kvfs *fs;
+	struct kvfs *shown; /* the same, or a snapshot of it */
 	struct fuse_front *front;
 	struct session *session;
 };
@@ -60,6 +61,37 @@ static int server_open_store(struct server *server)
 		open_options.atime = options->atime;
 	open_options.nodiratime = options->flags & MS_NODIRATIME;
 	return store_open(server->request->store, &open_options, &server->fs);
+}
+
+/* What is to be seen of it. */
+static int server_show(struct server *server)
+{
+	const struct serve_request *request = server->request;
+	const char *name = request->options->snapshot;
+	struct kvfs_attr attr;
+	int rc;
+
+	server->shown = server->fs;
+	if (!name) {
+		if (request->options->snapdir &&
+			!kvfs_lookup(server->fs, KVFS_ROOT_INO, ".snapshots", &attr))
+			message(KV_WARNING,
+				"%s: its own file .snapshots is hidden by the directory of snapshots "
+				"(it is seen with: -o nosnapdir)",
+				request->store);
+		return 0;
+	}
+	rc = kvfs_snapshot_open(server->fs, name, &server->shown);
+	if (!rc)
+		return 0;
+	server->shown = NULL;
+	if (rc == -ENOENT)
+		message(KV_ERROR, "%s: there is no snapshot %s (see: kvfs snapshot list)",
+			request->store, name);
+	else
+		message(KV_ERROR, "%s: snapshot %s cannot be opened: %s", request->store, name,
+			message_error(rc));
+	return rc;
 }
 
 /*
@@ -97,10 +129,11 @@ static int server_mount(struct server *server)
 		.sync = server->request->options->sync,
 		.acl = server->request->options->acl,
 		.strict_atime = server->request->options->atime == KVFS_STRICTATIME,
+		.snapshots = server->request->options->snapdir,
 		.status = server_status,
 		.status_arg = server,
 	};
-	int rc = fuse_front_new(server->fs, &options, &server->front);
+	int rc = fuse_front_new(server->shown, &options, &server->front);
 
 	if (!rc)
 		rc = session_open(&server->config, fuse_front_ops(), server->front, &server->session);
@@ -145,6 +178,8 @@ static int server_close(struct server *server)
 
 	session_close(server->session);
 	fuse_front_free(server->front);
+	if (server->shown != server->fs)
+		(void)kvfs_close(server->shown);
 	if (server->fs)
 		rc = store_close(server->request->store, server->fs);
 	mounter_end(server->mounter);
@@ -188,6 +223,8 @@ int serve(const struct serve_request *request)
 			message_error(rc));
 	if (!rc)
 		rc = server_open_store(&server);
+	if (!rc)
+		rc = server_show(&server);
 	if (!rc)
 		rc = server_mount(&server);
 	if (rc) {
