@@ -26,6 +26,7 @@ extern const struct command mkfs_command;
 extern const struct command mount_command;
 extern const struct command prune_command;
 extern const struct command put_command;
+extern const struct command snapshot_command;
 extern const struct command stat_command;
 extern const struct command limit_command;
 extern const struct command umount_command;

@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
 	&list_command,
 	&stat_command,
 	&limit_command,
+	&snapshot_command,
 	&prune_command,
 	&check_command,
 };
@@ -46,9 +47,9 @@ static void print_help(FILE *out)
 		     "A key-value store that is a file system: names are keys, contents are "
 		     "values.\n\n");
 	for (i = 0; i < COMMANDS; i++)
-		fprintf(out, "  %-7s %s\n", commands[i]->name, commands[i]->summary);
-	fprintf(out, "  %-7s Shows this, or a command's help (kvfs help COMMAND)\n", "help");
-	fprintf(out, "  %-7s Shows the program's version\n", "version");
+		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+	fprintf(out, "  %-8s Shows this, or a command's help (kvfs help COMMAND)\n", "help");
+	fprintf(out, "  %-8s Shows the program's version\n", "version");
 }
 
 static int help(int argc, char **argv)

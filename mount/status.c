@@ -84,8 +84,13 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"disk_bytes", stats->disk_bytes},
 		{"avail_bytes", stats->avail_bytes},
 		{"segments", stats->segments},
+		{"snapshots", stats->snapshots},
+		{"views", stats->views},
+		{"kept_versions", stats->versions},
+		{"kept_bytes", stats->kept_bytes},
 		{"memory.index_bytes", stats->memory_index_bytes},
 		{"memory.order_bytes", stats->memory_order_bytes},
+		{"memory.versions_bytes", stats->memory_versions_bytes},
 		{"memory.resident_bytes", stats->memory_resident_bytes},
 		{"puts", stats->puts},
 		{"deletes", stats->deletes},
@@ -271,7 +276,7 @@ void status_print(const char *lines, FILE *out)
 	free(copy);
 }
 
-static void json_string(const char *text, FILE *out)
+void status_print_json_string(const char *text, FILE *out)
 {
 	fputc('"', out);
 	for (; *text; text++) {
@@ -306,7 +311,7 @@ void status_print_json(const char *lines, FILE *out)
 		if (is_number(value))
 			fputs(value, out);
 		else
-			json_string(value, out);
+			status_print_json_string(value, out);
 		between = ",\n";
 	}
 	fputs(group ? "\n  }\n}\n" : "\n}\n", out);

@@ -31,6 +31,8 @@ ssize_t status_read_mount(const char *path, char *buffer, size_t size);
 bool status_number(const char *lines, const char *name, uint64_t *value);
 
 void status_print(const char *lines, FILE *out);
+/* In quotes. */
+void status_print_json_string(const char *text, FILE *out);
 void status_print_json(const char *lines, FILE *out);
 
 #endif

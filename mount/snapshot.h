@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * snapshot.h - the commands behind kvfs snapshot, and where they work: in a store, or under a mount, where
+ * snapshots are directories.
+ */
+#ifndef SNAPSHOT_H
+#define SNAPSHOT_H
+
+#include "command.h"
+
+struct snapshot_place {
+	const char *path; /* as given */
+	char *root;	  /* of the mount; NULL: a store that nobody has mounted */
+	char *directory;  /* .snapshots in it */
+};
+
+/*
+ * A mount, anything in one, a store that is mounted, or a store. What is wrong was said. Freed by
+ * snapshot_place_fini.
+ */
+int snapshot_place_find(const char *path, struct snapshot_place *out)
+	__attribute__((warn_unused_result));
+void snapshot_place_fini(struct snapshot_place *place);
+
+/* "1 name, no slash": what is wrong with a name is said. */
+int snapshot_check_name(const char *name) __attribute__((warn_unused_result));
+
+/* On a line of its own whatever is in it: \ and line ends are \\ and \n. */
+void snapshot_print_name(const char *name);
+
+extern const struct command snapshot_create_command;
+extern const struct command snapshot_delete_command;
+extern const struct command snapshot_list_command;
+
+#endif

@@ -1,0 +1,394 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# snapshot.sh - snapshots as directories: what is in them, what may be done to them, and what does not come near them
+
+cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
+	mounted_alone others)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+snapshots=$mnt/.snapshots
+
+prepare() {
+	needs_kvfs
+	store_make
+	store_mount "$@"
+}
+
+# tree_make DIR - some of everything
+tree_make() {
+	local i
+	mkdir -p "$1/many" "$1/deep/er/and/deeper"
+	for i in {1..300}; do seq "$i" $((i * 3)) >"$1/many/$i"; done
+	head -c 3000000 /dev/urandom >"$1/large"
+	truncate -s 50M "$1/sparse"
+	echo end >>"$1/sparse"
+	dd if=/dev/urandom of="$1/sparse" bs=4096 seek=700 count=3 conv=notrunc status=none
+	ln "$1/large" "$1/deep/link"
+	ln -s ../large "$1/deep/symlink"
+	mkfifo "$1/fifo"
+	setfattr -n user.colour -v green "$1/large"
+	setfacl -m u:4321:r "$1/many/7"
+	chmod 2750 "$1/many"
+	chown 4321:4322 "$1/many/8"
+	touch -d '2001-02-03 04:05:06.789' "$1/many/9"
+}
+
+# tree_change DIR - nothing stays as it was
+tree_change() {
+	rm -rf "$1/many/1"* "$1/deep/er"
+	echo more >>"$1/many/20"
+	dd if=/dev/urandom of="$1/large" bs=1000 seek=500 count=20 conv=notrunc status=none
+	truncate -s 1000 "$1/sparse"
+	mv "$1/many" "$1/renamed"
+	setfattr -n user.colour -v red "$1/large"
+	setfacl -b "$1/renamed/7"
+	chmod 700 "$1/renamed"
+	rm "$1/deep/symlink"
+	mkdir "$1/many"
+	echo new >"$1/many/2"
+}
+
+# same_tree A B
+same_tree() {
+	"$TREE_COMPARE" "$1" "$2" || fail "$1 and $2 differ"
+}
+
+case_as_it_was() {
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	cp -a "$mnt/tree" between
+	mkdir "$snapshots/two"
+	rm -rf "${mnt:?}/tree"
+	same_tree before "$snapshots/one/tree"
+	same_tree between "$snapshots/two/tree"
+	store_remount
+	same_tree before "$snapshots/one/tree"
+	same_tree between "$snapshots/two/tree"
+	diff -r --no-dereference -x fifo before "$snapshots/one/tree"
+	expect_same "rsync" "" "$(rsync -aHXAn --checksum --delete --out-format=%n before/ "$snapshots/one/tree/")"
+	tar -C "$snapshots/one" -cf - tree | tar -xf - --xattrs -C "$SCRATCH"
+	diff -r --no-dereference -x fifo before tree
+	cp -a "$snapshots/one/tree" "$mnt/back"
+	same_tree before "$mnt/back"
+	# a hole is a hole in there too
+	[ "$(stat -c %b "$snapshots/one/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
+	cp --sparse=always "$snapshots/one/tree/sparse" sparse
+	cmp sparse before/sparse
+	# one inode in the head and in each snapshot, each with a number of its own
+	expect_same "numbers" 3 "$(stat -c %i "$mnt" "$snapshots/one" "$snapshots/two" | sort -u | wc -l)"
+	[ "$(stat -c %i "$snapshots/one/tree/large")" = "$(stat -c %i "$snapshots/one/tree/deep/link")" ] ||
+		fail "hard links have different numbers"
+}
+
+case_names() {
+	local long name
+	prepare
+	long=$(printf 'n%.0s' {1..255})
+	echo text >"$mnt/file"
+	for name in "$long" ' ' $'new\nline' $'\xff\xfe' '-rf' '...' 'a\b"c'\''d' "$(printf '\342\202\254')"; do
+		mkdir -- "$snapshots/$name"
+		[ "$(cat "$snapshots/$name/file")" = text ] || fail "nothing in $name"
+		expect_fail 'exists' mkdir -- "$snapshots/$name"
+	done
+	expect_same "listed" 8 "$(find "$snapshots" -mindepth 1 -maxdepth 1 -printf x | wc -c)"
+	expect_fail 'too long' mkdir "$snapshots/n$long"
+	expect_fail 'too long' ls "$snapshots/n$long"
+	expect_fail 'no such' ls "$snapshots/none"
+	expect_fail 'no such' rmdir "$snapshots/none"
+	expect_fail 'exists' mkdir "$snapshots/.."
+	store_remount
+	expect_same "listed" 8 "$(find "$snapshots" -mindepth 1 -maxdepth 1 -printf x | wc -c)"
+	for name in "$long" ' ' $'new\nline' $'\xff\xfe' '-rf' '...' 'a\b"c'\''d' "$(printf '\342\202\254')"; do
+		[ "$(cat "$snapshots/$name/file")" = text ] || fail "nothing in $name"
+		rmdir -- "$snapshots/$name"
+		expect_fail 'no such' ls -d -- "$snapshots/$name"
+	done
+	expect_same "listed" "" "$(ls -A "$snapshots")"
+	# a name that comes back is another snapshot
+	mkdir "$snapshots/again"
+	echo other >"$mnt/file"
+	rmdir "$snapshots/again"
+	mkdir "$snapshots/again"
+	expect_same "the second of its name" other "$(cat "$snapshots/again/file")"
+}
+
+case_hidden() {
+	local before
+	prepare
+	tree_make "$mnt/tree"
+	before=$(find "$mnt" | sort)
+	mkdir "$snapshots/one" "$snapshots/two"
+	expect_same "ls -A" tree "$(ls -A "$mnt")"
+	expect_same "find" "$before" "$(find "$mnt" | sort)"
+	expect_same "find -xdev" "$before" "$(find "$mnt" -xdev | sort)"
+	expect_same "du" "$(du -s "$mnt/tree" | cut -f 1)" "$(du -s "$mnt" | cut -f 1)"
+	expect_same "tar" 0 "$(tar -C "$mnt" -cf - . 2>/dev/null | tar -tf - | grep -c snapshots || true)"
+	mkdir copy
+	rsync -aHAX "$mnt/" copy/
+	expect_same "rsync" tree "$(ls -A copy)"
+	rm -rf "${mnt:?}"/* "${mnt:?}"/.[!.]* 2>/dev/null || true
+	expect_same "after rm -rf" "one two" "$(echo $(ls "$snapshots"))"
+	same_tree copy/tree "$snapshots/one/tree"
+	# the directory is one, and says what any does
+	expect_same "its type" "directory 755" "$(stat -c '%F %a' "$snapshots")"
+	expect_same "its parent" "$(stat -c %i "$mnt")" "$(stat -c %i "$snapshots/..")"
+	expect_same "its path" "$snapshots/one" "$(cd "$snapshots/one" && pwd -P)"
+}
+
+case_refused() {
+	prepare
+	echo text >"$mnt/file"
+	mkdir "$mnt/dir"
+	mkdir "$snapshots/one"
+	# in a snapshot
+	expect_fail 'read-only' touch "$snapshots/one/file"
+	expect_fail 'read-only' touch "$snapshots/one/new"
+	expect_fail 'read-only' mkdir "$snapshots/one/new"
+	expect_fail 'read-only' rm "$snapshots/one/file"
+	expect_fail 'read-only' rmdir "$snapshots/one/dir"
+	expect_fail 'read-only' chmod 600 "$snapshots/one/file"
+	expect_fail 'read-only' setfattr -n user.x -v 1 "$snapshots/one/file"
+	expect_fail 'read-only' ln -s x "$snapshots/one/link"
+	expect_fail 'read-only' mkfifo "$snapshots/one/fifo"
+	expect_fail 'read-only' truncate -s 1 "$snapshots/one/file"
+	expect_fail 'read-only' mv "$snapshots/one/file" "$snapshots/one/other"
+	expect_fail 'read-only' mv "$mnt/file" "$snapshots/one/dir/file"
+	expect_fail 'read-only' dd if=/dev/zero of="$snapshots/one/file" count=1 conv=notrunc
+	expect_fail 'read-only' mv "$snapshots/one/file" "$mnt/file2"
+	expect_fail 'cross-device' ln "$snapshots/one/file" "$mnt/file2"
+	expect_same "the file" text "$(cat "$snapshots/one/file")"
+	# beside it
+	expect_fail 'not permitted' touch "$snapshots/new"
+	expect_fail 'not permitted' ln -s x "$snapshots/link"
+	expect_fail 'not permitted' ln "$mnt/file" "$snapshots/link"
+	expect_fail 'not permitted' mkfifo "$snapshots/fifo"
+	expect_fail 'not permitted' mv "$snapshots/one" "$snapshots/two"
+	expect_fail 'not permitted' mv -T "$snapshots/one" "$mnt/two"
+	expect_fail 'not permitted' mv "$mnt/dir" "$snapshots/two"
+	expect_fail 'not permitted' chmod 777 "$snapshots"
+	expect_fail 'not permitted' chown 1 "$snapshots"
+	expect_fail 'not permitted' setfattr -n user.x -v 1 "$snapshots"
+	# the directory itself
+	expect_fail 'busy' rmdir "$snapshots"
+	expect_fail 'busy' mv "$snapshots" "$mnt/elsewhere"
+	expect_fail 'busy|not permitted|overwrite' mv -T "$mnt/dir" "$snapshots"
+	expect_fail 'exists' mkdir "$snapshots"
+	expect_same "all as before" "dir file one" "$(echo $(ls "$mnt" "$snapshots" | grep -v : | sort))"
+	rm -rf "$snapshots/one" 2>/dev/null && fail "rm -rf deleted a snapshot"
+	[ -e "$snapshots/one/file" ] || fail "rm -rf took something out of a snapshot"
+}
+
+# What had the name before the directory is where it was for whoever looks past it.
+case_own_file() {
+	prepare -o nosnapdir
+	mkdir "$snapshots"
+	echo mine >"$snapshots/file"
+	store_remount
+	grep -q 'hidden by the directory of snapshots' daemon.log || fail "the mount does not say that it hides a file"
+	expect_fail 'no such' cat "$snapshots/file"
+	mkdir "$snapshots/one"
+	expect_same "in a snapshot" mine "$(cat "$snapshots/one/.snapshots/file")"
+	expect_same "the root" "" "$(ls -A "$mnt")"
+	expect_same "the snapshot's root" .snapshots "$(ls -A "$snapshots/one")"
+	store_unmount
+	expect_same "without a mount" mine "$("$KVFS" get "$store" .snapshots/file)"
+	store_mount -o nosnapdir
+	expect_same "with nosnapdir" mine "$(cat "$snapshots/file")"
+	mv "$snapshots" "$mnt/saved"
+	store_remount
+	expect_same "moved away" "mine one" "$(cat "$mnt/saved/file") $(ls "$snapshots")"
+}
+
+# views_become COUNT - the kernel tells soon, but not at once, what it has forgotten
+views_become() {
+	for _ in {1..200}; do
+		[ "$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')" != "$1" ] || return 0
+		sleep 0.05
+	done
+	fail "not $1: $("$KVFS" stat "$mnt" | grep -E '^views')"
+}
+
+# Whoever stands in a deleted snapshot, or has a file of it open, reads on.
+case_in_use() {
+	local descriptor
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree/large" large
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	exec {descriptor}<"$snapshots/one/tree/large"
+	cd "$snapshots/one/tree/many"
+	rmdir "$snapshots/one"
+	expect_fail 'no such' ls "$snapshots/one"
+	expect_same "listed by who stands in it" 300 "$(ls | wc -l)"
+	seq 100 300 | cmp - 100
+	cmp "$SCRATCH/large" "/proc/self/fd/$descriptor"
+	# one of the same name is another
+	mkdir "$snapshots/one"
+	[ -e "$snapshots/one/tree/renamed/8" ] || fail "the new snapshot is the old one"
+	seq 100 300 | cmp - 100
+	cd "$SCRATCH"
+	exec {descriptor}<&-
+	# what the kernel caches of it goes with a remount, as with need for memory
+	"$KVFS" mount -o remount "$store" "$mnt"
+	views_become 0
+	find "$snapshots/one" >/dev/null
+	rmdir "$snapshots/one"
+	views_become 0
+}
+
+# The history of a repository in a snapshot stays what it was while the repository goes on.
+case_git_history() {
+	local i log
+	prepare
+	export HOME=$SCRATCH GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=Test GIT_AUTHOR_EMAIL=test@example.org
+	export GIT_COMMITTER_NAME=Test GIT_COMMITTER_EMAIL=test@example.org GIT_OPTIONAL_LOCKS=0
+	export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+	git init -q "$mnt/repo"
+	for i in {1..8}; do
+		seq "$i" 500 >"$mnt/repo/file$i"
+		git -C "$mnt/repo" add -A
+		git -C "$mnt/repo" commit -q -m "change $i"
+	done
+	log=$(git -C "$mnt/repo" log --stat)
+	mkdir "$snapshots/one"
+	for i in {1..8}; do
+		git -C "$mnt/repo" commit -q --allow-empty -m "later $i"
+		rm "$mnt/repo/file$i"
+		git -C "$mnt/repo" commit -q -a -m "gone $i"
+		expect_same "log in the snapshot" "$log" "$(git -C "$snapshots/one/repo" log --stat)"
+		[ "$i" != 4 ] || git -C "$mnt/repo" gc -q --aggressive --prune=now
+	done
+	git -C "$snapshots/one/repo" fsck --full --strict 2>&1 | grep -E 'missing|corrupt|error' && fail "fsck"
+	git clone -q "$snapshots/one/repo" clone
+	expect_same "a clone of it" "$log" "$(git -C clone log --stat)"
+}
+
+case_kill_and_mount() {
+	local i
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	sync "$mnt/tree/large"
+	for i in 1 2 3; do
+		tree_change "$mnt/tree"
+		mkdir "$snapshots/later$i"
+		kill -9 "$daemon"
+		wait "$daemon" 2>/dev/null || true
+		daemon=
+		umount "$mnt" 2>/dev/null || umount -l "$mnt"
+		store_check
+		store_mount
+		same_tree before "$snapshots/one/tree"
+		rm -rf "${mnt:?}/tree"
+		cp -a before "$mnt/tree"
+	done
+	rmdir "$snapshots"/*
+	store_remount
+	expect_same "after deleting all" "" "$(ls "$snapshots")"
+}
+
+case_many() {
+	local i count
+	prepare
+	count=$(rounds 1000 100)
+	mkdir "$mnt/dir"
+	for ((i = 1; i <= count; i++)); do
+		echo "$i" >"$mnt/dir/file"
+		mkdir "$snapshots/s$i"
+	done
+	expect_same "listed" "$count" "$(ls "$snapshots" | wc -l)"
+	for i in 1 2 17 $((count / 2)) $((count - 1)) "$count"; do
+		expect_same "snapshot $i" "$i" "$(cat "$snapshots/s$i/dir/file")"
+	done
+	store_remount
+	expect_same "listed" "$count" "$(ls "$snapshots" | wc -l)"
+	cat "$snapshots"/s*/dir/file | sort -n | cmp - <(seq "$count")
+	rmdir "$snapshots"/s*[02468]
+	expect_same "listed" "$((count / 2))" "$(ls "$snapshots" | wc -l)"
+	cat "$snapshots"/s*/dir/file | sort -n | cmp - <(seq 1 2 "$count")
+	rmdir "$snapshots"/*
+}
+
+# A file that is replaced by rename is always one of its versions, and a pair that is written in order never runs ahead.
+case_while_writing() {
+	local i writer first second
+	prepare
+	mkdir "$mnt/dir"
+	echo 0 >"$mnt/dir/first"
+	echo 0 >"$mnt/dir/second"
+	(
+		i=0
+		while :; do
+			i=$((i + 1))
+			for name in first second; do
+				seq "$i" "$((i + 3000))" >"$mnt/dir/new"
+				mv "$mnt/dir/new" "$mnt/dir/$name"
+			done
+		done
+	) &
+	writer=$!
+	for ((i = 1; i <= $(rounds 60 20); i++)); do
+		sleep 0.02
+		mkdir "$snapshots/$i"
+	done
+	kill "$writer"
+	wait "$writer" 2>/dev/null || true
+	store_remount
+	for ((i = 1; i <= $(rounds 60 20); i++)); do
+		first=$(head -n 1 "$snapshots/$i/dir/first")
+		second=$(head -n 1 "$snapshots/$i/dir/second")
+		[ "$first" = "$second" ] || [ "$first" = $((second + 1)) ] || fail "snapshot $i: $first and $second"
+		[ "$first" = 0 ] || seq "$first" $((first + 3000)) | cmp - "$snapshots/$i/dir/first"
+		[ "$second" = 0 ] || seq "$second" $((second + 3000)) | cmp - "$snapshots/$i/dir/second"
+	done
+}
+
+case_mounted_alone() {
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	store_unmount
+	store_mount -o snapshot=one
+	same_tree before "$mnt/tree"
+	expect_fail 'read-only' touch "$mnt/new"
+	expect_fail 'no such' ls "$snapshots"
+	store_unmount
+	store_mount -o rw,snapshot=one
+	expect_fail 'read-only' touch "$mnt/new"
+	store_unmount
+	expect_fail 'no snapshot two' "$KVFS" mount -o snapshot=two "$store" "$mnt"
+	store_mount
+	[ -e "$mnt/tree/renamed" ] || fail "the head is not what it was"
+}
+
+# Who may make and delete them: the root's owner. What was readable to others then, is.
+case_others() {
+	chmod 755 "$SCRATCH"
+	prepare -o allow_other
+	local other=(setpriv --reuid 4321 --regid 4321 --clear-groups --)
+	chmod 1777 "$mnt"
+	echo text >"$mnt/file"
+	echo secret >"$mnt/secret"
+	chmod 600 "$mnt/secret"
+	mkdir "$snapshots/one"
+	expect_same "read by another" text "$("${other[@]}" cat "$snapshots/one/file")"
+	expect_fail 'denied' "${other[@]}" cat "$snapshots/one/secret"
+	expect_fail 'denied' "${other[@]}" mkdir "$snapshots/two"
+	expect_fail 'denied' "${other[@]}" rmdir "$snapshots/one"
+	chown 4321 "$mnt"
+	sleep 1.1 # what the kernel knows of the directory's owner
+	"${other[@]}" mkdir "$snapshots/two"
+	"${other[@]}" rmdir "$snapshots/one"
+	expect_same "left" two "$(ls "$snapshots")"
+}
+
+scratch_main "$@"
