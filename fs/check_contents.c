@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "extent_record.h"
-#include "keyspaces.h"
+#include "record.h"
 #include "orphan_record.h"
 #include "piece.h"
 #include "xattr_record.h"
@@ -94,7 +94,7 @@ int check_inode(struct check *check, const struct check_place *place, const stru
 	if (err || !(inode->flags & INODE_TRIM))
 		return err;
 	inode_key_encode(inode->ino, key);
-	err = kv_contains(check->fs->kv, KEYSPACE_ORPHAN, key, sizeof(key));
+	err = record_exists(check->fs, KEYSPACE_ORPHAN, key, sizeof(key));
 	if (err == -ENOENT)
 		check_finding(check, place, "it is to be trimmed, but that is not noted");
 	return err == -ENOENT ? 0 : err;

@@ -16,6 +16,7 @@
 #include "meta_record.h"
 #include "orphan.h"
 #include "record.h"
+#include "rollback.h"
 #include "snapshot.h"
 
 #define WRITE_SIZE_MAX (1u << 20) /* bytes of contents in one batch */
@@ -213,7 +214,7 @@ static int init(struct kvfs *fs, uint64_t next_ino)
 
 	if (err)
 		return err;
-	err = scratch_pool_init(&fs->scratch, fs->kv, NULL);
+	err = scratch_pool_init(&fs->scratch, fs->kv, fs->view);
 	if (err) {
 		stripe_table_free(fs->stripes);
 		return err;
@@ -244,10 +245,14 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	if (err)
 		return err;
 	err = check_format(fs, &next_ino);
+	if (!err && fs->read_only)
+		err = rollback_show(fs);
 	if (!err)
 		err = init(fs, next_ino);
-	if (err)
+	if (err) {
+		kv_view_close(fs->view);
 		kv_close(fs->kv);
+	}
 	return err;
 }
 
@@ -279,6 +284,8 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return err;
 	}
 	if (!fs->read_only)
+		err = rollback_finish(fs);
+	if (!err && !fs->read_only)
 		err = orphan_recover(fs);
 	if (err)
 		kvfs_close(fs);
@@ -293,11 +300,12 @@ int kvfs_close(struct kvfs *fs)
 
 	if (!fs)
 		return 0;
-	if (fs->view) {
+	if (fs->borrows) {
 		snapshot_close(fs);
 		return 0;
 	}
 	fini(fs);
+	kv_view_close(fs->view);
 	err = kv_close(fs->kv);
 	free(fs);
 	return err;

@@ -22,6 +22,7 @@ struct kvfs {
 	enum kvfs_atime atime;
 	bool nodiratime;
 	bool read_only;
+	bool borrows; /* the store is another's: this is a snapshot that he opened */
 	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */
 	size_t write_size_max; /* bytes of contents that surely fit one batch */
 	kv_report_fn *report;  /* may be NULL */

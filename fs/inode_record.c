@@ -39,6 +39,20 @@ void inode_key_encode(uint64_t ino, uint8_t key[INODE_KEY_SIZE])
 	memcpy(key, &ino, sizeof(ino));
 }
 
+int inode_key_decode(struct kv_slice key, uint64_t *ino)
+{
+	uint64_t number;
+
+	if (key.size != sizeof(number))
+		return -EIO;
+	memcpy(&number, key.data, sizeof(number));
+	number = be64toh(number);
+	if (number < KVFS_ROOT_INO || number > INODE_INO_MAX)
+		return -EIO;
+	*ino = number;
+	return 0;
+}
+
 static void time_encode(struct inode_head *head, unsigned which, const struct timespec *time)
 {
 	head->seconds[which] = (int64_t)htole64((uint64_t)time->tv_sec);

@@ -60,6 +60,8 @@ struct inode {
 };
 
 void inode_key_encode(uint64_t ino, uint8_t key[INODE_KEY_SIZE]);
+/* -EIO: no such bytes are ever written. */
+KV_MUST_CHECK int inode_key_decode(struct kv_slice key, uint64_t *ino);
 
 /* Writes what comes before the body. */
 void inode_record_encode(const struct inode *inode, uint8_t head[INODE_HEAD_SIZE]);

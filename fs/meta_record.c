@@ -79,3 +79,12 @@ int meta_size_limit_decode(struct kv_slice value, uint64_t *limit)
 	*limit = le64toh(stored);
 	return 0;
 }
+
+int meta_rollback_decode(struct kv_slice value, char name[KV_SNAPSHOT_NAME_MAX + 1])
+{
+	if (!value.size || value.size > KV_SNAPSHOT_NAME_MAX || memchr(value.data, 0, value.size))
+		return -EIO;
+	memcpy(name, value.data, value.size);
+	name[value.size] = '\0';
+	return 0;
+}

@@ -14,6 +14,10 @@
  *               +--------------+
  *               | bytes        |     0, or no such record: no limit
  *               +--------------+
+ *   "rollback"  0
+ *               +- - - - -
+ *               | a snapshot's name    while the tree is being made what that has: until this is over, the tree is
+ *               +- - - - -             the snapshot's
  */
 #ifndef META_RECORD_H
 #define META_RECORD_H
@@ -27,6 +31,7 @@
 #define META_NEXT_INO_SIZE 8u /* bytes */
 #define META_SIZE_LIMIT_KEY "size_limit"
 #define META_SIZE_LIMIT_SIZE 8u /* bytes */
+#define META_ROLLBACK_KEY "rollback"
 
 void meta_format_encode(uint64_t name_secret, uint8_t value[META_FORMAT_SIZE]);
 /* -EPROTONOSUPPORT of a newer version, -EIO */
@@ -37,5 +42,8 @@ KV_MUST_CHECK int meta_next_ino_decode(struct kv_slice value, uint64_t *next_ino
 
 void meta_size_limit_encode(uint64_t limit, uint8_t value[META_SIZE_LIMIT_SIZE]);
 KV_MUST_CHECK int meta_size_limit_decode(struct kv_slice value, uint64_t *limit);
+
+/* The name, terminated. -EIO */
+KV_MUST_CHECK int meta_rollback_decode(struct kv_slice value, char name[KV_SNAPSHOT_NAME_MAX + 1]);
 
 #endif

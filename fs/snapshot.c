@@ -98,7 +98,7 @@ int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out)
 	shown->kv = fs->kv;
 	shown->name_secret = fs->name_secret;
 	shown->atime = KVFS_NOATIME;
-	shown->read_only = true;
+	shown->read_only = shown->borrows = true;
 	shown->write_size_max = fs->write_size_max;
 	shown->report = fs->report;
 	shown->report_arg = fs->report_arg;
@@ -126,5 +126,5 @@ void snapshot_close(struct kvfs *fs)
 
 bool kvfs_is_snapshot(const struct kvfs *fs)
 {
-	return fs->view;
+	return fs->borrows;
 }

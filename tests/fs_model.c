@@ -25,17 +25,42 @@ void fs_model_fini(struct fs_model *model)
 {
 	for (unsigned i = 0; i < FS_MODEL_NODES; i++)
 		free(model->nodes[i].data);
+	for (unsigned i = 0; i < FS_MODEL_SNAPSHOTS; i++) {
+		if (model->snapshots[i])
+			fs_model_fini(model->snapshots[i]);
+		free(model->snapshots[i]);
+	}
 }
 
-void fs_model_copy(struct fs_model *to, const struct fs_model *from)
+/* The tree alone; what `to` had is somebody else's by now. */
+static void copy_tree(struct fs_model *to, const struct fs_model *from)
 {
-	fs_model_fini(to);
 	*to = *from;
+	memset(to->snapshots, 0, sizeof(to->snapshots));
 	for (unsigned i = 0; i < FS_MODEL_NODES; i++) {
 		if (!from->nodes[i].data)
 			continue;
 		to->nodes[i].data = must_have(malloc(FS_MODEL_FILE_MAX));
 		memcpy(to->nodes[i].data, from->nodes[i].data, FS_MODEL_FILE_MAX);
+	}
+}
+
+static struct fs_model *snapshot_of(const struct fs_model *model)
+{
+	struct fs_model *snapshot = must_have(malloc(sizeof(*snapshot)));
+
+	copy_tree(snapshot, model);
+	fs_model_closed(snapshot);
+	return snapshot;
+}
+
+void fs_model_copy(struct fs_model *to, const struct fs_model *from)
+{
+	fs_model_fini(to);
+	copy_tree(to, from);
+	for (unsigned i = 0; i < FS_MODEL_SNAPSHOTS; i++) {
+		if (from->snapshots[i])
+			to->snapshots[i] = snapshot_of(from->snapshots[i]);
 	}
 }
 
@@ -325,6 +350,33 @@ static bool link_held(struct fs_model *model, const struct fs_op *op)
 	return true;
 }
 
+/* Making, deleting and going back. */
+static bool change_snapshot(struct fs_model *model, const struct fs_op *op)
+{
+	unsigned number = op->path % FS_MODEL_SNAPSHOTS;
+	struct fs_model *snapshot = model->snapshots[number];
+	struct fs_model *kept[FS_MODEL_SNAPSHOTS];
+
+	if ((op->kind == FS_OP_SNAPSHOT) == !!snapshot)
+		return false;
+	if (op->kind == FS_OP_SNAPSHOT) {
+		model->snapshots[number] = snapshot_of(model);
+		return true;
+	}
+	if (op->kind == FS_OP_SNAPSHOT_DELETE) {
+		fs_model_fini(snapshot);
+		free(snapshot);
+		model->snapshots[number] = NULL;
+		return true;
+	}
+	memcpy(kept, model->snapshots, sizeof(kept));
+	memset(model->snapshots, 0, sizeof(model->snapshots));
+	fs_model_fini(model);
+	copy_tree(model, snapshot);
+	memcpy(model->snapshots, kept, sizeof(kept));
+	return true;
+}
+
 bool fs_model_apply(struct fs_model *model, const struct fs_op *op)
 {
 	switch (op->kind) {
@@ -357,6 +409,10 @@ bool fs_model_apply(struct fs_model *model, const struct fs_op *op)
 		return link_held(model, op);
 	case FS_OP_WRITE_HELD:
 		return model->held && write_to(&model->nodes[model->held], op);
+	case FS_OP_SNAPSHOT:
+	case FS_OP_SNAPSHOT_DELETE:
+	case FS_OP_ROLLBACK:
+		return change_snapshot(model, op);
 	default:
 		return false;
 	}

@@ -14,6 +14,7 @@
 #define FS_MODEL_NAMES 6u
 #define FS_MODEL_NODES 40u
 #define FS_MODEL_XATTRS 2u
+#define FS_MODEL_SNAPSHOTS 2u
 #define FS_MODEL_FILE_MAX 300000u /* bytes */
 
 enum fs_op_kind {
@@ -35,6 +36,9 @@ enum fs_op_kind {
 	FS_OP_TMPFILE,	/* a file without a name, held */
 	FS_OP_LINK_HELD,
 	FS_OP_WRITE_HELD,
+	FS_OP_SNAPSHOT, /* the number of a snapshot: `path` by its lowest bit */
+	FS_OP_SNAPSHOT_DELETE,
+	FS_OP_ROLLBACK,
 	FS_OP_KINDS
 };
 
@@ -64,6 +68,7 @@ struct fs_node {
 struct fs_model {
 	struct fs_node nodes[FS_MODEL_NODES]; /* [0] is the root */
 	unsigned held;			      /* node; 0: none */
+	struct fs_model *snapshots[FS_MODEL_SNAPSHOTS]; /* NULL: there is none; these have none themselves */
 };
 
 void fs_model_init(struct fs_model *model);

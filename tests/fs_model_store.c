@@ -159,6 +159,39 @@ static int do_held(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 	return error ? error : kvfs_link(fs, *held_ino, dir, name_of(op->path & 15), &attr);
 }
 
+static const char *snapshot_name(unsigned number)
+{
+	static const char *const names[FS_MODEL_SNAPSHOTS] = {"one", "two"};
+
+	return names[number % FS_MODEL_SNAPSHOTS];
+}
+
+/* Nothing may be held while the tree goes back. */
+static int roll_back(struct kvfs *fs, const char *name, uint64_t *held_ino)
+{
+	struct kvfs *snapshot;
+	int error = kvfs_snapshot_open(fs, name, &snapshot);
+
+	if (error)
+		return error;
+	(void)kvfs_close(snapshot);
+	if (*held_ino)
+		kvfs_release(fs, *held_ino, 1);
+	*held_ino = 0;
+	return kvfs_rollback(fs, name, NULL);
+}
+
+static int do_snapshot(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
+{
+	const char *name = snapshot_name(op->path);
+
+	if (op->kind == FS_OP_SNAPSHOT)
+		return kvfs_snapshot_create(fs, name);
+	if (op->kind == FS_OP_SNAPSHOT_DELETE)
+		return kvfs_snapshot_delete(fs, name);
+	return roll_back(fs, name, held_ino);
+}
+
 int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 {
 	switch (op->kind) {
@@ -174,6 +207,10 @@ int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 	case FS_OP_CHMOD:
 	case FS_OP_HOLD:
 		return do_node(op, fs, held_ino);
+	case FS_OP_SNAPSHOT:
+	case FS_OP_SNAPSHOT_DELETE:
+	case FS_OP_ROLLBACK:
+		return do_snapshot(op, fs, held_ino);
 	default:
 		return do_name(op, fs);
 	}
@@ -304,7 +341,7 @@ static const char *compare_count(struct compare *compare)
 	return found.files - found.files_free == count ? NULL : "another number of inodes";
 }
 
-const char *fs_model_compare(const struct fs_model *model, struct kvfs *fs)
+static const char *compare_tree(const struct fs_model *model, struct kvfs *fs)
 {
 	struct compare compare = {.model = model, .fs = fs};
 	struct kvfs_attr attr;
@@ -313,5 +350,30 @@ const char *fs_model_compare(const struct fs_model *model, struct kvfs *fs)
 	if (kvfs_getattr(fs, KVFS_ROOT_INO, &attr))
 		return "there is no root";
 	difference = compare_node(&compare, 0, &attr);
-	return difference ? difference : compare_count(&compare);
+	return difference || kvfs_is_snapshot(fs) ? difference : compare_count(&compare);
+}
+
+static const char *compare_snapshot(const struct fs_model *model, struct kvfs *fs, unsigned number)
+{
+	const char *difference;
+	struct kvfs *snapshot;
+	int error = kvfs_snapshot_open(fs, snapshot_name(number), &snapshot);
+
+	if (error == -ENOENT)
+		return model->snapshots[number] ? "a snapshot is missing" : NULL;
+	if (error)
+		return "a snapshot cannot be opened";
+	difference = model->snapshots[number] ? compare_tree(model->snapshots[number], snapshot) :
+						"a snapshot too many";
+	(void)kvfs_close(snapshot);
+	return difference;
+}
+
+const char *fs_model_compare(const struct fs_model *model, struct kvfs *fs)
+{
+	const char *difference = compare_tree(model, fs);
+
+	for (unsigned i = 0; i < FS_MODEL_SNAPSHOTS && !difference; i++)
+		difference = compare_snapshot(model, fs, i);
+	return difference;
 }

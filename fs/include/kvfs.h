@@ -218,11 +218,19 @@ typedef int kvfs_snapshot_fn(void *arg, const struct kvfs_snapshot *snapshot);
 KV_API KV_MUST_CHECK int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *each, void *arg);
 
 /*
- * The tree as it was, with the same inode numbers, for all functions that read; those that change anything are -EROFS, kvfs_check is
- * -EOPNOTSUPP. kvfs_hold and kvfs_release are not needed. Closed by kvfs_close, before `fs` is. Any number may be open. -ENOENT, -ENOMEM, -EIO
+ * The tree as it was, with the same inode numbers, for all functions that read; those that change anything are -EROFS. kvfs_hold and kvfs_release are not needed. Closed by kvfs_close, before `fs` is. Any number may be open. -ENOENT, -ENOMEM, -EIO
  */
 KV_API KV_MUST_CHECK int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out);
 KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
+
+/*
+ * Makes the tree what it was; the snapshots stay. Atomic, and durable on return: after a crash in the middle the tree is the old one, or
+ * the next kvfs_open for changes finishes the work before it returns (one for reading shows the snapshot). What was there is kept as
+ * the snapshot `keep`, unless that is NULL. Takes time for what has changed since, and some for each inode there is; and room for the
+ * records that come back, or it is -ENOSPC before anything has changed. Nobody else uses the file system meanwhile, or holds an inode of it.
+ * -ENOENT no such snapshot, -EEXIST keep, and as kvfs_snapshot_create
+ */
+KV_API KV_MUST_CHECK int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep);
 
 /* ---- whole store ----------------------------------------------------------------------------- */
 

@@ -106,11 +106,43 @@ static const struct crash_fs_step orphans[] = {
 	END,
 };
 
+/* Everything that a file can be changes, comes and goes between the snapshot and the way back. */
+static const struct crash_fs_step snapshots[] = {
+	OP(MKDIR, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 1), 0, 0, 0),
+	OP(WRITE, FS_PATH(0, 1), 0, 0, 200000),
+	OP(SETXATTR, FS_PATH(0, 1), 0, 0, 700),
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 900),
+	OP(SNAPSHOT, 0, 0, 0, 0),
+	SYNC,
+	OP(WRITE, FS_PATH(0, 1), 0, 70000, 9000),
+	OP(RENAME, FS_TOP(1), FS_PATH(0, 2), 0, 0),
+	OP(UNLINK, FS_PATH(0, 2), 0, 0, 0),
+	SYNC,
+	OP(SNAPSHOT, 1, 0, 0, 0),
+	OP(UNLINK, FS_PATH(0, 1), 0, 0, 0),
+	OP(RMDIR, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 5, 100000),
+	SYNC,
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(CREATE, FS_TOP(3), 0, 0, 0),
+	SYNC,
+	OP(SNAPSHOT_DELETE, 0, 0, 0, 0),
+	OP(ROLLBACK, 1, 0, 0, 0),
+	REOPEN,
+	OP(WRITE, FS_PATH(0, 1), 0, 0, 10),
+	OP(SNAPSHOT_DELETE, 1, 0, 0, 0),
+	END,
+};
+
 static const struct crash_fs_step life[] = {RANDOM(100), REOPEN, RANDOM(50), END};
 static const struct crash_fs_step life_long[] = {RANDOM(700), REOPEN, RANDOM(300), END};
 
 const struct crash_fs_script crash_fs_names = {names};
 const struct crash_fs_script crash_fs_contents = {contents};
 const struct crash_fs_script crash_fs_orphans = {orphans};
+const struct crash_fs_script crash_fs_snapshots = {snapshots};
 const struct crash_fs_script crash_fs_random = {life};
 const struct crash_fs_script crash_fs_random_long = {life_long};

@@ -474,6 +474,7 @@ const struct crash_named crash_scripts[] = {
 	{"fs-names", &crash_fs, &crash_fs_names},
 	{"fs-contents", &crash_fs, &crash_fs_contents},
 	{"fs-orphans", &crash_fs, &crash_fs_orphans},
+	{"fs-snapshots", &crash_fs, &crash_fs_snapshots},
 	{"fs-random", &crash_fs, &crash_fs_random},
 	{"fs-random-long", &crash_fs, &crash_fs_random_long},
 	{0},

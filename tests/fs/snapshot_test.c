@@ -144,7 +144,9 @@ static void test_changes_nothing(void **state)
 	assert_int_equal(kvfs_set_size_limit(fs, 1 << 20), -EROFS);
 	assert_int_equal(kvfs_snapshot_create(fs, "t"), -EROFS);
 	assert_int_equal(kvfs_snapshot_delete(fs, "s"), -EROFS);
-	assert_int_equal(kvfs_check(fs, fixture_report, NULL, NULL, NULL, &findings), -EOPNOTSUPP);
+	assert_int_equal(kvfs_rollback(fs, "s", NULL), -EROFS);
+	assert_int_equal(kvfs_check(fs, fixture_report, NULL, NULL, NULL, &findings), 0);
+	assert_int_equal(findings, 0);
 	assert_int_equal(kvfs_close(fs), 0);
 	assert_int_equal(count(store), 1);
 }
@@ -207,6 +209,82 @@ static void test_read_only_store(void **state)
 	fixture_close(store);
 	store->open.kv.flags = 0;
 	fixture_open(store);
+}
+
+/* ---- going back ------------------------------------------------------------------------------- */
+
+static void test_rollback(void **state)
+{
+	struct fixture *store = *state;
+	struct model *model = model_new(store, 4711);
+	uint64_t digests[3], newest;
+	char name[16];
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned step = 0; step < 400; step++)
+			model_step(model);
+		snprintf(name, sizeof(name), "%u", round);
+		/* What is held does not come back. */
+		fixture_reopen(store);
+		model_reopened(model);
+		digests[round] = tree_digest(store->fs);
+		assert_int_equal(kvfs_snapshot_create(store->fs, name), 0);
+	}
+	model_free(model);
+	assert_int_equal(kvfs_rollback(store->fs, "none", NULL), -ENOENT);
+	assert_int_equal(kvfs_rollback(store->fs, "0", "2"), -EEXIST);
+	assert_true(tree_digest(store->fs) == digests[2]);
+	newest = fixture_mkfile(store, KVFS_ROOT_INO, "one more");
+	assert_int_equal(kvfs_rollback(store->fs, "0", "before"), 0);
+	assert_true(tree_digest(store->fs) == digests[0]);
+	fixture_assert_clean(store);
+	/* Numbers of files that are gone again are not given out a second time. */
+	assert_true(fixture_mkfile(store, KVFS_ROOT_INO, "new") > newest);
+	assert_int_equal(kvfs_rollback(store->fs, "1", NULL), 0);
+	assert_true(tree_digest(store->fs) == digests[1]);
+	fixture_reopen(store);
+	assert_true(tree_digest(store->fs) == digests[1]);
+	assert_int_equal(kvfs_rollback(store->fs, "before", NULL), 0);
+	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "one more") > 0);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "one more"), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		snprintf(name, sizeof(name), "%u", round);
+		assert_true(snapshot_digest(store, name) == digests[round]);
+	}
+}
+
+/* The record alone decides: what the tree is to be, and what those see who only read. */
+static void test_interrupted_rollback(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest, seq;
+
+	write_file(store, ino, "before", 100000);
+	digest = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	write_file(store, ino, "behind", 100000);
+	fixture_mkdir(store, KVFS_ROOT_INO, "d");
+	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, &seq), 0);
+	fixture_close(store);
+	store->open.kv.flags = KV_OPEN_READ_ONLY;
+	store->open.kv.report = NULL;
+	fixture_open(store);
+	assert_true(tree_digest(store->fs) == digest);
+	fixture_assert_clean(store);
+	fixture_close(store);
+	store->open.kv.flags = 0;
+	fixture_open(store);
+	assert_true(tree_digest(store->fs) == digest);
+	fixture_reopen(store);
+	assert_true(tree_digest(store->fs) == digest);
+	/* To a snapshot that is not there: nothing is guessed. */
+	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "t", 1, &seq), 0);
+	fixture_close(store);
+	assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
+	store->open.kv.flags = KV_OPEN_READ_ONLY;
+	assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
+	fixture_forget(state);
+	*state = NULL;
 }
 
 /* ---- while others write ---------------------------------------------------------------------- */
@@ -372,6 +450,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_model, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_read_only_store, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup(test_interrupted_rollback, fixture_setup),
 		cmocka_unit_test_setup_teardown(
 			test_while_writing, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_many, fixture_setup, fixture_teardown),

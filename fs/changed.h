@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * changed.h - which inodes have changed since a snapshot. Whatever changes about a file or a directory (contents, entries,
+ * attributes) changes its inode's record in the same batch, so its batch number tells.
+ */
+#ifndef CHANGED_H
+#define CHANGED_H
+
+#include "fs.h"
+
+struct changed {
+	uint64_t *inos;
+	size_t count, room;
+};
+
+/*
+ * Those that the store has now with a record that is newer than `seq`: all that changed or came since. Those that went are not among
+ * them; the directories they were in are. In one pass over the keys of the store. -ENOMEM, -EIO
+ */
+KV_MUST_CHECK int changed_find(struct kvfs *fs, uint64_t seq, struct changed *out);
+KV_MUST_CHECK int changed_add(struct changed *changed, uint64_t ino);
+void changed_fini(struct changed *changed);
+
+#endif
