@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot.c - kvfs snapshot: finds the command behind it; making, deleting and listing snapshots, of a store or under a
+ * snapshot.c - kvfs snapshot: finds the command behind it (those that are not here: snapshot_diff.c,
+ * snapshot_rollback.c); making, deleting and listing snapshots, of a store or under a
  * mount.
  */
 #include "snapshot.h"
@@ -28,7 +29,7 @@ static const struct option help_only[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static void explain(const char *path, const char *name, int rc)
+void snapshot_explain(const char *path, const char *name, int rc)
 {
 	if (rc == -ENOENT)
 		message(KV_ERROR, "%s: there is no snapshot %s", path, name);
@@ -70,7 +71,7 @@ static int change_mount(const struct snapshot_place *place, char **names, bool c
 	for (; *names; names++) {
 		rc = change_one(place, *names, create);
 		if (rc) {
-			explain(place->path, *names, rc);
+			snapshot_explain(place->path, *names, rc);
 			code = 1;
 		}
 	}
@@ -92,7 +93,7 @@ static int change_store(const char *path, char **names, bool create)
 	for (; *names; names++) {
 		rc = create ? kvfs_snapshot_create(fs, *names) : kvfs_snapshot_delete(fs, *names);
 		if (rc) {
-			explain(path, *names, rc);
+			snapshot_explain(path, *names, rc);
 			code = 1;
 		}
 	}
@@ -354,6 +355,9 @@ static const struct command *const commands[] = {
 	&snapshot_create_command,
 	&snapshot_list_command,
 	&snapshot_delete_command,
+	&snapshot_diff_command,
+	&snapshot_rollback_command,
+	&snapshot_clone_command,
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -397,7 +401,7 @@ static int snapshot_run(int argc, char **argv)
 
 const struct command snapshot_command = {
 	.name = "snapshot",
-	.arguments = "create|list|delete STORE|DIR ...",
+	.arguments = "create|list|delete|diff|rollback|clone STORE|DIR ...",
 	.summary = "Keeps the tree as it was, to look at and go back to",
 	.details = "  kvfs snapshot --help lists the commands, kvfs snapshot COMMAND --help says more.\n",
 	.usage_code = 2,

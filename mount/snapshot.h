@@ -28,8 +28,14 @@ int snapshot_check_name(const char *name) __attribute__((warn_unused_result));
 /* On a line of its own whatever is in it: \ and line ends are \\ and \n. */
 void snapshot_print_name(const char *name);
 
+/* As kvfs_rollback and so on; -ENOENT and -EEXIST are about the snapshot of this name. */
+void snapshot_explain(const char *path, const char *name, int rc);
+
+extern const struct command snapshot_clone_command;
 extern const struct command snapshot_create_command;
 extern const struct command snapshot_delete_command;
+extern const struct command snapshot_diff_command;
 extern const struct command snapshot_list_command;
+extern const struct command snapshot_rollback_command;
 
 #endif

@@ -232,6 +232,24 @@ KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
  */
 KV_API KV_MUST_CHECK int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep);
 
+/*
+ * Makes a new store with the tree that `fs` shows: a snapshot, or one that nobody changes meanwhile. It has the same inode numbers and
+ * parameters, and no snapshots. progress (may be NULL) gets the bytes done and, about, in all, and stops it by returning non-zero. What
+ * an error leaves at `path` opens as no file system. Errors: as kvfs_create, and -EIO, -ECANCELED
+ */
+KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
+				    kv_progress_fn *progress, void *progress_arg);
+
+enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
+/*
+ * What is different in `to` beside `from`, each a snapshot of the same store, or the store itself with nobody changing it: paths that
+ * came, went, or whose contents or attributes changed (access times aside), from the root ("") without a slash at the beginning. A
+ * directory that came or went stands for all that is in it; one that was moved went and came. In no order. Reads names and inodes, never contents. -ENOMEM, -EIO
+ */
+typedef int kvfs_difference_fn(void *arg, enum kvfs_difference what, const char *path, bool is_directory);
+KV_API KV_MUST_CHECK int kvfs_diff(
+	struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, void *arg);
+
 /* ---- whole store ----------------------------------------------------------------------------- */
 
 struct kvfs_statfs {

@@ -4,7 +4,7 @@
 # snapshot.sh - snapshots as directories: what is in them, what may be done to them, and what does not come near them
 
 cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
-	mounted_alone others)
+	mounted_alone others commands commands_on_a_store rollback clone)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -121,6 +121,7 @@ case_hidden() {
 	local before
 	prepare
 	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
 	before=$(find "$mnt" | sort)
 	mkdir "$snapshots/one" "$snapshots/two"
 	expect_same "ls -A" tree "$(ls -A "$mnt")"
@@ -133,7 +134,7 @@ case_hidden() {
 	expect_same "rsync" tree "$(ls -A copy)"
 	rm -rf "${mnt:?}"/* "${mnt:?}"/.[!.]* 2>/dev/null || true
 	expect_same "after rm -rf" "one two" "$(echo $(ls "$snapshots"))"
-	same_tree copy/tree "$snapshots/one/tree"
+	same_tree before "$snapshots/one/tree"
 	# the directory is one, and says what any does
 	expect_same "its type" "directory 755" "$(stat -c '%F %a' "$snapshots")"
 	expect_same "its parent" "$(stat -c %i "$mnt")" "$(stat -c %i "$snapshots/..")"
@@ -389,6 +390,148 @@ case_others() {
 	"${other[@]}" mkdir "$snapshots/two"
 	"${other[@]}" rmdir "$snapshots/one"
 	expect_same "left" two "$(ls "$snapshots")"
+}
+
+# names_of JSON - the names in what kvfs snapshot list --json says
+names_of() {
+	python3 -c 'import json, sys; print(" ".join(s["name"] for s in json.load(sys.stdin)))' <<<"$1"
+}
+
+# The same commands work on PLACE, a mount or a store.
+commands_work() {
+	local place=$1 made
+	expect_same "none" "[]" "$("$KVFS" snapshot list --json "$place")"
+	"$KVFS" snapshot create "$place" two
+	sleep 0.01
+	"$KVFS" snapshot create "$place" one
+	made=$("$KVFS" snapshot create "$place")
+	expect_same "in the order of time" "two one $made" "$(names_of "$("$KVFS" snapshot list --json "$place")")"
+	expect_same "lines" 3 "$("$KVFS" snapshot list "$place" | grep -cE '^20[0-9-]{8} [0-9:]{8}\.[0-9]{3}  ')"
+	expect_fail 'already' "$KVFS" snapshot create "$place" one
+	expect_fail 'no snapshot three' "$KVFS" snapshot delete "$place" three
+	expect_fail 'no snapshot three' "$KVFS" snapshot diff "$place" three
+	expect_fail 'not a name' "$KVFS" snapshot create "$place" a/b
+	expect_fail 'not a name' "$KVFS" snapshot create "$place" ..
+	expect_fail 'not empty' "$KVFS" snapshot create "$place" ""
+	expect_fail '255' "$KVFS" snapshot create "$place" "$(printf 'n%.0s' {1..256})"
+	expect_fail 'usage' "$KVFS" snapshot create
+	expect_fail 'no such command' "$KVFS" snapshot destroy "$place" one
+	"$KVFS" snapshot create "$place" $'odd\n"name\\'
+	expect_same "an odd name" 1 "$("$KVFS" snapshot list "$place" | grep -cF 'odd\n"name\\')"
+	[[ $(names_of "$("$KVFS" snapshot list --json "$place")") == *odd* ]] || fail "no JSON"
+	"$KVFS" snapshot delete "$place" two "$made" $'odd\n"name\\'
+	expect_same "left" one "$(names_of "$("$KVFS" snapshot list --json "$place")")"
+	"$KVFS" snapshot delete "$place" one
+}
+
+# diff_prepare - a tree, snapshot one, changes, snapshot two, more changes; expected_ONE_TWO what differs
+diff_prepare() {
+	mkdir -p "$mnt/a/b/c" "$mnt/same/below" "$mnt/gone/below" "$mnt/moved/below"
+	for name in a/b/file a/b/c/deep same/file same/below/file gone/below/file moved/below/file a/goes a/becomes; do
+		echo text >"$mnt/$name"
+	done
+	mkdir "$snapshots/one"
+	echo more >>"$mnt/a/b/c/deep"
+	rm -r "$mnt/gone" "$mnt/a/goes" "$mnt/a/becomes"
+	mkdir "$mnt/a/becomes"
+	mv "$mnt/moved" "$mnt/same/here"
+	echo new >"$mnt/same/below/new"
+	chmod 600 "$mnt/a/b/file"
+	mkdir "$snapshots/two"
+	mkdir -p "$mnt/young/er"
+	echo x >"$mnt/young/er/file"
+	cat "$mnt/same/file" >/dev/null
+	{
+		printf '%s\n' 'M /' 'M a/' 'M a/b/c/deep' 'M a/b/file' '- a/becomes' '+ a/becomes/' '- a/goes'
+		printf '%s\n' '- gone/' '- moved/' 'M same/' 'M same/below/' '+ same/below/new' '+ same/here/'
+	} >one_two
+	{ cat one_two; echo '+ young/'; } >one_now
+	printf '%s\n' 'M /' '+ young/' >two_now
+}
+
+# diffs_are PLACE - as diff_prepare says
+diffs_are() {
+	diff one_two <("$KVFS" snapshot diff "$1" one two)
+	diff one_now <("$KVFS" snapshot diff "$1" one)
+	diff two_now <("$KVFS" snapshot diff "$1" two)
+	expect_same "no difference" "" "$("$KVFS" snapshot diff "$1" one one)"
+}
+
+case_commands() {
+	prepare
+	mkdir "$mnt/dir"
+	commands_work "$mnt"
+	commands_work "$store"
+	commands_work "$mnt/dir"
+	expect_same "left" "" "$(ls "$snapshots")"
+	diff_prepare
+	diffs_are "$mnt"
+	store_unmount
+	store_mount -o nosnapdir
+	expect_fail 'does not show snapshots' "$KVFS" snapshot list "$mnt"
+}
+
+case_commands_on_a_store() {
+	prepare
+	store_unmount
+	commands_work "$store"
+	expect_fail 'no such store' "$KVFS" snapshot list "$SCRATCH/nothing"
+	store_mount
+	diff_prepare
+	store_unmount
+	diffs_are "$store"
+}
+
+case_rollback() {
+	local was
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	cp -a "$mnt/tree" between
+	expect_fail 'mounted on .*kvfs umount' "$KVFS" snapshot rollback "$mnt" one
+	expect_fail 'mounted on .*kvfs umount' "$KVFS" snapshot rollback "$store" one
+	store_unmount
+	expect_fail 'no snapshot two' "$KVFS" snapshot rollback "$store" two
+	expect_fail 'snapshot one already' "$KVFS" snapshot rollback --keep one "$store" one
+	was=$("$KVFS" snapshot rollback "$store" one | sed 's/.* snapshot //')
+	store_check
+	expect_same "nothing differs" "" "$("$KVFS" snapshot diff "$store" one)"
+	store_mount
+	same_tree before "$mnt/tree"
+	same_tree between "$snapshots/$was/tree"
+	echo new >"$mnt/tree/new"
+	store_unmount
+	"$KVFS" snapshot rollback --keep latest "$store" "$was" >/dev/null
+	"$KVFS" snapshot rollback --discard "$store" one
+	"$KVFS" snapshot rollback --discard "$store" latest
+	store_mount
+	same_tree before "$snapshots/one/tree"
+	expect_same "what was kept" new "$(cat "$mnt/tree/new")"
+	expect_same "snapshots" "$(echo "$was" latest one)" "$(echo $(ls "$snapshots"))"
+}
+
+case_clone() {
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	expect_fail 'mounted on' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	store_unmount
+	"$KVFS" snapshot clone "$store" one "$SCRATCH/other"
+	expect_fail 'something already' "$KVFS" snapshot clone "$store" one "$SCRATCH/other"
+	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$store" two "$SCRATCH/another"
+	"$KVFS" check "$SCRATCH/other"
+	expect_same "no snapshots in it" "[]" "$("$KVFS" snapshot list --json "$SCRATCH/other")"
+	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
+	same_tree before "$mnt/tree"
+	echo more >"$mnt/tree/more"
+	"$KVFS" umount "$mnt"
+	"$KVFS" check "$SCRATCH/other"
+	store_mount
+	[ ! -e "$mnt/tree/more" ] || fail "a change of the clone is in the store"
 }
 
 scratch_main "$@"
