@@ -15,7 +15,7 @@
 #include "number_table.h"
 #include "record.h"
 
-#define DEPTH_MAX 100000u /* of a path: more is a cycle, which only damage makes */
+#define DEPTH_MAX 4096u /* of a path */
 
 struct side {
 	struct kvfs *fs;
@@ -163,8 +163,9 @@ static int find_path(struct side *side, uint64_t directory)
 		err = inode_get(side->fs, child, &inode);
 		if (err == -ENOENT && child == directory)
 			return err;
+		/* Or a cycle, which only damage makes. */
 		if (!err && ++depth > DEPTH_MAX)
-			err = -EIO;
+			err = -ENAMETOOLONG;
 		if (!err)
 			err = add_name(side, inode.parent, child, &name);
 		child = inode.parent;

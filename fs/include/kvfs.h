@@ -244,7 +244,8 @@ enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
 /*
  * What is different in `to` beside `from`, each a snapshot of the same store, or the store itself with nobody changing it: paths that
  * came, went, or whose contents or attributes changed (access times aside), from the root ("") without a slash at the beginning. A
- * directory that came or went stands for all that is in it; one that was moved went and came. In no order. Reads names and inodes, never contents. -ENOMEM, -EIO
+ * directory that came or went stands for all that is in it; one that was moved went and came. In no order. Reads names and inodes, never contents. -ENOMEM, -EIO, -ENAMETOOLONG
+ * for what is deeper than 4096 directories
  */
 typedef int kvfs_difference_fn(void *arg, enum kvfs_difference what, const char *path, bool is_directory);
 KV_API KV_MUST_CHECK int kvfs_diff(

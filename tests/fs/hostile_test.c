@@ -211,6 +211,25 @@ static void no_report(void *arg, enum kv_severity severity, const char *message)
 {
 }
 
+static int no_difference(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
+{
+	return strlen(path) > 1000000;
+}
+
+static void use_snapshots(struct hostile *hostile)
+{
+	struct kvfs *fs = hostile->store->fs, *snapshot;
+	uint64_t findings;
+
+	if (kvfs_snapshot_open(fs, "damaged", &snapshot) == 0) {
+		(void)!kvfs_diff(snapshot, fs, no_difference, NULL);
+		(void)!kvfs_diff(fs, snapshot, no_difference, NULL);
+		assert_int_equal(kvfs_check(snapshot, no_report, NULL, NULL, NULL, &findings), 0);
+		assert_int_equal(kvfs_close(snapshot), 0);
+		(void)!kvfs_rollback(fs, dice(hostile, 2) ? "damaged" : "sound", NULL);
+	}
+}
+
 static void use_all(struct hostile *hostile)
 {
 	struct kvfs_attr attr;
@@ -220,6 +239,7 @@ static void use_all(struct hostile *hostile)
 		use_contents(hostile, ino);
 		use_names(hostile, ino);
 	}
+	use_snapshots(hostile);
 	(void)!kvfs_resolve(hostile->store->fs, "a/b/f/../../l/g", true, &attr);
 	assert_int_equal(kvfs_check(hostile->store->fs, no_report, NULL, NULL, NULL, &findings), 0);
 }
@@ -242,6 +262,10 @@ static void run(unsigned seed)
 	hostile.store->open.kv.report = no_report;
 	fixture_reopen(hostile.store);
 	make_tree(hostile.store);
+	assert_int_equal(kvfs_snapshot_create(hostile.store->fs, "sound"), 0);
+	for (unsigned i = 0; i < DAMAGES; i++)
+		damage(&hostile);
+	(void)!kvfs_snapshot_create(hostile.store->fs, "damaged");
 	for (unsigned i = 0; i < DAMAGES; i++)
 		damage(&hostile);
 	use_all(&hostile);

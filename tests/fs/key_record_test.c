@@ -148,8 +148,13 @@ static void test_orphan(void **state)
 static void test_meta(void **state)
 {
 	uint8_t format[META_FORMAT_SIZE], next[META_NEXT_INO_SIZE];
+	char name[KV_SNAPSHOT_NAME_MAX + 1];
 	uint64_t secret, ino;
 
+	assert_int_equal(meta_rollback_decode(slice("s p", 3), name), 0);
+	assert_string_equal(name, "s p");
+	assert_int_equal(meta_rollback_decode(slice("", 0), name), -EIO);
+	assert_int_equal(meta_rollback_decode(slice("s", 2), name), -EIO);
 	meta_format_encode(0x1234, format);
 	assert_int_equal(meta_format_decode(slice(format, sizeof(format)), &secret), 0);
 	assert_int_equal(secret, 0x1234);

@@ -287,6 +287,101 @@ static void test_interrupted_rollback(void **state)
 	*state = NULL;
 }
 
+/* ---- differences and clones ---------------------------------------------------------------------- */
+
+struct differences {
+	char text[1024];
+	size_t size;
+};
+
+static int note_difference(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
+{
+	struct differences *differences = arg;
+
+	differences->size += (size_t)snprintf(differences->text + differences->size,
+		sizeof(differences->text) - differences->size, "%c%s%s ", "+-M"[what], path,
+		is_directory ? "/" : "");
+	return 0;
+}
+
+/* Each of these, and nothing else, in any order. */
+static void assert_differences(struct kvfs *from, struct kvfs *to, const char *const *expected)
+{
+	struct differences found = {.size = 0};
+	size_t size = 0;
+
+	assert_int_equal(kvfs_diff(from, to, note_difference, &found), 0);
+	for (; *expected; expected++) {
+		if (!strstr(found.text, *expected))
+			fail_msg("no \"%s\" in \"%s\"", *expected, found.text);
+		size += strlen(*expected);
+	}
+	assert_int_equal(size, found.size);
+}
+
+static void test_diff(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), b = fixture_mkdir(store, a, "b"), c;
+	uint64_t file = fixture_mkfile(store, b, "file");
+	struct kvfs_attr attr;
+	struct kvfs *fs;
+
+	fixture_mkfile(store, b, "same");
+	c = fixture_mkdir(store, b, "c");
+	fixture_mkfile(store, c, "inside");
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	fs = open_snapshot(store, "s");
+	assert_differences(fs, store->fs, (const char *[]){NULL});
+	/* Reading is no difference. */
+	store->open.atime = KVFS_STRICTATIME;
+	assert_int_equal(kvfs_close(fs), 0);
+	fixture_reopen(store);
+	fs = open_snapshot(store, "s");
+	assert_int_equal(kvfs_read(store->fs, file, &attr, 1, 0), 0);
+	write_file(store, file, "x", 0);
+	assert_differences(fs, store->fs, (const char *[]){"Ma/b/file ", NULL});
+	fixture_mkfile(store, c, "more");
+	assert_int_equal(kvfs_rename(store->fs, b, "c", a, "d", 0), 0);
+	assert_differences(fs, store->fs,
+		(const char *[]){"Ma/ ", "Ma/b/ ", "Ma/b/file ", "-a/b/c/ ", "+a/d/ ", NULL});
+	assert_differences(store->fs, fs,
+		(const char *[]){"Ma/ ", "Ma/b/ ", "Ma/b/file ", "+a/b/c/ ", "-a/d/ ", NULL});
+	assert_int_equal(kvfs_unlink(store->fs, b, "file"), 0);
+	fixture_mkdir(store, b, "file");
+	assert_differences(fs, store->fs,
+		(const char *[]){"Ma/ ", "Ma/b/ ", "-a/b/file ", "+a/b/file/ ", "-a/b/c/ ", "+a/d/ ",
+			NULL});
+	assert_int_equal(kvfs_close(fs), 0);
+}
+
+static void test_clone(void **state)
+{
+	struct fixture *store = *state, clone = {.open = store->open};
+	struct model *model = model_new(store, 815);
+	struct kvfs *fs;
+	uint64_t digest, newest;
+
+	for (unsigned step = 0; step < 1500; step++)
+		model_step(model);
+	model_free(model);
+	digest = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	newest = fixture_mkfile(store, KVFS_ROOT_INO, "later");
+	fs = open_snapshot(store, "s");
+	snprintf(clone.path, sizeof(clone.path), "%.50s-clone", store->path);
+	assert_int_equal(kvfs_clone(fs, NULL, clone.path, NULL, NULL), 0);
+	assert_int_equal(kvfs_clone(fs, NULL, clone.path, NULL, NULL), -EEXIST);
+	assert_int_equal(kvfs_close(fs), 0);
+	fixture_open(&clone);
+	assert_true(tree_digest(clone.fs) == digest);
+	fixture_assert_clean(&clone);
+	assert_true(fixture_mkfile(&clone, KVFS_ROOT_INO, "new") > newest);
+	fixture_close(&clone);
+	fixture_empty(&clone);
+	assert_int_equal(rmdir(clone.path), 0);
+}
+
 /* ---- while others write ---------------------------------------------------------------------- */
 
 #define WRITERS 3u
@@ -452,6 +547,8 @@ int main(void)
 			test_read_only_store, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup(test_interrupted_rollback, fixture_setup),
+		cmocka_unit_test_setup_teardown(test_diff, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_clone, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_while_writing, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_many, fixture_setup, fixture_teardown),

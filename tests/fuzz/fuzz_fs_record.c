@@ -106,8 +106,11 @@ static void try_orphan(struct kv_slice key, struct kv_slice value)
 static void try_meta(struct kv_slice value)
 {
 	uint8_t format[META_FORMAT_SIZE], next[META_NEXT_INO_SIZE], limit[META_SIZE_LIMIT_SIZE];
+	char name[KV_SNAPSHOT_NAME_MAX + 1];
 	uint64_t number;
 
+	if (meta_rollback_decode(value, name) == 0)
+		must(value.size == strlen(name) && memcmp(name, value.data, value.size) == 0);
 	if (meta_format_decode(value, &number) == 0) {
 		meta_format_encode(number, format);
 		must(value.size == sizeof(format) && memcmp(format, value.data, sizeof(format)) == 0);
