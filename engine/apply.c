@@ -34,7 +34,10 @@ static int put_in_order(struct kv *kv, const struct format_record *record, uint6
 	if (!order)
 		return 0;
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
-		return checkpoint_defer(kv, record, address);
+		return checkpoint_defer(kv, record->keyspace, record->key, record->key_size,
+					address);
+	if (__builtin_expect(kv->order_changes != NULL, 0))
+		checkpoint_note(kv, record, address);
 	return order_put(order, record->key, record->key_size, address);
 }
 
@@ -45,7 +48,9 @@ static int delete_in_order(struct kv *kv, const struct format_record *record)
 	if (!order)
 		return 0;
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
-		return checkpoint_defer(kv, record, 0);
+		return checkpoint_defer(kv, record->keyspace, record->key, record->key_size, 0);
+	if (__builtin_expect(kv->order_changes != NULL, 0))
+		checkpoint_note(kv, record, 0);
 	return order_delete(order, record->key, record->key_size);
 }
 
@@ -176,6 +181,8 @@ int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, u
 	store_account(kv, to, (int64_t)format_record_length(copy));
 	store_account(kv, from, -(int64_t)from_length);
 	index_replace(&place, to);
+	if (order && __builtin_expect(kv->order_changes != NULL, 0))
+		checkpoint_note(kv, copy, to);
 	return order ? order_set_address(order, copy->key, copy->key_size, from, to) : 0;
 }
 

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "checkpoint_file.h"
 #include "epoch.h"
 #include "lookup.h"
 
+#define CHUNK_SLOTS (INDEX_CHUNK_SIZE / sizeof(uint64_t))
 #define CHUNKS_PER_STEP 16u /* of the hash index, between two looks whether to stop */
 
 /* A change of an ordered index that waits. */
@@ -19,10 +21,15 @@ struct deferred {
 	uint8_t key[];
 };
 
+/* What was stored in the buckets while they were saved, chunk by chunk of them. */
+struct bucket_changes {
+	struct format_checkpoint_slot *changes; /* sorted, of equals the older first */
+	size_t *starts;				/* of each chunk's, and one more */
+};
+
 struct checkpoint {
-	struct env_file *file;
-	struct format_checkpoint header;
-	uint64_t *sums; /* [header.chunks] */
+	struct checkpoint_file file;
+	struct bucket_changes changes;
 	_Atomic bool reported; /* damage of the hash index */
 	struct deferred *deferred, **deferred_end;
 	pthread_mutex_t lock;
@@ -44,19 +51,6 @@ static void damaged(struct kv *kv, const char *what)
 		(void)kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
 }
 
-static int read_chunk(struct kv *kv, const struct checkpoint *checkpoint, uint64_t chunk, void *out)
-{
-	int error;
-
-	if (chunk >= checkpoint->header.chunks)
-		return -EUCLEAN;
-	error = kv->env->file_read(checkpoint->file, out, FORMAT_CHECKPOINT_CHUNK,
-				   (1 + chunk) * FORMAT_CHECKPOINT_CHUNK);
-	if (!error && format_sum(out, FORMAT_CHECKPOINT_CHUNK) != checkpoint->sums[chunk])
-		error = -EUCLEAN;
-	return error;
-}
-
 /* Is there, at this address, what a checkpoint may speak of? */
 static bool is_covered(struct kv *kv, uint64_t address)
 {
@@ -73,11 +67,14 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 {
 	struct kv *kv = arg;
 	struct checkpoint *checkpoint = kv->checkpoint;
-	const uint64_t *entries = (const uint64_t *)out;
-	int error = read_chunk(kv, checkpoint, checkpoint->header.index.chunk + chunk, out);
+	const struct bucket_changes *changes = &checkpoint->changes;
+	uint64_t *entries = (uint64_t *)out;
+	int error = checkpoint_file_chunk(&checkpoint->file, FORMAT_CHECKPOINT_BUCKETS, chunk, out);
 	size_t i;
 
-	for (i = 0; i < INDEX_CHUNK_SIZE / sizeof(*entries) && !error; i++) {
+	for (i = changes->starts[chunk]; i < changes->starts[chunk + 1] && !error; i++)
+		entries[changes->changes[i].number % CHUNK_SLOTS] = changes->changes[i].entry;
+	for (i = 0; i < CHUNK_SLOTS && !error; i++) {
 		if (entries[i] && !is_covered(kv, entries[i] & INDEX_ADDRESS_MASK))
 			error = -EUCLEAN;
 	}
@@ -86,87 +83,105 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 	return error;
 }
 
-static int read_header(struct kv *kv, struct checkpoint *checkpoint)
+/* Sorts them by chunk: counts, and then puts each in its place. */
+static int sort_changes(struct bucket_changes *sorted, const struct format_checkpoint_slot *changes,
+			size_t count, size_t chunks, uint64_t slots)
 {
-	struct format_checkpoint *header = &checkpoint->header;
-	uint64_t size, chunks;
-	size_t sums_size;
-	int error = kv->env->file_read(checkpoint->file, header, sizeof(*header), 0);
+	size_t *next = sorted->starts + 1, i;
 
+	for (i = 0; i < count; i++) {
+		if (changes[i].number >= slots)
+			return -EUCLEAN;
+		sorted->starts[changes[i].number / CHUNK_SLOTS + 2]++;
+	}
+	for (i = 2; i < chunks + 2; i++)
+		sorted->starts[i] += sorted->starts[i - 1];
+	/* starts[n + 1] is where the next one of chunk n goes, and in the end where chunk n + 1 begins. */
+	for (i = 0; i < count; i++)
+		sorted->changes[next[changes[i].number / CHUNK_SLOTS]++] = changes[i];
+	return 0;
+}
+
+static int read_changes(struct checkpoint *checkpoint)
+{
+	const struct format_checkpoint *header = &checkpoint->file.header;
+	size_t size = header->sizes[FORMAT_CHECKPOINT_BUCKET_CHANGES];
+	size_t chunks = format_checkpoint_chunks_of(header->sizes[FORMAT_CHECKPOINT_BUCKETS]);
+	struct checkpoint_reader *reader = NULL;
+	struct format_checkpoint_slot *changes = malloc(size + 1);
+	int error;
+
+	checkpoint->changes.changes = malloc(size + 1);
+	checkpoint->changes.starts = calloc(chunks + 2, sizeof(size_t));
+	error = changes && checkpoint->changes.changes && checkpoint->changes.starts ?
+			checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_BUCKET_CHANGES,
+					      &reader) :
+			-ENOMEM;
 	if (!error)
-		error = format_checkpoint_validate(header, kv->segments.uuid);
+		error = checkpoint_reader_read(reader, changes, size);
 	if (!error)
-		error = kv->env->file_size(checkpoint->file, &size);
-	if (error)
-		return error;
-	chunks = header->chunks;
-	sums_size = chunks * sizeof(*checkpoint->sums);
-	if (size < (1 + chunks) * FORMAT_CHECKPOINT_CHUNK + sums_size)
-		return -EUCLEAN;
-	checkpoint->sums = malloc(sums_size ? sums_size : 1);
-	if (!checkpoint->sums)
-		return -ENOMEM;
-	error = kv->env->file_read(checkpoint->file, checkpoint->sums, sums_size,
-				   (1 + chunks) * FORMAT_CHECKPOINT_CHUNK);
-	if (!error && format_sum(checkpoint->sums, sums_size) != header->sums_check)
-		error = -EUCLEAN;
+		error = sort_changes(&checkpoint->changes, changes, size / sizeof(*changes), chunks,
+				     header->sizes[FORMAT_CHECKPOINT_BUCKETS] / sizeof(uint64_t));
+	free(reader);
+	free(changes);
 	return error;
 }
 
-/* ---- reading a section in order -------------------------------------------------------------- */
-
-struct reader {
-	struct kv *kv;
-	const struct checkpoint *checkpoint;
-	uint64_t chunk;	 /* the next one */
-	uint64_t left;	 /* bytes of the section */
-	size_t at, used; /* in bytes */
-	uint8_t bytes[FORMAT_CHECKPOINT_CHUNK];
-};
-
-static struct reader *reader_new(struct kv *kv, const struct checkpoint *checkpoint,
-				 const struct format_checkpoint_section *section)
+static int defer(struct checkpoint *checkpoint, unsigned keyspace, const void *key,
+		 size_t key_size, uint64_t address)
 {
-	struct reader *reader = malloc(sizeof(*reader));
+	struct deferred *deferred = malloc(sizeof(*deferred) + key_size);
 
-	if (!reader)
-		return NULL;
-	reader->kv = kv;
-	reader->checkpoint = checkpoint;
-	reader->chunk = section->chunk;
-	reader->left = section->size;
-	reader->at = reader->used = 0;
-	return reader;
+	if (!deferred)
+		return -ENOMEM;
+	deferred->next = NULL;
+	deferred->address = address;
+	deferred->keyspace = (uint8_t)keyspace;
+	deferred->key_size = (uint16_t)key_size;
+	memcpy(deferred->key, key, key_size);
+	*checkpoint->deferred_end = deferred;
+	checkpoint->deferred_end = &deferred->next;
+	return 0;
 }
 
-static int reader_read(struct reader *reader, void *out, size_t size)
+int checkpoint_defer(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		     uint64_t address)
 {
-	uint8_t *to = out;
+	return defer(kv->checkpoint, keyspace, key, key_size, address);
+}
 
-	if (size > reader->left)
+static int read_order_change(struct kv *kv, struct checkpoint *checkpoint,
+			     struct checkpoint_reader *reader, uint8_t *key)
+{
+	struct format_checkpoint_change change;
+	int error = checkpoint_reader_read(reader, &change, sizeof(change));
+
+	if (error)
+		return error;
+	if (!change.key_size || change.keyspace >= FORMAT_KEYSPACES ||
+	    !kv->order_of[change.keyspace])
 		return -EUCLEAN;
-	reader->left -= size;
-	while (size) {
-		size_t part = reader->used - reader->at;
-		int error;
+	error = checkpoint_reader_read(reader, key, change.key_size);
+	/* Of a segment that is gone: a later change says what it is now. */
+	if (error || (change.address && !is_covered(kv, change.address)))
+		return error;
+	return defer(checkpoint, change.keyspace, key, change.key_size, change.address);
+}
 
-		if (!part) {
-			error = read_chunk(reader->kv, reader->checkpoint, reader->chunk++,
-					   reader->bytes);
-			if (error)
-				return error;
-			reader->at = 0;
-			reader->used = sizeof(reader->bytes);
-			continue;
-		}
-		if (part > size)
-			part = size;
-		memcpy(to, reader->bytes + reader->at, part);
-		reader->at += part;
-		to += part;
-		size -= part;
-	}
-	return 0;
+/* What changed in the ordered indexes while they were saved: to be done when they are there, before what replay changes. */
+static int read_order_changes(struct kv *kv, struct checkpoint *checkpoint)
+{
+	struct checkpoint_reader *reader = NULL;
+	uint8_t *key = malloc(KV_KEY_SIZE_MAX);
+	int error = key ? checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_ORDER_CHANGES,
+						&reader) :
+			  -ENOMEM;
+
+	while (!error && reader->left)
+		error = read_order_change(kv, checkpoint, reader, key);
+	free(key);
+	free(reader);
+	return error;
 }
 
 /* ---- taking it over -------------------------------------------------------------------------- */
@@ -178,7 +193,7 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 						NULL;
 
 	return segment && entry->id && segment->id == entry->id && segment->salt == entry->salt &&
-	       !segment->covered && entry->end >= FORMAT_SEGMENT_HEADER_SIZE &&
+	       !segment->covered && entry->state <= FORMAT_CHECKPOINT_EMPTIED && entry->end >= FORMAT_SEGMENT_HEADER_SIZE &&
 	       entry->end <= kv->segments.size && entry->end % FORMAT_RECORD_ALIGN == 0 &&
 	       entry->live_bytes <= entry->end && entry->tombstone_bytes <= entry->end;
 }
@@ -186,13 +201,18 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 {
 	struct segment *segment;
+	bool emptied = entry->state == FORMAT_CHECKPOINT_EMPTIED;
 
 	if (!is_same(kv, entry))
-		return -ESTALE;
+		return emptied ? 0 : -ESTALE;
 	segment = kv->segments.table[entry->slot];
 	segment->end = entry->end;
 	segment->newest_seq = entry->newest_seq;
-	segment->complete = entry->sealed;
+	segment->complete = entry->state != FORMAT_CHECKPOINT_OPEN;
+	segment->named = !emptied;
+	/* It was freed, but that was not durable yet. Compaction will find it. */
+	if (emptied)
+		store_add(&kv->log_bytes, entry->end);
 	segment->tombstone_bytes = entry->tombstone_bytes;
 	memcpy(segment->dictionaries, entry->dictionaries, sizeof(segment->dictionaries));
 	atomic_store(&segment->live_bytes, entry->live_bytes);
@@ -201,13 +221,16 @@ static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 
 static int cover_segments(struct kv *kv, const struct checkpoint *checkpoint)
 {
-	struct reader *reader = reader_new(kv, checkpoint, &checkpoint->header.segments);
+	const struct format_checkpoint *header = &checkpoint->file.header;
 	struct format_checkpoint_segment entry;
+	struct checkpoint_reader *reader;
 	uint32_t i;
-	int error = reader ? 0 : -ENOMEM;
+	int error = checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_SEGMENTS, &reader);
 
-	for (i = 0; i < checkpoint->header.segment_count && !error; i++) {
-		error = reader_read(reader, &entry, sizeof(entry));
+	if (error)
+		return error;
+	for (i = 0; i < header->segment_count && !error; i++) {
+		error = checkpoint_reader_read(reader, &entry, sizeof(entry));
 		if (!error)
 			error = cover(kv, &entry);
 	}
@@ -221,32 +244,45 @@ static void uncover_segments(struct kv *kv)
 	uint32_t slot, count = atomic_load(&kv->segments.count);
 
 	for (slot = 0; slot < count; slot++) {
-		if (kv->segments.table[slot])
-			segment_uncover(&kv->segments, kv->segments.table[slot]);
+		struct segment *segment = kv->segments.table[slot];
+
+		if (!segment)
+			continue;
+		segment_uncover(&kv->segments, segment);
+		segment->named = false;
 	}
+	atomic_store(&kv->log_bytes, 0);
 }
 
 static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 {
-	const struct format_checkpoint *header = &checkpoint->header;
+	const struct format_checkpoint *header = &checkpoint->file.header;
 	unsigned i;
 	int error = cover_segments(kv, checkpoint);
 
+	if (!error)
+		error = read_order_changes(kv, checkpoint);
+	if (!error && header->index_buckets >> 31)
+		error = -EUCLEAN;
+	if (!error)
+		error = read_changes(checkpoint);
 	if (error)
 		return error;
 	index_fini(&kv->index);
 	error = index_load(&kv->index, header->index_buckets, header->index_entries,
-			   header->index.size, read_buckets, kv);
+			   header->sizes[FORMAT_CHECKPOINT_BUCKETS], read_buckets, kv);
 	if (error) {
 		int again = index_init(&kv->index);
 
 		return again ? again : error;
 	}
 	kv->segments.covered_slots = atomic_load(&kv->segments.count);
-	atomic_store(&kv->log_bytes, header->log_bytes);
+	store_add(&kv->log_bytes, header->log_bytes);
 	atomic_store(&kv->live_bytes, header->live_bytes);
 	kv->tombstone_bytes = header->tombstone_bytes;
 	kv->checkpoint_seq = header->last_seq;
+	atomic_store(&kv->checkpoints.seq, header->last_seq);
+	atomic_store(&kv->checkpoints.bytes, (1 + header->chunks) * FORMAT_CHECKPOINT_CHUNK);
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		atomic_store(&kv->keys[i], header->keys[i]);
 	kv->checkpoint = checkpoint;
@@ -254,7 +290,7 @@ static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 	return 0;
 }
 
-static void checkpoint_free(struct kv *kv, struct checkpoint *checkpoint)
+static void checkpoint_free(struct checkpoint *checkpoint)
 {
 	struct deferred *next;
 
@@ -265,19 +301,18 @@ static void checkpoint_free(struct kv *kv, struct checkpoint *checkpoint)
 	}
 	pthread_cond_destroy(&checkpoint->done);
 	pthread_mutex_destroy(&checkpoint->lock);
-	free(checkpoint->sums);
-	if (checkpoint->file)
-		kv->env->file_close(checkpoint->file);
+	checkpoint_file_close(&checkpoint->file);
+	free(checkpoint->changes.changes);
+	free(checkpoint->changes.starts);
 	free(checkpoint);
 }
 
-static struct checkpoint *checkpoint_new(struct env_file *file)
+static struct checkpoint *checkpoint_new(void)
 {
 	struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
 
 	if (!checkpoint)
 		return NULL;
-	checkpoint->file = file;
 	checkpoint->deferred_end = &checkpoint->deferred;
 	pthread_mutex_init(&checkpoint->lock, NULL);
 	pthread_cond_init(&checkpoint->done, NULL);
@@ -286,97 +321,92 @@ static struct checkpoint *checkpoint_new(struct env_file *file)
 
 int checkpoint_open(struct kv *kv)
 {
-	struct checkpoint *checkpoint;
-	struct env_file *file;
+	struct checkpoint *checkpoint = checkpoint_new();
 	int error;
 
-	if (kv->env->file_open(kv->dir, FORMAT_CHECKPOINT_NAME, ENV_READ_ONLY, &file))
-		return 0;
-	checkpoint = checkpoint_new(file);
-	if (!checkpoint) {
-		kv->env->file_close(file);
+	if (!checkpoint)
 		return -ENOMEM;
-	}
-	error = read_header(kv, checkpoint);
-	if (!error)
+	error = checkpoint_file_open(&checkpoint->file, kv->env, kv->dir, kv->segments.uuid);
+	kv->checkpoint_there = error != -ENOENT;
+	if (!error) {
 		error = take_over(kv, checkpoint);
-	kv->checkpoint_there = true;
-	if (!error)
-		return 0;
-	checkpoint_free(kv, checkpoint);
-	uncover_segments(kv);
+		if (!error)
+			return 0;
+		uncover_segments(kv);
+	}
+	checkpoint_free(checkpoint);
 	if (error == -ENOMEM)
 		return error;
 	/* Compaction has moved on since it was written: that is as usual. */
-	if (error != -ESTALE)
+	if (error != -ESTALE && error != -ENOENT)
 		damaged(kv, "cannot be used; the whole log is read instead");
 	return 0;
 }
 
 /* ---- the ordered indexes --------------------------------------------------------------------- */
 
-int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address)
-{
-	struct checkpoint *checkpoint = kv->checkpoint;
-	struct deferred *deferred = malloc(sizeof(*deferred) + record->key_size);
+/* Where the reading of an ordered index is. */
+struct order_reader {
+	struct checkpoint_reader *reader;
+	size_t key_size; /* 0: before the first one */
+	uint64_t address; /* 0: of a segment that went while it was saved; a change says what it is now */
+	uint8_t key[KV_KEY_SIZE_MAX], rest[KV_KEY_SIZE_MAX];
+};
 
-	if (!deferred)
-		return -ENOMEM;
-	deferred->next = NULL;
-	deferred->address = address;
-	deferred->keyspace = record->keyspace;
-	deferred->key_size = record->key_size;
-	memcpy(deferred->key, record->key, record->key_size);
-	*checkpoint->deferred_end = deferred;
-	checkpoint->deferred_end = &deferred->next;
-	return 0;
+/* Is what the new key has behind their shared bytes above what the old one has there? */
+static bool is_rising(const struct order_reader *reader, size_t shared, size_t rest)
+{
+	size_t old = reader->key_size - shared;
+	int order = memcmp(reader->rest, reader->key + shared, old < rest ? old : rest);
+
+	return order > 0 || (!order && rest > old);
 }
 
-/* The next entry of an ordered index, on top of the key before it. */
-static int read_entry(struct reader *reader, uint8_t *key, size_t *key_size, uint64_t *address)
+static int read_entry(struct kv *kv, struct order_reader *reader)
 {
 	struct format_checkpoint_entry entry;
-	uint8_t old_next = 0;
-	int error = reader_read(reader, &entry, sizeof(entry));
+	int error = checkpoint_reader_read(reader->reader, &entry, sizeof(entry));
 
 	if (error)
 		return error;
-	if (entry.shared > *key_size || !entry.rest ||
-	    (size_t)entry.shared + entry.rest > KV_KEY_SIZE_MAX ||
-	    !is_covered(reader->kv, entry.address))
+	if (entry.shared > reader->key_size || !entry.rest ||
+	    (size_t)entry.shared + entry.rest > KV_KEY_SIZE_MAX)
 		return -EUCLEAN;
-	if (entry.shared < *key_size)
-		old_next = key[entry.shared];
-	error = reader_read(reader, key + entry.shared, entry.rest);
-	/* Rising: behind what they share the new one has more, or a larger byte. */
-	if (!error && entry.shared < *key_size && key[entry.shared] <= old_next)
-		error = -EUCLEAN;
-	*key_size = (size_t)entry.shared + entry.rest;
-	*address = entry.address;
-	return error;
+	error = checkpoint_reader_read(reader->reader, reader->rest, entry.rest);
+	if (error)
+		return error;
+	if (!is_rising(reader, entry.shared, entry.rest))
+		return -EUCLEAN;
+	memcpy(reader->key + entry.shared, reader->rest, entry.rest);
+	reader->key_size = (size_t)entry.shared + entry.rest;
+	reader->address = is_covered(kv, entry.address) ? entry.address : 0;
+	return 0;
 }
 
 static int load_order(struct kv *kv, unsigned keyspace)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
-	struct reader *reader =
-		reader_new(kv, checkpoint, &checkpoint->header.orders[keyspace]);
-	uint8_t *key = malloc(KV_KEY_SIZE_MAX);
-	size_t key_size = 0;
-	uint64_t address;
-	int error = reader && key ? 0 : -ENOMEM;
+	struct order_reader *reader = malloc(sizeof(*reader));
+	int error = -ENOMEM;
 
-	while (!error && reader->left) {
+	if (!reader)
+		return error;
+	reader->key_size = 0;
+	error = checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_ORDERS + keyspace,
+				      &reader->reader);
+	if (error)
+		goto out;
+	while (!error && reader->reader->left) {
 		if (atomic_load_explicit(&checkpoint->stopping, memory_order_relaxed))
 			error = -ECANCELED;
 		if (!error)
-			error = read_entry(reader, key, &key_size, &address);
-		if (!error)
-			error = order_put(kv->order_of[keyspace], key, key_size, address);
+			error = read_entry(kv, reader);
+		if (!error && reader->address)
+			error = order_put(kv->order_of[keyspace], reader->key, reader->key_size,
+					  reader->address);
 	}
-	if (!error && order_count(kv->order_of[keyspace]) != checkpoint->header.keys[keyspace])
-		error = -EUCLEAN;
-	free(key);
+	free(reader->reader);
+out:
 	free(reader);
 	return error;
 }
@@ -407,7 +437,14 @@ static int load_orders(struct kv *kv)
 		if (kv->order_of[i])
 			error = load_order(kv, i);
 	}
-	return error ? error : do_deferred(kv);
+	if (!error)
+		error = do_deferred(kv);
+	for (i = 0; i < FORMAT_KEYSPACES && !error; i++) {
+		if (kv->order_of[i] &&
+		    order_count(kv->order_of[i]) != atomic_load(&kv->keys[i]))
+			error = -EUCLEAN;
+	}
+	return error;
 }
 
 /* From the hash index and the records: slower, but always possible as long as these can be read. */
@@ -470,11 +507,9 @@ static void load(struct kv *kv)
 		all = index_load_some(&kv->index, CHUNKS_PER_STEP);
 		epoch_leave();
 	}
-	kv->indexes_whole = all && !error;
-	if (all) {
-		kv->env->file_close(checkpoint->file);
-		checkpoint->file = NULL;
-	}
+	if (all)
+		checkpoint_file_close(&checkpoint->file);
+	atomic_store(&kv->indexes_whole, all && !error);
 	pthread_mutex_lock(&checkpoint->lock);
 	checkpoint->loaded = true;
 	pthread_cond_broadcast(&checkpoint->done);
@@ -491,7 +526,7 @@ void checkpoint_start(struct kv *kv)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
 
-	kv->indexes_whole = !checkpoint;
+	atomic_store(&kv->indexes_whole, !checkpoint);
 	if (!checkpoint)
 		return;
 	if (kv->inline_maintenance || pthread_create(&checkpoint->thread, NULL, loader, kv))
@@ -522,16 +557,6 @@ void checkpoint_finish(struct kv *kv)
 	pthread_mutex_unlock(&checkpoint->lock);
 }
 
-bool checkpoint_discard(struct kv *kv)
-{
-	(void)kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NEW_NAME);
-	if (!kv->checkpoint_there)
-		return false;
-	checkpoint_finish(kv);
-	kv->checkpoint_there = false;
-	return !kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME) && !kv->env->dir_sync(kv->dir);
-}
-
 void checkpoint_stop(struct kv *kv)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
@@ -541,6 +566,6 @@ void checkpoint_stop(struct kv *kv)
 	atomic_store(&checkpoint->stopping, true);
 	if (checkpoint->running)
 		pthread_join(checkpoint->thread, NULL);
-	checkpoint_free(kv, checkpoint);
+	checkpoint_free(checkpoint);
 	kv->checkpoint = NULL;
 }

@@ -3,8 +3,8 @@
  * checkpoint.h - both indexes on disk as they were at one place of the log, so that opening replays only what stands behind it.
  * format.h draws the file.
  *
- * Written when a store is closed, if enough has been appended since the last one. Never needed: one that is missing, damaged, or of
- * another state of the log is passed over, and everything is replayed.
+ * Written beside everybody else whenever enough has been appended since the last one, and when the store is closed. Never
+ * needed: one that is missing, damaged, or of another state of the log is passed over, and everything is replayed.
  *
  * Opening takes the small state from it at once. The hash index is read by chunks as look-ups need them, the ordered ones in one
  * pass; a thread does what nobody has asked for yet, and then goes. Ordered keyspaces wait until theirs is there. What
@@ -28,14 +28,29 @@ void checkpoint_start(struct kv *kv);
 void checkpoint_finish(struct kv *kv);
 void checkpoint_stop(struct kv *kv);
 
-/* The disk is full: gives the file's space back. False: there was none. The maintainer's. */
+/*
+ * The maintainer's: one step of writing the next one, or a look whether it is due; and how long it may sleep before the next.
+ */
+void checkpoint_step(struct kv *kv);
+uint64_t checkpoint_pause_us(const struct kv *kv);
+/* One step as well, whether it is due or not: 0 it is written, 1 there is more to do; errors as of kv_checkpoint, -EAGAIN. */
+int checkpoint_demand(struct kv *kv);
+/* The disk is full: gives its space back, and that of the emptied segments that it names. False: there was none. The maintainer's. */
 bool checkpoint_discard(struct kv *kv);
+/* Whoever has emptied segments wants their space now, whatever it takes. */
+void checkpoint_release_kept(struct kv *kv);
+/* Bytes of log, in all since the store was opened; and that opening would have to replay. */
+uint64_t checkpoint_position(const struct kv *kv);
+uint64_t checkpoint_behind(const struct kv *kv);
+/* A change of an ordered index while these are being saved: address 0 deletes. With the log's lock. */
+void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address);
 
 /* Waits for the ordered indexes. Without the log's lock. */
 void checkpoint_await_orders(struct kv *kv);
 
 /* A change of an ordered index that is not there yet: address 0 deletes. While replaying. -ENOMEM */
-int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address);
+int checkpoint_defer(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		     uint64_t address);
 
 /* Saves the present state, if that is worth it. Nobody else uses the store. A failure is reported, and harmless. */
 void checkpoint_write(struct kv *kv);

@@ -88,25 +88,11 @@ static unsigned hold_snapshots(struct kv *kv, unsigned count)
 	return free;
 }
 
-/* Those of which nothing is needed any more become free files. */
-static int free_emptied(struct kv *kv)
+/* What was freed can be used from here on. */
+static int finish_freeing(struct kv *kv)
 {
-	struct compaction *compaction = &kv->compaction;
-	unsigned i, count = compaction->emptied_count;
 	int error;
 
-	if (!count)
-		return 0;
-	compaction->emptied_count = 0;
-	error = cold_flush(kv);
-	if (error)
-		return error;
-	count = hold_snapshots(kv, count);
-	epoch_wait();
-	for (i = 0; i < count && !error; i++)
-		error = free_one(kv, compaction->emptied[i]);
-	if (error)
-		return error;
 	drop_free_files(kv);
 	/*
 	 * Once they are gone, so may be the tombstones that hide what is in them: they must not come back. And
@@ -117,6 +103,54 @@ static int free_emptied(struct kv *kv)
 		return store_poison(kv, error, "freeing a segment failed");
 	dictionary_sweep(kv);
 	return 0;
+}
+
+/* Those of which nothing is needed any more become free files; what the last checkpoint names, when it is not the last one any more. */
+static int free_emptied(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	unsigned i, count = compaction->emptied_count, freed = 0;
+	int error;
+
+	if (!count)
+		return 0;
+	compaction->emptied_count = 0;
+	error = cold_flush(kv);
+	if (error)
+		return error;
+	count = hold_snapshots(kv, count);
+	epoch_wait();
+	for (i = 0; i < count && !error; i++) {
+		struct segment *segment = compaction->emptied[i];
+
+		if (segment->named) {
+			store_add(&compaction->kept_bytes, segment->end);
+			segment->kept = true;
+			continue;
+		}
+		error = free_one(kv, segment);
+		freed++;
+	}
+	return error || !freed ? error : finish_freeing(kv);
+}
+
+void compact_free_kept(struct kv *kv)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count), freed = 0;
+	int error = 0;
+
+	for (slot = 0; slot < count && !error; slot++) {
+		struct segment *segment = kv->segments.table[slot];
+
+		if (!segment || !segment->kept || segment->named)
+			continue;
+		store_add(&kv->compaction.kept_bytes, -(uint64_t)segment->end);
+		segment->kept = false;
+		error = free_one(kv, segment);
+		freed++;
+	}
+	if (!error && freed)
+		(void)finish_freeing(kv);
 }
 
 /* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */

@@ -19,6 +19,8 @@ uint64_t compact_pause_us(const struct kv *kv);
  * to do; 0: there is not. -EAGAIN: it has to wait for the log's end; -ENOSPC, -EROFS, -EIO.
  */
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
+/* Frees what was emptied and kept for a checkpoint that is not the last one any more. */
+void compact_free_kept(struct kv *kv);
 /* Empties one segment at once, into what is left of the log and, if need be, the reserve. False: none is worth it. */
 bool compact_for_space(struct kv *kv);
 

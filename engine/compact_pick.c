@@ -97,6 +97,14 @@ bool compact_is_oldest(struct kv *kv, const struct segment *candidate)
 	return true;
 }
 
+/* What waits for the next checkpoint is as good as gone. */
+static uint64_t log_bytes(const struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes), kept = atomic_load(&kv->compaction.kept_bytes);
+
+	return log > kept ? log - kept : 0;
+}
+
 static uint64_t tombstone_bytes(struct kv *kv)
 {
 	uint64_t bytes;
@@ -109,7 +117,7 @@ static uint64_t tombstone_bytes(struct kv *kv)
 
 struct segment *compact_pick(struct kv *kv)
 {
-	uint64_t log = atomic_load(&kv->log_bytes), live = atomic_load(&kv->live_bytes);
+	uint64_t log = log_bytes(kv), live = atomic_load(&kv->live_bytes);
 	uint64_t tombstones;
 	struct choice choice = {0, kv->segments.size / WORTH_DIVISOR, UINT64_MAX};
 	struct segment *oldest;
@@ -227,7 +235,7 @@ struct segment *compact_pick_for_space(struct kv *kv)
 
 bool compact_is_behind(const struct kv *kv)
 {
-	uint64_t log = atomic_load(&kv->log_bytes);
+	uint64_t log = log_bytes(kv);
 
 	return log > (uint64_t)SEGMENTS_MIN * kv->segments.size &&
 	       log / 3 > atomic_load(&kv->live_bytes);
@@ -235,7 +243,7 @@ bool compact_is_behind(const struct kv *kv)
 
 double compact_pressure(const struct kv *kv)
 {
-	double log = (double)atomic_load(&kv->log_bytes) + 1;
+	double log = (double)log_bytes(kv) + 1;
 	double garbage = (log - (double)atomic_load(&kv->live_bytes)) / log;
 
 	return garbage <= 0.5 ? 0 : garbage >= 2.0 / 3 ? 1 : (garbage - 0.5) * 6;

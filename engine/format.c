@@ -254,17 +254,9 @@ void format_checkpoint_seal(struct format_checkpoint *header)
 	header->check = checkpoint_check(header);
 }
 
-static bool section_fits(const struct format_checkpoint *header,
-			 const struct format_checkpoint_section *section)
-{
-	uint64_t chunks = section->size / FORMAT_CHECKPOINT_CHUNK +
-			  (section->size % FORMAT_CHECKPOINT_CHUNK != 0);
-
-	return section->chunk <= header->chunks && chunks <= header->chunks - section->chunk;
-}
-
 int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16])
 {
+	uint64_t chunks = 0;
 	unsigned i;
 
 	if (header->magic != CHECKPOINT_MAGIC || header->check != checkpoint_check(header))
@@ -273,15 +265,14 @@ int format_checkpoint_validate(const struct format_checkpoint *header, const uin
 		return -EPROTONOSUPPORT;
 	if (header->version != FORMAT_VERSION || memcmp(header->uuid, uuid, sizeof(header->uuid)))
 		return -EUCLEAN;
-	if (header->chunks >> 40 || !section_fits(header, &header->segments) ||
-	    !section_fits(header, &header->index) ||
-	    header->segments.size / sizeof(struct format_checkpoint_segment) !=
-		    header->segment_count)
+	for (i = 0; i < FORMAT_CHECKPOINT_SECTIONS; i++)
+		chunks += format_checkpoint_chunks_of(header->sizes[i]);
+	/* At most 32 times 2^48: no overflow. */
+	if (header->chunks >> 40 || chunks != header->chunks ||
+	    header->sizes[FORMAT_CHECKPOINT_SEGMENTS] !=
+		    header->segment_count * sizeof(struct format_checkpoint_segment) ||
+	    header->sizes[FORMAT_CHECKPOINT_BUCKET_CHANGES] % sizeof(struct format_checkpoint_slot))
 		return -EUCLEAN;
-	for (i = 0; i < FORMAT_KEYSPACES; i++) {
-		if (!section_fits(header, &header->orders[i]))
-			return -EUCLEAN;
-	}
 	return 0;
 }
 

@@ -121,23 +121,26 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
  *
  * The state of both indexes at one place of the log, so that only what stands behind it is replayed.
  *
- * 0        4096 zeros 65536                                                       65536 * (1 + chunks)
- * +--------+- - - - -+----------+--------------+----------+- - -+----------+------+
- * | header |         | segments | hash buckets | ordered index of each keyspace | sums |
- * +--------+- - - - -+----------+--------------+----------+- - -+----------+------+
- * Each section begins at a chunk of 65,536 bytes and is filled up with zeros. sums: XXH3-64 of each chunk between header
- * and sums. check: XXH3-64 of the 4096 bytes with check as zero.
- * A segment counts as the one that is meant if slot, id and salt agree. `end` is the offset up to which its records are in the
- * checkpoint. Hash buckets are those of index.h as they stand in memory. An ordered index is its entries in rising
- * order: bytes shared with the key before (2), further bytes of the key (2), 4 zeros, address (8), those bytes. */
+ * 0        4096 zeros 65536                      65536 * (1 + chunks)
+ * +--------+- - - - -+---------------------------+-------------------------------+
+ * | header |         | chunks of 65,536 bytes    | for each of them: sum, section|
+ * +--------+- - - - -+---------------------------+-------------------------------+
+ * A section's bytes are those of its chunks, in the order of the file; the last one is filled up with zeros. Chunks of several
+ * sections may alternate, because what changes while an index is being saved is written in between.
+ * sum: XXH3-64 of a chunk. check: XXH3-64 of the 4096 bytes with check as zero. */
 #define FORMAT_CHECKPOINT_NAME "checkpoint"
 #define FORMAT_CHECKPOINT_NEW_NAME "checkpoint.new"
 #define FORMAT_CHECKPOINT_CHUNK 65536u
 #define FORMAT_CHECKPOINT_HEADER_SIZE 4096u
 
-struct format_checkpoint_section {
-	uint64_t chunk; /* the first */
-	uint64_t size;	/* bytes */
+enum format_checkpoint_part {
+	FORMAT_CHECKPOINT_SEGMENTS,
+	FORMAT_CHECKPOINT_BUCKETS,	  /* of index.h as they stood in memory, each part at another moment... */
+	FORMAT_CHECKPOINT_BUCKET_CHANGES, /* ...and what was stored in them from then on */
+	FORMAT_CHECKPOINT_ORDER_CHANGES,  /* likewise for the ordered indexes */
+	FORMAT_CHECKPOINT_FENCES,	  /* where to begin reading in the ordered indexes */
+	FORMAT_CHECKPOINT_ORDERS = 8,	  /* + keyspace */
+	FORMAT_CHECKPOINT_SECTIONS = 32,
 };
 
 struct format_checkpoint {
@@ -151,11 +154,27 @@ struct format_checkpoint {
 	uint64_t keys[FORMAT_KEYSPACES];
 	uint64_t index_buckets, index_entries;
 	uint64_t chunks;
-	uint64_t sums_check; /* XXH3-64 of the sums */
-	struct format_checkpoint_section segments, index, orders[FORMAT_KEYSPACES];
-	uint8_t zeros[FORMAT_CHECKPOINT_HEADER_SIZE - 104 - 24 * FORMAT_KEYSPACES - 32];
+	uint64_t table_check; /* XXH3-64 of what follows the chunks */
+	uint64_t sizes[FORMAT_CHECKPOINT_SECTIONS]; /* bytes */
+	uint8_t zeros[FORMAT_CHECKPOINT_HEADER_SIZE - 104 - 8 * FORMAT_KEYSPACES -
+		      8 * FORMAT_CHECKPOINT_SECTIONS];
 };
 static_assert(sizeof(struct format_checkpoint) == FORMAT_CHECKPOINT_HEADER_SIZE, "header size");
+
+struct format_checkpoint_chunk {
+	uint64_t sum;
+	uint32_t section;
+	uint32_t zero;
+};
+static_assert(sizeof(struct format_checkpoint_chunk) == 16, "chunk size");
+
+/*
+ * A segment counts as the one that is meant if slot, id and salt agree. `end` is the offset up to which its records are in the
+ * checkpoint.
+ */
+#define FORMAT_CHECKPOINT_OPEN 0u    /* may be appended to behind its end */
+#define FORMAT_CHECKPOINT_SEALED 1u  /* nothing comes any more */
+#define FORMAT_CHECKPOINT_EMPTIED 2u /* nothing in it is needed; it may be gone */
 
 struct format_checkpoint_segment {
 	uint64_t id, salt;
@@ -163,11 +182,19 @@ struct format_checkpoint_segment {
 	uint32_t end;
 	uint64_t live_bytes, tombstone_bytes, newest_seq;
 	uint64_t dictionaries[4]; /* numbers of those that its values name, as bits */
-	uint32_t sealed; /* 1: nothing is appended to it any more */
+	uint32_t state;
 	uint32_t zero;
 };
 static_assert(sizeof(struct format_checkpoint_segment) == 88, "segment entry size");
 
+/* A store of a slot in the buckets. */
+struct format_checkpoint_slot {
+	uint64_t number; /* eight to a bucket */
+	uint64_t entry;
+};
+static_assert(sizeof(struct format_checkpoint_slot) == 16, "slot size");
+
+/* In an ordered index, in rising order: bytes shared with the key before, further bytes. */
 struct format_checkpoint_entry {
 	uint16_t shared, rest; /* bytes of the key */
 	uint32_t zero;
@@ -176,8 +203,37 @@ struct format_checkpoint_entry {
 };
 static_assert(sizeof(struct format_checkpoint_entry) == 16, "entry size");
 
+/* A change of an ordered index: in the order in which they were made. */
+struct format_checkpoint_change {
+	uint16_t key_size; /* bytes */
+	uint8_t keyspace;
+	uint8_t zeros[5];
+	uint64_t address; /* 0: deleted */
+	uint8_t key[];
+};
+static_assert(sizeof(struct format_checkpoint_change) == 16, "change size");
+
+/*
+ * For each chunk of an ordered index in which an entry begins: the first one's place and key. That entry shares nothing with the
+ * one before it.
+ */
+struct format_checkpoint_fence {
+	uint32_t chunk; /* of the section, from 0 */
+	uint16_t offset;
+	uint16_t key_size; /* bytes */
+	uint8_t keyspace;
+	uint8_t zeros[7];
+	uint8_t key[];
+};
+static_assert(sizeof(struct format_checkpoint_fence) == 16, "fence size");
+
+static inline uint64_t format_checkpoint_chunks_of(uint64_t size)
+{
+	return size / FORMAT_CHECKPOINT_CHUNK + (size % FORMAT_CHECKPOINT_CHUNK != 0);
+}
+
 void format_checkpoint_seal(struct format_checkpoint *header);
-/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's, with sections inside the chunks. */
+/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's, with as many chunks as the sections need. */
 int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16]);
 uint64_t format_sum(const void *bytes, size_t size);
 

@@ -158,8 +158,18 @@ static _Atomic uint64_t *empty_slot(struct index_table *table, uint64_t home)
 	return NULL;
 }
 
+/* Every store in a slot that a look-up may find. */
+static inline __attribute__((always_inline)) void
+store_slot(struct index_table *table, _Atomic uint64_t *slot, uint64_t entry)
+{
+	atomic_store_explicit(slot, entry, memory_order_release);
+	if (__builtin_expect(table->saving != NULL, 0))
+		index_save_note(table->saving, slot, entry);
+}
+
 static void retire(struct index *index, struct index_table *table)
 {
+	index_save_lose(table);
 	table->retired_next = atomic_load_explicit(&index->retired, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak(&index->retired, &table->retired_next, table))
 		;
@@ -266,19 +276,16 @@ static int move_some(struct index *index, uint64_t buckets)
 	return 0;
 }
 
-const struct index_table *index_image(struct index *index, uint64_t *size)
+bool index_settle(struct index *index, uint64_t buckets)
 {
 	struct index_table *table = atomic_load(&index->table);
 
 	if (atomic_load(&index->failed) || atomic_load(&table->source))
-		return NULL;
-	while (atomic_load(&table->next)) {
-		if (move_some(index, table->count))
-			return NULL;
-		table = atomic_load(&index->table);
-	}
-	*size = (table->count + INDEX_REACH) * sizeof(struct index_bucket);
-	return table;
+		return false;
+	if (atomic_load(&table->next) && move_some(index, buckets))
+		return false;
+	table = atomic_load(&index->table);
+	return !atomic_load(&table->next);
 }
 
 static int start_growth(struct index *index, struct index_table *table, uint64_t entries)
@@ -288,6 +295,7 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 	uint64_t needed = (entries / INDEX_SLOTS + 1) * FILL_DEN / FILL_NUM * GROWTH_NUM / GROWTH_DEN;
 	struct index_table *next;
 
+	index_save_lose(table);
 	index_load_table(table);
 	if (count < needed)
 		count = needed;
@@ -317,8 +325,9 @@ int index_reserve(struct index *index, uint64_t count)
 
 		if (!growing && !over(table, entries, FILL_NUM, FILL_DEN))
 			return 0;
-		/* Growing needs all of it: not while it is still being loaded, if it need not be. */
-		if (atomic_load_explicit(&table->source, memory_order_relaxed) &&
+		/* Growing needs all of it: not while it is still being loaded, or saved, if it need not be. */
+		if ((table->saving ||
+		     atomic_load_explicit(&table->source, memory_order_relaxed)) &&
 		    !over(table, entries, 9, 10))
 			return 0;
 		if (!growing) {
@@ -335,13 +344,14 @@ int index_reserve(struct index *index, uint64_t count)
 	}
 }
 
-static void fill_slot(struct index *index, _Atomic uint64_t *slot, uint64_t hash, uint64_t address)
+static void fill_slot(struct index *index, struct index_table *table, _Atomic uint64_t *slot,
+		      uint64_t hash, uint64_t address)
 {
 	uint64_t tag = (uint64_t)index_fingerprint(hash) << INDEX_ADDRESS_BITS;
 
 	assert(address && address <= INDEX_ADDRESS_MASK);
 	assert(!atomic_load_explicit(slot, memory_order_relaxed));
-	atomic_store_explicit(slot, tag | address, memory_order_release);
+	store_slot(table, slot, tag | address);
 	count_entries(index, 1);
 }
 
@@ -350,7 +360,7 @@ int index_insert_at(struct index *index, const struct index_place *place, uint64
 {
 	if (!place->slot)
 		return index_insert(index, hash, address);
-	fill_slot(index, place->slot, hash, address);
+	fill_slot(index, place->table, place->slot, hash, address);
 	return 0;
 }
 
@@ -358,10 +368,11 @@ int index_insert(struct index *index, uint64_t hash, uint64_t address)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
 	_Atomic uint64_t *slot;
+	struct index_table *table;
 	int error;
 
 	for (;;) {
-		struct index_table *table = index_table_of(index, fingerprint);
+		table = index_table_of(index, fingerprint);
 
 		index_need(table, index_home(table, fingerprint));
 		slot = empty_slot(table, index_home(table, fingerprint));
@@ -371,7 +382,7 @@ int index_insert(struct index *index, uint64_t hash, uint64_t address)
 		if (error)
 			return error;
 	}
-	fill_slot(index, slot, hash, address);
+	fill_slot(index, table, slot, hash, address);
 	return 0;
 }
 
@@ -379,8 +390,7 @@ void index_replace(struct index_place *place, uint64_t address)
 {
 	uint64_t entry = atomic_load_explicit(place->slot, memory_order_relaxed);
 
-	atomic_store_explicit(place->slot, (entry & ~INDEX_ADDRESS_MASK) | address,
-			      memory_order_release);
+	store_slot(place->table, place->slot, (entry & ~INDEX_ADDRESS_MASK) | address);
 }
 
 /* An entry in `bucket` whose home is at or before `hole`, or NULL. */
@@ -425,8 +435,8 @@ static void pull_back(struct index *index, struct index_table *table, uint64_t b
 	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
 
 	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
-	atomic_store_explicit(to, entry, memory_order_release);
-	atomic_store_explicit(from, 0, memory_order_release);
+	store_slot(table, to, entry);
+	store_slot(table, from, 0);
 	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
 }
 
@@ -441,7 +451,7 @@ void index_remove(struct index *index, struct index_place *place)
 	uint64_t hole_bucket = place->bucket, bucket;
 	bool full = bucket_full(&table->buckets[hole_bucket]);
 
-	atomic_store_explicit(hole, 0, memory_order_release);
+	store_slot(table, hole, 0);
 	count_entries(index, (uint64_t)-1);
 	for (bucket = hole_bucket + 1; full && bucket <= hole_bucket + INDEX_REACH &&
 				       bucket < table->count + INDEX_REACH;

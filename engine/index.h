@@ -41,15 +41,18 @@ struct index_bucket {
 
 /* Where a table's buckets come from that are not in memory yet. index_load.c */
 struct index_source;
+/* A table that is being saved beside writers. index_save.c */
+struct index_saving;
 
 struct index_table {
 	struct index_bucket *buckets; /* count + INDEX_REACH of them */
 	_Atomic(struct index_source *) source; /* NULL: all are there; pairs as next */
-	struct index_source *owned;	       /* the source, until the table is freed */
+	struct index_saving *saving;	       /* or NULL; the writer's */
 	uint64_t count;
-	size_t map_size;		    /* bytes */
 	_Atomic(struct index_table *) next; /* growing into; set with release, read with acquire */
 	_Atomic uint64_t moved;		    /* homes below are in `next`; pairs as next */
+	size_t map_size;		    /* bytes */
+	struct index_source *owned;	    /* the source, until the table is freed */
 	struct index_table *retired_next;
 };
 
@@ -107,8 +110,29 @@ void index_load_table(struct index_table *table);
 /* The buckets that a look-up from this one on may scan. */
 void index_load_bucket(struct index_table *table, uint64_t bucket);
 void index_source_free(struct index_source *source);
-/* The table as it stands, if it is one that can be saved: loaded, and not growing. The writer's. */
-const struct index_table *index_image(struct index *index, uint64_t *size);
+
+/*
+ * Saving the buckets beside writers, a stretch at a time. Slots are numbered from 0, eight to a bucket. A store in a slot that was
+ * saved already is noted in `changes` (a struct format_checkpoint_slot): the stretches with the changes are the table as it
+ * is when the saving ends. While it lasts a growth is put off as long as possible; one that cannot be ends it: `changes` is lost.
+ * All of it the writer's.
+ */
+struct index_saving {
+	struct journal *changes;
+	struct index_table *table;
+	uint64_t slots; /* in all */
+	uint64_t saved; /* of them */
+};
+/* Goes on with a growth under way, by so many buckets. True: the table could be saved now. */
+bool index_settle(struct index *index, uint64_t buckets);
+/* -EAGAIN: not settled. */
+int index_save_begin(struct index *index, struct index_saving *saving, struct journal *changes);
+/* The next `count` slots. */
+void index_save(struct index_saving *saving, uint64_t *out, size_t count);
+void index_save_end(struct index_saving *saving);
+void index_save_note(struct index_saving *saving, const _Atomic uint64_t *slot, uint64_t entry);
+/* The table will not be what it was. */
+void index_save_lose(struct index_table *table);
 
 static inline __attribute__((always_inline)) void index_need(struct index_table *table,
 							     uint64_t bucket)

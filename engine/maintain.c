@@ -258,6 +258,7 @@ void maintain_round(struct kv *kv)
 	if (!atomic_load(&kv->orders_loading)) {
 		compact_step(kv);
 		large_step(kv);
+		checkpoint_step(kv);
 	}
 	(void)version_step(kv);
 	warm_step(kv);
@@ -273,14 +274,22 @@ static uint64_t warm_pause_us(struct kv *kv)
 	return now_us + WARM_PAUSE_US < at_us ? at_us - now_us : WARM_PAUSE_US;
 }
 
+void maintain_checkpoint(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->maintain.lock);
+	checkpoint_step(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+}
+
 /* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
 static uint64_t pause_us(struct kv *kv)
 {
-	uint64_t compact_us, large_us, warm_us, version_us;
+	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us;
 
 	pthread_mutex_lock(&kv->maintain.lock);
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);
+	checkpoint_us = checkpoint_pause_us(kv);
 	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? warm_pause_us(kv) : UINT64_MAX;
 	pthread_mutex_unlock(&kv->maintain.lock);
 	version_us = version_pause_us(kv);
@@ -288,6 +297,8 @@ static uint64_t pause_us(struct kv *kv)
 		compact_us = version_us;
 	if (compact_us > large_us)
 		compact_us = large_us;
+	if (compact_us > checkpoint_us)
+		compact_us = checkpoint_us;
 	return compact_us < warm_us ? compact_us : warm_us;
 }
 

@@ -17,5 +17,7 @@ void maintain_stop(struct kv *kv);
 void maintain_kick(struct kv *kv);
 /* One round of maintenance. */
 void maintain_round(struct kv *kv);
+/* A step of writing a checkpoint, where there is no maintainer. */
+void maintain_checkpoint(struct kv *kv);
 
 #endif

@@ -59,6 +59,7 @@ static int one_step(struct prune *prune)
 		maintain_round(kv);
 	pthread_mutex_lock(&kv->maintain.lock);
 	result = compact_demand(kv, prune->garbage_permille, prune->born_max);
+	checkpoint_step(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 	return result;
 }
@@ -144,6 +145,7 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	result = sync_flush(kv);
 	if (!result)
 		result = run(&prune);
+	checkpoint_release_kept(kv);
 	finish(&prune, report);
 	return result;
 }

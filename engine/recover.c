@@ -543,6 +543,7 @@ int recover(struct kv *kv)
 		error = replay_all(kv, &loaded);
 	if (!error)
 		snapshots_settle(kv);
+	kv->recovered_behind = kv->recovered_bytes;
 out:
 	free(loaded.segments);
 	return error;

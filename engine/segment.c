@@ -64,6 +64,14 @@ static void forget_heads(struct segments *segments, struct segment *segment)
 	heads_free(heads);
 }
 
+/* Nothing is there any more. Of a slot that a checkpoint spoke of an index may still say so, if the checkpoint lied. */
+static void forget_base(struct segments *segments, uint32_t slot)
+{
+	uintptr_t flag = slot < segments->covered_slots ? SEGMENT_UNVERIFIED : 0;
+
+	atomic_store_explicit(&segments->bases[slot], (const uint8_t *)flag, memory_order_release);
+}
+
 static void segment_close(struct segments *segments, struct segment *segment)
 {
 	const uint8_t *map;
@@ -154,9 +162,12 @@ const struct format_record *segments_verify(const struct segments *segments, uin
 	const struct segment *segment = segments->table[segments_slot(segments, address)];
 	const uint8_t *base = segments_base(segments, segments_slot(segments, address));
 	uint32_t offset = segments_offset(segments, address);
-	_Atomic uint64_t *word = &segment->verified[offset >> 9];
 	uint64_t bit = (uint64_t)1 << (offset >> 3 & 63);
+	_Atomic uint64_t *word;
 
+	if (!base)
+		return NULL;
+	word = &segment->verified[offset >> 9];
 	if (!(atomic_load_explicit(word, memory_order_relaxed) & bit)) {
 		if (segment_validate(segments, segment, base, offset) <= 0)
 			return NULL;
@@ -434,6 +445,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->snapshots_seq = 0;
 	segment->unreadable = false;
 	segment->emptied = segment->settled = false;
+	segment->named = segment->named_next = false;
 	segment->seen_us = 0;
 	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	segment->born = ++segments->births;
@@ -579,7 +591,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 {
 	const uint8_t *map = atomic_exchange(&segment->map, NULL);
 
-	atomic_store_explicit(&segments->bases[segment->slot], NULL, memory_order_release);
+	forget_base(segments, segment->slot);
 	if (map) {
 		segments->env->file_unmap(segment->file, map, segments->size);
 		atomic_fetch_sub(&segments->mapped, 1);

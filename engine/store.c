@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "checkpoint_save.h"
 #include "dictionary.h"
 #include "large.h"
 #include "log.h"
@@ -289,6 +290,7 @@ static void kv_free(struct kv *kv)
 {
 	unsigned i;
 
+	checkpoint_save_abandon(kv);
 	checkpoint_stop(kv);
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->order_of[i]);
@@ -349,6 +351,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	kv->report_arg = options->report_arg;
 	kv->warm_size = memory_size() / WARM_MEMORY_SHARE;
 	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
+	kv->checkpoint_interval = options->checkpoint_interval;
 	kv->commit_interval_us =
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
 							 COMMIT_INTERVAL_MS_DEFAULT) *
@@ -534,6 +537,14 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->damaged = atomic_load(&kv->damaged);
 	out->recovered_batches = kv->recovered_batches;
 	out->recovered_bytes = kv->recovered_bytes;
+	out->checkpoints = atomic_load(&kv->checkpoints.written);
+	out->checkpoint_seq = atomic_load(&kv->checkpoints.seq);
+	out->checkpoint_bytes = atomic_load(&kv->checkpoints.bytes);
+	out->checkpoint_us = atomic_load(&kv->checkpoints.took_us);
+	pthread_mutex_lock(&kv->maintain.lock);
+	out->behind_bytes = checkpoint_behind(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	out->emptied_bytes = atomic_load(&kv->compaction.kept_bytes);
 	out->open_us = kv->open_us;
 	out->last_seq = kv_last_seq(kv);
 	out->durable_seq = kv_durable_seq(kv);

@@ -112,6 +112,7 @@ struct compaction {
 	/* Nothing in them is needed any more, once the copies are durable. */
 	struct segment *emptied[COMPACTION_EMPTIED_MAX];
 	unsigned emptied_count;
+	_Atomic uint64_t kept_bytes; /* of segments that only wait for the next checkpoint */
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
@@ -185,6 +186,15 @@ struct snapshots {
 	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the maintainer's */
 };
 
+/* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */
+struct checkpoints {
+	uint64_t behind_from;	 /* position in the log of the last one, in bytes since the store was opened */
+	uint64_t position_bytes; /* the same, of one that is not durable yet */
+	uint64_t resume_at_us;	 /* the next step, or look */
+	uint64_t retry_at_us;	 /* after a failure */
+	_Atomic uint64_t written, seq, bytes, took_us; /* how many; of the last one */
+};
+
 struct counters {
 	_Alignas(64) _Atomic uint64_t gets;
 	_Atomic uint64_t hits;
@@ -209,7 +219,12 @@ struct kv {
 	_Atomic bool orders_loading;   /* ordered indexes are not there yet: the loader's alone */
 	_Atomic bool orders_failed;    /* and could not be loaded */
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
-	bool indexes_whole;	       /* all there: stored by the loader when it ends */
+	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */
+	uint64_t checkpoint_interval;  /* bytes of log; 0: as it sees fit */
+	struct checkpoint_save *checkpoint_save; /* that is being written, or NULL; under maintain.lock */
+	struct checkpoints checkpoints;
+	struct journal *order_changes; /* of ordered indexes that are being saved; with the next, under log.lock */
+	unsigned orders_noted;	       /* which: a bit per keyspace */
 	uint64_t checkpoint_seq;       /* that was opened from; 0: none was */
 	struct log log;
 	struct sync sync;
@@ -234,6 +249,7 @@ struct kv {
 	_Atomic uint64_t victims, compact_us; /* the maintainer's */
 	_Atomic uint64_t compressed_raw_bytes, compressed_bytes; /* the maintainer's */
 	uint64_t recovered_batches, recovered_bytes, open_us;
+	uint64_t recovered_behind; /* bytes that were replayed, and would be again; the maintainer's */
 	_Atomic uint64_t written_bytes; /* of segments; by the flusher and the maintainer */
 	struct timing timing;
 	struct counters counters[STORE_STRIPES];

@@ -292,6 +292,7 @@ void sync_committed(struct kv *kv)
 			write_behind(kv);
 		if (atomic_load(&kv->large.awake))
 			large_step_inline(kv);
+		maintain_checkpoint(kv);
 		return;
 	}
 	/* Set under the commit lock: who committed since then sees it, and who did before is seen. */

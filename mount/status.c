@@ -113,6 +113,12 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"recovered_batches", stats->recovered_batches},
 		{"recovered_bytes", stats->recovered_bytes},
 		{"open_us", stats->open_us},
+		{"checkpoints", stats->checkpoints},
+		{"checkpoint_seq", stats->checkpoint_seq},
+		{"checkpoint_bytes", stats->checkpoint_bytes},
+		{"checkpoint_us", stats->checkpoint_us},
+		{"behind_bytes", stats->behind_bytes},
+		{"emptied_bytes", stats->emptied_bytes},
 		{"last_seq", stats->last_seq},
 		{"durable_seq", stats->durable_seq},
 	};

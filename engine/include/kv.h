@@ -104,6 +104,7 @@ struct kv_open_options {
 	unsigned flags;
 	unsigned commit_interval_ms; /* at most this old is what a crash loses; 0: 1000 */
 	uint64_t resident_size;	     /* bytes of newest log kept in memory besides the page cache; 0: default */
+	uint64_t checkpoint_interval; /* bytes of log after which the next checkpoint is written; 0: by the size of what is written */
 	kv_report_fn *report;	     /* NULL: messages are dropped */
 	void *report_arg;
 };
@@ -517,6 +518,12 @@ struct kv_stats {
 	uint64_t waits;		 /* commits that had to wait for the disk */
 	uint64_t damaged;	 /* damaged records or stretches met */
 	uint64_t recovered_batches, recovered_bytes; /* replayed when opening */
+	uint64_t checkpoints;	   /* written, as of the next three the last one */
+	uint64_t checkpoint_seq;   /* what it holds: batches up to here; of one that was opened from as well */
+	uint64_t checkpoint_bytes; /* of its file */
+	uint64_t checkpoint_us;	   /* how long that took */
+	uint64_t behind_bytes;	   /* log that opening would have to replay after a crash now */
+	uint64_t emptied_bytes;	   /* by compaction, and freed when the next checkpoint is written */
 	uint64_t open_us;	 /* time kv_open took */
 	uint64_t last_seq, durable_seq;
 };
@@ -524,6 +531,13 @@ struct kv_stats {
 KV_API void kv_stats(struct kv *kv, struct kv_stats *out);
 /* live_bytes alone, which costs a load. */
 KV_API uint64_t kv_live_bytes(const struct kv *kv);
+
+/*
+ * Writes a checkpoint now, beside readers and writers: after a crash only what is committed from here on is replayed. The store does
+ * that by itself whenever there is a good deal to replay. Errors: -EROFS, -EIO, -ENOSPC, -ENOMEM, -EAGAIN
+ * the store grows too fast at the moment, -EBUSY views or snapshots hold versions: such a store is replayed.
+ */
+KV_API KV_MUST_CHECK int kv_checkpoint(struct kv *kv);
 
 /* Called from time to time with what is done of the whole; stops the work by returning non-zero. */
 typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes);

@@ -113,6 +113,7 @@ static int open_as(struct subject *subject, unsigned flags)
 	struct kv_open_options options = {
 		.flags = flags,
 		.resident_size = 1, /* as little as the store accepts: maps are read early */
+		.checkpoint_interval = subject->script->checkpoint_interval,
 		.report = hear,
 		.report_arg = subject,
 	};
@@ -416,6 +417,15 @@ static int change_snapshot(struct subject *subject, unsigned snapshot)
 	return 0;
 }
 
+static int checkpoint(struct subject *subject)
+{
+	int result = kv_checkpoint(subject->kv);
+
+	allow_others(subject, kv_last_seq(subject->kv));
+	/* There are snapshots, or there is no room: then there is none. */
+	return result == -EBUSY || (result == -ENOSPC && subject->script->capacity) ? 0 : result;
+}
+
 static int act_random(struct subject *subject)
 {
 	uint64_t dice = sim_random_below(subject->random, 100);
@@ -435,7 +445,9 @@ static int act_random(struct subject *subject)
 		return reopen(subject);
 	if (dice < 36)
 		return prune(subject);
-	if (dice < 41 && subject->script->snapshots)
+	if (dice < 37)
+		return checkpoint(subject);
+	if (dice < 42 && subject->script->snapshots)
 		return change_snapshot(subject, key);
 	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
 	return commit_one(subject, &change);
@@ -463,6 +475,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		return prune(subject);
 	case CRASH_KV_SNAPSHOT:
 		return change_snapshot(subject, op->key);
+	case CRASH_KV_CHECKPOINT:
+		return checkpoint(subject);
 	default:
 		return act_random(subject);
 	}
@@ -525,7 +539,13 @@ static int subject_verify(void *arg)
 	return result == 0 ? check_clean(subject->kv) : result;
 }
 
+static uint64_t script_capacity(const void *arg)
+{
+	return ((const struct crash_script *)arg)->capacity;
+}
+
 const struct crash_subject crash_kv = {
+	.capacity = script_capacity,
 	.name = "kv",
 	.new = subject_new,
 	.free = subject_free,

@@ -16,6 +16,7 @@ enum crash_kv_kind {
 	CRASH_KV_REOPEN,
 	CRASH_KV_PRUNE,
 	CRASH_KV_SNAPSHOT, /* takes the snapshot with the number `key`, or deletes it if it is there */
+	CRASH_KV_CHECKPOINT,
 	CRASH_KV_RANDOM, /* `count` operations by chance */
 	CRASH_KV_END,
 };
@@ -36,6 +37,8 @@ struct crash_script {
 	bool compress;   /* when it is written */
 	bool background; /* or later */
 	bool snapshots;	 /* random operations take and delete them, too */
+	uint64_t checkpoint_interval; /* bytes; 0: the store's own */
+	uint64_t capacity;            /* of the disk, in bytes; 0: plenty */
 };
 
 #endif

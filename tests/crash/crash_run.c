@@ -178,7 +178,9 @@ static int life_run(struct life *life, uint64_t step)
 
 static uint64_t run(const struct crash_point *point, int *result)
 {
-	struct sim_options options = {.seed = point->seed * 0x10001u + point->step};
+	struct sim_options options = {.seed = point->seed * 0x10001u + point->step,
+		.capacity = point->subject->capacity ? point->subject->capacity(point->script)
+						     : 0};
 	struct life life = {.ops = point->subject, .random = {point->seed ^ point->step << 32}};
 	struct sim_random subject_random = {point->seed};
 	uint64_t steps;

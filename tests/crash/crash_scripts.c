@@ -41,6 +41,10 @@
 	{                                                                                          \
 		CRASH_KV_SNAPSHOT, number, 1, 0                                                    \
 	}
+#define CHECKPOINT                                                                                 \
+	{                                                                                          \
+		CRASH_KV_CHECKPOINT, 0, 1, 0                                                       \
+	}
 #define END                                                                                        \
 	{                                                                                          \
 		CRASH_KV_END, 0, 0, 0                                                              \
@@ -308,6 +312,57 @@ static const struct crash_kv_op snapshot_turnover[] = {
 	END,
 };
 
+/* One is always being written: each change falls between two of its steps. */
+static const struct crash_kv_op checkpoint_steps[] = {
+	PUT(0, 40, 300),
+	DELETE(10, 12),
+	SYNC,
+	BATCH(0, 40, 700),
+	PUT(5, 30, 900),
+	DELETE(0, 40),
+	PUT(0, 60, 100),
+	SYNC,
+	REOPEN,
+	PUT(3, 40, 500),
+	BATCH(7, 48, 50),
+	PUT(90, 30, 5000),
+	END,
+};
+
+/* On demand, between changes that are not durable yet. */
+static const struct crash_kv_op checkpoint_demands[] = {
+	PUT(0, 6, 2000),
+	CHECKPOINT,
+	PUT(3, 3, 900),
+	DELETE(0, 3),
+	CHECKPOINT,
+	CHECKPOINT,
+	BATCH(0, 40, 9000),
+	CHECKPOINT,
+	DELETE(20, 9),
+	REOPEN,
+	PUT(0, 4, 100),
+	END,
+};
+
+/* Compaction empties what the last one names, again and again, and the next one lets it go. */
+static const struct crash_kv_op checkpoint_kept[] = {
+	PUT(0, 96, 30000),
+	PUT(0, 40, 60000),
+	CHECKPOINT,
+	PUT(10, 60, 50000),
+	SYNC,
+	DELETE(90, 6),
+	PUT(20, 60, 60000),
+	CHECKPOINT,
+	PUT(0, 90, 40000),
+	REOPEN,
+	PUT(8, 40, 70000),
+	PRUNE,
+	PUT(3, 60, 30000),
+	END,
+};
+
 /* A checkpoint from before them, and one for which the last of them was deleted. */
 static const struct crash_kv_op snapshot_checkpoints[] = {
 	PUT(0, 30, 20000),
@@ -347,6 +402,18 @@ static const struct crash_script kv_reopens = {.ops = reopens};
 static const struct crash_script kv_checkpoints = {.ops = checkpoints};
 static const struct crash_script kv_checkpoint_turnover = {.ops = checkpoint_turnover};
 static const struct crash_script kv_checkpoint_random = {.ops = checkpoint_life};
+static const struct crash_script kv_checkpoint_steps = {
+	.ops = checkpoint_steps, .checkpoint_interval = 1};
+static const struct crash_script kv_checkpoint_demands = {.ops = checkpoint_demands};
+static const struct crash_script kv_checkpoint_kept = {
+	.ops = checkpoint_kept, .checkpoint_interval = 3 << 20};
+/* As little disk is left as makes the store give up the checkpoint for what it keeps. */
+static const struct crash_script kv_checkpoint_scarce = {
+	.ops = checkpoint_kept, .checkpoint_interval = 1 << 20, .capacity = 40 << 20};
+static const struct crash_script kv_checkpoint_always = {
+	.ops = checkpoint_life, .checkpoint_interval = 1};
+static const struct crash_script kv_checkpoint_background = {
+	.ops = checkpoint_life, .checkpoint_interval = 1 << 20, .background = true};
 static const struct crash_script kv_random = {.ops = random_life};
 static const struct crash_script kv_random_zstd = {.ops = random_life, .compress = true};
 static const struct crash_script kv_random_blake2b = {.ops = random_life, .hash_blake2b = true};
@@ -454,6 +521,12 @@ const struct crash_named crash_scripts[] = {
 	{"checkpoints", &crash_kv, &kv_checkpoints},
 	{"checkpoint-turnover", &crash_kv, &kv_checkpoint_turnover},
 	{"checkpoint-random", &crash_kv, &kv_checkpoint_random},
+	{"checkpoint-steps", &crash_kv, &kv_checkpoint_steps},
+	{"checkpoint-demands", &crash_kv, &kv_checkpoint_demands},
+	{"checkpoint-kept", &crash_kv, &kv_checkpoint_kept},
+	{"checkpoint-scarce", &crash_kv, &kv_checkpoint_scarce},
+	{"checkpoint-always", &crash_kv, &kv_checkpoint_always},
+	{"checkpoint-background", &crash_kv, &kv_checkpoint_background},
 	{"random", &crash_kv, &kv_random},
 	{"random-zstd", &crash_kv, &kv_random_zstd},
 	{"random-blake2b", &crash_kv, &kv_random_blake2b},

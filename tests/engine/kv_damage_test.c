@@ -154,7 +154,7 @@ static void test_unreadable_page(void **state)
 	must_close(fixture);
 	must_open(fixture, KV_OPEN_READ_ONLY);
 	assert_int_equal(count_intact(fixture), KEYS);
-	for (unsigned slot = 0; slot < 8; slot++) {
+	for (unsigned slot = 0; slot < 32; slot++) {
 		char name[FORMAT_SEGMENT_NAME_SIZE];
 
 		format_segment_name(slot, name);

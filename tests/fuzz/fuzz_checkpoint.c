@@ -5,34 +5,26 @@
 #include "format.h"
 #include "fuzz.h"
 
-/* What was accepted can be read: each section is inside the chunks, and the file's size can be computed. */
-static void check_section(const struct format_checkpoint *header,
-	const struct format_checkpoint_section *section)
-{
-	uint64_t end;
-
-	if (__builtin_mul_overflow(section->chunk, (uint64_t)FORMAT_CHECKPOINT_CHUNK, &end) ||
-		__builtin_add_overflow(end, section->size, &end) ||
-		end > header->chunks * FORMAT_CHECKPOINT_CHUNK)
-		abort();
-}
-
+/* What was accepted can be read: the sections fill the chunks, and the file's size can be computed. */
 static void validate(const struct format_checkpoint *header, const uint8_t uuid[16])
 {
-	uint64_t size;
+	uint64_t size, chunks = 0;
 
 	if (format_checkpoint_validate(header, uuid) < 0)
 		return;
 	if (memcmp(header->uuid, uuid, 16) != 0)
 		abort();
-	if (__builtin_mul_overflow(header->chunks, FORMAT_CHECKPOINT_CHUNK + (uint64_t)8, &size) ||
+	if (__builtin_mul_overflow(header->chunks,
+		    FORMAT_CHECKPOINT_CHUNK + sizeof(struct format_checkpoint_chunk), &size) ||
 		size > INT64_MAX)
 		abort();
-	check_section(header, &header->segments);
-	check_section(header, &header->index);
-	for (unsigned i = 0; i < FORMAT_KEYSPACES; i++)
-		check_section(header, &header->orders[i]);
-	if (header->segments.size < header->segment_count * sizeof(struct format_checkpoint_segment))
+	for (unsigned i = 0; i < FORMAT_CHECKPOINT_SECTIONS; i++)
+		if (__builtin_add_overflow(
+			    chunks, format_checkpoint_chunks_of(header->sizes[i]), &chunks))
+			abort();
+	if (chunks != header->chunks ||
+		header->sizes[FORMAT_CHECKPOINT_SEGMENTS] <
+			header->segment_count * sizeof(struct format_checkpoint_segment))
 		abort();
 }
 

@@ -70,27 +70,17 @@ static void find_records(struct image_file *file)
 	must(file->record_count > 0);
 }
 
-/* Every `stride` bytes of a section, where there is anything. */
-static void find_in_section(
-	struct image_file *file, const struct format_checkpoint_section *section, uint32_t stride)
+/* Every `stride` bytes of the chunks, where there is anything. */
+static void find_in_chunks(struct image_file *file, uint32_t stride)
 {
-	uint32_t offset = (uint32_t)(1 + section->chunk) * FORMAT_CHECKPOINT_CHUNK;
-	uint32_t end = offset + (uint32_t)section->size;
+	const struct format_checkpoint *header = (struct format_checkpoint *)file->bytes;
+	uint32_t offset = FORMAT_CHECKPOINT_CHUNK;
+	uint32_t end = offset + (uint32_t)header->chunks * FORMAT_CHECKPOINT_CHUNK;
 
 	for (; offset + stride <= end && file->record_count < IMAGE_RECORDS_MAX; offset += stride)
 		if (file->bytes[offset] || memcmp(file->bytes + offset, file->bytes + offset + 1,
 						   stride - 1) != 0)
 			file->records[file->record_count++] = offset;
-}
-
-static void find_sections(struct image_file *file)
-{
-	const struct format_checkpoint *header = (struct format_checkpoint *)file->bytes;
-
-	find_in_section(file, &header->segments, 8);
-	find_in_section(file, &header->index, 8);
-	for (unsigned i = 0; i < FORMAT_KEYSPACES; i++)
-		find_in_section(file, &header->orders[i], 8);
 	must(file->record_count > 0);
 }
 
@@ -111,7 +101,7 @@ static void take(struct image *image, struct sim_env *sim)
 		while (file->used > 0 && file->bytes[file->used - 1] == 0)
 			file->used--;
 		if (i == IMAGE_CHECKPOINT)
-			find_sections(file);
+			find_in_chunks(file, 8);
 		else if (i > 0)
 			find_records(file);
 	}
@@ -126,7 +116,7 @@ struct image *image_new(bool compressed)
 		.compress = compressed ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
 		.segment_size = IMAGE_SEGMENT_SIZE,
 	};
-	struct kv_open_options open = {.flags = KV_OPEN_INLINE};
+	struct kv_open_options open = {.flags = KV_OPEN_INLINE, .checkpoint_interval = 1};
 	struct image *image = calloc(1, sizeof(*image));
 	struct sim_env *sim;
 	struct kv *kv;
@@ -136,8 +126,10 @@ struct image *image_new(bool compressed)
 	must(kv_create(sim_env_table(sim), IMAGE_STORE_PATH, &create, NULL, NULL) == 0);
 	must(kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &open, &kv) == 0);
 	fill(kv);
-	must(kv_close(kv) == 0);
+	must(kv_sync(kv, kv_last_seq(kv)) == 0);
+	/* As a crash leaves it: with a checkpoint of which parts changed while it was written, and log behind it. */
 	take(image, sim);
+	must(kv_close(kv) == 0);
 	sim_env_free(sim);
 	return image;
 }
@@ -196,19 +188,19 @@ void image_seal_checkpoint(struct image_file *file)
 {
 	struct format_checkpoint *header = (struct format_checkpoint *)file->bytes;
 	uint64_t chunks = header->chunks, i;
-	uint64_t *sums;
+	uint64_t table_at = (1 + chunks) * FORMAT_CHECKPOINT_CHUNK;
+	struct format_checkpoint_chunk *table;
 
 	if (chunks >= IMAGE_ROOM / FORMAT_CHECKPOINT_CHUNK - 1)
 		return;
-	sums = (uint64_t *)(file->bytes + (1 + chunks) * FORMAT_CHECKPOINT_CHUNK);
+	table = (struct format_checkpoint_chunk *)(file->bytes + table_at);
 	for (i = 0; i < chunks; i++)
-		sums[i] = format_sum(file->bytes + (1 + i) * FORMAT_CHECKPOINT_CHUNK,
+		table[i].sum = format_sum(file->bytes + (1 + i) * FORMAT_CHECKPOINT_CHUNK,
 			FORMAT_CHECKPOINT_CHUNK);
-	header->sums_check = format_sum(sums, chunks * sizeof(*sums));
+	header->table_check = format_sum(table, chunks * sizeof(*table));
 	format_checkpoint_seal(header);
-	if (file->used < (1 + chunks) * FORMAT_CHECKPOINT_CHUNK + chunks * sizeof(*sums))
-		file->used = (uint32_t)((1 + chunks) * FORMAT_CHECKPOINT_CHUNK +
-					chunks * sizeof(*sums));
+	if (file->used < table_at + chunks * sizeof(*table))
+		file->used = (uint32_t)(table_at + chunks * sizeof(*table));
 }
 
 struct sim_env *image_mount(const struct image *image)

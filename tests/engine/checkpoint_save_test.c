@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * checkpoint_save_test.c - checkpoints written while the store is at work: after a crash only what is behind is replayed, whatever
+ * changed meanwhile; what compaction empties is kept for as long as it must be.
+ */
+#include "kv_fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "format.h"
+
+#define KEYS 3000u
+
+static void key_of(char *key, unsigned number)
+{
+	sprintf(key, "key-%06u", number * 7919u % 1000000u);
+}
+
+static void put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
+{
+	char key[32], value[64];
+
+	for (unsigned i = from; i < to; i++) {
+		key_of(key, i);
+		sprintf(value, "value %u of round %u", i, round);
+		must_put(fixture, i & 1, key, value);
+	}
+}
+
+static void have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
+{
+	char key[32], value[64];
+
+	for (unsigned i = from; i < to; i++) {
+		key_of(key, i);
+		sprintf(value, "value %u of round %u", i, round);
+		must_have(fixture, i & 1, key, value);
+	}
+}
+
+static struct kv_stats stats_of(struct fixture *fixture)
+{
+	struct kv_stats stats;
+
+	kv_stats(fixture->kv, &stats);
+	return stats;
+}
+
+static void must_checkpoint(struct fixture *fixture)
+{
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+}
+
+static void must_open_every(struct fixture *fixture, unsigned flags, uint64_t interval)
+{
+	struct kv_open_options options = {.flags = flags, .checkpoint_interval = interval};
+
+	assert_int_equal(kv_open(sim_env_table(fixture->sim), STORE_PATH, &options, &fixture->kv),
+		0);
+}
+
+/* ---- on demand ---------------------------------------------------------------------------------- */
+
+static void test_only_what_is_behind(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+
+	put_range(fixture, 0, KEYS, 1);
+	must_checkpoint(fixture);
+	stats = stats_of(fixture);
+	assert_int_equal(stats.checkpoints, 1);
+	assert_int_equal(stats.checkpoint_seq, KEYS);
+	assert_true(stats.checkpoint_bytes > 0);
+	assert_int_equal(stats.behind_bytes, 0);
+	/* It has made durable what it speaks of. */
+	assert_true(stats.durable_seq >= KEYS);
+	put_range(fixture, 0, 100, 2);
+	assert_true(stats_of(fixture).behind_bytes > 0);
+	must_sync(fixture);
+	for (unsigned round = 0; round < 3; round++) {
+		must_crash(fixture, SIM_LOSS_ALL, round & 1 ? KV_OPEN_INLINE : 0);
+		assert_int_equal(stats_of(fixture).recovered_batches, 100);
+		have_range(fixture, 0, 100, 2);
+		have_range(fixture, 100, KEYS, 1);
+		must_check_clean(fixture);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
+static void test_again_and_again(void **state)
+{
+	struct fixture *fixture = *state;
+	char key[32];
+
+	for (unsigned round = 0; round < 8; round++) {
+		put_range(fixture, round * 500, round * 500 + KEYS, round);
+		for (unsigned i = 0; i < 100; i++) {
+			key_of(key, round * 500 + 2 * i);
+			must_delete(fixture, HASHED, key);
+		}
+		must_checkpoint(fixture);
+		must_crash(fixture, SIM_LOSS_ALL, round & 1 ? KV_OPEN_INLINE : 0);
+		assert_int_equal(stats_of(fixture).recovered_batches, 0);
+		have_range(fixture, round * 500 + 200, round * 500 + KEYS, round);
+		key_of(key, round * 500);
+		must_lack(fixture, HASHED, key);
+		must_check_clean(fixture);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
+static void test_read_only(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put_range(fixture, 0, 10, 1);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(kv_checkpoint(fixture->kv), -EROFS);
+}
+
+/* ---- by itself ---------------------------------------------------------------------------------- */
+
+/* Each change falls between two steps of one that is being written; then the power fails. */
+static void test_always(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_close(fixture);
+	for (unsigned round = 0; round < 12; round++) {
+		must_open_every(fixture, KV_OPEN_INLINE, 1);
+		put_range(fixture, round * 37, round * 37 + 400, round);
+		must_sync(fixture);
+		assert_true(stats_of(fixture).checkpoints > 5);
+		sim_env_cut(fixture->sim);
+		kv_close(fixture->kv);
+		fixture->kv = NULL;
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ANY), 0);
+		must_open(fixture, 0);
+		assert_true(stats_of(fixture).recovered_batches < 200);
+		have_range(fixture, round * 37, round * 37 + 400, round);
+		must_check_clean(fixture);
+		must_close(fixture);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* One that cannot be written harms nothing; the next one may be. */
+static void test_failing(void **state)
+{
+	static const enum sim_fault faults[] = {SIM_FAULT_OPEN, SIM_FAULT_WRITE, SIM_FAULT_RENAME};
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		put_range(fixture, 0, 500, (unsigned)i);
+		must_sync(fixture);
+		sim_env_fail(fixture->sim, faults[i], 1, 1, -ENOSPC);
+		assert_int_equal(kv_checkpoint(fixture->kv), -ENOSPC);
+		sim_env_fail(fixture->sim, faults[i], 0, 0, 0);
+		put_range(fixture, 0, 300, 10 + (unsigned)i);
+		must_checkpoint(fixture);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		assert_int_equal(stats_of(fixture).recovered_batches, 0);
+		have_range(fixture, 0, 300, 10 + (unsigned)i);
+		have_range(fixture, 300, 500, (unsigned)i);
+		must_check_clean(fixture);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* ---- compaction --------------------------------------------------------------------------------- */
+
+static void overwrite(struct fixture *fixture, unsigned rounds)
+{
+	for (unsigned i = 0; i < rounds; i++)
+		must_put_filled(fixture, i & 1, i % 4 < 2 ? "one" : "other", 100000, i);
+}
+
+/* What the checkpoint names stays, and goes with the next one. */
+static void test_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t kept = 0;
+
+	put_range(fixture, 0, KEYS, 1);
+	overwrite(fixture, 40);
+	must_checkpoint(fixture);
+	for (unsigned i = 0; i < 20; i++) {
+		overwrite(fixture, 3);
+		kept |= stats_of(fixture).emptied_bytes;
+	}
+	assert_true(kept > 0);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	assert_true(stats_of(fixture).recovered_batches <= 60);
+	have_range(fixture, 0, KEYS, 1);
+	overwrite(fixture, 60);
+	must_checkpoint(fixture);
+	assert_int_equal(stats_of(fixture).emptied_bytes, 0);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	have_range(fixture, 0, KEYS, 1);
+	must_have_filled(fixture, HASHED, "one", 100000, 56);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* With little disk left it is rather the checkpoint that goes. */
+static void test_scarce(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+	uint64_t size;
+
+	put_range(fixture, 0, KEYS, 1);
+	overwrite(fixture, 40);
+	must_checkpoint(fixture);
+	stats = stats_of(fixture);
+	sim_env_set_capacity(fixture->sim,
+		stats.disk_bytes + stats.checkpoint_bytes + 6 * SEGMENT_SIZE);
+	overwrite(fixture, 200);
+	assert_int_equal(stats_of(fixture).emptied_bytes, 0);
+	assert_null(sim_env_bytes(fixture->sim, FORMAT_CHECKPOINT_NAME, &size));
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	have_range(fixture, 0, KEYS, 1);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* Views' versions are not in it. */
+static void test_snapshots(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t seq;
+
+	put_range(fixture, 0, 200, 1);
+	must_checkpoint(fixture);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
+	put_range(fixture, 0, 100, 2);
+	assert_int_equal(kv_checkpoint(fixture->kv), -EBUSY);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	/* The one from before still is good. */
+	assert_true(stats_of(fixture).recovered_batches <= 101);
+	have_range(fixture, 0, 100, 2);
+	have_range(fixture, 100, 200, 1);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* ---- many at once ------------------------------------------------------------------------------- */
+
+#define WRITERS 3u
+#define OWN_KEYS 30000u /* enough for the table to grow meanwhile */
+
+struct crowd {
+	struct fixture *fixture;
+	atomic_uint number, running;
+};
+
+static int crowd_put(struct crowd *crowd, unsigned writer, unsigned i, unsigned round)
+{
+	char key[32], value[32];
+
+	sprintf(key, "%u-%06u", writer, i * 7919u % 1000000u);
+	sprintf(value, "%u", i + round);
+	return kv_put(crowd->fixture->kv, i & 1, key, strlen(key), value, strlen(value), NULL);
+}
+
+/* New keys, of which every third is overwritten, and every fifth deleted, a while later. */
+static void *write_thread(void *arg)
+{
+	struct crowd *crowd = arg;
+	unsigned writer = atomic_fetch_add(&crowd->number, 1);
+	char key[32];
+	int error = 0;
+
+	for (unsigned i = 0; i < OWN_KEYS + 1000 && !error; i++) {
+		unsigned late = i - 1000;
+
+		if (i < OWN_KEYS)
+			error = crowd_put(crowd, writer, i, 0);
+		if (i >= 1000 && late % 3 == 0 && !error)
+			error = crowd_put(crowd, writer, late, 1);
+		sprintf(key, "%u-%06u", writer, late * 7919u % 1000000u);
+		if (i >= 1000 && late % 5 == 0 && !error)
+			error = kv_delete(crowd->fixture->kv, late & 1, key, strlen(key), NULL);
+	}
+	atomic_fetch_sub(&crowd->running, 1);
+	return error ? arg : NULL;
+}
+
+static void must_have_all(struct fixture *fixture)
+{
+	char key[32], value[32];
+
+	for (unsigned writer = 0; writer < WRITERS; writer++) {
+		for (unsigned i = 0; i < OWN_KEYS; i++) {
+			sprintf(key, "%u-%06u", writer, i * 7919u % 1000000u);
+			sprintf(value, "%u", i + (i % 3 == 0));
+			if (i % 5 == 0)
+				must_lack(fixture, i & 1, key);
+			else
+				must_have(fixture, i & 1, key, value);
+		}
+	}
+}
+
+static void test_beside_writers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crowd crowd = {.fixture = fixture, .running = WRITERS};
+	pthread_t writers[WRITERS];
+	void *failed;
+	int result;
+
+	put_range(fixture, 0, 1000, 1);
+	for (unsigned i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&writers[i], NULL, write_thread, &crowd), 0);
+	while (atomic_load(&crowd.running) > 0) {
+		result = kv_checkpoint(fixture->kv);
+		assert_true(result == 0 || result == -EAGAIN);
+	}
+	for (unsigned i = 0; i < WRITERS; i++) {
+		pthread_join(writers[i], &failed);
+		assert_null(failed);
+	}
+	assert_true(stats_of(fixture).checkpoints > 0);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	assert_true(stats_of(fixture).recovered_batches < WRITERS * OWN_KEYS);
+	must_have_all(fixture);
+	have_range(fixture, 0, 1000, 1);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(test_only_what_is_behind),
+		FIXTURE_TEST(test_again_and_again),
+		FIXTURE_TEST(test_read_only),
+		INLINE_TEST(test_always),
+		INLINE_TEST(test_failing),
+		INLINE_TEST(test_kept),
+		INLINE_TEST(test_scarce),
+		INLINE_TEST(test_snapshots),
+		FIXTURE_TEST(test_beside_writers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
