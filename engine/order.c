@@ -29,7 +29,9 @@ int order_new(struct order **out)
 	ret = order_pool_ensure(&order->pool, 1);
 	if (ret)
 		goto out;
-	order->root = order->first = order->last = order_pool_take(&order->pool, 0);
+	order->root = order_pool_take(&order->pool, 0);
+	atomic_init(&order->first, order->root);
+	atomic_init(&order->last, order->root);
 	order_leaf_touch(order, order->root);
 	*out = order;
 out:

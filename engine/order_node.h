@@ -304,8 +304,9 @@ struct order_scratch {
 struct order {
 	struct order_gate gate;
 	/* Guarded by the gate for readers; the writer, being alone, reads them freely. So are all
-	 * nodes. */
-	struct order_node *root, *first, *last;
+	 * nodes. The ends are atomic for walks that stand there and look without it. */
+	struct order_node *root;
+	_Atomic(struct order_node *) first, last;
 	unsigned depth; /* levels of branches */
 	_Atomic uint64_t count;
 

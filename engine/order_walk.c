@@ -207,13 +207,33 @@ static int walk_go(struct order_walk *walk, struct walk_move *move)
 	}
 }
 
+/* Is the copy still what the tree has? Pairs with the store in order_leaf_touch. */
+static inline bool is_current(const struct order_walk *walk)
+{
+	return atomic_load_explicit(&walk->leaf->version, memory_order_acquire) == walk->version;
+}
+
+/*
+ * Does the walk stand in the leaf at this end of the tree, with a copy that is still right? The end is looked at first: as the leaf is
+ * unchanged after that, the copy was the tree's end then.
+ */
+static inline bool is_at(const struct order_walk *walk, _Atomic(struct order_node *) *end)
+{
+	return walk->leaf && atomic_load_explicit(end, memory_order_acquire) == walk->leaf &&
+	       is_current(walk);
+}
+
 int order_walk_first(struct order_walk *walk)
 {
+	if (is_at(walk, &walk->order->first) && walk_decode(walk, 0))
+		return 0;
 	return walk_go(walk, &(struct walk_move){.to = WALK_FIRST});
 }
 
 int order_walk_last(struct order_walk *walk)
 {
+	if (is_at(walk, &walk->order->last) && walk_decode(walk, walk->copy.node.count - 1u))
+		return 0;
 	return walk_go(walk, &(struct walk_move){.to = WALK_LAST});
 }
 
@@ -243,12 +263,6 @@ int order_walk_above(struct order_walk *walk, const void *key, size_t key_size)
 int order_walk_below(struct order_walk *walk, const void *key, size_t key_size)
 {
 	return walk_seek(walk, ORDER_BELOW, key, key_size);
-}
-
-/* Is the copy still what the tree has? Pairs with the store in order_leaf_touch. */
-static inline bool is_current(const struct order_walk *walk)
-{
-	return atomic_load_explicit(&walk->leaf->version, memory_order_acquire) == walk->version;
 }
 
 int order_walk_next(struct order_walk *walk)

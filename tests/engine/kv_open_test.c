@@ -3,6 +3,8 @@
  */
 #include "kv_fixture.h"
 
+#include <unistd.h>
+
 #include "format.h"
 
 static const char first_segment[] = "seg-00000000";
@@ -344,6 +346,51 @@ static void test_open_faults(void **state)
 	must_check_clean(fixture);
 }
 
+/* What was closed is read from maps at first, and from buffers again when there was time for it. */
+static void test_comes_back_into_memory(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_open_options options = {.resident_size = 16 * SEGMENT_SIZE,
+					  .report = fixture_hear,
+					  .report_arg = fixture};
+	struct kv_stats stats = {0};
+	char key[16];
+	unsigned i, tries;
+
+	for (i = 0; i < 6000; i++) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_put_filled(fixture, i % 2 ? HASHED : ORDERED, key, 1000, i);
+	}
+	must_close(fixture);
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
+	/* Some were looked at before, in the map, and some while they move. */
+	for (tries = 0; tries < 10000 && stats.memory_resident_bytes < 6 * SEGMENT_SIZE; tries++) {
+		i = tries * 7 % 6000;
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_have_filled(fixture, i % 2 ? HASHED : ORDERED, key, 1000, i);
+		sim_env_advance_us(fixture->sim, 1000);
+		usleep(500);
+		kv_stats(fixture->kv, &stats);
+	}
+	assert_true(stats.memory_resident_bytes >= 6 * SEGMENT_SIZE);
+	for (i = 0; i < 6000; i++) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_have_filled(fixture, i % 2 ? HASHED : ORDERED, key, 1000, i);
+	}
+	for (i = 0; i < 6000; i += 3) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_put_filled(fixture, i % 2 ? HASHED : ORDERED, key, 900, i + 1);
+	}
+	must_check_clean(fixture);
+	must_close(fixture);
+	must_open(fixture, 0);
+	for (i = 0; i < 6000; i++) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_have_filled(fixture, i % 2 ? HASHED : ORDERED, key, i % 3 ? 1000 : 900,
+				 i % 3 ? i : i + 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,6 +411,7 @@ int main(void)
 		FIXTURE_TEST(test_segment_strange),
 		FIXTURE_TEST(test_other_files_do_not_matter),
 		FIXTURE_TEST(test_open_faults),
+		FIXTURE_TEST(test_comes_back_into_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

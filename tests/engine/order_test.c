@@ -670,6 +670,16 @@ static void *run_reader(void *arg)
 			last = number;
 		}
 		CHECK(ret == -ENOENT && evens == NUMBERS / 2);
+		/* Standing at an end already. */
+		for (unsigned i = 0; i < 100; i++) {
+			size_t size;
+			const void *at;
+
+			CHECK(!(i % 10 < 5 ? order_walk_first(walk) : order_walk_last(walk)));
+			at = order_walk_key(walk, &size);
+			ret = (int)number_of(at, size, order_walk_address(walk));
+			CHECK(i % 10 < 5 ? ret == 0 : ret >= (int)NUMBERS - 2);
+		}
 		for (unsigned i = 0; i < NUMBERS; i += 50) {
 			size_t size = concurrent_key(wanted, i);
 			uint64_t rank;
@@ -717,6 +727,54 @@ static void *run_writer(void *arg)
 	return NULL;
 }
 
+#define ENDS 3000u /* keys, some dozen leaves */
+
+/* One walk at either end, while leaves come and go there: what it stands in may be no end any more, or another node's memory. */
+static void test_ends(void **unused)
+{
+	static bool there[ENDS];
+	unsigned first = ENDS, last = 0, i, round;
+	struct order_walk *walk;
+	struct order *order;
+	uint8_t wanted[1024];
+
+	CHECK(!order_new(&order));
+	CHECK(!order_walk_new(order, &walk));
+	for (round = 0; round < 60000; round++) {
+		/* Grows from the middle, shrinks from the ends. */
+		bool grow = round / 5000 % 2 == 0;
+		unsigned number = below(2) ? below(ENDS) : below(2) ? first : last;
+		size_t size;
+		const void *at;
+
+		if (grow && first <= last && below(2))
+			number = below(2) ? (first ? first - 1 : 0) : last + 1;
+		number = number < ENDS ? number : ENDS - 1;
+		size = concurrent_key(wanted, number);
+		if (grow)
+			CHECK(!order_put(order, wanted, size, number));
+		else
+			CHECK(order_delete(order, wanted, size) == (there[number] ? 0 : -ENOENT));
+		there[number] = grow;
+		for (i = 0, first = ENDS; i < ENDS && first == ENDS; i++)
+			first = there[i] ? i : ENDS;
+		for (i = ENDS, last = 0; i-- > 0 && first < ENDS && !last;)
+			last = there[i] ? i : 0;
+		for (i = 0; i < 2; i++) {
+			int ret = i ? order_walk_last(walk) : order_walk_first(walk);
+
+			CHECK(ret == (first < ENDS ? 0 : -ENOENT));
+			at = order_walk_key(walk, &size);
+			CHECK(ret || number_of(at, size, order_walk_address(walk)) ==
+					      (i ? last : first));
+		}
+		if (below(4) == 0)
+			(void)order_walk_first(walk);
+	}
+	order_walk_free(walk);
+	order_free(order);
+}
+
 static void test_concurrent(void **unused)
 {
 	struct arena arena = {.seed = seed};
@@ -754,6 +812,7 @@ int main(void)
 		cmocka_unit_test(test_decay),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_concurrent),
 	};
 
