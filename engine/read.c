@@ -261,8 +261,13 @@ int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 	const struct format_record *record;
 	int error;
 
+	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+		return -EINVAL;
 	epoch_enter();
-	error = find_record(kv, keyspace, key, key_size, &record, &address);
+	/* Neither the value nor its lines are wanted. */
+	error = read_find_head(kv, keyspace, key, key_size,
+			       keyhash_of(&kv->keyhash, keyspace, key, key_size), &record,
+			       &address);
 	epoch_leave();
 	timing_end(&kv->timing, KV_OPERATION_GET, begun_ns);
 	return error;
