@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "apply.h"
+#include "brake.h"
 #include "checkpoint.h"
 #include "epoch.h"
 #include "large.h"
@@ -202,8 +203,10 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	pthread_mutex_unlock(&kv->log.lock);
 	if (error)
 		return error;
-	if (!batch->never_waits)
+	if (!batch->never_waits) {
 		sync_committed(kv);
+		brake_feel(kv);
+	}
 	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
 	if (seq_out)
 		*seq_out = seq;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "brake.h"
 #include "cold.h"
 #include "compact_copy.h"
 #include "compact_pick.h"
@@ -25,6 +26,9 @@
 #define BACK_OFF_US 1000000u
 #define LOOK_INTERVAL_US 50000u		 /* for segments that are garbage throughout */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
+#define STEPS_INLINE(kv) ((kv)->segments.size / STEP_BYTES * 3)
+#define EMPTIED_MIN 2u			 /* freed together, at least, and so much of a larger log: */
+#define EMPTIED_DIVISOR 8u
 #define RAW_CLOSED_US 60000000u		 /* before values are compressed that nothing else moves */
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
@@ -153,6 +157,16 @@ void compact_free_kept(struct kv *kv)
 		(void)finish_freeing(kv);
 }
 
+/* Freeing costs a sync or two: many at once, but no large part of the log. */
+static bool enough_emptied(const struct kv *kv)
+{
+	unsigned count = kv->compaction.emptied_count;
+	uint64_t segments = atomic_load(&kv->log_bytes) / kv->segments.size;
+
+	return count == COMPACTION_EMPTIED_MAX ||
+	       (count >= EMPTIED_MIN && count >= segments / EMPTIED_DIVISOR);
+}
+
 /* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */
 static bool put_emptied(struct kv *kv, struct segment *victim)
 {
@@ -181,7 +195,7 @@ static void take_dead(struct kv *kv)
 	compaction->look_at_us = now_us + LOOK_INTERVAL_US;
 	while (compaction->emptied_count < COMPACTION_EMPTIED_MAX &&
 	       (dead = compact_pick_dead(kv)) && put_emptied(kv, dead))
-		;
+		compaction->gained += dead->end;
 }
 
 /* ---- the course of a victim ------------------------------------------------------------------ */
@@ -269,6 +283,30 @@ static void give_way(struct kv *kv)
 		kv->compaction.retry_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
 }
 
+/* Copies what is needed of a share of the victim; the rest is gained. */
+static int pass_share(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	uint64_t copied = atomic_load(&kv->relocated_bytes);
+	uint32_t offset = compaction->offset, passed;
+	int error = compact_copy(kv, STEP_BYTES, false);
+
+	copied = atomic_load(&kv->relocated_bytes) - copied;
+	passed = compaction->offset - offset;
+	compaction->gained += passed > copied ? passed - copied : 0;
+	return error;
+}
+
+/* Writers who wait for compaction go on as far as it has come. */
+static void let_go(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	uint64_t gained = compaction->gained;
+
+	compaction->gained = 0;
+	brake_update(kv, gained || !compaction->victim ? gained : 1);
+}
+
 /* Copies a share of the victim, if there is one. */
 static void copy_share(struct kv *kv)
 {
@@ -278,7 +316,7 @@ static void copy_share(struct kv *kv)
 	if (!compaction->victim)
 		return;
 	compaction->retry_at_us = 0;
-	error = compact_copy(kv, STEP_BYTES, false);
+	error = pass_share(kv);
 	if (error == -EAGAIN && !kv->log.spare_error)
 		return;
 	if (error)
@@ -294,7 +332,7 @@ static void step(struct kv *kv)
 	if (atomic_load(&kv->failed))
 		return;
 	if (!compaction->victim) {
-		if (compaction->emptied_count == COMPACTION_EMPTIED_MAX)
+		if (enough_emptied(kv))
 			free_emptied(kv);
 		if (backing_off(kv))
 			return;
@@ -319,7 +357,7 @@ uint64_t compact_pause_us(const struct kv *kv)
 	else if (!at_us && kv->info.compress == KV_COMPRESS_BACKGROUND)
 		at_us = compaction->raw_at_us;
 	if (!at_us)
-		return compaction->victim ? PAUSE_US : UINT64_MAX;
+		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
 	return at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
 }
@@ -330,7 +368,6 @@ static void pace(struct kv *kv, uint64_t started_us)
 	uint64_t now_us = kv->env->clock_us(kv->env), took_us = now_us - started_us;
 	double ease = 1 - compact_pressure(kv);
 
-	atomic_fetch_add_explicit(&kv->compact_us, took_us, memory_order_relaxed);
 	kv->compaction.resume_at_us =
 		now_us + PAUSE_US + (uint64_t)((double)(took_us * IDLE_FACTOR) * ease * ease);
 }
@@ -339,19 +376,25 @@ void compact_step(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
 	uint64_t started_us = kv->env->clock_us(kv->env);
-	unsigned steps = 0;
+	unsigned steps = 0, steps_max = STEPS_MAX;
 
 	if (compaction->victim && started_us < compaction->resume_at_us &&
 	    !kv->inline_maintenance)
 		return;
+	/* Where callers do the work there is a round for each segment that they have filled, and no other. */
+	if (kv->inline_maintenance && steps_max < STEPS_INLINE(kv))
+		steps_max = STEPS_INLINE(kv);
 	do {
 		step(kv);
-	} while (compact_is_behind(kv) && !backing_off(kv) && ++steps < STEPS_MAX);
+		let_go(kv);
+	} while (compact_is_behind(kv) && !backing_off(kv) && ++steps < steps_max);
 	/* Nothing more to empty, or a spare is wanted: what was emptied is of use now. */
 	if (!compaction->victim && compaction->emptied_count)
 		free_emptied(kv);
 	if (compaction->victim)
 		pace(kv, started_us);
+	atomic_fetch_add_explicit(&kv->compact_us, kv->env->clock_us(kv->env) - started_us,
+				  memory_order_relaxed);
 }
 
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
@@ -365,7 +408,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 	if (!compaction->victim) {
 		compaction->look_at_us = 0;
 		take_dead(kv);
-		if (compaction->emptied_count == COMPACTION_EMPTIED_MAX)
+		if (enough_emptied(kv))
 			return free_emptied(kv) ? -EIO : 1;
 		error = take_raw(kv, compact_pick_any(kv, garbage_permille, born_max));
 		if (!error && !compaction->victim)
@@ -375,7 +418,8 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 	}
 	if (!compaction->victim)
 		return free_emptied(kv) ? -EIO : 0;
-	error = compact_copy(kv, STEP_BYTES, false);
+	error = pass_share(kv);
+	let_go(kv);
 	if (!error && compaction->offset >= compaction->victim->end)
 		finish_victim(kv);
 	if (error && (error != -EAGAIN || kv->log.spare_error)) {

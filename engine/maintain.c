@@ -4,8 +4,10 @@
 
 #include <errno.h>
 
+#include "brake.h"
 #include "checkpoint.h"
 #include "compact.h"
+#include "compact_pick.h"
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
@@ -17,6 +19,7 @@
 #define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
 #define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define WARM_DELAY_US 50000u		/* after opening: who only wants one key has closed the store by then */
+#define LARGE_STEPS_MAX 8u		/* of freeing, at once */
 #define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
 
 void maintain_init(struct maintain *maintain)
@@ -227,10 +230,22 @@ static void prepare_if_wanted(struct kv *kv)
 		if (prepare_spare(kv))
 			break;
 		any = true;
+		/* Compaction must come to its turn. */
+		if (brake_check(kv))
+			break;
 	}
 	/* Once for all, and not on the flusher's time. It would say so if it failed for good. */
 	if (any)
 		(void)log_sync_spares(kv);
+}
+
+/* What waits to be freed is no garbage yet that compaction could see: where that has much to do, this has as well. */
+static void free_large(struct kv *kv)
+{
+	unsigned steps = compact_is_behind(kv) ? LARGE_STEPS_MAX : 1;
+
+	while (steps--)
+		large_step(kv);
 }
 
 static void free_retired(struct kv *kv)
@@ -257,7 +272,7 @@ void maintain_round(struct kv *kv)
 	/* Both change ordered indexes. */
 	if (!atomic_load(&kv->orders_loading)) {
 		compact_step(kv);
-		large_step(kv);
+		free_large(kv);
 		checkpoint_step(kv);
 	}
 	(void)version_step(kv);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "brake.h"
 #include "checkpoint.h"
 #include "checkpoint_save.h"
 #include "dictionary.h"
@@ -360,6 +361,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	log_init(&kv->log);
 	sync_init(&kv->sync);
 	large_init(&kv->large);
+	brake_init(kv);
 	maintain_init(&kv->maintain);
 	started_us = kv->env->clock_us(kv->env);
 
@@ -534,6 +536,8 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->syncs = atomic_load(&kv->syncs);
 	out->synced_batches = atomic_load(&kv->synced_batches);
 	out->waits = atomic_load(&kv->waits);
+	out->brakes = atomic_load(&kv->brake.waits);
+	out->brake_us = atomic_load(&kv->brake.waited_us);
 	out->damaged = atomic_load(&kv->damaged);
 	out->recovered_batches = kv->recovered_batches;
 	out->recovered_bytes = kv->recovered_bytes;

@@ -32,6 +32,7 @@ struct log_tail {
 	uint32_t offset;		/* in active, of the next record */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
 	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
+	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the maintainer's. brake.c */
 	_Atomic uint64_t written_bytes;	/* of them; stored by the flusher */
 	_Atomic uint32_t unsealed;	/* segments before `active` that are not durable yet */
 	struct segment *flushing;	/* the oldest segment with unwritten bytes; the flusher's */
@@ -100,6 +101,13 @@ struct cold {
 	uint64_t last_id;
 };
 
+/* Where those sleep whom compaction cannot keep up with. brake.c */
+struct brake {
+	_Atomic uint32_t word; /* the futex: changes with log.hot.appended_max */
+	_Atomic uint32_t sleepers;
+	_Atomic uint64_t waits, waited_us;
+};
+
 #define COMPACTION_EMPTIED_MAX 16u
 
 /* What compaction is at; the maintainer's. compact.c */
@@ -108,6 +116,7 @@ struct compaction {
 	uint32_t offset;	/* of the next record to look at */
 	uint32_t asked;		/* offset up to which the disk was asked for it */
 	bool oldest;		/* no older segment is left */
+	uint64_t gained;	/* garbage bytes got rid of since writers were told */
 	uint64_t search_budget; /* of this victim, for getting over damage */
 	/* Nothing in them is needed any more, once the copies are durable. */
 	struct segment *emptied[COMPACTION_EMPTIED_MAX];
@@ -232,6 +241,7 @@ struct kv {
 	struct cold cold;
 	struct dictionaries *dictionaries;
 	struct compaction compaction;
+	struct brake brake;
 	struct large large;
 	struct times times;
 	struct versions versions;

@@ -109,6 +109,8 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"syncs", stats->syncs},
 		{"synced_batches", stats->synced_batches},
 		{"waits", stats->waits},
+		{"brakes", stats->brakes},
+		{"brake_us", stats->brake_us},
 		{"damaged", stats->damaged},
 		{"recovered_batches", stats->recovered_batches},
 		{"recovered_bytes", stats->recovered_bytes},

@@ -516,6 +516,7 @@ struct kv_stats {
 	uint64_t written_bytes; /* to the files, headers of segments aside: whole blocks, some more than once */
 	struct kv_latency latencies[KV_OPERATIONS];
 	uint64_t waits;		 /* commits that had to wait for the disk */
+	uint64_t brakes, brake_us; /* commits that waited for compaction, because the log had far too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
 	uint64_t recovered_batches, recovered_bytes; /* replayed when opening */
 	uint64_t checkpoints;	   /* written, as of the next three the last one */

@@ -29,6 +29,8 @@
 #define LONG_LIFE_EACH 16u /* lives */
 #define LONG_LIFE_MS 60000u
 #define LONG_RUN_S 120u /* has long lives */
+#define EARLY_MS 200u
+#define OPEN_MS_MAX 120000u
 #define PROGRESS_MS 10000u
 
 static uint64_t now_ms(void)
@@ -56,20 +58,36 @@ static bool ended(pid_t pid, bool killed, const struct soak_model *model)
 	return false;
 }
 
+/* Waits until the child works, or has failed. False: it takes too long. */
+static bool begins_to_work(const struct soak_model *model)
+{
+	uint64_t begun_ms = now_ms();
+
+	while (!atomic_load(&model->working) && !atomic_load(&model->failed)) {
+		usleep(5000);
+		if (now_ms() - begun_ms > OPEN_MS_MAX) {
+			fprintf(stderr, "soak: opening and comparing takes too long\n");
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Lets a child work for a while and ends it. */
 static bool live(const struct soak_options *options, struct soak_model *model, uint64_t life,
 		 uint64_t *random, uint64_t until_ms)
 {
 	uint64_t ms = LIFE_MS_MIN + soak_random(random) % (LIFE_MS_MAX - LIFE_MS_MIN);
 	bool cleanly = soak_random(random) % 4 == 0;
-	uint64_t now = now_ms();
+	bool early = soak_random(random) % 8 == 0; /* killed while it opens, or a little later */
+	bool works = true;
+	uint64_t now;
 	pid_t pid;
 
 	if (options->seconds >= LONG_RUN_S && life % LONG_LIFE_EACH == LONG_LIFE_EACH / 2)
 		ms = LONG_LIFE_MS;
-	if (now + ms > until_ms)
-		ms = until_ms > now ? until_ms - now : 1;
 	atomic_store(&model->stopping, false);
+	atomic_store(&model->working, false);
 	atomic_store(&model->sample_count, 0);
 	pid = fork();
 	if (pid < 0)
@@ -78,14 +96,21 @@ static bool live(const struct soak_options *options, struct soak_model *model, u
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		soak_life(options, model, life);
 	}
+	if (early)
+		ms = soak_random(random) % EARLY_MS;
+	else
+		works = begins_to_work(model);
+	now = now_ms();
+	if (now + ms > until_ms)
+		ms = until_ms > now ? until_ms - now : 1;
 	/* One that fails is not waited for. */
-	for (now = now_ms(); now_ms() < now + ms && !atomic_load(&model->failed);)
+	while (now_ms() < now + ms && !atomic_load(&model->failed))
 		usleep(ms < 50 ? (useconds_t)ms * 1000 : 50000);
-	if (cleanly)
+	if (cleanly && works)
 		atomic_store(&model->stopping, true);
 	else
 		kill(pid, SIGKILL);
-	return ended(pid, !cleanly, model);
+	return ended(pid, !cleanly || !works, model) && works;
 }
 
 static void say(const struct soak_model *model, const struct soak_watch *watch)

@@ -56,6 +56,7 @@ struct soak_large;
 struct soak_model {
 	uint32_t pairs;
 	_Atomic bool stopping; /* the parent asks for a clean end */
+	_Atomic bool working;  /* the store is open, and was compared */
 	_Atomic bool failed;
 	_Atomic uint64_t changes, conditions, conflicts, large_changes, reads, walks, prunes;
 	struct soak_counter counters[SOAK_COUNTERS];

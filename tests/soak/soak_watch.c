@@ -8,11 +8,11 @@
 
 #define EARLY_LIVES 30u		 /* whose peaks later ones are compared with */
 #define LONG_SAMPLES 150u	 /* a life of so many is judged by itself */
-#define GROWTH_MAX 3.0		 /* of memory and disk */
-#define GROWTH_SLACK (16u << 20) /* bytes */
+#define GROWTH_MAX 1.6		 /* of memory and disk */
+#define GROWTH_SLACK (48u << 20) /* bytes */
 #define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
-#define AMPLIFICATION_MAX 40.0	 /* of disk bytes over live bytes, and the segments that any store has */
-#define SEGMENTS_ANY 40u
+#define AMPLIFICATION_MAX 8.0	 /* of disk bytes over live bytes, and the segments that any store has */
+#define SEGMENTS_ANY 48u
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@
 #define RESIDENT_BYTES (32u << 20)
 #define COUNTING_THREADS 2u
 #define LARGE_THREADS 2u
+#define PRUNE_MS_MAX 4000u /* between two */
 #define CHECK_EACH 16u /* lives */
 #define THREADS_MAX (SOAK_WRITERS_MAX + COUNTING_THREADS + LARGE_THREADS + 4u)
 
@@ -374,7 +375,7 @@ static void *prune(void *arg)
 		struct kv_prune_options how = {.garbage_percent = 1 + (unsigned)(random >> 8) % 60};
 		int error;
 
-		doze((unsigned)(random >> 32) % 8000);
+		doze((unsigned)(random >> 32) % PRUNE_MS_MAX);
 		error = kv_prune(worker->kv, &how, prune_progress, &give_up_at, NULL);
 		if (error != -ECANCELED)
 			must(error, "prune");
@@ -482,6 +483,7 @@ void soak_life(const struct soak_options *life_options, struct soak_model *life_
 	verify_all(kv);
 	if (life % CHECK_EACH == CHECK_EACH - 1)
 		check(kv);
+	atomic_store(&model->working, true);
 	count = start(workers, count, options->writers, kv, life, write_pairs);
 	count = start(workers, count, COUNTING_THREADS, kv, life, count_up);
 	count = start(workers, count, LARGE_THREADS, kv, life, write_large);
