@@ -14,9 +14,10 @@
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
+#include "version.h"
 #include "view.h"
 
-#define GROUP 32u
+#define GROUP VERSION_FETCH_MAX
 #define KEYS_ROOM_MIN 4096u
 
 struct group {
@@ -106,6 +107,28 @@ static int find(const struct kv_cursor *cursor, struct kv_slice key,
 	return read_find(kv, cursor->keyspace, key.data, key.size, hash, record, address);
 }
 
+/* On a view, for those that have changed since: the records that it sees are asked for. */
+static void fetch_versions(const struct kv_cursor *cursor, const struct group *group)
+{
+	const struct kv_view *view = cursor->view.view;
+	struct kv *kv = cursor->kv;
+	uint64_t hashes[GROUP], behind[GROUP];
+	size_t i, n = 0;
+
+	if (!view || !atomic_load_explicit(&kv->versions.count, memory_order_relaxed))
+		return;
+	for (i = 0; i < group->count; i++) {
+		if (!view_is_behind(view, group->addresses[i]))
+			continue;
+		hashes[n] = keyhash_of(&kv->keyhash, cursor->keyspace,
+				       cursor->keys + group->starts[i],
+				       group->starts[i + 1] - group->starts[i]);
+		index_prefetch(&kv->index, hashes[n]);
+		behind[n++] = 0;
+	}
+	version_fetch(kv, view->seq, hashes, behind, n);
+}
+
 /* From a key and where its record should be to the entry. -ENOENT: the key is gone. */
 static int resolve(struct kv_cursor *cursor, struct kv_slice key, uint64_t address,
 		   struct kv_entry *entry)
@@ -141,6 +164,7 @@ static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
 	uint64_t begun_us = fetch_group(cursor->kv, group->addresses, group->count);
 	size_t count = 0, i;
 
+	fetch_versions(cursor, group);
 	for (i = 0; i < group->count; i++) {
 		struct kv_slice key = {cursor->keys + group->starts[i],
 				       group->starts[i + 1] - group->starts[i]};

@@ -10,10 +10,11 @@
 #include "lookup.h"
 #include "read.h"
 #include "value.h"
+#include "version.h"
 #include "view.h"
 
 /* More than a processor has misses in flight; few enough that what was fetched first is still in the nearest cache. */
-#define GROUP 32u
+#define GROUP VERSION_FETCH_MAX
 
 static inline bool any_match(void *arg, uint64_t address)
 {
@@ -61,6 +62,28 @@ static void get_entry(struct kv *kv, const struct kv_view *view, unsigned keyspa
 		entry->seq = record->seq;
 }
 
+/* For those that have changed since the view: the record that it sees. In: where the newest one is. */
+static void fetch_versions(const struct kv_view *view, const uint64_t *hashes, uint64_t *addresses,
+			   size_t count)
+{
+	uint64_t behind_hashes[GROUP], behind[GROUP];
+	size_t places[GROUP], i, n = 0;
+	struct kv *kv = view->kv;
+
+	if (!atomic_load_explicit(&kv->versions.count, memory_order_relaxed))
+		return;
+	for (i = 0; i < count; i++) {
+		if (!view_is_behind(view, addresses[i]))
+			continue;
+		behind_hashes[n] = hashes[i];
+		behind[n] = addresses[i];
+		places[n++] = i;
+	}
+	version_fetch(kv, view->seq, behind_hashes, behind, n);
+	for (i = 0; i < n; i++)
+		addresses[places[i]] = behind[i];
+}
+
 static void get_group(struct kv *kv, const struct kv_view *view, unsigned keyspace,
 		      struct kv_entry *entries, size_t count)
 {
@@ -74,6 +97,8 @@ static void get_group(struct kv *kv, const struct kv_view *view, unsigned keyspa
 	}
 	for (i = 0; i < count; i++)
 		addresses[i] = fetch_record(kv, hashes[i]);
+	if (view)
+		fetch_versions(view, hashes, addresses, count);
 	begun_us = fetch_group(kv, addresses, count);
 	for (i = 0; i < count; i++)
 		get_entry(kv, view, keyspace, hashes[i], &entries[i]);

@@ -177,6 +177,7 @@ struct versions {
 	/* Keys of which only versions are there, and perhaps some more. NULL: none was ever */
 	_Atomic(struct order *) ghosts[FORMAT_KEYSPACES];
 	_Atomic uint64_t ghosts_added; /* pairs as the trees themselves */
+	bool any_ghost;		       /* since a sweep last found none */
 	_Atomic bool sweep_wanted;     /* some may not be needed any more */
 	uint32_t sweep_next;	       /* number to look at; 0: no sweep is under way */
 };

@@ -11,10 +11,12 @@
 #include "epoch.h"
 #include "lookup.h"
 #include "maintain.h"
+#include "read.h"
 #include "view.h"
 
-#define STEP_VERSIONS 256u /* looked at without letting go of the lock: some 20 us */
-#define PAUSE_US 100u	   /* between two steps */
+#define STEP_VERSIONS 64u /* looked at without letting go of the lock: some 10 us */
+#define STEPS 16u	  /* in a row */
+#define PAUSE_US 100u	  /* until the next ones */
 #define GHOST_ADDRESS 1u   /* a ghost's record is found by its hash */
 
 /* All but `address` and `older` is as it was when readers could first see it. */
@@ -271,6 +273,7 @@ int version_haunt(struct kv *kv, const struct format_record *record, uint64_t ha
 		return error;
 	ghosts = atomic_load(&kv->versions.ghosts[record->keyspace]);
 	error = order_put(ghosts, record->key, record->key_size, GHOST_ADDRESS);
+	kv->versions.any_ghost = true;
 	/* Before the key goes: whoever misses it looks here again. */
 	atomic_fetch_add(&kv->versions.ghosts_added, 1);
 	return error;
@@ -281,9 +284,13 @@ int version_haunt(struct kv *kv, const struct format_record *record, uint64_t ha
 /* Of the last version of a key. */
 static void drop_ghost(struct kv *kv, const struct version *version)
 {
-	const struct format_record *record = segments_head(&kv->segments, address_of(version));
-	struct order *ghosts = record ? atomic_load(&kv->versions.ghosts[record->keyspace]) : NULL;
+	const struct format_record *record;
+	struct order *ghosts;
 
+	if (!kv->versions.any_ghost)
+		return;
+	record = segments_head(&kv->segments, address_of(version));
+	ghosts = record ? atomic_load(&kv->versions.ghosts[record->keyspace]) : NULL;
 	/* One that stays because its record is damaged is nobody's. */
 	if (ghosts && record->key_size)
 		(void)order_delete(ghosts, record->key, record->key_size);
@@ -382,6 +389,46 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	return 0;
 }
 
+/* The youngest version of what is probably the key. */
+struct peek {
+	const struct versions *versions;
+	uint64_t number;
+};
+
+static void peek_version(void *arg, uint64_t number)
+{
+	struct peek *peek = arg;
+
+	peek->number = number;
+	__builtin_prefetch(version_at(peek->versions, number));
+}
+
+void version_fetch(struct kv *kv, uint64_t seq, const uint64_t *hashes, uint64_t *addresses,
+		   size_t count)
+{
+	struct versions *versions = &kv->versions;
+	struct peek peeks[VERSION_FETCH_MAX];
+	size_t i;
+
+	assert(count <= VERSION_FETCH_MAX);
+	for (i = 0; i < count; i++)
+		index_prefetch(&versions->index, hashes[i]);
+	for (i = 0; i < count; i++) {
+		peeks[i] = (struct peek){versions, 0};
+		index_peek(&versions->index, hashes[i], peek_version, &peeks[i]);
+	}
+	for (i = 0; i < count; i++) {
+		uint64_t number = peeks[i].number;
+
+		while (number && version_at(versions, number)->begin > seq)
+			number = older_than(version_at(versions, number));
+		if (!number)
+			continue;
+		addresses[i] = address_of(version_at(versions, number));
+		read_prefetch(&kv->segments, addresses[i]);
+	}
+}
+
 bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end)
 {
 	struct versions *versions = &kv->versions;
@@ -407,6 +454,18 @@ void version_wake(struct kv *kv, uint64_t seq)
 		maintain_kick(kv);
 }
 
+/* While there is none, nobody looks at records for their sake. */
+static void note_ghosts(struct versions *versions)
+{
+	unsigned i;
+
+	for (i = 0, versions->any_ghost = false; i < FORMAT_KEYSPACES; i++) {
+		struct order *ghosts = atomic_load(&versions->ghosts[i]);
+
+		versions->any_ghost |= ghosts && order_count(ghosts);
+	}
+}
+
 static void sweep_some(struct kv *kv)
 {
 	struct versions *versions = &kv->versions;
@@ -425,11 +484,52 @@ static void sweep_some(struct kv *kv)
 		if (version->length && !views_any_in(&kv->views, version->begin, version->end))
 			drop(kv, versions->sweep_next);
 	}
-	if (versions->sweep_next >= versions->used)
-		versions->sweep_next = 0;
+	if (versions->sweep_next < versions->used)
+		return;
+	versions->sweep_next = 0;
+	note_ghosts(versions);
 }
 
-bool version_step(struct kv *kv)
+struct ahead {
+	uint64_t hashes[STEP_VERSIONS], addresses[STEP_VERSIONS];
+	unsigned count;
+};
+
+/* What the next step will look at, if it has to look at records at all. */
+static void gather_ahead(struct kv *kv, struct ahead *ahead)
+{
+	struct versions *versions = &kv->versions;
+	uint32_t number = versions->sweep_next ? versions->sweep_next : 1;
+
+	ahead->count = 0;
+	for (; versions->any_ghost && number < versions->used && ahead->count < STEP_VERSIONS; number++) {
+		const struct version *version = version_at(versions, number);
+
+		if (!version->length)
+			continue;
+		ahead->hashes[ahead->count] = version->hash;
+		ahead->addresses[ahead->count++] = address_of(version);
+	}
+}
+
+/* It comes into the cache, or from the disk, while nobody waits for the lock. */
+static void touch_ahead(struct kv *kv)
+{
+	struct ahead ahead;
+	unsigned i;
+
+	epoch_enter();
+	pthread_mutex_lock(&kv->log.lock);
+	gather_ahead(kv, &ahead);
+	pthread_mutex_unlock(&kv->log.lock);
+	for (i = 0; i < ahead.count; i++)
+		index_prefetch(&kv->versions.index, ahead.hashes[i]);
+	for (i = 0; i < ahead.count; i++)
+		lookup_prefetch(&kv->segments, ahead.addresses[i]);
+	epoch_leave();
+}
+
+static bool step(struct kv *kv)
 {
 	struct versions *versions = &kv->versions;
 	bool more;
@@ -440,6 +540,19 @@ bool version_step(struct kv *kv)
 		sweep_some(kv);
 	more = versions->sweep_next || atomic_load(&versions->sweep_wanted);
 	pthread_mutex_unlock(&kv->log.lock);
+	return more;
+}
+
+bool version_step(struct kv *kv)
+{
+	unsigned steps = 0;
+	bool more;
+
+	do {
+		if (atomic_load_explicit(&kv->versions.count, memory_order_relaxed))
+			touch_ahead(kv);
+		more = step(kv);
+	} while (more && ++steps < STEPS);
 	return more;
 }
 
@@ -494,7 +607,7 @@ void version_free_retired(struct kv *kv)
 uint64_t versions_memory(const struct versions *versions)
 {
 	uint64_t bytes = atomic_load(&versions->index.memory) +
-			 (uint64_t)versions->room * sizeof(struct version);
+			 (uint64_t)(versions->used - 1) * sizeof(struct version);
 	unsigned i;
 
 	for (i = 0; i < FORMAT_KEYSPACES; i++) {

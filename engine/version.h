@@ -20,6 +20,8 @@
 
 #include "store.h"
 
+#define VERSION_FETCH_MAX 32u
+
 int versions_init(struct versions *versions);
 void versions_fini(struct versions *versions);
 
@@ -41,6 +43,18 @@ bool version_move(struct kv *kv, uint64_t hash, uint64_t from, uint64_t to, uint
 /* The version that was a key's newest at a moment. -ENOENT, -EIO */
 int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key, size_t key_size,
 		 uint64_t hash, const struct format_record **out, uint64_t *address);
+/* Asks for what version_find looks at first. Any time. */
+static inline void version_prefetch(struct kv *kv, uint64_t hash)
+{
+	if (atomic_load_explicit(&kv->versions.count, memory_order_relaxed))
+		index_prefetch(&kv->versions.index, hash);
+}
+/*
+ * Asks for the records that version_find will come to, of many keys in turns, so that their waits overlap. Out: where they are;
+ * what is not known stays as it is.
+ */
+void version_fetch(struct kv *kv, uint64_t seq, const uint64_t *hashes, uint64_t *addresses,
+		   size_t count);
 /* Is the record at this address a version, and until when? Once it is not, it never is again. */
 bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end);
 

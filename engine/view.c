@@ -150,8 +150,10 @@ int view_find(const struct kv_view *view, unsigned keyspace, const void *key, si
 {
 	struct kv *kv = view->kv;
 	const struct format_record *record;
-	int error = read_find(kv, keyspace, key, key_size, hash, &record, address);
+	int error;
 
+	version_prefetch(kv, hash);
+	error = read_find(kv, keyspace, key, key_size, hash, &record, address);
 	if (!error && record->seq <= view->seq) {
 		*out = record;
 		return 0;

@@ -32,6 +32,15 @@ static inline bool views_any(const struct kv *kv)
 /* A view of a moment that is being read already. Called with the log's lock. -ENOMEM */
 int view_new(struct kv *kv, uint64_t seq, struct kv_view **out);
 
+/* Is the record at this address not there (0), or newer than the view, which then needs a version? Inside a read section. */
+static inline bool view_is_behind(const struct kv_view *view, uint64_t address)
+{
+	const struct format_record *record =
+		address ? segments_head(&view->kv->segments, address) : NULL;
+
+	return !record || record->seq > view->seq;
+}
+
 /*
  * The record of a key as of the view, and where it stands; in any keyspace. Inside a read section. -ENOENT, -EIO
  */
