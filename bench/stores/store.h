@@ -84,8 +84,10 @@ struct store_ops {
 	int (*settle)(struct store *store);
 	/* Gives back the space of what was overwritten or deleted; `path` is free for a copy, if that is how. */
 	int (*prune)(struct store *store, const char *path);
-	/* A durable picture of the store as it is; `path` likewise. */
+	/* A picture of the store as it is that lasts; `path` likewise. */
 	int (*snapshot)(struct store *store, const char *path);
+	/* Gives it up, where it is not the copy. Not measured. */
+	int (*snapshot_drop)(struct store *store);
 	/* Bytes of memory that the indexes take, where the store can tell. */
 	uint64_t (*index_bytes)(struct store *store);
 };

@@ -287,6 +287,16 @@ static int prune(struct store *base, const char *path)
 	return kv_prune(((struct kv_store *)base)->kv, NULL, NULL, NULL, &report);
 }
 
+static int snapshot(struct store *base, const char *path)
+{
+	return kv_snapshot_create(((struct kv_store *)base)->kv, "bench", NULL);
+}
+
+static int snapshot_drop(struct store *base)
+{
+	return kv_snapshot_delete(((struct kv_store *)base)->kv, "bench", NULL);
+}
+
 static uint64_t index_bytes(struct store *base)
 {
 	struct kv_stats stats;
@@ -299,7 +309,8 @@ static uint64_t index_bytes(struct store *base)
 	.open = store_open, .close = store_close, .session_open = session_open,                     \
 	.session_close = session_close, .read_begin = read_begin, .read_end = read_end, .get = get, \
 	.get_many = get_many, .contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
-	.sync = sync_all, .prune = prune, .index_bytes = index_bytes
+	.sync = sync_all, .prune = prune, .snapshot = snapshot, .snapshot_drop = snapshot_drop, \
+	.index_bytes = index_bytes
 
 static const struct kv_choice hashed = {
 	.ops = {.name = "kv", .about = "our engine, hashed keyspace, commit per put", KV_OPS,
