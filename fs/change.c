@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "limit.h"
+#include "share.h"
 
 int change_begin(struct kvfs *fs, struct change *out)
 {
@@ -46,11 +47,27 @@ void change_unlock(struct change *change)
 	stripe_unlock(change->fs->stripes, &change->locked);
 }
 
+/* No commit of others comes between the counts that are read and those that are written. */
+static int commit_shares(struct change *change)
+{
+	struct kvfs *fs = change->fs;
+	int err;
+
+	pthread_mutex_lock(&fs->share_lock);
+	err = share_settle(change);
+	if (!err)
+		err = kv_commit(fs->kv, change->batch, NULL);
+	pthread_mutex_unlock(&fs->share_lock);
+	return err;
+}
+
 int change_commit(struct change *change)
 {
 	change_stop_reading(change);
 	if (change->grows && limit_reached(change->fs))
 		return -ENOSPC;
+	if (change->scratch->tally_count)
+		return commit_shares(change);
 	return kv_commit(change->fs->kv, change->batch, NULL);
 }
 

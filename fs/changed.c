@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "inode_record.h"
-#include "keyspaces.h"
 
 int changed_add(struct changed *changed, uint64_t ino)
 {
@@ -32,18 +31,19 @@ static int add_newer(
 		return entry->status;
 	if (entry->seq <= seq)
 		return 0;
-	if (inode_key_decode(entry->key, &ino))
-		return fs_damaged(fs, 0, "an inode's key makes no sense");
+	if (entry->key.size < INODE_KEY_SIZE ||
+		inode_key_decode((struct kv_slice){entry->key.data, INODE_KEY_SIZE}, &ino))
+		return fs_damaged(fs, 0, "a record's key makes no sense");
 	return changed_add(out, ino);
 }
 
-int changed_find(struct kvfs *fs, uint64_t seq, struct changed *out)
+int changed_find(struct kvfs *fs, enum keyspace keyspace, uint64_t seq, struct changed *out)
 {
 	struct changed changed = {NULL, 0, 0};
 	const struct kv_entry *entries;
 	struct kv_iterator *iterator;
 	size_t count = 0;
-	int err = kv_iterator_open(fs->kv, KEYSPACE_INODE, KV_ITERATE_KEYS, &iterator);
+	int err = kv_iterator_open(fs->kv, keyspace, KV_ITERATE_KEYS, &iterator);
 
 	if (err)
 		return err;

@@ -129,6 +129,8 @@ static int check_all(struct check *check)
 	if (!err)
 		err = check_owners(check);
 	if (!err)
+		err = check_shares(check);
+	if (!err)
 		err = check_lost(check);
 	return err;
 }
@@ -163,5 +165,6 @@ out:
 	number_table_fini(&check.seen);
 	number_table_fini(&check.links);
 	number_table_fini(&check.parents);
+	number_table_fini(&check.shares);
 	return err;
 }

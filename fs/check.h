@@ -23,6 +23,8 @@ struct check {
 	struct number_table seen;    /* inodes */
 	struct number_table links;   /* names found of an inode that should have, or has, several */
 	struct number_table parents; /* directory -> its parent */
+	struct number_table shares;  /* shared piece -> references that were found */
+	bool any_shares;             /* an inode says that it has references */
 	struct scratch *outer, *inner; /* cursors for a walk and for a walk inside it */
 };
 
@@ -48,5 +50,8 @@ KV_MUST_CHECK int check_inode(
 KV_MUST_CHECK int check_orphans(struct check *check);
 /* Pieces and attributes that belong to nothing. */
 KV_MUST_CHECK int check_owners(struct check *check);
+
+/* References, and what they refer to. After check_owners. */
+KV_MUST_CHECK int check_shares(struct check *check);
 
 #endif

@@ -38,6 +38,10 @@ static int check_pieces(
 	err = piece_walk_start(check->fs, check->inner, inode->ino, 0, false, &walk);
 	while (!err && !(err = piece_walk_next(&walk, &chunk))) {
 		blocks += chunk_blocks(&chunk);
+		if (chunk.shared && !(inode->flags & INODE_SHARES))
+			check_finding(check, place, "chunk %llu is a reference that is not looked for",
+				(unsigned long long)chunk.number);
+		check->any_shares |= chunk.shared;
 		if (chunk.whole && chunk.overlaid && !(inode->flags & INODE_MIXED))
 			check_finding(check, place, "chunk %llu has hidden pieces",
 				(unsigned long long)chunk.number);

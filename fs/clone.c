@@ -14,8 +14,10 @@
 #include "inode.h"
 #include "keyspaces.h"
 #include "meta_record.h"
+#include "number_table.h"
 #include "orphan_record.h"
 #include "record.h"
+#include "share.h"
 
 #define BATCH_RECORDS_MAX 512u
 
@@ -27,6 +29,7 @@ struct clone {
 	size_t batch_bytes, batch_bytes_max;
 	uint64_t owner; /* the last inode asked for, and whether it is copied */
 	bool owner_copied;
+	struct number_table shares; /* shared piece -> references that were copied */
 	kv_progress_fn *progress; /* may be NULL */
 	void *progress_arg;
 	uint64_t done_bytes, total_bytes;
@@ -97,6 +100,52 @@ static int copy_entry(struct clone *clone, const struct kv_entry *entry)
 	return copy_inode(clone, dirent.ino);
 }
 
+/* The first reference brings the bytes with it. What counts are references that are copied: some files are not. */
+static int copy_share(struct clone *clone, struct kv_slice key)
+{
+	struct share_reference reference;
+	uint8_t share_key[SHARE_KEY_SIZE];
+	struct extent_place place;
+	struct kv_slice bytes;
+	uint64_t *count;
+	int err;
+
+	if (extent_key_decode(key, &place) || place.slot != EXTENT_SLOT_REFERENCE)
+		return 0;
+	err = share_find(clone->from, place.ino, place.chunk, &reference);
+	if (err)
+		return err;
+	count = number_table_at(&clone->shares, reference.id);
+	if (!count)
+		return -ENOMEM;
+	if (++*count > 1)
+		return 0;
+	share_key_encode(reference.id, SHARE_BYTES, share_key);
+	err = record_get(clone->from, KEYSPACE_SHARED, share_key, sizeof(share_key), &bytes);
+	return err ? err : put(clone, KEYSPACE_SHARED,
+				   (struct kv_slice){share_key, sizeof(share_key)}, bytes);
+}
+
+static int copy_counts(struct clone *clone)
+{
+	uint8_t key[SHARE_KEY_SIZE], value[SHARE_COUNT_SIZE];
+	int err = 0;
+
+	for (size_t i = 0; i < clone->shares.capacity && !err; i++) {
+		const struct number_slot *slot = &clone->shares.slots[i];
+
+		if (!slot->key)
+			continue;
+		share_key_encode(slot->key - 1, SHARE_COUNT, key);
+		share_count_encode(slot->value, value);
+		err = put(clone, KEYSPACE_SHARED, (struct kv_slice){key, sizeof(key)},
+			(struct kv_slice){value, sizeof(value)});
+		if (!err && batch_is_full(clone))
+			err = commit(clone);
+	}
+	return err ? err : commit(clone);
+}
+
 static int copy_record(struct clone *clone, enum keyspace keyspace, struct kv_cursor *cursor)
 {
 	struct kv_entry entry = {.key = kv_cursor_key(cursor)};
@@ -111,6 +160,8 @@ static int copy_record(struct clone *clone, enum keyspace keyspace, struct kv_cu
 			err = put(clone, keyspace, entry.key, entry.value);
 		if (!err && keyspace == KEYSPACE_DIRENT)
 			err = copy_entry(clone, &entry);
+		if (!err && keyspace == KEYSPACE_EXTENT)
+			err = copy_share(clone, entry.key);
 	}
 	kv_read_end(clone->from->kv);
 	return err;
@@ -169,6 +220,8 @@ static int copy_all(struct clone *clone)
 	for (unsigned i = 0; i < sizeof(keyspaces) / sizeof(*keyspaces) && !err; i++)
 		err = copy_keyspace(clone, keyspaces[i]);
 	if (!err)
+		err = copy_counts(clone);
+	if (!err)
 		err = copy_meta(clone);
 	return err ? err : kv_sync(clone->to, kv_last_seq(clone->to));
 }
@@ -186,6 +239,7 @@ static int fill(struct clone *clone)
 	if (!err)
 		err = copy_all(clone);
 	kv_batch_free(clone->batch);
+	number_table_fini(&clone->shares);
 	scratch_give(clone->scratch);
 	return err;
 }

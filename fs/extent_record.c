@@ -31,7 +31,8 @@ int extent_key_decode(struct kv_slice key, struct extent_place *out)
 	place.chunk = be64toh(prefix[1]);
 	place.slot = bytes[16];
 	if (!place.ino || place.ino > INODE_INO_MAX || place.chunk >= EXTENT_CHUNKS_MAX ||
-		place.slot >= EXTENT_SLOTS)
+		(place.slot >= EXTENT_SLOT_BLOCK + EXTENT_BLOCKS &&
+			place.slot != EXTENT_SLOT_REFERENCE))
 		return -EIO;
 	*out = place;
 	return 0;

@@ -9,8 +9,8 @@
  *   value  the bytes; those missing at the end are zeros
  *
  * Chunk n is the 64 KiB from offset n * 64 KiB. Slot 0 is the whole chunk, slot 1 + b its block b
- * of 4 KiB, which hides that part of the chunk's piece (also when it is empty: a hole). Slots from
- * 32 are reserved for references.
+ * of 4 KiB, which hides that part of the chunk's piece (also when it is empty: a hole). Slot 32
+ * stands for the chunk's piece where that is shared: its value is a reference (share_record.h).
  */
 #ifndef EXTENT_RECORD_H
 #define EXTENT_RECORD_H
@@ -23,7 +23,7 @@
 #define EXTENT_BLOCKS (EXTENT_CHUNK_SIZE / EXTENT_BLOCK_SIZE) /* in a chunk */
 #define EXTENT_SLOT_CHUNK 0u
 #define EXTENT_SLOT_BLOCK 1u /* of block 0 */
-#define EXTENT_SLOTS (EXTENT_SLOT_BLOCK + EXTENT_BLOCKS)
+#define EXTENT_SLOT_REFERENCE 32u
 #define EXTENT_CHUNKS_MAX ((uint64_t)KVFS_FILE_SIZE_MAX / EXTENT_CHUNK_SIZE)
 
 struct extent_place {
@@ -39,7 +39,8 @@ KV_MUST_CHECK int extent_key_decode(struct kv_slice key, struct extent_place *ou
 /* The most bytes a piece in this slot has. */
 static inline uint32_t extent_size_max(unsigned slot)
 {
-	return slot == EXTENT_SLOT_CHUNK ? EXTENT_CHUNK_SIZE : EXTENT_BLOCK_SIZE;
+	return slot == EXTENT_SLOT_CHUNK || slot == EXTENT_SLOT_REFERENCE ? EXTENT_CHUNK_SIZE
+									  : EXTENT_BLOCK_SIZE;
 }
 
 #endif

@@ -223,6 +223,7 @@ static int init(struct kvfs *fs, uint64_t next_ino)
 	hold_table_init(&fs->holds);
 	reaper_init(&fs->reaper, orphan_reap, fs);
 	pthread_mutex_init(&fs->rename_lock, NULL);
+	pthread_mutex_init(&fs->share_lock, NULL);
 	return 0;
 }
 
@@ -233,6 +234,7 @@ static void fini(struct kvfs *fs)
 	number_source_fini(&fs->numbers);
 	hold_table_fini(&fs->holds);
 	stripe_table_free(fs->stripes);
+	pthread_mutex_destroy(&fs->share_lock);
 	pthread_mutex_destroy(&fs->rename_lock);
 }
 

@@ -33,6 +33,7 @@ struct kvfs {
 	bool frees_behind; /* the reaper may be used */
 	struct reaper reaper;
 	struct stripe_table *stripes; /* NULL: a snapshot, which needs no locks */
+	pthread_mutex_t share_lock;  /* rank 5: counts of references, from reading to commit */
 	pthread_mutex_t rename_lock; /* rank 1: which directory is whose parent (see DESIGN.md) */
 };
 

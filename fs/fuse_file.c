@@ -81,6 +81,32 @@ void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	fuse_reply_inode_changed(req, rc);
 }
 
+/* By reference where that is possible; it ends short before a queue's thread is held up for long. */
+void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset, struct fuse_file_info *in_fi,
+	fuse_ino_t out_ino, off_t out_offset, struct fuse_file_info *out_fi, size_t size, int flags)
+{
+	struct fuse_node in = fuse_node_of(req, in_ino), out = fuse_node_of(req, out_ino);
+	unsigned tries = 0;
+	ssize_t done;
+
+	if (flags) {
+		fuse_reply_status(req, -EINVAL);
+		return;
+	}
+	/* A snapshot is another file system: the kernel then copies. */
+	if (in.fs != out.fs) {
+		fuse_reply_status(req, -EXDEV);
+		return;
+	}
+	do
+		done = kvfs_copy(in.fs, in.ino, in_offset, out.ino, out_offset, size);
+	while (fuse_try_again(req, done, &tries));
+	if (done < 0)
+		fuse_reply_status(req, (int)done);
+	else
+		fuse_reply_write(req, (size_t)done);
+}
+
 void fuse_file_lseek(
 	fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {

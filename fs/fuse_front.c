@@ -4,8 +4,7 @@
  *
  * What is not in the table is answered with ENOSYS by the library, and then not asked again: create
  * (the kernel uses mknod and open), flush (nothing is buffered here), access (default_permissions),
- * copy_file_range (the kernel copies through its page cache), locks and ioctl. Release and
- * releasedir have nothing to do.
+ * locks and ioctl. Release and releasedir have nothing to do.
  */
 #include "fuse_front.h"
 
@@ -54,6 +53,7 @@ static const struct fuse_lowlevel_ops front_ops = {
 	.fsyncdir = fuse_file_fsync,
 	.fallocate = fuse_file_fallocate,
 	.lseek = fuse_file_lseek,
+	.copy_file_range = fuse_file_copy,
 	.opendir = fuse_dir_opendir,
 	.readdir = fuse_dir_readdir,
 	.readdirplus = fuse_dir_readdirplus,

@@ -45,6 +45,9 @@ void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	struct fuse_file_info *fi);
 void fuse_file_lseek(
 	fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset,
+	struct fuse_file_info *in_fi, fuse_ino_t out_ino, off_t out_offset,
+	struct fuse_file_info *out_fi, size_t size, int flags);
 
 /* fuse_dir.c */
 void fuse_dir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

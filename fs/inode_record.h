@@ -43,7 +43,8 @@ enum inode_contents {
 #define INODE_TRIM (1u << 1)  /* pieces beyond the size may be left: an orphan record says so too  \
 			       */
 #define INODE_LINKABLE (1u << 2) /* made without a name: may be given one though nlink is 0 */
-#define INODE_FLAGS (INODE_MIXED | INODE_TRIM | INODE_LINKABLE)
+#define INODE_SHARES (1u << 3)   /* a chunk's piece may be a reference */
+#define INODE_FLAGS (INODE_MIXED | INODE_TRIM | INODE_LINKABLE | INODE_SHARES)
 
 struct inode {
 	uint64_t ino;

@@ -12,7 +12,7 @@ enum keyspace {
 	KEYSPACE_EXTENT = 3, /* larger contents, in pieces */
 	KEYSPACE_XATTR = 4,  /* extended attributes */
 	KEYSPACE_ORPHAN = 5, /* what is still to be freed */
-	KEYSPACE_SHARED = 6, /* reserved: contents that several files refer to */
+	KEYSPACE_SHARED = 6, /* contents that several files refer to, and how many */
 	KEYSPACE_COUNT
 };
 

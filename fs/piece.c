@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "record.h"
+#include "share.h"
 
 int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 {
@@ -25,6 +26,17 @@ int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 	return 0;
 }
 
+int piece_get_whole(
+	struct kvfs *fs, const struct inode *inode, uint64_t chunk, struct kv_slice *out)
+{
+	struct extent_place place = {inode->ino, chunk, EXTENT_SLOT_CHUNK};
+	int err = piece_get(fs, place, out);
+
+	if (err == -ENOENT && inode->flags & INODE_SHARES)
+		err = share_get(fs, inode->ino, chunk, out);
+	return err;
+}
+
 void piece_prefetch(struct kvfs *fs, struct extent_place place)
 {
 	uint8_t key[EXTENT_KEY_SIZE];
@@ -36,10 +48,17 @@ void piece_prefetch(struct kvfs *fs, struct extent_place place)
 /* The bytes a piece has, without reading them. */
 static int piece_size(struct kvfs *fs, struct extent_place place, size_t *out)
 {
+	struct share_reference reference;
 	uint8_t key[EXTENT_KEY_SIZE];
 	uint64_t size;
 	int err;
 
+	if (place.slot == EXTENT_SLOT_REFERENCE) {
+		err = share_find(fs, place.ino, place.chunk, &reference);
+		if (!err)
+			*out = reference.size;
+		return err;
+	}
 	extent_key_encode(place, key);
 	err = record_size(fs, KEYSPACE_EXTENT, key, sizeof(key), &size);
 	if (err)
@@ -78,10 +97,12 @@ static void chunk_add(struct chunk *chunk, unsigned slot, size_t size)
 {
 	uint16_t bit;
 
-	if (slot == EXTENT_SLOT_CHUNK) {
+	if (slot == EXTENT_SLOT_CHUNK || slot == EXTENT_SLOT_REFERENCE) {
 		chunk->whole = true;
+		chunk->shared = slot == EXTENT_SLOT_REFERENCE;
 		chunk->whole_size = (uint32_t)size;
-		chunk->data = chunk_mask((uint32_t)size);
+		/* A reference comes behind the blocks that hide parts of it. */
+		chunk->data |= chunk_mask((uint32_t)size) & (uint16_t)~chunk->overlaid;
 		return;
 	}
 	bit = (uint16_t)(1u << (slot - EXTENT_SLOT_BLOCK));
@@ -89,13 +110,24 @@ static void chunk_add(struct chunk *chunk, unsigned slot, size_t size)
 	chunk->data = size ? chunk->data | bit : chunk->data & (uint16_t)~bit;
 }
 
+int chunk_delete_whole(struct change *change, uint64_t ino, struct chunk *chunk)
+{
+	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
+	bool whole = chunk->whole, shared = chunk->shared;
+
+	chunk->whole = chunk->shared = false;
+	chunk->whole_size = 0;
+	if (!whole)
+		return 0;
+	return shared ? share_drop(change, ino, chunk->number) : piece_delete(change, place);
+}
+
 int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk)
 {
 	struct extent_place place = {ino, chunk->number, EXTENT_SLOT_CHUNK};
-	int err = 0;
+	struct chunk gone = *chunk;
+	int err = chunk_delete_whole(change, ino, &gone);
 
-	if (chunk->whole)
-		err = piece_delete(change, place);
 	for (unsigned block = 0; !err && block < EXTENT_BLOCKS; block++) {
 		place.slot = EXTENT_SLOT_BLOCK + block;
 		if (chunk->overlaid & 1u << block)
@@ -117,7 +149,8 @@ int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk, u
 	if (overlaid)
 		place.slot = EXTENT_SLOT_BLOCK + block;
 	if (chunk->data & 1u << block) {
-		err = piece_get(fs, place, &piece);
+		err = chunk->shared && !overlaid ? share_get(fs, ino, chunk->number, &piece)
+						 : piece_get(fs, place, &piece);
 		if (err)
 			return err;
 		if (piece.size > skip)
@@ -139,10 +172,7 @@ int chunk_settle(struct change *change, struct inode *inode, struct chunk *chunk
 		inode->flags |= INODE_MIXED;
 		return 0;
 	}
-	chunk->whole = false;
-	chunk->whole_size = 0;
-	return piece_delete(
-		change, (struct extent_place){inode->ino, chunk->number, EXTENT_SLOT_CHUNK});
+	return chunk_delete_whole(change, inode->ino, chunk);
 }
 
 int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t chunk,
@@ -215,6 +245,8 @@ static int chunk_measure(struct kvfs *fs, uint64_t ino, uint16_t exact, struct c
 	size_t size;
 	int err;
 
+	if (chunk->shared)
+		place.slot = EXTENT_SLOT_REFERENCE;
 	if (chunk->whole) {
 		err = piece_size(fs, place, &size);
 		if (err)

@@ -12,16 +12,20 @@
 /* Which pieces a chunk has. Bit b of the masks is block b. */
 struct chunk {
 	uint64_t number;
-	bool whole;          /* there is a chunk piece */
+	bool whole;          /* there is a chunk piece, or a reference */
+	bool shared;         /* it is a reference */
 	uint32_t whole_size; /* bytes it has */
 	uint16_t overlaid;   /* there is a block piece */
 	uint16_t data;       /* the block has data, wherever it is */
 };
 
-/* The piece will be looked at soon. */
+/* The piece will be put over soon, or the reference looked at. */
 void piece_prefetch(struct kvfs *fs, struct extent_place place);
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
+/* The chunk piece, whether it is the file's own or shared. The same errors. */
+KV_MUST_CHECK int piece_get_whole(
+	struct kvfs *fs, const struct inode *inode, uint64_t chunk, struct kv_slice *out);
 KV_MUST_CHECK int piece_put(
 	struct change *change, struct extent_place place, const void *data, size_t size);
 /* The data must stay as it is until the change is committed. */
@@ -29,6 +33,8 @@ KV_MUST_CHECK int piece_put_lent(
 	struct change *change, struct extent_place place, const void *data, size_t size);
 KV_MUST_CHECK int piece_delete(struct change *change, struct extent_place place);
 
+/* Adds the deletion of the chunk piece, if there is one. */
+KV_MUST_CHECK int chunk_delete_whole(struct change *change, uint64_t ino, struct chunk *chunk);
 /* Adds the deletion of all its pieces to the batch. */
 KV_MUST_CHECK int chunk_delete(struct change *change, uint64_t ino, const struct chunk *chunk);
 /* Copies a block's contents from wherever they are: `size` bytes, what is missing is zeros. */

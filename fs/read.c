@@ -51,21 +51,20 @@ static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out,
  * A small part of a chunk that may have both kinds of pieces, all in one block: if it has a piece
  * of its own, the chunk's need not be touched.
  */
-static int read_block(
-	struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from, uint32_t to)
+static int read_block(struct kvfs *fs, const struct inode *inode, uint64_t number, uint8_t *out,
+	uint32_t from, uint32_t to)
 {
+	struct extent_place place = {
+		inode->ino, number, EXTENT_SLOT_BLOCK + from / EXTENT_BLOCK_SIZE};
 	struct kv_slice piece = {NULL, 0};
-	int err;
+	int err = piece_get(fs, place, &piece);
 
-	place.slot = EXTENT_SLOT_BLOCK + from / EXTENT_BLOCK_SIZE;
-	err = piece_get(fs, place, &piece);
 	if (!err) {
 		copy_part(out, piece, from % EXTENT_BLOCK_SIZE, to - from);
 		return 0;
 	}
-	place.slot = EXTENT_SLOT_CHUNK;
 	if (err == -ENOENT)
-		err = piece_get(fs, place, &piece);
+		err = piece_get_whole(fs, inode, number, &piece);
 	if (err && err != -ENOENT)
 		return err;
 	copy_part(out, piece, from, to - from);
@@ -81,8 +80,8 @@ static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t numbe
 	int err;
 
 	if (inode->flags & INODE_MIXED && from / EXTENT_BLOCK_SIZE == (to - 1) / EXTENT_BLOCK_SIZE)
-		return read_block(fs, place, out, from, to);
-	err = piece_get(fs, place, &piece);
+		return read_block(fs, inode, number, out, from, to);
+	err = piece_get_whole(fs, inode, number, &piece);
 	if (err && err != -ENOENT)
 		return err;
 	if (!err) {

@@ -16,6 +16,7 @@
 #include "inode_record.h"
 #include "keyspaces.h"
 #include "number_table.h"
+#include "share.h"
 
 #define VALUE_SIZE_MAX KVFS_XATTR_SIZE_MAX
 #define RECORD_OVERHEAD 64u /* bytes that a record takes beside key and value, at most */
@@ -29,6 +30,7 @@ struct restore {
 	size_t batch_bytes;
 	struct changed todo;
 	struct number_table seen; /* a set: they are in todo, or have been */
+	struct number_table shares; /* a set: shared pieces that have been looked at */
 	bool dry;
 	uint64_t bytes;
 	uint8_t value[VALUE_SIZE_MAX]; /* as it was */
@@ -104,6 +106,53 @@ static int restore_record(struct restore *restore, enum keyspace keyspace, struc
 	return commit(restore);
 }
 
+/* ---- shared pieces ---------------------------------------------------------------------------- */
+
+static int restore_share(struct restore *restore, uint64_t id)
+{
+	uint8_t key[SHARE_KEY_SIZE];
+	int added = number_set_add(&restore->shares, id), err = added < 0 ? added : 0;
+
+	for (unsigned kind = SHARE_BYTES; added > 0 && kind <= SHARE_COUNT && !err; kind++) {
+		share_key_encode(id, kind, key);
+		err = restore_record(
+			restore, KEYSPACE_SHARED, (struct kv_slice){key, sizeof(key)});
+	}
+	return err;
+}
+
+/* What a reference that the snapshot has stands for may be gone. */
+static int follow_reference(struct restore *restore, struct kv_slice key)
+{
+	struct share_reference reference;
+	struct extent_place place;
+	int err;
+
+	if (extent_key_decode(key, &place) || place.slot != EXTENT_SLOT_REFERENCE)
+		return 0;
+	kv_read_begin(restore->fs->kv);
+	err = share_find(restore->snapshot, place.ino, place.chunk, &reference);
+	kv_read_end(restore->fs->kv);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	return restore_share(restore, reference.id);
+}
+
+/* Those that were made, or got another number of references, since. */
+static int restore_shares(struct restore *restore)
+{
+	struct changed changed;
+	int err = changed_find(
+		restore->fs, KEYSPACE_SHARED, kv_view_seq(restore->snapshot->view), &changed);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < changed.count && !err; i++)
+		err = restore_share(restore, changed.inos[i]);
+	changed_fini(&changed);
+	return err;
+}
+
 /* ---- one inode -------------------------------------------------------------------------------- */
 
 static int push(struct restore *restore, uint64_t ino)
@@ -146,6 +195,8 @@ static int restore_present(
 		return err;
 	for (err = kv_cursor_first(cursor); !err; err = kv_cursor_next(cursor)) {
 		err = restore_record(restore, keyspace, kv_cursor_key(cursor));
+		if (!err && keyspace == KEYSPACE_EXTENT)
+			err = follow_reference(restore, kv_cursor_key(cursor));
 		if (err)
 			break;
 	}
@@ -171,6 +222,8 @@ static int restore_missing(
 			err = restore_record(restore, keyspace, key);
 		if (!err && keyspace == KEYSPACE_DIRENT)
 			err = follow(restore, cursor);
+		if (!err && keyspace == KEYSPACE_EXTENT)
+			err = follow_reference(restore, key);
 		if (err)
 			break;
 	}
@@ -200,7 +253,8 @@ static int restore_inode(struct restore *restore, uint64_t ino)
 static int restore_all(struct restore *restore)
 {
 	struct changed changed;
-	int err = changed_find(restore->fs, kv_view_seq(restore->snapshot->view), &changed);
+	int err = changed_find(
+		restore->fs, KEYSPACE_INODE, kv_view_seq(restore->snapshot->view), &changed);
 
 	if (err)
 		return err;
@@ -209,6 +263,8 @@ static int restore_all(struct restore *restore)
 	changed_fini(&changed);
 	for (size_t i = 0; i < restore->todo.count && !err; i++)
 		err = restore_inode(restore, restore->todo.inos[i]);
+	if (!err)
+		err = restore_shares(restore);
 	return err ? err : commit(restore);
 }
 
@@ -238,6 +294,7 @@ int restore(struct kvfs *fs, struct kvfs *snapshot, uint64_t *bytes)
 out:
 	changed_fini(&restore->todo);
 	number_table_fini(&restore->seen);
+	number_table_fini(&restore->shares);
 	free(restore);
 	return err;
 }

@@ -17,6 +17,8 @@ static void scratch_init(const struct scratch_pool *pool, bool pooled, struct sc
 	scratch->kv = pool->kv;
 	scratch->view = pool->view;
 	scratch->batch = NULL;
+	scratch->tallies = NULL;
+	scratch->tally_count = scratch->tally_capacity = 0;
 	for (unsigned k = 0; k < KEYSPACE_COUNT; k++)
 		scratch->cursors[k] = NULL;
 }
@@ -41,6 +43,7 @@ int scratch_pool_init(struct scratch_pool *pool, struct kv *kv, const struct kv_
 static void scratch_fini(struct scratch *scratch)
 {
 	kv_batch_free(scratch->batch);
+	free(scratch->tallies);
 	for (unsigned k = 0; k < KEYSPACE_COUNT; k++)
 		if (scratch->cursors[k])
 			kv_cursor_close(scratch->cursors[k]);
@@ -88,6 +91,7 @@ void scratch_give(struct scratch *scratch)
 {
 	if (scratch->batch)
 		kv_batch_reset(scratch->batch);
+	scratch->tally_count = 0;
 	if (scratch->pooled) {
 		/* pairs with scratch_take */
 		atomic_store_explicit(&scratch->taken, false, memory_order_release);

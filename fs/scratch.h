@@ -16,6 +16,12 @@
 #define SCRATCH_SLOTS 32u /* more at once than this are made and freed each time */
 #define SCRATCH_BODIES 4u /* inodes an operation changes */
 
+/* How many references to a shared piece a change makes (share.h). */
+struct share_tally {
+	uint64_t id;
+	int64_t difference;
+};
+
 struct scratch {
 	_Atomic bool taken; /* acquired when taken, released when given back */
 	bool pooled;
@@ -23,6 +29,8 @@ struct scratch {
 	const struct kv_view *view; /* that cursors are on; NULL: none */
 	struct kv_batch *batch;                         /* NULL until asked for */
 	struct kv_cursor *cursors[KEYSPACE_COUNT];      /* the same */
+	struct share_tally *tallies; /* NULL until there is one */
+	size_t tally_count, tally_capacity;
 	uint8_t bodies[SCRATCH_BODIES][INODE_BODY_MAX]; /* copies of inline contents and targets */
 } __attribute__((aligned(64)));
 

@@ -13,6 +13,7 @@
 
 #include "orphan.h"
 #include "piece.h"
+#include "share.h"
 
 /* Drops the bytes of a block piece from `size` on. */
 static int cut_block(struct change *change, struct extent_place place, size_t size)
@@ -34,6 +35,8 @@ static int cut_whole(struct change *change, struct inode *inode, struct chunk *c
 
 	if (!chunk->whole || chunk->whole_size <= size)
 		return 0;
+	if (chunk->shared)
+		return share_cut(change, inode->ino, chunk->number, (uint32_t)size);
 	err = piece_get(change->fs, place, &piece);
 	return err ? err : piece_put(change, place, piece.data, size);
 }
@@ -102,7 +105,7 @@ static void size_emptied(struct inode *inode)
 		return;
 	inode->contents = INODE_INLINE;
 	inode->body = (struct kv_slice){NULL, 0};
-	inode->flags &= ~(unsigned)INODE_MIXED;
+	inode->flags &= ~(unsigned)(INODE_MIXED | INODE_SHARES);
 	inode->blocks = 0;
 }
 

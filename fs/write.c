@@ -97,9 +97,11 @@ static int write_whole(struct write *write, struct chunk *chunk, uint32_t size)
 	struct chunk overlays = *chunk;
 	int err;
 
-	overlays.whole = false;
+	/* The file's own piece is put over; a reference goes. */
+	overlays.whole = overlays.shared;
 	err = chunk_delete(write->change, place.ino, &overlays);
 	chunk->whole = true;
+	chunk->shared = false;
 	chunk->whole_size = size;
 	chunk->overlaid = 0;
 	chunk->data = chunk_mask(size);

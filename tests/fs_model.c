@@ -289,6 +289,30 @@ static bool change_file(struct fs_model *model, const struct fs_op *op)
 	return true;
 }
 
+static bool copy_range(struct fs_model *model, const struct fs_op *op)
+{
+	struct place from, to;
+	struct fs_copy_range range;
+	struct fs_node *source, *target;
+
+	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) || !to.node ||
+		!S_ISREG(model->nodes[from.node].mode) || !S_ISREG(model->nodes[to.node].mode))
+		return false;
+	source = &model->nodes[from.node];
+	target = &model->nodes[to.node];
+	range = fs_copy_range(op, source->size);
+	if (!range.size)
+		return true;
+	if (source == target && fs_copy_overlaps(range))
+		return false;
+	need_data(source);
+	need_data(target);
+	memcpy(target->data + range.to, source->data + range.from, range.size);
+	if (target->size < range.to + range.size)
+		target->size = range.to + range.size;
+	return true;
+}
+
 static bool change_attributes(struct fs_model *model, const struct fs_op *op)
 {
 	unsigned which = op->offset % FS_MODEL_XATTRS;
@@ -413,6 +437,8 @@ bool fs_model_apply(struct fs_model *model, const struct fs_op *op)
 	case FS_OP_SNAPSHOT_DELETE:
 	case FS_OP_ROLLBACK:
 		return change_snapshot(model, op);
+	case FS_OP_COPY:
+		return copy_range(model, op);
 	default:
 		return false;
 	}

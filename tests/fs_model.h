@@ -39,6 +39,7 @@ enum fs_op_kind {
 	FS_OP_SNAPSHOT, /* the number of a snapshot: `path` by its lowest bit */
 	FS_OP_SNAPSHOT_DELETE,
 	FS_OP_ROLLBACK,
+	FS_OP_COPY, /* 4 times `size` bytes of path from `offset` to other: fs_copy_range */
 	FS_OP_KINDS
 };
 

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fs_model.h"
+
 static inline void fs_bytes(uint8_t *bytes, size_t size, uint64_t stamp)
 {
 	for (size_t i = 0; i < size; i++) {
@@ -32,6 +34,32 @@ static inline void fs_target(uint8_t *bytes, uint32_t size, uint64_t stamp)
 static inline uint32_t fs_xattr_size(uint32_t size)
 {
 	return 1 + size % 60000;
+}
+
+/* What a copy of a file of `source_size` bytes is about; places are often the same within a chunk. Size 0: nothing to do. */
+struct fs_copy_range {
+	uint64_t from, to, size;
+};
+
+static inline struct fs_copy_range fs_copy_range(const struct fs_op *op, uint64_t source_size)
+{
+	struct fs_copy_range range = {op->offset, 0, 4 * (uint64_t)op->size};
+
+	if (op->stamp % 2)
+		range.from -= range.from % 65536;
+	range.to = range.from % 65536 + op->stamp / 2 % 3 * 65536 + (op->stamp % 7 ? 0 : 5000);
+	if (range.from >= source_size)
+		range.size = 0;
+	else if (range.size > source_size - range.from)
+		range.size = source_size - range.from;
+	if (range.size > FS_MODEL_FILE_MAX - range.to)
+		range.size = FS_MODEL_FILE_MAX - range.to;
+	return range;
+}
+
+static inline bool fs_copy_overlaps(struct fs_copy_range range)
+{
+	return range.from < range.to + range.size && range.to < range.from + range.size;
 }
 
 #endif

@@ -61,6 +61,31 @@ static int write_to(struct kvfs *fs, uint64_t ino, const struct fs_op *op)
 	return 0;
 }
 
+static int copy_range(const struct fs_op *op, struct kvfs *fs)
+{
+	struct kvfs_attr from, to;
+	struct fs_copy_range range;
+	uint64_t done = 0;
+	int error = find(fs, op->path, &from);
+
+	if (!error)
+		error = find(fs, op->other, &to);
+	if (error)
+		return error;
+	if (!S_ISREG(from.mode) || !S_ISREG(to.mode))
+		return -EINVAL;
+	range = fs_copy_range(op, from.size);
+	while (done < range.size) {
+		ssize_t part = kvfs_copy(fs, from.ino, (int64_t)(range.from + done), to.ino,
+			(int64_t)(range.to + done), range.size - done);
+
+		if (part <= 0)
+			return part < 0 ? (int)part : -EIO;
+		done += (uint64_t)part;
+	}
+	return 0;
+}
+
 /* What makes or takes away names. */
 static int do_name(const struct fs_op *op, struct kvfs *fs)
 {
@@ -211,6 +236,8 @@ int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 	case FS_OP_SNAPSHOT_DELETE:
 	case FS_OP_ROLLBACK:
 		return do_snapshot(op, fs, held_ino);
+	case FS_OP_COPY:
+		return copy_range(op, fs);
 	default:
 		return do_name(op, fs);
 	}

@@ -174,6 +174,13 @@ KV_API KV_MUST_CHECK ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const voi
 /* mode: as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
 KV_API KV_MUST_CHECK int kvfs_fallocate(struct kvfs *fs, uint64_t ino, int mode, int64_t offset,
 					int64_t size);
+/*
+ * Copies up to `size` bytes, by reference where both offsets are the same modulo 64 KiB: then whole chunks of as much
+ * are shared, until one of the files writes over them. Ends short after some MiB, and at the end of the file that is read (0). Nothing is
+ * atomic but each chunk. -EINVAL no regular files, or ranges of one file that overlap; -EISDIR, -EFBIG, -ENOSPC, -EROFS.
+ */
+KV_API KV_MUST_CHECK ssize_t kvfs_copy(struct kvfs *fs, uint64_t in_ino, int64_t in_offset,
+				       uint64_t out_ino, int64_t out_offset, size_t size);
 /* SEEK_DATA or SEEK_HOLE; the new offset or -ENXIO. */
 KV_API KV_MUST_CHECK int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t offset, int whence);
 

@@ -137,6 +137,40 @@ static const struct crash_fs_step snapshots[] = {
 	END,
 };
 
+/* The stamp says where a copy goes (fs_copy_range): 1 to the same place, 3 one chunk on. */
+#define COPY(from, to, at, bytes, mark)                                                            \
+	{                                                                                          \
+		CRASH_FS_OP,                                                                       \
+		{                                                                                  \
+			.kind = FS_OP_COPY, .path = from, .other = to, .offset = at,               \
+			.size = bytes, .stamp = mark                                               \
+		}                                                                                  \
+	}
+
+static const struct crash_fs_step copies[] = {
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 0, 180000),
+	SYNC,
+	COPY(FS_TOP(0), FS_TOP(1), 0, 45000, 1),
+	SYNC,
+	COPY(FS_TOP(1), FS_TOP(1), 0, 16384, 3),
+	OP(WRITE, FS_TOP(0), 0, 70000, 10),
+	SYNC,
+	OP(TRUNCATE, FS_TOP(1), 0, 0, 30000),
+	OP(CREATE, FS_TOP(2), 0, 0, 0),
+	COPY(FS_TOP(0), FS_TOP(2), 65536, 28616, 1),
+	SYNC,
+	OP(UNLINK, FS_TOP(0), 0, 0, 0),
+	SYNC,
+	OP(WRITE, FS_TOP(2), 0, 0, 150000),
+	OP(PUNCH, FS_TOP(1), 0, 0, 20000),
+	REOPEN,
+	OP(UNLINK, FS_TOP(1), 0, 0, 0),
+	OP(UNLINK, FS_TOP(2), 0, 0, 0),
+	END,
+};
+
 static const struct crash_fs_step life[] = {RANDOM(100), REOPEN, RANDOM(50), END};
 static const struct crash_fs_step life_long[] = {RANDOM(700), REOPEN, RANDOM(300), END};
 
@@ -144,5 +178,6 @@ const struct crash_fs_script crash_fs_names = {names};
 const struct crash_fs_script crash_fs_contents = {contents};
 const struct crash_fs_script crash_fs_orphans = {orphans};
 const struct crash_fs_script crash_fs_snapshots = {snapshots};
+const struct crash_fs_script crash_fs_copies = {copies};
 const struct crash_fs_script crash_fs_random = {life};
 const struct crash_fs_script crash_fs_random_long = {life_long};

@@ -14,6 +14,7 @@
 #include "inode_record.h"
 #include "meta_record.h"
 #include "orphan_record.h"
+#include "share_record.h"
 #include "xattr_record.h"
 
 static struct kv_slice slice(const void *data, size_t size)
@@ -112,8 +113,39 @@ static void test_extent(void **state)
 	assert_int_equal(extent_try(0, 0, 0), -EIO);
 	assert_int_equal(extent_try(INODE_INO_MAX + 1, 0, 0), -EIO);
 	assert_int_equal(extent_try(3, EXTENT_CHUNKS_MAX, 0), -EIO);
-	assert_int_equal(extent_try(3, 0, EXTENT_SLOTS), -EIO);
+	assert_int_equal(extent_try(3, 0, EXTENT_SLOT_REFERENCE), 0);
+	assert_int_equal(extent_try(3, 0, EXTENT_BLOCKS + 1), -EIO);
+	assert_int_equal(extent_try(3, 0, EXTENT_SLOT_REFERENCE - 1), -EIO);
+	assert_int_equal(extent_try(3, 0, EXTENT_SLOT_REFERENCE + 1), -EIO);
 	assert_int_equal(extent_key_decode(slice("0123456789abcdef", 16), &place), -EIO);
+}
+
+static void test_share(void **state)
+{
+	struct share_reference reference = {INODE_INO_MAX, EXTENT_CHUNK_SIZE}, out;
+	uint8_t value[SHARE_REFERENCE_SIZE], count[SHARE_COUNT_SIZE], key[SHARE_KEY_SIZE];
+	uint64_t number;
+
+	share_reference_encode(reference, value);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value)), &out), 0);
+	assert_true(out.id == reference.id && out.size == reference.size);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value) - 1), &out), -EIO);
+	share_reference_encode((struct share_reference){5, EXTENT_CHUNK_SIZE + 1}, value);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value)), &out), -EIO);
+	share_reference_encode((struct share_reference){5, 0}, value);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value)), &out), -EIO);
+	share_reference_encode((struct share_reference){0, 1}, value);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value)), &out), -EIO);
+	share_reference_encode((struct share_reference){INODE_INO_MAX + 1, 1}, value);
+	assert_int_equal(share_reference_decode(slice(value, sizeof(value)), &out), -EIO);
+	share_count_encode(UINT64_C(1) << 40, count);
+	assert_int_equal(share_count_decode(slice(count, sizeof(count)), &number), 0);
+	assert_int_equal(number, UINT64_C(1) << 40);
+	assert_int_equal(share_count_decode(slice(count, 7), &number), -EIO);
+	share_count_encode(0, count);
+	assert_int_equal(share_count_decode(slice(count, sizeof(count)), &number), -EIO);
+	share_key_encode(0x0102, SHARE_COUNT, key);
+	assert_memory_equal(key, "\0\0\0\0\0\0\1\2\1", SHARE_KEY_SIZE);
 }
 
 static void test_xattr(void **state)
@@ -180,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_dirent_names),
 		cmocka_unit_test(test_dirent_order),
 		cmocka_unit_test(test_extent),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_xattr),
 		cmocka_unit_test(test_orphan),
 		cmocka_unit_test(test_meta),

@@ -13,9 +13,10 @@
 #include "inode_record.h"
 #include "meta_record.h"
 #include "orphan_record.h"
+#include "share_record.h"
 #include "xattr_record.h"
 
-enum kind { KIND_INODE, KIND_DIRENT, KIND_EXTENT, KIND_XATTR, KIND_ORPHAN, KIND_META, KINDS };
+enum kind { KIND_INODE, KIND_DIRENT, KIND_EXTENT, KIND_XATTR, KIND_ORPHAN, KIND_META, KIND_SHARE, KINDS };
 
 #define SECRET UINT64_C(0x0123456789abcdef)
 
@@ -125,6 +126,24 @@ static void try_meta(struct kv_slice value)
 	}
 }
 
+static void try_share(struct kv_slice value)
+{
+	uint8_t reference[SHARE_REFERENCE_SIZE], count[SHARE_COUNT_SIZE];
+	struct share_reference decoded;
+	uint64_t number;
+
+	if (share_reference_decode(value, &decoded) == 0) {
+		must(decoded.id && decoded.size && decoded.size <= EXTENT_CHUNK_SIZE);
+		share_reference_encode(decoded, reference);
+		must(memcmp(reference, value.data, sizeof(reference)) == 0);
+	}
+	if (share_count_decode(value, &number) == 0) {
+		must(number > 0);
+		share_count_encode(number, count);
+		must(memcmp(count, value.data, sizeof(count)) == 0);
+	}
+}
+
 static void try_record(enum kind kind, struct kv_slice key, struct kv_slice value)
 {
 	switch (kind) {
@@ -142,6 +161,9 @@ static void try_record(enum kind kind, struct kv_slice key, struct kv_slice valu
 		break;
 	case KIND_ORPHAN:
 		try_orphan(key, value);
+		break;
+	case KIND_SHARE:
+		try_share(value);
 		break;
 	default:
 		try_meta(value);

@@ -26,6 +26,7 @@ static const struct posix_case *const lists[] = {
 	posix_rename_cases,
 	posix_link_cases,
 	posix_content_cases,
+	posix_copy_cases,
 	posix_map_cases,
 	posix_attribute_cases,
 	posix_directory_cases,

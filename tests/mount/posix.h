@@ -28,6 +28,7 @@ struct posix_case {
 extern const struct posix_case posix_access_cases[];
 extern const struct posix_case posix_attribute_cases[];
 extern const struct posix_case posix_content_cases[];
+extern const struct posix_case posix_copy_cases[];
 extern const struct posix_case posix_directory_cases[];
 extern const struct posix_case posix_error_cases[];
 extern const struct posix_case posix_io_cases[];

@@ -8,7 +8,7 @@
 #
 # Environment: TREE_COMPARE, the program tree_compare
 
-cases=(cp_archive rsync_all tar_all rsync_update acls cp_sparse move_between
+cases=(cp_archive rsync_all tar_all rsync_update acls cp_sparse cp_by_reference move_between
 	edit_in_place find_and_remove)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -161,6 +161,41 @@ case_cp_sparse() {
 	for blocks in $(stat -c %b "$mnt/sparse" "$mnt/copy"); do
 		[ "$blocks" -lt 4096 ] || fail "a sparse file of one byte takes $blocks blocks"
 	done
+}
+
+# Bytes of the store that are in use.
+live_bytes() {
+	"$KVFS" stat --json "$mnt" | sed -n 's/^ *"live_bytes": \([0-9]*\),*/\1/p'
+}
+
+# Copies of a large file share its contents: the second and third take next to nothing.
+case_cp_by_reference() {
+	local one two
+	needs_kvfs
+	store_make
+	store_mount
+	dd if=/dev/urandom of="$mnt/file" bs=1M count=32 status=none
+	printf tail >>"$mnt/file"
+	cp "$mnt/file" "$mnt/copy"
+	one=$(live_bytes)
+	cp "$mnt/file" "$mnt/second"
+	cp "$mnt/copy" "$mnt/third"
+	two=$(live_bytes)
+	[ "$one" -lt 36000000 ] || fail "a file of 32 MiB and its copy take $one bytes"
+	[ $((two - one)) -lt 1000000 ] || fail "two more copies take $((two - one)) bytes"
+	printf changed | dd of="$mnt/copy" bs=1 seek=1000000 conv=notrunc status=none
+	cmp "$mnt/file" "$mnt/second"
+	rm "$mnt/file"
+	cmp "$mnt/second" "$mnt/third"
+	! cmp -s "$mnt/copy" "$mnt/third" || fail "a copy did not keep its own change"
+	rm "$mnt/second" "$mnt/third" "$mnt/copy"
+	# the kernel forgets them when it comes to that
+	for _ in $(seq 100); do
+		one=$(live_bytes)
+		[ "$one" -ge 1000000 ] || return 0
+		sleep 0.1
+	done
+	fail "$one bytes are left of files that are gone"
 }
 
 # mv across file systems copies and deletes; within, it renames.
