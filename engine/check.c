@@ -95,6 +95,10 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 
 	format_segment_name(segment->slot, name);
+	if (segment->header_damaged)
+		finding(check, "%s: the header at offset 0 is damaged; its copy is used", name);
+	if (segment->missing)
+		finding(check, "%s: the last %u bytes of the file are missing", name, segment->missing);
 	while (offset < end) {
 		int64_t length = segment_validate(segments, segment, base, offset);
 
@@ -237,6 +241,12 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	int error;
 
 	checkpoint_finish(kv);
+	if (kv->super_damaged)
+		finding(&check, "%s: the superblock is damaged; a copy is used", FORMAT_SUPER_NAME);
+	if (kv->checkpoint_damaged)
+		finding(&check, "%s: damaged; opening without it brings back what it held", FORMAT_CHECKPOINT_NAME);
+	if (kv->lost_segments)
+		finding(&check, "%u segments cannot be read: their headers are lost", kv->lost_segments);
 	/* Damage that opening met and skipped is still there for the walk to find. */
 	pthread_mutex_lock(&kv->log.lock);
 	error = check_segments(&check);

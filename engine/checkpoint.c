@@ -78,6 +78,8 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 		if (entries[i] && !is_covered(kv, entries[i] & INDEX_ADDRESS_MASK))
 			error = -EUCLEAN;
 	}
+	if (error)
+		kv->checkpoint_damaged = true;
 	if (error && !atomic_exchange(&checkpoint->reported, true))
 		damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
 	return error;

@@ -12,7 +12,7 @@
 
 static uint32_t limit(const struct kv *kv)
 {
-	/* With a MARK before, and an END behind. */
+	/* With a MARK and an END behind. */
 	return kv->segments.size - 2 * FORMAT_RECORD_HEADER_SIZE;
 }
 
@@ -29,14 +29,8 @@ static void append_bare(struct kv *kv, uint8_t flags)
 uint8_t *cold_append(struct kv *kv, uint64_t size, uint64_t *address)
 {
 	struct cold *cold = &kv->cold;
-	uint8_t *at;
+	uint8_t *at = cold->active->buffer + cold->offset;
 
-	/* What is before it is durable: recovery can tell damage there from an end that was torn. */
-	if (!cold->marked) {
-		cold->marked = true;
-		append_bare(kv, FORMAT_RECORD_MARK);
-	}
-	at = cold->active->buffer + cold->offset;
 	*address = segments_address(&kv->segments, cold->active->slot, cold->offset);
 	cold->offset += (uint32_t)size;
 	return at;
@@ -78,24 +72,38 @@ static int write_out(struct kv *kv)
 	return 0;
 }
 
+/*
+ * A MARK behind what is durable, and durable itself: from then on recovery can tell damage from an end that was torn. What
+ * was copied may be freed then, and not before.
+ */
+static int mark(struct kv *kv)
+{
+	append_bare(kv, FORMAT_RECORD_MARK);
+	pthread_mutex_lock(&kv->log.lock);
+	cold_publish(kv);
+	pthread_mutex_unlock(&kv->log.lock);
+	return write_out(kv);
+}
+
 int cold_flush(struct kv *kv)
 {
+	struct cold *cold = &kv->cold;
 	int error = sync_flush(kv);
 
-	if (error || !kv->cold.active)
+	if (error || !cold->active || cold->active->written == cold->offset)
 		return error;
 	error = write_out(kv);
-	if (!error)
-		kv->cold.marked = false;
-	return error;
+	return error ? error : mark(kv);
 }
 
 /* Full: an END behind what is durable, so that a hole in it is damage from now on. */
 static int close_active(struct kv *kv)
 {
 	struct segment *active = kv->cold.active;
-	int error = cold_flush(kv);
+	int error = sync_flush(kv);
 
+	if (!error)
+		error = write_out(kv);
 	if (error)
 		return error;
 	append_bare(kv, FORMAT_RECORD_END);
@@ -155,7 +163,6 @@ static int open_next(struct kv *kv)
 	segment->end = FORMAT_SEGMENT_HEADER_SIZE;
 	cold->last_id = id;
 	cold->offset = FORMAT_SEGMENT_HEADER_SIZE;
-	cold->marked = true;
 	pthread_mutex_lock(&kv->log.lock);
 	cold->active = segment;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);

@@ -411,7 +411,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		if (enough_emptied(kv))
 			return free_emptied(kv) ? -EIO : 1;
 		error = take_raw(kv, compact_pick_any(kv, garbage_permille, born_max));
-		if (!error && !compaction->victim)
+		if (!error && !compaction->victim && garbage_permille != COMPACT_DAMAGED)
 			error = take_to_compress(kv, 0, born_max);
 		if (error && !compaction->victim)
 			return error;

@@ -18,6 +18,8 @@ uint64_t compact_pause_us(const struct kv *kv);
  * One step on demand: segments with at least this share of garbage, of those that were there at born_max. 1: there is more
  * to do; 0: there is not. -EAGAIN: it has to wait for the log's end; -ENOSPC, -EROFS, -EIO.
  */
+/* As garbage_permille: only segments of which the replay passed something over. */
+#define COMPACT_DAMAGED 2000u
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /* Frees what was emptied and kept for a checkpoint that is not the last one any more. */
 void compact_free_kept(struct kv *kv);

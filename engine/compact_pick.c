@@ -2,6 +2,8 @@
 /* compact_pick.c - see compact_pick.h. */
 #include "compact_pick.h"
 
+#include "compact.h"
+
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
 #define SLACK_BYTES ((uint64_t)64 << 10)
 #define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
@@ -17,6 +19,9 @@ static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
 {
 	uint64_t needed = needed_of(segment) + FORMAT_SEGMENT_HEADER_SIZE;
 
+	/* Before all others. */
+	if (segment->damaged)
+		return (uint64_t)kv->segments.size * (COMPACT_DAMAGED / 1000 + 1);
 	return kv->segments.size > needed ? kv->segments.size - needed : 0;
 }
 

@@ -158,6 +158,46 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 	return 0;
 }
 
+void format_page_fill(uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const struct format_segment *header,
+		      const struct format_super *super)
+{
+	memset(page, 0, FORMAT_SEGMENT_HEADER_SIZE);
+	memcpy(page, header, sizeof(*header));
+	memcpy(page + FORMAT_SEGMENT_COPY_AT, header, sizeof(*header));
+	memcpy(page + FORMAT_SEGMENT_SUPER_AT, super, FORMAT_SUPER_USED);
+}
+
+int format_page_header(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const uint8_t uuid[16],
+		       uint32_t slot, uint32_t size, struct format_segment *out)
+{
+	struct format_segment header;
+	int error, copy_error;
+
+	memcpy(&header, page, sizeof(header));
+	error = format_segment_validate(&header, uuid, slot, size);
+	if (error) {
+		memcpy(&header, page + FORMAT_SEGMENT_COPY_AT, sizeof(header));
+		copy_error = format_segment_validate(&header, uuid, slot, size);
+		/* Two that both say so, or one with nothing beside it, are of a newer version. */
+		if (copy_error)
+			return error == -EPROTONOSUPPORT ? error : copy_error;
+	}
+	*out = header;
+	return 0;
+}
+
+int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_super *out)
+{
+	struct format_super super = {0};
+	const char *why;
+
+	memcpy(&super, page + FORMAT_SEGMENT_SUPER_AT, FORMAT_SUPER_USED);
+	if (format_super_validate(&super, &why))
+		return -EUCLEAN;
+	*out = super;
+	return 0;
+}
+
 uint64_t format_record_body_hash(const struct format_record *record)
 {
 	return checksum(&record->value_size, FORMAT_RECORD_HEADER_SIZE - 16 +

@@ -66,6 +66,10 @@ struct format_super {
 static_assert(sizeof(struct format_super) == FORMAT_SUPER_SIZE, "superblock size");
 static_assert(offsetof(struct format_super, keyspaces) == 88, "superblock layout");
 
+/* What is in use of it: the rest is zeros. */
+#define FORMAT_SUPER_USED 512u
+static_assert(offsetof(struct format_super, zeros) <= FORMAT_SUPER_USED, "superblock's copy");
+
 void format_super_seal(struct format_super *super);
 /* 0, -EMEDIUMTYPE no superblock, -EPROTONOSUPPORT newer, -EUCLEAN damaged; *why says it for people. */
 int format_super_validate(const struct format_super *super, const char **why);
@@ -116,6 +120,21 @@ void format_segment_seal(struct format_segment *header, const uint8_t uuid[16], 
 /* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's slot. */
 int format_segment_validate(const struct format_segment *header, const uint8_t uuid[16],
 			    uint32_t slot, uint32_t size);
+
+/*
+ * The page that the header takes: the header, a copy of it, and the superblock's first bytes, each in a sector of its own, zeros
+ * between them. So neither a bad sector nor the loss of the superblock makes a store unreadable.
+ */
+#define FORMAT_SEGMENT_COPY_AT 1024u
+#define FORMAT_SEGMENT_SUPER_AT 2048u
+
+void format_page_fill(uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const struct format_segment *header,
+		      const struct format_super *super);
+/* The header or its copy, whichever is valid. Errors as format_segment_validate's. */
+int format_page_header(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const uint8_t uuid[16],
+		       uint32_t slot, uint32_t size, struct format_segment *out);
+/* The superblock from its copy; -EUCLEAN */
+int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_super *out);
 
 /* ---- checkpoint -------------------------------------------------------------------------------
  *

@@ -178,6 +178,22 @@ static uint64_t append_mark(struct log_tail *tail, uint64_t durable_seq)
 	return FORMAT_RECORD_HEADER_SIZE;
 }
 
+bool log_mark(struct kv *kv)
+{
+	struct log_tail *tail = &kv->log.hot;
+	uint64_t durable_seq = atomic_load(&kv->sync.durable_seq), size = 0;
+
+	pthread_mutex_lock(&kv->log.lock);
+	if (durable_seq != tail->marked_seq && (tail->appended_bytes || kv->recovered_bytes) &&
+	    tail->offset + FORMAT_RECORD_HEADER_SIZE <= limit(kv)) {
+		size = append_mark(tail, durable_seq);
+		store_add(&kv->log_bytes, size);
+		store_add(&tail->appended_bytes, size);
+	}
+	pthread_mutex_unlock(&kv->log.lock);
+	return size > 0;
+}
+
 /*
  * Asks for the lines that the next batch but one will write, if it is like this one. The tail was never in this processor's cache, and
  * unlocking waits until all that was stored has found its line. Beyond the buffer's end nothing happens.

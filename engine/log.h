@@ -24,6 +24,9 @@ int log_reserve(struct kv *kv, uint64_t size, bool frees);
 /* The address and the memory of the next `size` bytes, which log_reserve has made sure of. The caller fills them before it unlocks. */
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 
+/* A MARK behind what is durable, so that damage there is told from a torn end. Nobody else appends. False: there is one, or no room. */
+bool log_mark(struct kv *kv);
+
 /*
  * The flusher's, one at a time: writes what was appended before the call and makes it durable; says so in sync.durable_seq.
  * A failure is final: the caller poisons the store.

@@ -41,12 +41,20 @@ static int load_one(void *arg, const char *name)
 	}
 	error = segment_load(&kv->segments, (uint32_t)slot, kv->info.read_only, &segment);
 	if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
+		bool passed_over = error == -EUCLEAN && kv->info.read_only;
+
 		store_report(kv, KV_ERROR, "%s: %s", name,
-			     error == -EUCLEAN ?
-				     "the segment's header is damaged; restore this file from a copy" :
-				     "the segment was written by a newer version; use that version");
-		return error;
+			     error == -EPROTONOSUPPORT ?
+				     "the segment was written by a newer version; use that version" :
+			     passed_over ?
+				     "the segment's header is lost, and with it what it held" :
+				     "the segment is damaged; a repair, or opening read-only, brings back the rest");
+		kv->lost_segments += passed_over;
+		return passed_over ? 0 : error;
 	}
+	if (!error && (segment->header_damaged || segment->missing))
+		store_report(kv, KV_ERROR, "%s: the segment's %s", name,
+			     segment->missing ? "end is missing" : "header is damaged; its copy is used");
 	if (error) {
 		store_report(kv, KV_ERROR, "%s: cannot be read: %s", name, strerror(-error));
 		return error;
@@ -96,8 +104,10 @@ struct replay {
 	const uint8_t *base;
 	uint64_t last_seq;   /* of the batches that were committed */
 	uint64_t newest_seq; /* of copies as well */
+	uint64_t marked_seq; /* of the last MARK of the log's end */
 	bool first; /* no batch of this segment was applied yet */
 	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
+	bool torn;  /* what follows may be the rest of the last one */
 	uint64_t search_budget; /* of this segment */
 	bool mark_known;	/* the last MARK of this segment was looked for */
 	uint32_t mark_offset;
@@ -122,6 +132,8 @@ static const struct format_record *record_ptr(const struct replay *replay, uint3
 static bool seq_follows(const struct replay *replay, const struct format_record *record)
 {
 	if (record->flags & FORMAT_RECORD_RELOCATED)
+		return true;
+	if (replay->torn && record->seq == replay->last_seq)
 		return true;
 	return replay->first ? record->seq > replay->last_seq :
 			       record->seq == replay->last_seq + 1;
@@ -187,6 +199,7 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 		offset += (uint32_t)format_record_length(record);
 	}
 	kv->recovered_batches++;
+	replay->torn = false;
 	return error;
 }
 
@@ -225,21 +238,29 @@ static bool was_durable(struct replay *replay, uint32_t offset)
 	       (is_cold(replay) || replay->mark_seq > replay->last_seq);
 }
 
-/* From an offset at which no batch is, on past where that showed: records of an unfinished batch are of no use. */
-static uint32_t skip_damage(struct replay *replay, uint32_t offset, uint32_t broken)
+/*
+ * From an offset at which no whole batch is, though there was one, on past what is damaged: `broken`. The batch's other records
+ * are as they were, and count.
+ */
+static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, uint32_t broken)
 {
-	uint32_t next = resync(replay, broken > offset ? broken : offset + FORMAT_RECORD_ALIGN);
+	int error = count ? apply_batch(replay, *offset, count) : 0;
+	uint32_t next = resync(replay, broken + FORMAT_RECORD_ALIGN);
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 
 	format_segment_name(replay->segment->slot, name);
 	store_report(replay->kv, KV_ERROR,
 		     "%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
 		     "readable",
-		     name, next - offset, offset);
+		     name, next - broken, broken);
 	store_add(&replay->kv->damaged, 1);
+	replay->kv->passed_over_bytes += next - broken;
+	replay->segment->damaged = true;
 	replay->first = true; /* numbers are missing */
 	replay->until = 0;
-	return next;
+	replay->torn = true;
+	*offset = next;
+	return error;
 }
 
 /* Neither batch nor END. Out: until when the record behind it was its key's newest; 0: it does not say. */
@@ -266,6 +287,7 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 	last |= is_cold(replay); /* nobody waited for its end */
 	replay->first = true;
 	replay->until = 0;
+	replay->torn = false;
 	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
 	replay->mark_known = false;
 	replay->mark_offset = 0;
@@ -276,7 +298,9 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 		if (!next) {
 			if (last && !was_durable(replay, offset))
 				break;
-			offset = skip_damage(replay, offset, broken);
+			error = skip_damage(replay, &offset, count, broken);
+			if (error)
+				return error;
 			continue;
 		}
 		if (record_ptr(replay, offset)->flags & FORMAT_RECORD_END) {
@@ -284,6 +308,8 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 			offset = next;
 			break;
 		}
+		if (!count && !is_cold(replay) && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
+			replay->marked_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
 		if (error)
 			return error;
@@ -303,13 +329,17 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 
 /* ---- the end of the log ---------------------------------------------------------------------- */
 
+/* Nothing was ever durable in it: damage at its beginning alone does not make it one that was not used. */
 static bool is_empty(struct kv *kv, struct segment *segment)
 {
-	struct replay replay = {.kv = kv, .segment = segment, .base = segment->map, .first = true};
+	struct replay replay = {.kv = kv, .segment = segment,
+				.base = segments_base(&kv->segments, segment->slot), .first = true,
+				.search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments)};
 	uint32_t broken;
 	uint64_t count;
 
-	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken);
+	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken) &&
+	       !was_durable(&replay, FORMAT_SEGMENT_HEADER_SIZE);
 }
 
 /* Prepared segments that the crash left behind the end of the log. */
@@ -379,7 +409,9 @@ static int replay_mapped(struct replay *replay, bool last, uint32_t *end, bool *
 	struct kv *kv = replay->kv;
 	int error;
 
-	replay->base = replay->segment->map;
+	replay->base = segments_base(&kv->segments, replay->segment->slot);
+	if (replay->segment->buffer)
+		return replay_segment(replay, last, end, closed);
 	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
 	error = replay_segment(replay, last, end, closed);
 	if (!error && kv->env->map_failed(replay->base, kv->segments.size))
@@ -452,7 +484,8 @@ static int go_on(struct kv *kv, struct segment *segment, uint32_t end, bool clos
 	error = kv->env->file_sync(segment->file);
 	if (error)
 		return error;
-	if (!closed && !followed)
+	/* One that is damaged is closed: it can then be emptied. */
+	if (!closed && !followed && !segment->damaged)
 		return resume(kv, segment, end);
 	if (!closed) {
 		error = close_on_disk(kv, segment, end);
@@ -497,7 +530,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		replay.newest_seq = replay.last_seq;
 	atomic_store(&kv->log.last_seq, replay.newest_seq);
 	atomic_store(&kv->sync.durable_seq, replay.newest_seq);
-	kv->log.hot.marked_seq = replay.newest_seq;
+	kv->log.hot.marked_seq = replay.marked_seq;
 	if (kv->info.read_only)
 		return 0;
 	return go_on(kv, hot, hot ? hot->end : 0, hot_closed, hot_last + 1 < loaded->count);

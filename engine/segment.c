@@ -21,17 +21,19 @@ static void *table_map(size_t size)
 }
 
 int segments_init(struct segments *segments, struct kv_env *env, struct env_dir *dir,
-		  const uint8_t uuid[16], uint32_t size, unsigned keyspace_count,
-		  uint64_t resident_size)
+		  const struct format_super *super, uint64_t resident_size)
 {
+	uint32_t size = super->segment_size;
+
 	memset(segments, 0, sizeof(*segments));
 	segments->env = env;
 	segments->dir = dir;
-	memcpy(segments->uuid, uuid, 16);
+	segments->super = super;
+	memcpy(segments->uuid, super->uuid, 16);
 	segments->size = size;
 	segments->shift = (unsigned)__builtin_ctz(size) - 3;
 	segments->slots_max = (uint32_t)1 << (INDEX_ADDRESS_BITS - segments->shift);
-	segments->keyspace_count = keyspace_count;
+	segments->keyspace_count = super->keyspace_count;
 	segments->buffers_max = (uint32_t)(resident_size / size);
 	if (segments->buffers_max < BUFFERS_MIN)
 		segments->buffers_max = BUFFERS_MIN;
@@ -120,6 +122,12 @@ bool segments_failed(const struct segments *segments, uint64_t address)
 
 /* ---- records that were not validated when the store was opened ---------------------------------- */
 
+/* While the store is being opened. */
+static const uint8_t *bytes_of(const struct segment *segment)
+{
+	return segment->buffer ? segment->buffer : atomic_load(&segment->map);
+}
+
 static size_t verified_size(const struct segments *segments)
 {
 	return segments->size / 64;
@@ -131,7 +139,7 @@ int segment_cover(struct segments *segments, struct segment *segment, uint32_t c
 	if (!segment->verified)
 		return -ENOMEM;
 	segment->covered = covered;
-	set_base(segments, segment, segment->map);
+	set_base(segments, segment, bytes_of(segment));
 	return 0;
 }
 
@@ -154,7 +162,7 @@ void segment_uncover(struct segments *segments, struct segment *segment)
 	segment->tombstone_bytes = 0;
 	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	atomic_store(&segment->live_bytes, 0);
-	set_base(segments, segment, segment->map);
+	set_base(segments, segment, bytes_of(segment));
 }
 
 const struct format_record *segments_verify(const struct segments *segments, uint64_t address)
@@ -417,8 +425,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	if (error)
 		goto out;
 	format_segment_seal(&header, segments->uuid, id, segment->slot, segments->size, salt);
-	memset(buffer, 0, FORMAT_SEGMENT_HEADER_SIZE);
-	memcpy(buffer, &header, sizeof(header));
+	format_page_fill(buffer, &header, segments->super);
 	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
 					  true);
 	if (!error)
@@ -446,6 +453,8 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->unreadable = false;
 	segment->emptied = segment->settled = false;
 	segment->named = segment->named_next = false;
+	segment->damaged = segment->header_damaged = false;
+	segment->missing = 0;
 	segment->seen_us = 0;
 	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	segment->born = ++segments->births;
@@ -460,8 +469,21 @@ out:
 	return error;
 }
 
+/* A file that somebody has cut off: what is left of it in a buffer, with zeros behind. */
+static int load_short(struct segments *segments, struct segment *segment, uint64_t size)
+{
+	int error = segments_take_buffer(segments, &segment->buffer);
+
+	if (error)
+		return error;
+	memset(segment->buffer, 0, segments->size);
+	segment->missing = segments->size - (uint32_t)size;
+	return segments->env->file_read(segment->file, segment->buffer, size, 0);
+}
+
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out)
 {
+	uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], whole[FORMAT_SEGMENT_HEADER_SIZE];
 	struct format_segment header;
 	struct segment *segment;
 	const void *map;
@@ -476,20 +498,25 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	error = segments->env->file_size(segment->file, &size);
 	if (error)
 		goto out;
-	error = size < sizeof(header) ? -EUCLEAN :
-					segments->env->file_read(segment->file, &header,
-								 sizeof(header), 0);
+	error = size < sizeof(page) ? -EUCLEAN :
+				      segments->env->file_read(segment->file, page, sizeof(page), 0);
 	if (error)
 		goto out;
-	error = format_segment_validate(&header, segments->uuid, slot, segments->size);
+	error = format_page_header(page, segments->uuid, slot, segments->size, &header);
 	if (!error && size < segments->size)
-		error = -EUCLEAN;
-	if (!error)
+		error = read_only ? load_short(segments, segment, size) : -EUCLEAN;
+	else if (!error)
 		error = segments->env->file_map(segment->file, segments->size, &map);
 	if (error)
 		goto out;
-	segment->map = map;
-	atomic_fetch_add(&segments->mapped, 1);
+	if (segment->buffer) {
+		map = segment->buffer;
+	} else {
+		segment->map = map;
+		atomic_fetch_add(&segments->mapped, 1);
+	}
+	format_page_fill(whole, &header, segments->super);
+	segment->header_damaged = memcmp(page, whole, sizeof(page));
 	segment->id = header.id;
 	segment->salt = header.salt;
 	segment->allocated = true;

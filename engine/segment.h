@@ -60,6 +60,9 @@ struct segment {
 	bool named;		      /* the durable checkpoint speaks of it: it stays; the maintainer's */
 	bool named_next;	      /* and one that is being written; likewise */
 	bool cold;		      /* it is worth being read in and was not yet; the maintainer's */
+	uint32_t missing;	      /* bytes at the file's end, of one that was cut off */
+	bool header_damaged;	      /* the page of its header is not as it was written */
+	bool damaged;		      /* something in it was passed over when it was replayed */
 	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
 };
 
@@ -67,6 +70,7 @@ struct segments {
 	struct kv_env *env;
 	struct env_dir *dir;
 	uint8_t uuid[16];
+	const struct format_super *super; /* of which each header page has a copy */
 	uint32_t size;	    /* bytes of a segment */
 	unsigned shift;	    /* log2(size) - 3 */
 	uint32_t slots_max;
@@ -88,9 +92,9 @@ struct segments {
 	uint64_t heads_size;	      /* bytes, of all segments; the maintainer's */
 };
 
+/* The superblock stays the caller's, and where it is. */
 int segments_init(struct segments *segments, struct kv_env *env, struct env_dir *dir,
-		  const uint8_t uuid[16], uint32_t size, unsigned keyspace_count,
-		  uint64_t resident_size);
+		  const struct format_super *super, uint64_t resident_size);
 void segments_fini(struct segments *segments);
 
 static inline uint64_t segments_address(const struct segments *segments, uint32_t slot,
@@ -171,7 +175,7 @@ bool segments_failed(const struct segments *segments, uint64_t address);
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
 /* Sees to it that so many free files are allocated: the next segments need no space from the disk. -ENOSPC, -EIO */
 int segments_keep_free(struct segments *segments, uint32_t count);
-/* An existing segment: header read and checked. -EUCLEAN, -EPROTONOSUPPORT */
+/* An existing segment: header read, or its copy, and checked. -EUCLEAN, -EPROTONOSUPPORT */
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
 /* A file that is not in the log, to be used for the next segment. */
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);

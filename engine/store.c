@@ -17,6 +17,7 @@
 #include "maintain.h"
 #include "recover.h"
 #include "snapshot.h"
+#include "super.h"
 #include "sync.h"
 #include "times.h"
 #include "version.h"
@@ -224,7 +225,7 @@ static void fill_info(struct kv *kv, const struct format_super *super, bool read
 }
 
 /* Opens, locks and reads the superblock. */
-static int open_super(struct kv *kv, const char *path, bool read_only, struct format_super *super)
+static int open_super(struct kv *kv, const char *path, bool read_only)
 {
 	const char *why = NULL;
 	int error;
@@ -237,7 +238,9 @@ static int open_super(struct kv *kv, const char *path, bool read_only, struct fo
 	error = kv->env->file_open(kv->dir, FORMAT_SUPER_NAME, read_only ? ENV_READ_ONLY : 0,
 				   &kv->super);
 	if (error == -ENOENT) {
-		store_report(kv, KV_ERROR, "%s: is not a store: it has no superblock", path);
+		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &kv->super_damaged, &why);
+		store_report(kv, KV_ERROR, "%s: is not a store: it has no superblock%s", path,
+			     error ? "" : ", but segments with a copy; a repair brings it back");
 		return -EMEDIUMTYPE;
 	}
 	if (!error)
@@ -247,13 +250,10 @@ static int open_super(struct kv *kv, const char *path, bool read_only, struct fo
 		return error;
 	}
 	if (!error)
-		error = kv->env->file_read(kv->super, super, sizeof(*super), 0);
-	if (error == -ENODATA) {
-		error = -EMEDIUMTYPE;
-		why = "its superblock is too short";
-	} else if (!error) {
-		error = format_super_validate(super, &why);
-	}
+		error = super_read(kv->env, kv->dir, kv->super, &kv->super_block, &kv->super_damaged, &why);
+	if (!error && kv->super_damaged)
+		store_report(kv, KV_ERROR, "%s: the superblock is damaged; a copy is used. A repair mends it",
+			     path);
 	if (error)
 		store_report(kv, KV_ERROR, "%s: is not a store that can be opened: %s", path,
 			     why ? why : strerror(-error));
@@ -269,8 +269,7 @@ static int init_parts(struct kv *kv, const struct format_super *super, uint64_t 
 	error = timing_init(&kv->timing);
 	if (error)
 		return error;
-	error = segments_init(&kv->segments, kv->env, kv->dir, super->uuid, super->segment_size,
-			      super->keyspace_count,
+	error = segments_init(&kv->segments, kv->env, kv->dir, super,
 			      resident_size ? resident_size : resident_size_default());
 	if (!error)
 		error = index_init(&kv->index);
@@ -335,7 +334,6 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	    struct kv **out)
 {
 	static const struct kv_open_options defaults;
-	struct format_super super;
 	struct kv *kv;
 	bool read_only;
 	uint64_t started_us;
@@ -365,11 +363,11 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	maintain_init(&kv->maintain);
 	started_us = kv->env->clock_us(kv->env);
 
-	error = open_super(kv, path, read_only, &super);
+	error = open_super(kv, path, read_only);
 	if (error)
 		goto out;
-	fill_info(kv, &super, read_only);
-	error = init_parts(kv, &super, options->resident_size);
+	fill_info(kv, &kv->super_block, read_only);
+	error = init_parts(kv, &kv->super_block, options->resident_size);
 	if (!error)
 		error = recover(kv);
 	if (!error)
@@ -401,6 +399,8 @@ int kv_close(struct kv *kv)
 		times_sample(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
+	if (!error && !kv->info.read_only && log_mark(kv))
+		error = sync_flush(kv);
 	if (!error)
 		checkpoint_write(kv);
 	kv_free(kv);

@@ -97,7 +97,6 @@ struct maintain {
 struct cold {
 	struct segment *active; /* or NULL. Its `end` is behind the copies that count */
 	uint32_t offset;	/* of the next copy */
-	bool marked;		/* nothing was flushed since the last MARK */
 	uint64_t last_id;
 };
 
@@ -214,6 +213,11 @@ struct kv {
 	struct kv_env *env;
 	struct env_dir *dir;
 	struct env_file *super;
+	struct format_super super_block; /* what it says, or its copy */
+	bool super_damaged;
+	_Atomic bool checkpoint_damaged;
+	unsigned lost_segments; /* that are passed over, as their headers are lost */
+	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;
 	bool inline_maintenance;
 	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as that is free */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - kvfs check: reads and verifies everything, changes nothing. Exit codes: fsck(8).
+ * check.c - kvfs check: reads and verifies everything; changes nothing but with --repair. Exit codes: fsck(8).
  *
  * Findings go to the standard output, one a line; progress to a terminal. An interruption ends the
  * check, not the process, so that the store is closed as usual.
@@ -16,6 +16,7 @@
 #include "store.h"
 
 #define CHECK_CLEAN 0
+#define CHECK_MENDED 1
 #define CHECK_FINDINGS 4
 #define CHECK_FAILED 8
 #define CHECK_USAGE 16
@@ -54,19 +55,48 @@ static int check_store(struct kvfs *fs, const char *path)
 	return CHECK_CLEAN;
 }
 
+static void on_repair(void *arg, enum kv_severity severity, const char *text)
+{
+	printf("%s\n", text);
+}
+
+/* 0, CHECK_MENDED or CHECK_FAILED */
+static int repair_store(const char *path)
+{
+	struct kv_repair_report report;
+	int rc = kv_repair(NULL, path, on_repair, NULL, &report);
+
+	if (rc == -EBUSY)
+		message(KV_ERROR, "%s: in use; it can be repaired when it is not mounted", path);
+	else if (rc)
+		message(KV_ERROR, "%s: cannot be repaired: %s", path, message_error(rc));
+	if (rc)
+		return CHECK_FAILED;
+	if (report.mended)
+		printf("%s: %" PRIu64 " damaged places mended; %" PRIu64 " bytes of the log are lost\n", path,
+			report.mended, report.lost_bytes);
+	return report.mended ? CHECK_MENDED : CHECK_CLEAN;
+}
+
 static int check_run(int argc, char **argv)
 {
-	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option names[] = {{"repair", no_argument, NULL, 'R'},
+		{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	struct kvfs_open_options options;
 	struct kvfs *fs;
+	bool repair = false;
 	const char *path;
-	int rc, code;
+	int rc, code, letter, mended = 0;
 
 	/* -a, -p, -y, -n, -f, -C: fsck(8) may pass them on; there is nothing to decide here */
-	while (options_next(&check_command, argc, argv, ":apynfC::h", names) != -1)
-		;
+	while ((letter = options_next(&check_command, argc, argv, ":apynfC::h", names)) != -1)
+		repair = repair || letter == 'R';
 	options_arguments(&check_command, argc, 1, 1);
 	path = argv[optind];
+	if (repair)
+		mended = repair_store(path);
+	if (mended == CHECK_FAILED)
+		return mended;
 	progress_catch_signals();
 	store_options(path, true, &options);
 	rc = store_open(path, &options, &fs);
@@ -75,14 +105,17 @@ static int check_run(int argc, char **argv)
 	code = check_store(fs, path);
 	if (store_close(path, fs))
 		code |= CHECK_FAILED;
-	return code;
+	return code | mended;
 }
 
 const struct command check_command = {
 	.name = "check",
-	.arguments = "STORE",
-	.summary = "Reads and verifies everything in a store; changes nothing",
-	.details = "exit codes: 0 clean, 4 there are findings, 8 could not be checked, 16 wrong "
+	.arguments = "[--repair] STORE",
+	.summary = "Reads and verifies everything in a store; changes nothing unless told to",
+	.details = "  --repair  brings back what can be, and says what is lost; the store must not be\n"
+		   "            mounted. Can be run again. Copy a store that matters before\n"
+		   "\n"
+		   "exit codes: 0 clean, 1 mended (added to the others), 4 there are findings, 8 could not be checked, 16 wrong "
 		   "usage,\n"
 		   "32 interrupted\n",
 	.usage_code = CHECK_USAGE,

@@ -551,6 +551,22 @@ typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg,
 				  kv_progress_fn *progress, void *progress_arg, uint64_t *findings);
 
+struct kv_repair_report {
+	uint64_t mended;     /* places that were damaged and are not any more */
+	uint64_t lost_bytes; /* of the log, that could not be brought back */
+	uint64_t remaining;  /* findings that are left */
+};
+
+/*
+ * Repairs a store that nobody has open: the superblock and segments' headers are written again from their copies, what is
+ * valid in damaged segments is moved to new ones, and segments of which nothing can be read are renamed (lost-...). `report`
+ * is told what was mended and what was lost. Changes nothing in a store that is whole; may be interrupted, and run
+ * again. What is lost of keys that were overwritten may come back in its older state.
+ * Errors: as kv_open; -EIO where the disk cannot be read: then nothing is given up.
+ */
+KV_API KV_MUST_CHECK int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report,
+				   void *report_arg, struct kv_repair_report *out);
+
 /* ---- pruning --------------------------------------------------------------------------------- */
 
 struct kv_prune_options {

@@ -181,6 +181,8 @@ void image_seal_header(struct image_file *file)
 		struct format_segment copy = *header;
 
 		format_segment_seal(header, copy.uuid, copy.id, copy.slot, copy.size, copy.salt);
+		/* Both, or the copy would be taken. */
+		memcpy(file->bytes + FORMAT_SEGMENT_COPY_AT, header, sizeof(*header));
 	}
 }
 

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * repair.c - kv_repair: brings back of a damaged store what can be brought back.
+ *
+ * First the files, one by one, while nobody has the store open: the superblock and the segments' headers from their copies;
+ * files that are too short get their size again, with zeros; a segment whose header is lost for good is renamed, out
+ * of the way. Then the log is replayed as a whole, without a checkpoint, which passes over what is damaged in it and tells of
+ * it; and segments that hold such bytes are emptied by compaction, so that the store has none any more.
+ *
+ * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store that is whole is not changed.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compact.h"
+#include "compact_pick.h"
+#include "log.h"
+#include "maintain.h"
+#include "store.h"
+#include "super.h"
+
+#define STEPS_MAX 1000000u
+#define LOST_NAME_SIZE 24u
+
+struct repair {
+	struct kv_env *env;
+	struct env_dir *dir;
+	const char *path;
+	kv_report_fn *report;
+	void *report_arg;
+	struct format_super super;
+	struct env_file *super_file; /* holds the lock */
+	struct kv_repair_report result;
+};
+
+__attribute__((format(printf, 3, 4))) static void
+say(struct repair *repair, enum kv_severity severity, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (repair->report)
+		repair->report(repair->report_arg, severity, text);
+}
+
+/* ---- the superblock -------------------------------------------------------------------------- */
+
+static int super_open(struct repair *repair)
+{
+	int error = repair->env->file_open(repair->dir, FORMAT_SUPER_NAME, 0, &repair->super_file);
+
+	/* A new file is empty, and so not valid, until the superblock is written to it. */
+	if (error == -ENOENT) {
+		struct format_super super;
+		const char *why;
+		bool damaged;
+
+		error = super_read(repair->env, repair->dir, NULL, &super, &damaged, &why);
+		if (!error)
+			error = repair->env->file_open(repair->dir, FORMAT_SUPER_NAME, ENV_CREATE,
+						       &repair->super_file);
+		if (!error)
+			error = repair->env->dir_sync(repair->dir);
+	}
+	return error ? error : repair->env->file_lock(repair->super_file, true);
+}
+
+static int mend_super(struct repair *repair)
+{
+	struct kv_env *env = repair->env;
+	const char *why;
+	bool damaged;
+	int error = super_read(env, repair->dir, repair->super_file, &repair->super, &damaged, &why);
+
+	if (error) {
+		say(repair, KV_ERROR, "%s: is not a store that can be repaired: %s", repair->path, why);
+		return error;
+	}
+	if (!damaged)
+		return 0;
+	error = env->file_allocate(repair->super_file, sizeof(repair->super));
+	if (!error)
+		error = env->file_write(repair->super_file, &repair->super, sizeof(repair->super), 0, false);
+	if (!error)
+		error = env->file_sync(repair->super_file);
+	if (error)
+		return error;
+	repair->result.mended++;
+	say(repair, KV_WARNING, "%s: was damaged; written again from a copy", FORMAT_SUPER_NAME);
+	return 0;
+}
+
+/* ---- segments' files ------------------------------------------------------------------------- */
+
+/* A name under which nothing is looked for, and nothing is. */
+static int lost_name(struct repair *repair, uint32_t slot, char name[LOST_NAME_SIZE])
+{
+	struct env_file *file;
+	unsigned number;
+	int error;
+
+	for (number = 0; number < 1000; number++) {
+		snprintf(name, LOST_NAME_SIZE, "lost-%08x.%u", slot, number);
+		error = repair->env->file_open(repair->dir, name, ENV_READ_ONLY, &file);
+		if (error == -ENOENT)
+			return 0;
+		if (!error)
+			repair->env->file_close(file);
+	}
+	return -EEXIST;
+}
+
+static int set_aside(struct repair *repair, const char *name, uint32_t slot, uint64_t size)
+{
+	char lost[LOST_NAME_SIZE];
+	int error = lost_name(repair, slot, lost);
+
+	if (!error)
+		error = repair->env->rename(repair->dir, name, lost);
+	if (!error)
+		error = repair->env->dir_sync(repair->dir);
+	if (error)
+		return error;
+	repair->result.mended++;
+	repair->result.lost_bytes += size;
+	say(repair, KV_ERROR, "%s: its header is lost, and with it what its %llu bytes held; the file is %s now",
+	    name, (unsigned long long)size, lost);
+	return 0;
+}
+
+/* Its full size again: what was cut off is zeros, which replaying takes for what they are. */
+static int lengthen(struct repair *repair, struct env_file *file, const char *name, uint64_t size)
+{
+	int error = repair->env->file_allocate(file, repair->super.segment_size);
+
+	if (!error)
+		error = repair->env->file_sync(file);
+	if (error)
+		return error;
+	repair->result.mended++;
+	say(repair, KV_ERROR, "%s: its last %llu bytes are missing", name,
+	    (unsigned long long)(repair->super.segment_size - size));
+	return 0;
+}
+
+static int mend_header(struct repair *repair, struct env_file *file, const char *name,
+		       const uint8_t *page, const struct format_segment *header)
+{
+	uint8_t whole[FORMAT_SEGMENT_HEADER_SIZE];
+	int error;
+
+	format_page_fill(whole, header, &repair->super);
+	if (!memcmp(page, whole, sizeof(whole)))
+		return 0;
+	error = repair->env->file_write(file, whole, sizeof(whole), 0, false);
+	if (!error)
+		error = repair->env->file_sync(file);
+	if (error)
+		return error;
+	repair->result.mended++;
+	say(repair, KV_WARNING, "%s: its header was damaged; written again from its copy", name);
+	return 0;
+}
+
+/* A whole header, but not of this store: then perhaps the superblock is not. Not for a program to decide. */
+static bool is_of_another(const uint8_t *page)
+{
+	struct format_segment header;
+
+	memcpy(&header, page, sizeof(header));
+	return !format_segment_validate(&header, header.uuid, header.slot, header.size);
+}
+
+static int mend_opened(struct repair *repair, struct env_file *file, const char *name, uint32_t slot)
+{
+	uint8_t page[FORMAT_SEGMENT_HEADER_SIZE] = {0};
+	struct format_segment header;
+	uint64_t size;
+	int error = repair->env->file_size(file, &size);
+
+	if (!error && size >= sizeof(page))
+		error = repair->env->file_read(file, page, sizeof(page), 0);
+	if (error)
+		return error;
+	error = format_page_header(page, repair->super.uuid, slot, repair->super.segment_size, &header);
+	if (error == -EUCLEAN && is_of_another(page))
+		say(repair, KV_ERROR, "%s: belongs to another store, or under another name; nothing is done", name);
+	else if (error == -EUCLEAN)
+		return set_aside(repair, name, slot, size);
+	if (!error && size < repair->super.segment_size)
+		error = lengthen(repair, file, name, size);
+	return error ? error : mend_header(repair, file, name, page, &header);
+}
+
+struct names {
+	uint32_t *slots;
+	size_t count, capacity;
+};
+
+static int note_name(void *arg, const char *name)
+{
+	struct names *names = arg;
+	int64_t slot = format_segment_slot(name);
+
+	if (slot < 0)
+		return 0;
+	if (names->count == names->capacity) {
+		size_t capacity = names->capacity * 2 + 64;
+		uint32_t *slots = realloc(names->slots, capacity * sizeof(*slots));
+
+		if (!slots)
+			return -ENOMEM;
+		names->slots = slots;
+		names->capacity = capacity;
+	}
+	names->slots[names->count++] = (uint32_t)slot;
+	return 0;
+}
+
+static int mend_segments(struct repair *repair)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	struct names names = {0};
+	struct env_file *file;
+	int error = repair->env->dir_list(repair->dir, note_name, &names);
+	size_t i;
+
+	for (i = 0; i < names.count && !error; i++) {
+		format_segment_name(names.slots[i], name);
+		error = repair->env->file_open(repair->dir, name, 0, &file);
+		if (!error) {
+			error = mend_opened(repair, file, name, names.slots[i]);
+			repair->env->file_close(file);
+		}
+		if (error)
+			say(repair, KV_ERROR, "%s: cannot be repaired: %s", name, strerror(-error));
+	}
+	free(names.slots);
+	return error;
+}
+
+static int mend_files(struct repair *repair)
+{
+	int error = repair->env->dir_open(repair->env, repair->path, &repair->dir);
+
+	if (error)
+		return error;
+	error = super_open(repair);
+	if (!error)
+		error = mend_super(repair);
+	if (!error)
+		error = mend_segments(repair);
+	if (!error && repair->result.mended) {
+		error = repair->env->unlink(repair->dir, FORMAT_CHECKPOINT_NAME);
+		error = error == -ENOENT ? 0 : error;
+	}
+	if (repair->super_file)
+		repair->env->file_close(repair->super_file);
+	repair->env->dir_close(repair->dir);
+	return error;
+}
+
+/* ---- the log --------------------------------------------------------------------------------- */
+
+static void pass_on(void *arg, enum kv_severity severity, const char *text)
+{
+	struct repair *repair = arg;
+
+	if (severity != KV_INFO)
+		say(repair, severity, "%s", text);
+}
+
+static void keep_quiet(void *arg, enum kv_severity severity, const char *text)
+{
+}
+
+/* What a check finds of the store as it is. */
+static int findings_of(struct repair *repair, uint64_t *findings, kv_report_fn *report)
+{
+	struct kv_open_options options = {
+		.flags = KV_OPEN_READ_ONLY, .report = keep_quiet};
+	struct kv *kv;
+	int error = kv_open(repair->env, repair->path, &options, &kv);
+
+	if (error)
+		return error;
+	error = kv_check(kv, report, repair, NULL, NULL, findings);
+	return kv_close(kv) || error ? error : 0;
+}
+
+static bool any_damaged(struct kv *kv)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		if (segment && segment->id && segment->damaged && !segment->unreadable)
+			return true;
+	}
+	return false;
+}
+
+/* Copies what is valid in damaged segments elsewhere, and frees them. */
+static int empty_damaged(struct kv *kv)
+{
+	unsigned steps;
+	int result = 1;
+
+	for (steps = 0; steps < STEPS_MAX && any_damaged(kv) && (result > 0 || result == -EAGAIN); steps++) {
+		if (result == -EAGAIN || atomic_load(&kv->log.spare_wanted))
+			maintain_round(kv);
+		pthread_mutex_lock(&kv->maintain.lock);
+		result = compact_demand(kv, COMPACT_DAMAGED, UINT64_MAX);
+		pthread_mutex_unlock(&kv->maintain.lock);
+	}
+	return result < 0 ? result : 0;
+}
+
+static int mend_log(struct repair *repair)
+{
+	struct kv_open_options options = {
+		.flags = KV_OPEN_INLINE, .report = pass_on, .report_arg = repair};
+	struct env_dir *dir;
+	struct kv *kv;
+	int closed, error = repair->env->dir_open(repair->env, repair->path, &dir);
+
+	if (error)
+		return error;
+	error = repair->env->unlink(dir, FORMAT_CHECKPOINT_NAME);
+	repair->env->dir_close(dir);
+	if (error && error != -ENOENT)
+		return error;
+	error = kv_open(repair->env, repair->path, &options, &kv);
+	if (error)
+		return error;
+	repair->result.mended += atomic_load(&kv->damaged);
+	repair->result.lost_bytes += kv->passed_over_bytes;
+	error = empty_damaged(kv);
+	closed = kv_close(kv);
+	return error ? error : closed;
+}
+
+int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *report_arg,
+	      struct kv_repair_report *out)
+{
+	struct repair repair = {.env = env ? env : env_system(), .path = path, .report = report,
+				.report_arg = report_arg};
+	uint64_t findings = 0;
+	int error = mend_files(&repair);
+
+	if (!error)
+		error = findings_of(&repair, &findings, keep_quiet);
+	if (!error && (findings || repair.result.mended)) {
+		error = mend_log(&repair);
+		if (!error)
+			error = findings_of(&repair, &repair.result.remaining, pass_on);
+	}
+	if (error)
+		return error;
+	*out = repair.result;
+	return 0;
+}
