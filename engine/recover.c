@@ -109,6 +109,7 @@ struct replay {
 	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
 	bool torn;  /* what follows may be the rest of the last one */
 	uint64_t search_budget; /* of this segment */
+	uint32_t marks[3];	/* offsets of the last ones that were met, the oldest first */
 	bool mark_known;	/* the last MARK of this segment was looked for */
 	uint32_t mark_offset;
 	uint64_t mark_seq;
@@ -274,6 +275,13 @@ static uint64_t take_bare(struct replay *replay, const struct format_record *rec
 	return 0;
 }
 
+static void note_mark(struct replay *replay, uint32_t offset)
+{
+	replay->marks[0] = replay->marks[1];
+	replay->marks[1] = replay->marks[2];
+	replay->marks[2] = offset;
+}
+
 /* Replays one segment. Out: where its records end, and whether it was closed by an END. */
 static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
 {
@@ -292,6 +300,7 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 	replay->mark_known = false;
 	replay->mark_offset = 0;
 	replay->mark_seq = 0;
+	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
 	*closed = false;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);
@@ -308,6 +317,8 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 			offset = next;
 			break;
 		}
+		if (!count && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
+			note_mark(replay, offset);
 		if (!count && !is_cold(replay) && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
 			replay->marked_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
@@ -316,6 +327,11 @@ static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool 
 		replay->until = count ? 0 : take_bare(replay, record_ptr(replay, offset));
 		offset = next;
 	}
+	/*
+	 * A flush that ended before a MARK began after the MARK before the one before it was appended. Copies follow no number, so
+	 * nothing nearer to the MARK is certain.
+	 */
+	replay->segment->sure = replay->marks[0];
 	if (replay->segment->newest_seq > replay->newest_seq)
 		replay->newest_seq = replay->segment->newest_seq;
 	*end = offset;
@@ -374,6 +390,20 @@ static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 	memset(segment->buffer + end, 0, kv->segments.size - end);
 	return kv->env->file_write(segment->file, segment->buffer + first, kv->segments.size - first,
 				   first, true);
+}
+
+/*
+ * What a killed process wrote may be in the page cache only, and if a sync of it has failed the kernel takes it for written:
+ * to sync it is not enough. So what no MARK vouches for is written again.
+ */
+static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
+{
+	uint32_t first = segment->sure & ~(ENV_DIRECT_ALIGN - 1);
+	uint32_t last = (end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+
+	if (!segment->buffer || first >= last)
+		return kv->env->file_sync(segment->file);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
 }
 
 /* Appends go on behind the last record of this segment, which is in its buffer again. */
@@ -444,9 +474,9 @@ static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 			return error;
 	}
 	error = erase_behind(kv, segment, end);
-	/* What a killed process wrote may be in the page cache only: durable before the END that says so. */
+	/* Durable before the END that says so. */
 	if (!error)
-		error = kv->env->file_sync(segment->file);
+		error = write_again(kv, segment, end);
 	if (error || behind > kv->segments.size)
 		goto out;
 	format_record_seal_bare((struct format_record *)(segment->buffer + end), 0,
@@ -480,8 +510,7 @@ static int go_on(struct kv *kv, struct segment *segment, uint32_t end, bool clos
 
 	if (!segment)
 		return begin_segment(kv);
-	/* What a killed process wrote may still be in the page cache only. */
-	error = kv->env->file_sync(segment->file);
+	error = write_again(kv, segment, end);
 	if (error)
 		return error;
 	/* One that is damaged is closed: it can then be emptied. */

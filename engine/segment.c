@@ -428,6 +428,9 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	format_page_fill(buffer, &header, segments->super);
 	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
 					  true);
+	/* A sync that has failed may have lost the file's size as well. */
+	if (error)
+		segment->allocated = false;
 	if (!error)
 		error = segment_rename(segments, segment, true);
 	if (error)

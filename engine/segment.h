@@ -42,6 +42,7 @@ struct segment {
 	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered before the map */
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
+	uint32_t sure;		      /* offset up to which MARKs vouch that it is on the disk; the replay's */
 	bool complete;		      /* the checkpoint's part is all there is */
 	uint32_t covered;	      /* offset up to which a checkpoint speaks for it; 0: it does not */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */

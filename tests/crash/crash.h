@@ -48,15 +48,30 @@ struct crash_point {
 	uint64_t step; /* at which the power fails first; 0: never */
 };
 
+/* Instead of the power, one call fails: the nth of this kind since the store was opened. */
+struct crash_fault {
+	enum sim_fault kind;
+	uint64_t nth;
+	int error;
+};
+
 /* One whole life: until the step, through crashes of the recovery, on, and to the end. 0 or -1. */
 int crash_run(const struct crash_point *point);
+/*
+ * One life in which a call fails: whoever sees the error stops, the store is closed, then the power fails; what comes
+ * back is as after a crash, and goes on to the end. 1: the script has no such call any more. 0 or -1.
+ */
+int crash_run_fault(const struct crash_point *point, const struct crash_fault *fault);
 /* The steps of the script when nothing fails; 0: something did. */
 uint64_t crash_count_steps(const struct crash_point *point);
 /* What the runs so far went through. */
 struct crash_totals {
-	uint64_t runs, crashes, recoveries_cut;
+	uint64_t runs, crashes, recoveries_cut, faults;
 };
 extern struct crash_totals crash_totals;
+
+/* A call has failed: what a store says when it is opened is its right. */
+extern bool crash_may_complain;
 
 /* Says what is wrong. Always -1. */
 __attribute__((format(printf, 1, 2))) int crash_fail(const char *format, ...);

@@ -19,6 +19,7 @@
 #define EXTRA_STEPS 12u         /* of them, before the next crash */
 
 struct crash_totals crash_totals;
+bool crash_may_complain;
 static bool failed; /* crash_fail was called in this run */
 
 struct life {
@@ -176,7 +177,57 @@ static int life_run(struct life *life, uint64_t step)
 	return end_well(life);
 }
 
-static uint64_t run(const struct crash_point *point, int *result)
+/* Until somebody sees the fault, or the script is over. 1: the fault did not come */
+static int live_with_fault(struct life *life, const struct crash_fault *fault)
+{
+	uint64_t last = sim_env_calls(life->sim, fault->kind) + fault->nth;
+	bool came;
+	int result = 0;
+
+	sim_env_fail(life->sim, fault->kind, fault->nth, 1, fault->error);
+	crash_may_complain = true;
+	while (result == 0)
+		result = life->ops->act(life->subject);
+	crash_may_complain = false;
+	if (failed)
+		return -1;
+	came = sim_env_calls(life->sim, fault->kind) >= last;
+	if (result < 0 && !came)
+		return crash_fail("an operation failed without cause: %s", strerror(-result));
+	/* What the maintainer, or closing, met is theirs to tell. */
+	result = life->ops->close(life->subject);
+	came = sim_env_calls(life->sim, fault->kind) >= last;
+	sim_env_fail(life->sim, fault->kind, 0, 0, 0);
+	if (result < 0 && !came)
+		return crash_fail("closing failed without cause: %s", strerror(-result));
+	return came ? 0 : 1;
+}
+
+static int life_with_fault(struct life *life, const struct crash_fault *fault)
+{
+	int came, result = life->ops->create(life->subject);
+
+	if (result == 0)
+		result = life->ops->open(life->subject);
+	if (result < 0)
+		return crash_fail("making or opening the store failed: %s", strerror(-result));
+	came = live_with_fault(life, fault);
+	if (came < 0)
+		return -1;
+	if (power_cycle(life, choose_loss(life)) < 0)
+		return -1;
+	result = life->ops->open(life->subject);
+	if (result < 0)
+		return crash_fail("opening after the fault failed: %s", strerror(-result));
+	if (life->ops->verify(life->subject) < 0)
+		return -1;
+	life->ops->extend(life->subject, EXTRA_ACTS);
+	if (live(life) < 0 || end_well(life) < 0)
+		return -1;
+	return came;
+}
+
+static uint64_t run(const struct crash_point *point, const struct crash_fault *fault, int *result)
 {
 	struct sim_options options = {.seed = point->seed * 0x10001u + point->step,
 		.capacity = point->subject->capacity ? point->subject->capacity(point->script)
@@ -192,7 +243,7 @@ static uint64_t run(const struct crash_point *point, int *result)
 	*result = life.ops->new (
 		point->script, sim_env_table(life.sim), &subject_random, &life.subject);
 	if (*result == 0) {
-		*result = life_run(&life, point->step);
+		*result = fault ? life_with_fault(&life, fault) : life_run(&life, point->step);
 		life.ops->close(life.subject);
 		life.ops->free(life.subject);
 	}
@@ -208,7 +259,16 @@ int crash_run(const struct crash_point *point)
 {
 	int result;
 
-	run(point, &result);
+	run(point, NULL, &result);
+	return result;
+}
+
+int crash_run_fault(const struct crash_point *point, const struct crash_fault *fault)
+{
+	int result;
+
+	run(point, fault, &result);
+	crash_totals.faults += result == 0;
 	return result;
 }
 
@@ -219,6 +279,6 @@ uint64_t crash_count_steps(const struct crash_point *point)
 	int result;
 
 	whole.step = 0;
-	steps = run(&whole, &result);
+	steps = run(&whole, NULL, &result);
 	return result < 0 ? 0 : steps;
 }

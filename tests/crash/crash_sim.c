@@ -6,6 +6,8 @@
  *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over
  *   crash_sim --script NAME                    this script alone
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
+ *   crash_sim --faults [...]                   no power failures, only calls that fail: each of each kind in turn
+ *   crash_sim ... --step N --fault KIND        one such life again
  *   crash_sim --list                           the scripts
  *
  * Exit code: 0 all is well, 1 a store broke its promise, 2 usage.
@@ -13,6 +15,7 @@
 #include "crash.h"
 #include "crash_scripts.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
@@ -25,6 +28,8 @@ struct settings {
 	const char *script;
 	uint64_t seed, step;
 	bool step_given;
+	bool faults_only;
+	const char *fault; /* one kind, of which `step` is the number */
 	double seconds; /* 0: no limit */
 };
 
@@ -70,6 +75,61 @@ static int run_steps(const struct crash_named *named, uint64_t seed, double dead
 	return 0;
 }
 
+static const struct {
+	enum sim_fault kind;
+	const char *name;
+} fault_kinds[] = {
+	{SIM_FAULT_OPEN, "open"}, {SIM_FAULT_READ, "read"}, {SIM_FAULT_WRITE, "write"},
+	{SIM_FAULT_SYNC, "sync"}, {SIM_FAULT_DIR_SYNC, "dir_sync"}, {SIM_FAULT_ALLOCATE, "allocate"},
+	{SIM_FAULT_MAP, "map"}, {SIM_FAULT_RENAME, "rename"}, {SIM_FAULT_UNLINK, "unlink"},
+	{SIM_FAULT_BUFFER, "buffer"},
+};
+#define FAULT_KINDS (sizeof(fault_kinds) / sizeof(fault_kinds[0]))
+
+/* The error that a call of this kind may well give. */
+static int fault_error(enum sim_fault kind, uint64_t number)
+{
+	if (kind == SIM_FAULT_BUFFER || kind == SIM_FAULT_MAP)
+		return -ENOMEM;
+	if (kind == SIM_FAULT_ALLOCATE || (kind != SIM_FAULT_READ && number % 2))
+		return -ENOSPC;
+	return -EIO;
+}
+
+static int run_fault(const struct crash_named *named, uint64_t seed, unsigned kind, uint64_t nth)
+{
+	struct crash_point point = {named->subject, named->script, seed, 0};
+	struct crash_fault fault = {fault_kinds[kind].kind, nth, fault_error(fault_kinds[kind].kind, nth)};
+	int result = crash_run_fault(&point, &fault);
+
+	if (result < 0)
+		fprintf(stderr, "repeat with: crash_sim --script %s --seed %" PRIu64 " --fault %s --step %" PRIu64 "\n",
+			named->name, seed, fault_kinds[kind].name, nth);
+	return result;
+}
+
+/* Every call of every kind in turn; a life without the fault ends its kind. */
+static int run_faults(const struct crash_named *named, uint64_t seed, double deadline)
+{
+	uint64_t ended = 0, nth;
+	unsigned kind;
+	int result;
+
+	for (nth = 1; ended != (1u << FAULT_KINDS) - 1; nth++) {
+		for (kind = 0; kind < FAULT_KINDS; kind++) {
+			if (ended >> kind & 1)
+				continue;
+			if (seconds_now() >= deadline)
+				return 0;
+			result = run_fault(named, seed, kind, nth);
+			if (result < 0)
+				return -1;
+			ended |= (uint64_t)(result > 0) << kind;
+		}
+	}
+	return 0;
+}
+
 static unsigned count_scripts(const struct settings *settings)
 {
 	unsigned count = 0;
@@ -87,19 +147,24 @@ static int run_rounds(const struct settings *settings)
 
 	do {
 		for (const struct crash_named *named = crash_scripts; named->name; named++) {
-			double deadline = settings->seconds > 0 ? seconds_now() + share : INFINITY;
+			double now = seconds_now();
+			double deadline = settings->seconds > 0 ? now + share : INFINITY;
 
 			if (settings->script && strcmp(settings->script, named->name) != 0)
 				continue;
-			if (run_steps(named, settings->seed + round, deadline) < 0)
+			if (!settings->faults_only &&
+				run_steps(named, settings->seed + round, now + (deadline - now) * 3 / 4) < 0)
+				return -1;
+			if (run_faults(named, settings->seed + round, deadline) < 0)
 				return -1;
 		}
 		round++;
 	} while (seconds_now() < started + settings->seconds);
 	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
-	       " more while recovering\n",
-		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut);
-	return crash_totals.crashes > 0 ? 0 : -1;
+	       " more while recovering, %" PRIu64 " calls that failed\n",
+		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
+		crash_totals.faults);
+	return crash_totals.crashes + crash_totals.faults > 0 ? 0 : -1;
 }
 
 static int repeat(const struct settings *settings)
@@ -108,8 +173,13 @@ static int repeat(const struct settings *settings)
 		struct crash_point point = {
 			named->subject, named->script, settings->seed, settings->step};
 
-		if (strcmp(settings->script, named->name) == 0)
-			return run_one(&point, named->name);
+		if (strcmp(settings->script, named->name) != 0)
+			continue;
+		for (unsigned kind = 0; settings->fault && kind < FAULT_KINDS; kind++) {
+			if (strcmp(settings->fault, fault_kinds[kind].name) == 0)
+				return run_fault(named, settings->seed, kind, settings->step) < 0 ? -1 : 0;
+		}
+		return run_one(&point, named->name);
 	}
 	fprintf(stderr, "crash_sim: no script %s (--list has them)\n", settings->script);
 	return -1;
@@ -123,7 +193,7 @@ static void list(void)
 
 static int usage(void)
 {
-	fputs("usage: crash_sim [--seconds N] [--seed S] [--script NAME [--step N]] | --list\n",
+	fputs("usage: crash_sim [--seconds N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND]]] | --list\n",
 		stderr);
 	return 2;
 }
@@ -135,6 +205,8 @@ int main(int argc, char **argv)
 		{"seed", required_argument, NULL, 's'},
 		{"script", required_argument, NULL, 'n'},
 		{"step", required_argument, NULL, 'k'},
+		{"fault", required_argument, NULL, 'f'},
+		{"faults", no_argument, NULL, 'F'},
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
@@ -155,6 +227,12 @@ int main(int argc, char **argv)
 		case 'k':
 			settings.step = strtoull(optarg, NULL, 10);
 			settings.step_given = true;
+			break;
+		case 'f':
+			settings.fault = optarg;
+			break;
+		case 'F':
+			settings.faults_only = true;
 			break;
 		case 'l':
 			list();
