@@ -4,6 +4,7 @@
  *
  *   crash_sim [--seed S]                       one round of everything
  *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over
+ *   crash_sim --points N [--seed S]            rounds until so many crashes and failed calls were survived
  *   crash_sim --script NAME                    this script alone
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --faults [...]                   no power failures, only calls that fail: each of each kind in turn
@@ -31,6 +32,7 @@ struct settings {
 	bool faults_only;
 	const char *fault; /* one kind, of which `step` is the number */
 	double seconds; /* 0: no limit */
+	uint64_t points; /* 0: no limit */
 };
 
 static double seconds_now(void)
@@ -139,6 +141,12 @@ static unsigned count_scripts(const struct settings *settings)
 	return settings->script ? 1 : count;
 }
 
+static bool points_left(const struct settings *settings)
+{
+	return crash_totals.crashes + crash_totals.recoveries_cut + crash_totals.faults <
+	       settings->points;
+}
+
 /* Without a limit, one round of everything. */
 static int run_rounds(const struct settings *settings)
 {
@@ -159,7 +167,7 @@ static int run_rounds(const struct settings *settings)
 				return -1;
 		}
 		round++;
-	} while (seconds_now() < started + settings->seconds);
+	} while (seconds_now() < started + settings->seconds || points_left(settings));
 	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
 	       " more while recovering, %" PRIu64 " calls that failed\n",
 		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
@@ -193,7 +201,7 @@ static void list(void)
 
 static int usage(void)
 {
-	fputs("usage: crash_sim [--seconds N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND]]] | --list\n",
+	fputs("usage: crash_sim [--seconds N | --points N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND]]] | --list\n",
 		stderr);
 	return 2;
 }
@@ -202,6 +210,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"seconds", required_argument, NULL, 't'},
+		{"points", required_argument, NULL, 'p'},
 		{"seed", required_argument, NULL, 's'},
 		{"script", required_argument, NULL, 'n'},
 		{"step", required_argument, NULL, 'k'},
@@ -217,6 +226,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case 't':
 			settings.seconds = strtod(optarg, NULL);
+			break;
+		case 'p':
+			settings.points = strtoull(optarg, NULL, 10);
 			break;
 		case 's':
 			settings.seed = strtoull(optarg, NULL, 10);
