@@ -9,6 +9,10 @@
  * were kept from compaction.
  *
  * Records of a stretch of the index are asked for some ahead of being looked at.
+ *
+ * On a view each stretch is taken twice: of the newest records those that the view sees, and then the versions with the same
+ * hashes, whose index is in the same order. A record becomes a version before it ceases to be the newest, so none is missed; one that
+ * does so between the two is met twice, which its hash and number tell.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,14 +20,24 @@
 #include "fetch.h"
 #include "read.h"
 #include "value.h"
+#include "version.h"
+#include "view.h"
 
 #define AHEAD 32u /* records asked for before they are needed */
 
+struct given {
+	uint64_t hash, seq;
+};
+
 struct kv_iterator {
 	struct kv *kv;
+	const struct kv_view *view; /* NULL: as it is now */
 	unsigned keyspace;
 	unsigned flags;
 	uint64_t place; /* the next hash to look at; INDEX_PLACE_END: over */
+	uint64_t versions_place, versions_to; /* of the versions behind what was given out last */
+	struct given given[INDEX_STRETCH_MAX]; /* on a view: newest records of these hashes */
+	size_t given_count;
 	uint64_t addresses[INDEX_STRETCH_MAX];
 	struct kv_entry entries[INDEX_STRETCH_MAX];
 };
@@ -38,11 +52,23 @@ int kv_iterator_open(struct kv *kv, unsigned keyspace, unsigned flags, struct kv
 	if (!iterator)
 		return -ENOMEM;
 	iterator->kv = kv;
+	iterator->view = NULL;
 	iterator->keyspace = keyspace;
 	iterator->flags = flags;
 	iterator->place = 0;
+	iterator->versions_place = iterator->versions_to = 0;
 	*out = iterator;
 	return 0;
+}
+
+int kv_iterator_open_view(const struct kv_view *view, unsigned keyspace, unsigned flags,
+			  struct kv_iterator **out)
+{
+	int error = kv_iterator_open(view->kv, keyspace, flags, out);
+
+	if (!error)
+		(*out)->view = view;
+	return error;
 }
 
 void kv_iterator_close(struct kv_iterator *iterator)
@@ -84,6 +110,8 @@ static inline bool resolve(const struct kv_iterator *iterator, uint64_t address,
 		entry->status = -EIO;
 	else if (iterator->flags & KV_ITERATE_KEYS)
 		entry->status = read_make_readable(kv, record, address);
+	else if (iterator->view)
+		entry->status = read_value_then(iterator->view, record, address, &entry->value);
 	else
 		entry->status = read_value(kv, record, address, &entry->value);
 	return true;
@@ -105,11 +133,110 @@ static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 	return count;
 }
 
+/* ---- on a view ------------------------------------------------------------------------------- */
+
+static uint64_t hash_of(const struct kv_iterator *iterator, const struct kv_entry *entry)
+{
+	return keyhash_of(&iterator->kv->keyhash, iterator->keyspace, entry->key.data,
+			  entry->key.size);
+}
+
+/* Of the newest records those that the view sees. Out: how many are left. */
+static size_t leave_newer(struct kv_iterator *iterator, size_t count)
+{
+	size_t left = 0, i;
+
+	iterator->given_count = 0;
+	for (i = 0; i < count; i++) {
+		const struct kv_entry *entry = &iterator->entries[i];
+
+		/* Whose one was that cannot be read nobody can say, nor who saw it. */
+		if (entry->key.size && entry->seq > iterator->view->seq)
+			continue;
+		if (entry->key.size)
+			iterator->given[iterator->given_count++] =
+				(struct given){hash_of(iterator, entry), entry->seq};
+		iterator->entries[left++] = *entry;
+	}
+	return left;
+}
+
+static bool was_given(const struct kv_iterator *iterator, uint64_t hash, uint64_t seq)
+{
+	size_t i;
+
+	for (i = 0; i < iterator->given_count; i++) {
+		if (iterator->given[i].seq == seq && iterator->given[i].hash == hash)
+			return true;
+	}
+	return false;
+}
+
+/* Of the versions those that were not met as newest records, and have hashes of this stretch. */
+static size_t leave_given(struct kv_iterator *iterator, size_t count)
+{
+	size_t left = 0, i;
+
+	for (i = 0; i < count; i++) {
+		const struct kv_entry *entry = &iterator->entries[i];
+		uint64_t hash = entry->key.size ? hash_of(iterator, entry) : 0;
+
+		if (entry->key.size && (hash >> 32 >= iterator->versions_to ||
+					was_given(iterator, hash, entry->seq)))
+			continue;
+		iterator->entries[left++] = *entry;
+	}
+	return left;
+}
+
+/* The next versions of the stretch. */
+static size_t read_versions(struct kv_iterator *iterator)
+{
+	struct versions *versions = &iterator->kv->versions;
+	size_t chains = index_stretch(&versions->index, &iterator->versions_place,
+				      iterator->addresses);
+	size_t count = 0, i;
+
+	for (i = 0; i < chains; i++) {
+		uint64_t address =
+			version_seen(iterator->kv, iterator->addresses[i], iterator->view->seq);
+
+		if (address)
+			iterator->addresses[count++] = address;
+	}
+	return leave_given(iterator, resolve_stretch(iterator, count));
+}
+
+static size_t read_newest(struct kv_iterator *iterator)
+{
+	size_t count;
+
+	iterator->versions_place = iterator->place;
+	count = index_stretch(&iterator->kv->index, &iterator->place, iterator->addresses);
+	iterator->versions_to = iterator->place;
+	return leave_newer(iterator, resolve_stretch(iterator, count));
+}
+
+static int read_in_view(struct kv_iterator *iterator, size_t *found)
+{
+	do {
+		if (iterator->versions_place < iterator->versions_to)
+			*found = read_versions(iterator);
+		else if (iterator->place != INDEX_PLACE_END)
+			*found = read_newest(iterator);
+		else
+			return -ENOENT;
+	} while (!*found);
+	return 0;
+}
+
 int kv_iterator_read(struct kv_iterator *iterator, const struct kv_entry **entries, size_t *count)
 {
 	size_t found = 0;
 
 	value_forget();
+	if (iterator->view && read_in_view(iterator, &found))
+		return -ENOENT;
 	while (!found) {
 		if (iterator->place == INDEX_PLACE_END)
 			return -ENOENT;

@@ -389,6 +389,18 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	return 0;
 }
 
+uint64_t version_seen(struct kv *kv, uint64_t number, uint64_t seq)
+{
+	const struct version *version;
+
+	for (; number; number = older_than(version)) {
+		version = version_at(&kv->versions, number);
+		if (version->begin <= seq)
+			return version->end > seq ? address_of(version) : 0;
+	}
+	return 0;
+}
+
 /* The youngest version of what is probably the key. */
 struct peek {
 	const struct versions *versions;

@@ -55,6 +55,8 @@ static inline void version_prefetch(struct kv *kv, uint64_t hash)
  */
 void version_fetch(struct kv *kv, uint64_t seq, const uint64_t *hashes, uint64_t *addresses,
 		   size_t count);
+/* Where the version stands that a view of this moment has, of the chain that begins with this number; 0: it has none. Inside an epoch. */
+uint64_t version_seen(struct kv *kv, uint64_t number, uint64_t seq);
 /* Is the record at this address a version, and until when? Once it is not, it never is again. */
 bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end);
 

@@ -420,7 +420,7 @@ KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
  * use a view at once. All are closed before kv_close. -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_view_open(struct kv *kv, struct kv_view **out);
-/* No cursor on it may be open. NULL is fine. */
+/* No cursor or iterator on it may be open. NULL is fine. */
 KV_API void kv_view_close(struct kv_view *view);
 /* The newest batch that it shows. */
 KV_API uint64_t kv_view_seq(const struct kv_view *view);
@@ -447,6 +447,10 @@ KV_API KV_MUST_CHECK int kv_view_value_open(const struct kv_view *view, unsigned
  */
 KV_API KV_MUST_CHECK int kv_cursor_open_view(const struct kv_view *view, unsigned keyspace,
 					     struct kv_cursor **out);
+
+/* An iterator on a view gives out what was there then, each key exactly once. */
+KV_API KV_MUST_CHECK int kv_iterator_open_view(const struct kv_view *view, unsigned keyspace,
+					       unsigned flags, struct kv_iterator **out);
 
 /*
  * A snapshot is a view with a name that lasts until it is deleted, through closing and crashes. A name has

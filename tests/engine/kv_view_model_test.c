@@ -298,6 +298,41 @@ static void must_read_along(struct model *model, struct kv_cursor *cursor, uint6
 	assert_int_equal(key, KEYS);
 }
 
+/* Each key once, in any order. */
+static void must_iterate(
+	struct model *model, const struct kv_view *view, unsigned keyspace, unsigned flags)
+{
+	struct kv_iterator *iterator;
+	const struct kv_entry *entries;
+	bool seen[KEYS] = {false};
+	size_t count;
+
+	assert_int_equal(kv_iterator_open_view(view, keyspace, flags, &iterator), 0);
+	kv_read_begin(model->fixture->kv);
+	while (!kv_iterator_read(iterator, &entries, &count))
+		for (size_t i = 0; i < count; i++) {
+			const struct state *state;
+			char name[16] = "";
+			unsigned key;
+
+			assert_int_equal(entries[i].status, 0);
+			assert_int_equal(entries[i].key.size, 7);
+			memcpy(name, entries[i].key.data, 7);
+			key = (unsigned)strtoul(name + 4, NULL, 10);
+			assert_false(seen[key]);
+			seen[key] = true;
+			state = state_at(&model->histories[keyspace][key], kv_view_seq(view));
+			assert_non_null(state);
+			if (!(flags & KV_ITERATE_KEYS))
+				must_be_slice(entries[i].value, state);
+		}
+	kv_read_end(model->fixture->kv);
+	kv_iterator_close(iterator);
+	for (unsigned key = 0; key < KEYS; key++)
+		assert_int_equal(seen[key],
+			state_at(&model->histories[keyspace][key], kv_view_seq(view)) != NULL);
+}
+
 static void must_be_as_then(struct model *model, const struct kv_view *view)
 {
 	struct kv_cursor *cursor;
@@ -306,6 +341,8 @@ static void must_be_as_then(struct model *model, const struct kv_view *view)
 		for (unsigned key = 0; key < KEYS; key++)
 			must_be_key(model, view, keyspace, key);
 		must_be_many(model, view, keyspace);
+		must_iterate(model, view, keyspace, 0);
+		must_iterate(model, view, keyspace, KV_ITERATE_KEYS);
 	}
 	assert_int_equal(kv_cursor_open_view(view, ORDERED, &cursor), 0);
 	must_walk(model, cursor, kv_view_seq(view));

@@ -181,6 +181,32 @@ static void sum_by_read(struct bank *bank, struct kv_cursor *cursor)
 		fail_bank(bank, "the sum by reading along is wrong");
 }
 
+static void sum_by_iterator(struct bank *bank, const struct kv_view *view, unsigned keyspace)
+{
+	struct kv_iterator *iterator;
+	const struct kv_entry *entries;
+	uint32_t sum = 0, account;
+	size_t count;
+	int result;
+
+	if (kv_iterator_open_view(view, keyspace, 0, &iterator)) {
+		fail_bank(bank, "no iterator");
+		return;
+	}
+	do {
+		kv_read_begin(bank->kv);
+		result = kv_iterator_read(iterator, &entries, &count);
+		for (size_t i = 0; !result && i < count; i++) {
+			memcpy(&account, entries[i].key.data, sizeof(account));
+			sum += amount_of(bank, entries[i].value, account);
+		}
+		kv_read_end(bank->kv);
+	} while (!result);
+	kv_iterator_close(iterator);
+	if (sum != TOTAL)
+		fail_bank(bank, "the sum by iterating is wrong");
+}
+
 static void read_view(struct bank *bank, const struct kv_view *view)
 {
 	struct kv_cursor *cursor;
@@ -188,6 +214,7 @@ static void read_view(struct bank *bank, const struct kv_view *view)
 	for (unsigned keyspace = 0; keyspace < 2; keyspace++) {
 		sum_by_gets(bank, view, keyspace);
 		sum_by_multi_get(bank, view, keyspace);
+		sum_by_iterator(bank, view, keyspace);
 	}
 	if (kv_cursor_open_view(view, ORDERED, &cursor)) {
 		fail_bank(bank, "no cursor");
