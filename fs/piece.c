@@ -45,8 +45,7 @@ void piece_prefetch(struct kvfs *fs, struct extent_place place)
 	kv_prefetch(fs->kv, KEYSPACE_EXTENT, key, sizeof(key));
 }
 
-/* The bytes a piece has, without reading them. */
-static int piece_size(struct kvfs *fs, struct extent_place place, size_t *out)
+int piece_size(struct kvfs *fs, struct extent_place place, size_t *out)
 {
 	struct share_reference reference;
 	uint8_t key[EXTENT_KEY_SIZE];

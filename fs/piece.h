@@ -23,6 +23,8 @@ struct chunk {
 void piece_prefetch(struct kvfs *fs, struct extent_place place);
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
+/* How many bytes the piece has, without reading them. The same errors. */
+KV_MUST_CHECK int piece_size(struct kvfs *fs, struct extent_place place, size_t *out);
 /* The chunk piece, whether it is the file's own or shared. The same errors. */
 KV_MUST_CHECK int piece_get_whole(
 	struct kvfs *fs, const struct inode *inode, uint64_t chunk, struct kv_slice *out);

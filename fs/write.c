@@ -110,6 +110,46 @@ static int write_whole(struct write *write, struct chunk *chunk, uint32_t size)
 			     write_data(write, chunk->number * EXTENT_CHUNK_SIZE), size);
 }
 
+/* Bytes [from, to) of a chunk of which nothing of a block's old contents is left. */
+static bool replaces_block(const struct write *write, uint64_t base, uint32_t from, uint32_t to)
+{
+	return from % EXTENT_BLOCK_SIZE == 0 && to - from <= EXTENT_BLOCK_SIZE &&
+	       (to - from == EXTENT_BLOCK_SIZE || base + to >= write->old_size);
+}
+
+/*
+ * The two commonest small writes, a block over a block piece and one behind the end of the file, need not know
+ * what else there is in the chunk. -EAGAIN: it is neither.
+ */
+static int write_known_block(
+	struct write *write, uint64_t number, uint32_t from, uint32_t to)
+{
+	struct inode *inode = write->inode;
+	uint64_t base = number * EXTENT_CHUNK_SIZE;
+	struct extent_place place = {
+		inode->ino, number, EXTENT_SLOT_BLOCK + from / EXTENT_BLOCK_SIZE};
+	bool behind = base + from >= write->old_size;
+	struct extent_place look = place;
+	size_t size = 0;
+	int err;
+
+	if (write->inlined.size || !replaces_block(write, base, from, to))
+		return -EAGAIN;
+	if (behind && (base >= write->old_size || inode->flags & (INODE_MIXED | INODE_SHARES)))
+		return -EAGAIN;
+	if (behind)
+		look.slot = EXTENT_SLOT_CHUNK;
+	err = piece_size(write->change->fs, look, &size);
+	if (err && err != -ENOENT)
+		return err;
+	/* An empty block piece hides a part of the chunk's; with a chunk piece, the two have to be settled. */
+	if (behind ? !err : !size)
+		return -EAGAIN;
+	if (behind)
+		inode_add_blocks(inode, 1);
+	return piece_put_lent(write->change, place, write_data(write, base + from), to - from);
+}
+
 /* The part of the write that falls into one chunk. */
 static int write_chunk(struct write *write, uint64_t number)
 {
@@ -120,8 +160,11 @@ static int write_chunk(struct write *write, uint64_t number)
 	uint32_t to = end < EXTENT_CHUNK_SIZE ? (uint32_t)end : EXTENT_CHUNK_SIZE;
 	bool whole = !from && (to == EXTENT_CHUNK_SIZE || base + to >= write->old_size);
 	struct chunk chunk = {.number = number};
-	int before, err = 0;
+	int before, err = whole ? -EAGAIN : write_known_block(write, number, from, to);
 
+	if (err != -EAGAIN)
+		return err;
+	err = 0;
 	/* There is nothing beyond the old end, and nothing at all if the file was inline. */
 	if (base < write->old_size && !write->inlined.size)
 		err = chunk_get(write->change, inode, number,
