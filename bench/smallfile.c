@@ -15,7 +15,7 @@
  *
  * Dropped are the kernel's caches in front of the file system; it takes root. A line per phase:
  *
- *	phase  threads  operations/s  p50 us  p99 us  daemon's CPU us per operation (-p, else 0)
+ *	phase  threads  operations/s  p50 us  p99 us  p99.9 us  daemon's CPU us per operation (-p, else 0)
  */
 #include <dirent.h>
 #include <errno.h>
@@ -309,9 +309,10 @@ static void phase_run(const struct phase *phase, struct worker *workers, unsigne
 	if (!phase->name || !operations)
 		return;
 	qsort(all, operations, sizeof(*all), latency_compare);
-	printf("%s\t%u\t%.1f\t%.2f\t%.2f\t%.2f\n", phase->name, threads,
+	printf("%s\t%u\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n", phase->name, threads,
 		(double)operations * 1e9 / (double)(end - start), (double)all[operations / 2] / 1e3,
 		(double)all[operations - 1 - operations / 100] / 1e3,
+		(double)all[operations - 1 - operations / 1000] / 1e3,
 		(double)cpu / 1e3 / (double)operations);
 	fflush(stdout);
 }
