@@ -38,7 +38,8 @@
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
 #define DIRECT_READ_MIN ((size_t)1 << 20)
-#define LOCK_WAIT_MS 300u	   /* for the last writes of a process that was killed */
+#define LOCK_WAIT_MS 300u	   /* for a process that is just ending */
+#define LOCK_WAIT_RING_MS 20000u   /* for the last writes of one that was killed */
 #define LOCK_PAUSE_MS 5u
 
 struct env_dir {
@@ -288,15 +289,35 @@ out_free:
  * as well. The directory is locked beside the file, or somebody who puts another file in its place would lock that.
  * File systems that lock no directories (NFS) have the file's lock alone.
  */
-static int lock_try(const struct env_file *file, bool exclusive)
+static int lock_try_dir(const struct env_file *file, bool exclusive)
+{
+	/* Where directories cannot be locked, the file's lock says all. */
+	return flock(file->dir_fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 &&
+			       errno == EWOULDBLOCK ?
+		       -EBUSY :
+		       0;
+}
+
+static int lock_try_file(const struct env_file *file, bool exclusive)
 {
 	struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
 
 	if (fcntl(file->fd, F_OFD_SETLK, &lock) < 0)
 		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-	if (flock(file->dir_fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return -EBUSY;
 	return 0;
+}
+
+static int lock_wait(const struct env_file *file, bool exclusive,
+		     int (*try)(const struct env_file *file, bool exclusive), unsigned wait_ms)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+	int result = try(file, exclusive);
+
+	for (unsigned ms = 0; result == -EBUSY && ms < wait_ms; ms += LOCK_PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		result = try(file, exclusive);
+	}
+	return result;
 }
 
 /* By hand, as the ring may hold the file a little longer than this process. */
@@ -314,7 +335,6 @@ static void file_unlock(struct env_file *file)
 
 static int system_file_lock(struct env_file *file, bool exclusive)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 	bool first = file->dir_fd < 0;
 	int result;
 
@@ -322,11 +342,9 @@ static int system_file_lock(struct env_file *file, bool exclusive)
 		file->dir_fd = openat(file->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (file->dir_fd < 0)
 		return -errno;
-	result = lock_try(file, exclusive);
-	for (unsigned ms = 0; result == -EBUSY && ms < LOCK_WAIT_MS; ms += LOCK_PAUSE_MS) {
-		nanosleep(&pause, NULL);
-		result = lock_try(file, exclusive);
-	}
+	result = lock_wait(file, exclusive, lock_try_dir, LOCK_WAIT_MS);
+	if (!result)
+		result = lock_wait(file, exclusive, lock_try_file, LOCK_WAIT_RING_MS);
 	if (result < 0 && first)
 		file_unlock(file);
 	if (result == 0 && exclusive && !file->held) {
