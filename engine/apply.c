@@ -8,6 +8,14 @@
 #include "version.h"
 #include "view.h"
 
+/* Its ordered index is not there yet: changes wait, and need no room. */
+static inline bool is_loading(const struct kv *kv, unsigned keyspace)
+{
+	unsigned loading = atomic_load_explicit(&kv->orders_loading, memory_order_relaxed);
+
+	return __builtin_expect(loading, 0) && loading & 1u << keyspace;
+}
+
 int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYSPACES],
 		  uint64_t key_bytes)
 {
@@ -17,25 +25,23 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
 	if (views_any(kv) && !error)
 		error = version_reserve(kv, count, key_bytes);
 	for (i = 0; i < kv->info.keyspace_count && !error; i++) {
-		if (keys[i] && kv->order_of[i])
+		if (keys[i] && kv->order_of[i] && !is_loading(kv, i))
 			error = order_reserve(kv->order_of[i], keys[i], key_bytes);
 	}
-	if (keys[FORMAT_KEYSPACE_LARGE] && !error)
+	if (keys[FORMAT_KEYSPACE_LARGE] && !error && !is_loading(kv, FORMAT_KEYSPACE_LARGE))
 		error = order_reserve(kv->order_of[FORMAT_KEYSPACE_LARGE],
 				      keys[FORMAT_KEYSPACE_LARGE], key_bytes);
 	return error;
 }
 
-/* While a checkpoint's ordered indexes are not loaded only replay changes anything. */
 static int put_in_order(struct kv *kv, const struct format_record *record, uint64_t address)
 {
 	struct order *order = kv->order_of[record->keyspace];
 
 	if (!order)
 		return 0;
-	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
-		return checkpoint_defer(kv, record->keyspace, record->key, record->key_size,
-					address);
+	if (is_loading(kv, record->keyspace))
+		return checkpoint_defer(kv, record, address);
 	if (__builtin_expect(kv->order_changes != NULL, 0))
 		checkpoint_note(kv, record, address);
 	return order_put(order, record->key, record->key_size, address);
@@ -47,8 +53,8 @@ static int delete_in_order(struct kv *kv, const struct format_record *record)
 
 	if (!order)
 		return 0;
-	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
-		return checkpoint_defer(kv, record->keyspace, record->key, record->key_size, 0);
+	if (is_loading(kv, record->keyspace))
+		return checkpoint_defer(kv, record, 0);
 	if (__builtin_expect(kv->order_changes != NULL, 0))
 		checkpoint_note(kv, record, 0);
 	return order_delete(order, record->key, record->key_size);

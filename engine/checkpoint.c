@@ -6,20 +6,12 @@
 #include <stdlib.h>
 
 #include "checkpoint_file.h"
+#include "checkpoint_order.h"
 #include "epoch.h"
 #include "lookup.h"
 
 #define CHUNK_SLOTS (INDEX_CHUNK_SIZE / sizeof(uint64_t))
 #define CHUNKS_PER_STEP 16u /* of the hash index, between two looks whether to stop */
-
-/* A change of an ordered index that waits. */
-struct deferred {
-	struct deferred *next;
-	uint64_t address; /* 0: delete */
-	uint16_t key_size;
-	uint8_t keyspace;
-	uint8_t key[];
-};
 
 /* What was stored in the buckets while they were saved, chunk by chunk of them. */
 struct bucket_changes {
@@ -31,7 +23,7 @@ struct checkpoint {
 	struct checkpoint_file file;
 	struct bucket_changes changes;
 	_Atomic bool reported; /* damage of the hash index */
-	struct deferred *deferred, **deferred_end;
+	struct checkpoint_orders orders;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	bool loaded; /* protected by lock */
@@ -42,7 +34,7 @@ struct checkpoint {
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static void damaged(struct kv *kv, const char *what)
+void checkpoint_damaged(struct kv *kv, const char *what)
 {
 	store_add(&kv->damaged, 1);
 	store_report(kv, KV_ERROR, "%s: %s", FORMAT_CHECKPOINT_NAME, what);
@@ -51,8 +43,7 @@ static void damaged(struct kv *kv, const char *what)
 		(void)kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
 }
 
-/* Is there, at this address, what a checkpoint may speak of? */
-static bool is_covered(struct kv *kv, uint64_t address)
+bool checkpoint_covers(struct kv *kv, uint64_t address)
 {
 	uint32_t slot = segments_slot(&kv->segments, address);
 	uint32_t offset = segments_offset(&kv->segments, address);
@@ -75,13 +66,13 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 	for (i = changes->starts[chunk]; i < changes->starts[chunk + 1] && !error; i++)
 		entries[changes->changes[i].number % CHUNK_SLOTS] = changes->changes[i].entry;
 	for (i = 0; i < CHUNK_SLOTS && !error; i++) {
-		if (entries[i] && !is_covered(kv, entries[i] & INDEX_ADDRESS_MASK))
+		if (entries[i] && !checkpoint_covers(kv, entries[i] & INDEX_ADDRESS_MASK))
 			error = -EUCLEAN;
 	}
 	if (error)
 		kv->checkpoint_damaged = true;
 	if (error && !atomic_exchange(&checkpoint->reported, true))
-		damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
+		checkpoint_damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
 	return error;
 }
 
@@ -126,63 +117,6 @@ static int read_changes(struct checkpoint *checkpoint)
 				     header->sizes[FORMAT_CHECKPOINT_BUCKETS] / sizeof(uint64_t));
 	free(reader);
 	free(changes);
-	return error;
-}
-
-static int defer(struct checkpoint *checkpoint, unsigned keyspace, const void *key,
-		 size_t key_size, uint64_t address)
-{
-	struct deferred *deferred = malloc(sizeof(*deferred) + key_size);
-
-	if (!deferred)
-		return -ENOMEM;
-	deferred->next = NULL;
-	deferred->address = address;
-	deferred->keyspace = (uint8_t)keyspace;
-	deferred->key_size = (uint16_t)key_size;
-	memcpy(deferred->key, key, key_size);
-	*checkpoint->deferred_end = deferred;
-	checkpoint->deferred_end = &deferred->next;
-	return 0;
-}
-
-int checkpoint_defer(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		     uint64_t address)
-{
-	return defer(kv->checkpoint, keyspace, key, key_size, address);
-}
-
-static int read_order_change(struct kv *kv, struct checkpoint *checkpoint,
-			     struct checkpoint_reader *reader, uint8_t *key)
-{
-	struct format_checkpoint_change change;
-	int error = checkpoint_reader_read(reader, &change, sizeof(change));
-
-	if (error)
-		return error;
-	if (!change.key_size || change.keyspace >= FORMAT_KEYSPACES ||
-	    !kv->order_of[change.keyspace])
-		return -EUCLEAN;
-	error = checkpoint_reader_read(reader, key, change.key_size);
-	/* Of a segment that is gone: a later change says what it is now. */
-	if (error || (change.address && !is_covered(kv, change.address)))
-		return error;
-	return defer(checkpoint, change.keyspace, key, change.key_size, change.address);
-}
-
-/* What changed in the ordered indexes while they were saved: to be done when they are there, before what replay changes. */
-static int read_order_changes(struct kv *kv, struct checkpoint *checkpoint)
-{
-	struct checkpoint_reader *reader = NULL;
-	uint8_t *key = malloc(KV_KEY_SIZE_MAX);
-	int error = key ? checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_ORDER_CHANGES,
-						&reader) :
-			  -ENOMEM;
-
-	while (!error && reader->left)
-		error = read_order_change(kv, checkpoint, reader, key);
-	free(key);
-	free(reader);
 	return error;
 }
 
@@ -259,11 +193,11 @@ static void uncover_segments(struct kv *kv)
 static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 {
 	const struct format_checkpoint *header = &checkpoint->file.header;
-	unsigned i;
+	unsigned i, loading = 0;
 	int error = cover_segments(kv, checkpoint);
 
 	if (!error)
-		error = read_order_changes(kv, checkpoint);
+		error = checkpoint_orders_read(&checkpoint->orders);
 	if (!error && header->index_buckets >> 31)
 		error = -EUCLEAN;
 	if (!error)
@@ -288,19 +222,15 @@ static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		atomic_store(&kv->keys[i], header->keys[i]);
 	kv->checkpoint = checkpoint;
-	atomic_store(&kv->orders_loading, true);
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
+		loading |= kv->order_of[i] ? 1u << i : 0;
+	atomic_store(&kv->orders_loading, loading);
 	return 0;
 }
 
 static void checkpoint_free(struct checkpoint *checkpoint)
 {
-	struct deferred *next;
-
-	while (checkpoint->deferred) {
-		next = checkpoint->deferred->next;
-		free(checkpoint->deferred);
-		checkpoint->deferred = next;
-	}
+	checkpoint_orders_fini(&checkpoint->orders);
 	pthread_cond_destroy(&checkpoint->done);
 	pthread_mutex_destroy(&checkpoint->lock);
 	checkpoint_file_close(&checkpoint->file);
@@ -309,13 +239,13 @@ static void checkpoint_free(struct checkpoint *checkpoint)
 	free(checkpoint);
 }
 
-static struct checkpoint *checkpoint_new(void)
+static struct checkpoint *checkpoint_new(struct kv *kv)
 {
 	struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
 
 	if (!checkpoint)
 		return NULL;
-	checkpoint->deferred_end = &checkpoint->deferred;
+	checkpoint_orders_init(&checkpoint->orders, kv, &checkpoint->file, &checkpoint->stopping);
 	pthread_mutex_init(&checkpoint->lock, NULL);
 	pthread_cond_init(&checkpoint->done, NULL);
 	return checkpoint;
@@ -323,7 +253,7 @@ static struct checkpoint *checkpoint_new(void)
 
 int checkpoint_open(struct kv *kv)
 {
-	struct checkpoint *checkpoint = checkpoint_new();
+	struct checkpoint *checkpoint = checkpoint_new(kv);
 	int error;
 
 	if (!checkpoint)
@@ -341,169 +271,37 @@ int checkpoint_open(struct kv *kv)
 		return error;
 	/* Compaction has moved on since it was written: that is as usual. */
 	if (error != -ESTALE && error != -ENOENT)
-		damaged(kv, "cannot be used; the whole log is read instead");
+		checkpoint_damaged(kv, "cannot be used; the whole log is read instead");
 	return 0;
-}
-
-/* ---- the ordered indexes --------------------------------------------------------------------- */
-
-/* Where the reading of an ordered index is. */
-struct order_reader {
-	struct checkpoint_reader *reader;
-	size_t key_size; /* 0: before the first one */
-	uint64_t address; /* 0: of a segment that went while it was saved; a change says what it is now */
-	uint8_t key[KV_KEY_SIZE_MAX], rest[KV_KEY_SIZE_MAX];
-};
-
-/* Is what the new key has behind their shared bytes above what the old one has there? */
-static bool is_rising(const struct order_reader *reader, size_t shared, size_t rest)
-{
-	size_t old = reader->key_size - shared;
-	int order = memcmp(reader->rest, reader->key + shared, old < rest ? old : rest);
-
-	return order > 0 || (!order && rest > old);
-}
-
-static int read_entry(struct kv *kv, struct order_reader *reader)
-{
-	struct format_checkpoint_entry entry;
-	int error = checkpoint_reader_read(reader->reader, &entry, sizeof(entry));
-
-	if (error)
-		return error;
-	if (entry.shared > reader->key_size || !entry.rest ||
-	    (size_t)entry.shared + entry.rest > KV_KEY_SIZE_MAX)
-		return -EUCLEAN;
-	error = checkpoint_reader_read(reader->reader, reader->rest, entry.rest);
-	if (error)
-		return error;
-	if (!is_rising(reader, entry.shared, entry.rest))
-		return -EUCLEAN;
-	memcpy(reader->key + entry.shared, reader->rest, entry.rest);
-	reader->key_size = (size_t)entry.shared + entry.rest;
-	reader->address = is_covered(kv, entry.address) ? entry.address : 0;
-	return 0;
-}
-
-static int load_order(struct kv *kv, unsigned keyspace)
-{
-	struct checkpoint *checkpoint = kv->checkpoint;
-	struct order_reader *reader = malloc(sizeof(*reader));
-	int error = -ENOMEM;
-
-	if (!reader)
-		return error;
-	reader->key_size = 0;
-	error = checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_ORDERS + keyspace,
-				      &reader->reader);
-	if (error)
-		goto out;
-	while (!error && reader->reader->left) {
-		if (atomic_load_explicit(&checkpoint->stopping, memory_order_relaxed))
-			error = -ECANCELED;
-		if (!error)
-			error = read_entry(kv, reader);
-		if (!error && reader->address)
-			error = order_put(kv->order_of[keyspace], reader->key, reader->key_size,
-					  reader->address);
-	}
-	free(reader->reader);
-out:
-	free(reader);
-	return error;
-}
-
-static int do_deferred(struct kv *kv)
-{
-	const struct deferred *deferred;
-	int error = 0;
-
-	for (deferred = kv->checkpoint->deferred; deferred && !error; deferred = deferred->next) {
-		struct order *order = kv->order_of[deferred->keyspace];
-
-		if (deferred->address)
-			error = order_put(order, deferred->key, deferred->key_size,
-					  deferred->address);
-		else if (order_delete(order, deferred->key, deferred->key_size) == -EINVAL)
-			error = -EINVAL;
-	}
-	return error;
-}
-
-static int load_orders(struct kv *kv)
-{
-	unsigned i;
-	int error = 0;
-
-	for (i = 0; i < FORMAT_KEYSPACES && !error; i++) {
-		if (kv->order_of[i])
-			error = load_order(kv, i);
-	}
-	if (!error)
-		error = do_deferred(kv);
-	for (i = 0; i < FORMAT_KEYSPACES && !error; i++) {
-		if (kv->order_of[i] &&
-		    order_count(kv->order_of[i]) != atomic_load(&kv->keys[i]))
-			error = -EUCLEAN;
-	}
-	return error;
-}
-
-/* From the hash index and the records: slower, but always possible as long as these can be read. */
-static int add_to_order(void *arg, uint64_t address)
-{
-	struct kv *kv = arg;
-	const struct format_record *record = segments_record(&kv->segments, address);
-	struct order *order = record ? kv->order_of[record->keyspace] : NULL;
-
-	if (!record)
-		store_damaged(kv, address);
-	if (atomic_load_explicit(&kv->checkpoint->stopping, memory_order_relaxed))
-		return -ECANCELED;
-	return order ? order_put(order, record->key, record->key_size, address) : 0;
-}
-
-static int rebuild_orders(struct kv *kv)
-{
-	unsigned i;
-	int error = 0;
-
-	damaged(kv, "an ordered index cannot be read; it is made anew from the records");
-	for (i = 0; i < FORMAT_KEYSPACES && !error; i++) {
-		if (!kv->order_of[i])
-			continue;
-		order_free(kv->order_of[i]);
-		error = order_new(&kv->order_of[i]);
-	}
-	if (error)
-		return error;
-	/* What replay changed is in the hash index already. Writers and compaction wait for us. */
-	epoch_enter();
-	pthread_mutex_lock(&kv->log.lock);
-	error = index_each(&kv->index, add_to_order, kv);
-	pthread_mutex_unlock(&kv->log.lock);
-	epoch_leave();
-	return error;
 }
 
 /* ---- loading what nobody has asked for ------------------------------------------------------- */
 
+/* Somebody may be waiting for this. */
+static void tell(struct checkpoint *checkpoint)
+{
+	pthread_mutex_lock(&checkpoint->lock);
+	pthread_cond_broadcast(&checkpoint->done);
+	pthread_mutex_unlock(&checkpoint->lock);
+}
+
 static void load(struct kv *kv)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
-	int error = load_orders(kv);
+	unsigned keyspace;
 	bool all = false;
+	int error = 0;
 
-	if (error && error != -ECANCELED)
-		error = rebuild_orders(kv);
+	while (!error && checkpoint_orders_next(&checkpoint->orders, &keyspace)) {
+		error = checkpoint_orders_load(&checkpoint->orders, keyspace);
+		tell(checkpoint);
+	}
 	if (error && error != -ECANCELED) {
 		atomic_store(&kv->orders_failed, true);
 		(void)store_poison(kv, error, "an ordered index could not be loaded");
 	}
-	atomic_store_explicit(&kv->orders_loading, false, memory_order_release);
-	pthread_mutex_lock(&checkpoint->lock);
-	pthread_cond_broadcast(&checkpoint->done);
-	pthread_mutex_unlock(&checkpoint->lock);
+	atomic_store_explicit(&kv->orders_loading, 0, memory_order_release);
+	tell(checkpoint);
 	while (!all && !atomic_load(&checkpoint->stopping)) {
 		epoch_enter();
 		all = index_load_some(&kv->index, CHUNKS_PER_STEP);
@@ -537,14 +335,26 @@ void checkpoint_start(struct kv *kv)
 		checkpoint->running = true;
 }
 
-void checkpoint_await_orders(struct kv *kv)
+void checkpoint_await_orders(struct kv *kv, unsigned keyspaces)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
 
 	pthread_mutex_lock(&checkpoint->lock);
-	while (atomic_load(&kv->orders_loading))
+	while (atomic_load(&kv->orders_loading) & keyspaces)
 		pthread_cond_wait(&checkpoint->done, &checkpoint->lock);
 	pthread_mutex_unlock(&checkpoint->lock);
+}
+
+int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	return checkpoint_orders_defer(&kv->checkpoint->orders, record->keyspace, record->key,
+				       record->key_size, address);
+}
+
+void checkpoint_throttle(struct kv *kv)
+{
+	if (checkpoint_orders_are_full(&kv->checkpoint->orders))
+		checkpoint_await_orders(kv, UINT32_MAX);
 }
 
 void checkpoint_finish(struct kv *kv)

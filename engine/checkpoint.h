@@ -7,8 +7,8 @@
  * needed: one that is missing, damaged, or of another state of the log is passed over, and everything is replayed.
  *
  * Opening takes the small state from it at once. The hash index is read by chunks as look-ups need them, the ordered ones in one
- * pass; a thread does what nobody has asked for yet, and then goes. Ordered keyspaces wait until theirs is there. What
- * replay changes in them before is kept, and done then.
+ * pass each, the smallest first; a thread does what nobody has asked for yet, and then goes. Who walks through an ordered
+ * keyspace waits until its index is there. What replay and commits change in it before is kept, and done then.
  *
  * Records before the checkpoint are not replayed and so not validated; that happens when they are first read (segment.h).
  */
@@ -45,27 +45,34 @@ uint64_t checkpoint_behind(const struct kv *kv);
 /* A change of an ordered index while these are being saved: address 0 deletes. With the log's lock. */
 void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address);
 
-/* Waits for the ordered indexes. Without the log's lock. */
-void checkpoint_await_orders(struct kv *kv);
+/* Waits for the ordered indexes of these keyspaces, a bit each. Without the log's lock. */
+void checkpoint_await_orders(struct kv *kv, unsigned keyspaces);
+/* Who commits while they are loaded waits for them only where more and more changes wait. Without the log's lock. */
+void checkpoint_throttle(struct kv *kv);
 
-/* A change of an ordered index that is not there yet: address 0 deletes. While replaying. -ENOMEM */
-int checkpoint_defer(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		     uint64_t address);
+/* A change of an ordered index that is not there yet: address 0 deletes. While replaying, or with the log's lock. -ENOMEM */
+int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address);
+/* The loader's: is there, at this address, what a checkpoint may speak of? Damage is said, and the file removed. */
+bool checkpoint_covers(struct kv *kv, uint64_t address);
+void checkpoint_damaged(struct kv *kv, const char *what);
 
 /* Saves the present state, if that is worth it. Nobody else uses the store. A failure is reported, and harmless. */
 void checkpoint_write(struct kv *kv);
 
-/* Whoever changes ordered indexes asks for them before it takes the log's lock. */
+/* Whoever needs all of them, as compaction does, asks for them before it takes the log's lock. */
 static inline void store_need_orders(struct kv *kv)
 {
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_acquire), 0))
-		checkpoint_await_orders(kv);
+		checkpoint_await_orders(kv, UINT32_MAX);
 }
 
 /* The ordered index of a keyspace, NULL if it has none. */
 static inline struct order *store_order(struct kv *kv, unsigned keyspace)
 {
-	store_need_orders(kv);
+	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_acquire) &
+				     1u << keyspace,
+			     0))
+		checkpoint_await_orders(kv, 1u << keyspace);
 	return kv->order_of[keyspace];
 }
 

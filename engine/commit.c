@@ -195,7 +195,8 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		return commit_nothing(kv, batch, seq_out);
 	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
 	batch_finish(batch);
-	store_need_orders(kv);
+	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
+		checkpoint_throttle(kv);
 	prefetch(kv, batch);
 
 	pthread_mutex_lock(&kv->log.lock);

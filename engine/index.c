@@ -21,6 +21,8 @@
 #define DOUBLE_BELOW ((uint64_t)8 << 20)
 /* Old buckets that move with each insert: a growth is over long before the next one is due. */
 #define MOVE_PER_INSERT 4
+/* Of a crowded table at once: one is enough, but for one in a million. */
+#define DOUBLINGS_MAX 4u
 
 static struct index_table *table_new(uint64_t count)
 {
@@ -233,12 +235,14 @@ static int rebuild(struct index *index)
 	struct index_table *next = atomic_load_explicit(&old->next, memory_order_relaxed);
 	uint64_t moved = atomic_load_explicit(&old->moved, memory_order_relaxed);
 	uint64_t count = (next ? next : old)->count;
+	unsigned doublings = DOUBLINGS_MAX;
 	struct index_table *table;
 
 	index_load_table(old);
 	do {
 		count *= 2;
-		if (count >> 31 || !(table = table_new(count)))
+		/* Entries that crowd however far they are spread have equal hashes: a checkpoint that lies. */
+		if (!doublings-- || count >> 31 || !(table = table_new(count)))
 			return -ENOMEM;
 		if (copy_homes(old, moved, old->count, table) &&
 		    (!next || copy_homes(next, 0, next->count, table)))

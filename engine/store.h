@@ -230,7 +230,7 @@ struct kv {
 	struct index index;
 	struct order *order_of[FORMAT_KEYSPACES]; /* NULL: not ordered; see store_order */
 	struct checkpoint *checkpoint; /* that is being loaded, or NULL. checkpoint.c */
-	_Atomic bool orders_loading;   /* ordered indexes are not there yet: the loader's alone */
+	_Atomic unsigned orders_loading; /* ordered indexes that are not there yet, a bit each; cleared under log.lock */
 	_Atomic bool orders_failed;    /* and could not be loaded */
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */

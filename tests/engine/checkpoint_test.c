@@ -522,6 +522,36 @@ static void test_beside_loading(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/* Commits do not wait for ordered indexes, and whoever walks through one then sees what they did. */
+static void test_commits_before_orders(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_cursor *cursor;
+	unsigned found;
+	char key[16];
+
+	fill_store(fixture);
+	for (unsigned round = 0; round < 20; round++) {
+		must_open(fixture, 0);
+		key_of(2 * round + 1, key);
+		must_delete(fixture, ORDERED, key);
+		key_of(KEYS + 2 * round + 1, key);
+		must_put_filled(fixture, ORDERED, key, 10, round);
+		assert_int_equal(kv_cursor_open(fixture->kv, ORDERED, &cursor), 0);
+		for (found = 0; found == 0 ? kv_cursor_first(cursor) == 0 : kv_cursor_next(cursor) == 0;)
+			found++;
+		kv_cursor_close(cursor);
+		assert_int_equal(found, KEYS / 2);
+		must_check_clean(fixture);
+		if (round % 2) {
+			must_sync(fixture);
+			must_crash(fixture, SIM_LOSS_ALL, 0);
+		}
+		must_close(fixture);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
 /* Closed again at once, before all is there. */
 static void test_closed_while_loading(void **state)
 {
@@ -555,6 +585,7 @@ int main(void)
 		INLINE_TEST(test_damaged_pieces),
 		INLINE_TEST(test_failing_writes),
 		FIXTURE_TEST(test_beside_loading),
+		FIXTURE_TEST(test_commits_before_orders),
 		FIXTURE_TEST(test_closed_while_loading),
 	};
 
