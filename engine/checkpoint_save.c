@@ -24,7 +24,7 @@
 #define BUFFER_CHUNKS 16u	 /* written at a time */
 #define BUFFER_CHUNKS_INLINE 4u
 #define STEP_CHUNKS 4u		 /* between two looks at what else there is to do */
-#define LOCKED_SLOTS 2048u	 /* copied in one stay under the commit lock: two microseconds */
+#define CHUNK_SLOTS (CHUNK / sizeof(uint64_t))
 #define SETTLE_BUCKETS 64u	 /* moved in one */
 #define SETTLE_STAYS 64u
 #define JOURNAL_BLOCKS 256u	 /* 16 MiB of 64 KiB */
@@ -57,37 +57,37 @@ struct checkpoint_save {
 
 /* ---- the journals ------------------------------------------------------------------------------ */
 
-/* What is noted of a journal goes to the file: its full blocks, or all. */
-static int write_journal(struct checkpoint_save *save, struct journal *journal, unsigned section,
-			 bool all)
+static int write_blocks(struct checkpoint_save *save, const struct journal_block *block,
+			unsigned section)
 {
-	pthread_mutex_t *lock = &save->kv->log.lock;
-	struct journal_block *block;
 	int error = 0;
 
-	for (;;) {
-		pthread_mutex_lock(lock);
-		block = journal_take(journal, all);
-		pthread_mutex_unlock(lock);
-		if (!block)
-			return error;
-		if (!error)
-			error = checkpoint_writer_put(&save->writer, section, block->bytes,
-						      block->used);
-		pthread_mutex_lock(lock);
-		journal_give(journal, block);
-		pthread_mutex_unlock(lock);
-	}
+	for (; block && !error; block = block->next)
+		error = checkpoint_writer_put(&save->writer, section, block->bytes, block->used);
+	return error;
 }
 
+/* What is noted goes to the file: the journals' full blocks, or all. */
 static int write_journals(struct checkpoint_save *save, bool all)
 {
-	int error = write_journal(save, &save->bucket_changes, FORMAT_CHECKPOINT_BUCKET_CHANGES,
-				  all);
+	pthread_mutex_t *lock = &save->kv->log.lock;
+	struct journal_block *buckets, *orders;
+	int error;
 
-	return error ? error :
-		       write_journal(save, &save->order_changes, FORMAT_CHECKPOINT_ORDER_CHANGES,
-				     all);
+	pthread_mutex_lock(lock);
+	buckets = journal_take(&save->bucket_changes, all);
+	orders = journal_take(&save->order_changes, all);
+	pthread_mutex_unlock(lock);
+	if (!buckets && !orders)
+		return 0;
+	error = write_blocks(save, buckets, FORMAT_CHECKPOINT_BUCKET_CHANGES);
+	if (!error)
+		error = write_blocks(save, orders, FORMAT_CHECKPOINT_ORDER_CHANGES);
+	pthread_mutex_lock(lock);
+	journal_give(&save->bucket_changes, buckets);
+	journal_give(&save->order_changes, orders);
+	pthread_mutex_unlock(lock);
+	return error;
 }
 
 void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address)
@@ -127,35 +127,33 @@ static int settle(struct checkpoint_save *save)
 	return error;
 }
 
-/* -EAGAIN: a growth came between. */
-static int save_chunk(struct checkpoint_save *save)
-{
-	struct kv *kv = save->kv;
-	uint64_t *out = (uint64_t *)checkpoint_writer_room(&save->writer);
-	uint64_t left = save->buckets.slots - save->buckets.saved;
-	size_t count = left < CHUNK / sizeof(*out) ? left : CHUNK / sizeof(*out), done, part;
-	bool lost = false;
-
-	for (done = 0; done < count && !lost; done += part) {
-		part = count - done < LOCKED_SLOTS ? count - done : LOCKED_SLOTS;
-		pthread_mutex_lock(&kv->log.lock);
-		lost = save->bucket_changes.lost;
-		if (!lost)
-			index_save(&save->buckets, out + done, part);
-		pthread_mutex_unlock(&kv->log.lock);
-	}
-	if (lost)
-		return -EAGAIN;
-	return checkpoint_writer_push(&save->writer, FORMAT_CHECKPOINT_BUCKETS,
-				      count * sizeof(*out));
-}
-
+/*
+ * The lock is held for as long as it takes to say what is copied; the table cannot go before the maintainer, who this is, frees it. -EAGAIN:
+ * a growth came between.
+ */
 static int save_buckets(struct checkpoint_save *save, unsigned chunks)
 {
+	struct kv *kv = save->kv;
+	uint64_t left = save->buckets.slots - save->buckets.saved;
+	uint64_t count = left < chunks * CHUNK_SLOTS ? left : chunks * CHUNK_SLOTS;
+	const _Atomic uint64_t *slots = NULL;
 	int error = 0;
 
-	while (chunks-- && !error && save->buckets.saved < save->buckets.slots)
-		error = save_chunk(save);
+	pthread_mutex_lock(&kv->log.lock);
+	if (!save->bucket_changes.lost)
+		slots = index_save_next(&save->buckets, count);
+	pthread_mutex_unlock(&kv->log.lock);
+	if (!slots)
+		return -EAGAIN;
+	while (count && !error) {
+		size_t part = count < CHUNK_SLOTS ? count : CHUNK_SLOTS;
+
+		index_save_copy(slots, (uint64_t *)checkpoint_writer_room(&save->writer), part);
+		error = checkpoint_writer_push(&save->writer, FORMAT_CHECKPOINT_BUCKETS,
+					       part * sizeof(uint64_t));
+		slots += part;
+		count -= part;
+	}
 	if (!error && save->buckets.saved == save->buckets.slots)
 		save->phase = PHASE_ORDERS;
 	return error;

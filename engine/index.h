@@ -115,7 +115,7 @@ void index_source_free(struct index_source *source);
  * Saving the buckets beside writers, a stretch at a time. Slots are numbered from 0, eight to a bucket. A store in a slot that was
  * saved already is noted in `changes` (a struct format_checkpoint_slot): the stretches with the changes are the table as it
  * is when the saving ends. While it lasts a growth is put off as long as possible; one that cannot be ends it: `changes` is lost.
- * All of it the writer's.
+ * The writer's, but for the copying.
  */
 struct index_saving {
 	struct journal *changes;
@@ -127,8 +127,12 @@ struct index_saving {
 bool index_settle(struct index *index, uint64_t buckets);
 /* -EAGAIN: not settled. */
 int index_save_begin(struct index *index, struct index_saving *saving, struct journal *changes);
-/* The next `count` slots. */
-void index_save(struct index_saving *saving, uint64_t *out, size_t count);
+/*
+ * The next `count` slots: from here on what is stored there is noted. They are copied afterwards, without the writer's lock, by whoever
+ * keeps retired tables from being freed.
+ */
+const _Atomic uint64_t *index_save_next(struct index_saving *saving, uint64_t count);
+void index_save_copy(const _Atomic uint64_t *slots, uint64_t *out, size_t count);
 void index_save_end(struct index_saving *saving);
 void index_save_note(struct index_saving *saving, const _Atomic uint64_t *slot, uint64_t entry);
 /* The table will not be what it was. */

@@ -21,14 +21,21 @@ int index_save_begin(struct index *index, struct index_saving *saving, struct jo
 	return 0;
 }
 
-void index_save(struct index_saving *saving, uint64_t *out, size_t count)
+const _Atomic uint64_t *index_save_next(struct index_saving *saving, uint64_t count)
 {
-	const _Atomic uint64_t *slots = saving->table->buckets[0].slots;
+	const _Atomic uint64_t *slots = saving->table->buckets[0].slots + saving->saved;
+
+	saving->saved += count;
+	return slots;
+}
+
+/* A store that comes meanwhile may be seen or not: it is noted, and done again. */
+void index_save_copy(const _Atomic uint64_t *slots, uint64_t *out, size_t count)
+{
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		out[i] = atomic_load_explicit(&slots[saving->saved + i], memory_order_relaxed);
-	saving->saved += count;
+		out[i] = atomic_load_explicit(&slots[i], memory_order_relaxed);
 }
 
 void index_save_end(struct index_saving *saving)

@@ -73,20 +73,27 @@ void journal_append(struct journal *journal, const void *data, size_t size)
 
 struct journal_block *journal_take(struct journal *journal, bool all)
 {
-	struct journal_block *block = journal->first;
+	struct journal_block *blocks = journal->first, *block;
 
-	if (!block || (block == journal->last && !all))
+	if (!blocks || (blocks == journal->last && !all))
 		return NULL;
-	journal->first = block->next;
-	if (journal->first)
-		journal->full--;
-	else
+	journal->full = 0;
+	journal->first = all ? NULL : journal->last;
+	for (block = blocks; block->next && block->next != journal->first; block = block->next)
+		;
+	block->next = NULL;
+	if (all)
 		journal->last = NULL;
-	return block;
+	return blocks;
 }
 
-void journal_give(struct journal *journal, struct journal_block *block)
+void journal_give(struct journal *journal, struct journal_block *blocks)
 {
-	block->next = journal->spares;
-	journal->spares = block;
+	while (blocks) {
+		struct journal_block *next = blocks->next;
+
+		blocks->next = journal->spares;
+		journal->spares = blocks;
+		blocks = next;
+	}
 }

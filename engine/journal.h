@@ -37,9 +37,9 @@ int journal_init(struct journal *journal, unsigned blocks);
 void journal_fini(struct journal *journal);
 
 void journal_append(struct journal *journal, const void *data, size_t size);
-/* The oldest block that is full, or, with `all`, of any; NULL: there is none. */
+/* The blocks that are full, or all of them, oldest first; NULL: there is none. */
 struct journal_block *journal_take(struct journal *journal, bool all);
-/* To be used again. */
-void journal_give(struct journal *journal, struct journal_block *block);
+/* They are used again. */
+void journal_give(struct journal *journal, struct journal_block *blocks);
 
 #endif
