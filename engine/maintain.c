@@ -12,6 +12,7 @@
 #include "large.h"
 #include "log.h"
 #include "readahead.h"
+#include "scrub.h"
 #include "sync.h"
 #include "version.h"
 #include "worker.h"
@@ -276,6 +277,7 @@ void maintain_round(struct kv *kv)
 		checkpoint_step(kv);
 	}
 	(void)version_step(kv);
+	scrub_step(kv);
 	warm_step(kv);
 	free_retired(kv);
 	version_free_retired(kv);
@@ -299,15 +301,18 @@ void maintain_checkpoint(struct kv *kv)
 /* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
 static uint64_t pause_us(struct kv *kv)
 {
-	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us;
+	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us, scrub_us;
 
 	pthread_mutex_lock(&kv->maintain.lock);
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);
 	checkpoint_us = checkpoint_pause_us(kv);
 	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? warm_pause_us(kv) : UINT64_MAX;
+	scrub_us = scrub_pause_us(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 	version_us = version_pause_us(kv);
+	if (compact_us > scrub_us)
+		compact_us = scrub_us;
 	if (compact_us > version_us)
 		compact_us = version_us;
 	if (compact_us > large_us)

@@ -459,6 +459,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->damaged = segment->header_damaged = false;
 	segment->missing = 0;
 	segment->seen_us = 0;
+	segment->damaged_bytes = 0;
 	memset(segment->dictionaries, 0, sizeof(segment->dictionaries));
 	segment->born = ++segments->births;
 	atomic_store(&segment->live_bytes, 0);

@@ -19,6 +19,7 @@
 #include "snapshot.h"
 #include "super.h"
 #include "sync.h"
+#include "scrub.h"
 #include "times.h"
 #include "version.h"
 #include "view.h"
@@ -360,6 +361,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	sync_init(&kv->sync);
 	large_init(&kv->large);
 	brake_init(kv);
+	scrub_init(kv, options->scrub_rate, options->scrub_interval_s);
 	maintain_init(&kv->maintain);
 	started_us = kv->env->clock_us(kv->env);
 
@@ -536,6 +538,9 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->syncs = atomic_load(&kv->syncs);
 	out->synced_batches = atomic_load(&kv->synced_batches);
 	out->waits = atomic_load(&kv->waits);
+	out->scrubs = atomic_load(&kv->scrub.passes);
+	out->scrubbed_bytes = atomic_load(&kv->scrub.bytes);
+	out->scrub_findings = atomic_load(&kv->scrub.findings);
 	out->brakes = atomic_load(&kv->brake.waits);
 	out->brake_us = atomic_load(&kv->brake.waited_us);
 	out->damaged = atomic_load(&kv->damaged);

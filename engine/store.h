@@ -100,6 +100,20 @@ struct cold {
 	uint64_t last_id;
 };
 
+/* How far the log has been read through, and what was found. The maintainer's. scrub.c */
+struct scrub {
+	uint64_t rate;		/* bytes a second; 0: never */
+	uint64_t interval_us;
+	uint64_t begun_us;	/* the pass under way; 0: there is none */
+	uint64_t at_us;		/* the next step */
+	uint64_t id, born;	/* of the segment that it stands in; all with lower ids are done */
+	uint32_t offset;	/* of the next record there */
+	uint32_t damaged_bytes, damaged_offset; /* there; where the first of them are */
+	uint64_t search_budget; /* there, for getting over damage */
+	uint64_t operations;	/* of the store, at the last step */
+	_Atomic uint64_t passes, bytes, findings;
+};
+
 /* Where those sleep whom compaction cannot keep up with. brake.c */
 struct brake {
 	_Atomic uint32_t word; /* the futex: changes with log.hot.appended_max */
@@ -247,6 +261,7 @@ struct kv {
 	struct dictionaries *dictionaries;
 	struct compaction compaction;
 	struct brake brake;
+	struct scrub scrub;
 	struct large large;
 	struct times times;
 	struct versions versions;

@@ -100,11 +100,20 @@ KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
  */
 #define KV_OPEN_INLINE (1u << 1)
 
+#define KV_SCRUB_NEVER UINT64_MAX
+
 struct kv_open_options {
 	unsigned flags;
 	unsigned commit_interval_ms; /* at most this old is what a crash loses; 0: 1000 */
 	uint64_t resident_size;	     /* bytes of newest log kept in memory besides the page cache; 0: default */
 	uint64_t checkpoint_interval; /* bytes of log after which the next checkpoint is written; 0: by the size of what is written */
+	/*
+	 * The log is read through in the background and each record verified, those that nobody reads as well; damage is reported and
+	 * counted in kv_stats. Bytes a second, an eighth of that while the store is used; 0: 16 MiB; KV_SCRUB_NEVER. From the beginning of
+	 * one pass to the next, and from opening to the first (but that after an hour at the latest): 0: a week.
+	 */
+	uint64_t scrub_rate;
+	unsigned scrub_interval_s;
 	kv_report_fn *report;	     /* NULL: messages are dropped */
 	void *report_arg;
 };
@@ -522,6 +531,8 @@ struct kv_stats {
 	uint64_t waits;		 /* commits that had to wait for the disk */
 	uint64_t brakes, brake_us; /* commits that waited for compaction, because the log had far too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
+	uint64_t scrubs, scrubbed_bytes; /* passes over the log in the background, and what they verified */
+	uint64_t scrub_findings; /* segments in which they found damage, or more of it; in `damaged` as well */
 	uint64_t recovered_batches, recovered_bytes; /* replayed when opening */
 	uint64_t checkpoints;	   /* written, as of the next three the last one */
 	uint64_t checkpoint_seq;   /* what it holds: batches up to here; of one that was opened from as well */
