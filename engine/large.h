@@ -83,6 +83,11 @@ static inline uint64_t large_doom_size_max(const struct kv_batch *batch)
 }
 /* There is something to free, or a stream that has ended. Any thread. */
 void large_wake(struct kv *kv);
+/* After a step: is there more to free, and room in the log for doing so? */
+static inline bool large_has_more(const struct kv *kv)
+{
+	return atomic_load(&kv->large.awake) && !kv->large.retry_at_us;
+}
 /* One step of freeing, if there is anything to free. The maintainer's. */
 void large_step(struct kv *kv);
 /* The maintainer's, on a full disk: all that can be freed now. True: there was something. */

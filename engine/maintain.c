@@ -20,7 +20,7 @@
 #define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
 #define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define WARM_DELAY_US 50000u		/* after opening: who only wants one key has closed the store by then */
-#define LARGE_STEPS_MAX 8u		/* of freeing, at once */
+#define LARGE_STEPS_MAX 16u		/* of freeing, at once */
 #define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
 
 void maintain_init(struct maintain *maintain)
@@ -240,13 +240,17 @@ static void prepare_if_wanted(struct kv *kv)
 		(void)log_sync_spares(kv);
 }
 
-/* What waits to be freed is no garbage yet that compaction could see: where that has much to do, this has as well. */
+/*
+ * What waits to be freed is no garbage yet that compaction could see, and counts as live: where large values are replaced as fast as
+ * it goes, one step a round would never catch up.
+ */
 static void free_large(struct kv *kv)
 {
-	unsigned steps = compact_is_behind(kv) ? LARGE_STEPS_MAX : 1;
+	unsigned steps = 0;
 
-	while (steps--)
+	do {
 		large_step(kv);
+	} while (++steps < LARGE_STEPS_MAX && large_has_more(kv));
 }
 
 static void free_retired(struct kv *kv)
