@@ -119,7 +119,7 @@ static void say(const struct soak_model *model, const struct soak_watch *watch)
 
 	fprintf(stderr,
 		"soak: %u lives, changes %llu pairs %llu counted (%llu conflicts) %llu large, "
-		"%llu reads, %llu walks, %llu prunes; memory %llu MiB, %u descriptors, "
+		"%llu reads, %llu walks, %llu prunes, %llu snapshots (read %llu times); memory %llu MiB, %u descriptors, "
 		"disk %llu MiB for %llu\n",
 		watch->lives, (unsigned long long)atomic_load(&model->changes),
 		(unsigned long long)atomic_load(&model->conditions),
@@ -128,6 +128,8 @@ static void say(const struct soak_model *model, const struct soak_watch *watch)
 		(unsigned long long)atomic_load(&model->reads),
 		(unsigned long long)atomic_load(&model->walks),
 		(unsigned long long)atomic_load(&model->prunes),
+		(unsigned long long)atomic_load(&model->snapshots_taken),
+		(unsigned long long)atomic_load(&model->snapshots_read),
 		(unsigned long long)last->memory_bytes >> 20, last->descriptors,
 		(unsigned long long)last->disk_bytes >> 20,
 		(unsigned long long)last->live_bytes >> 20);

@@ -26,6 +26,11 @@ struct soak_model *soak_model_new(uint32_t pairs)
 	model->large = shared(SOAK_LARGE_VALUES * sizeof(*model->large));
 	if (!model->pair || !model->large)
 		return NULL;
+	for (i = 0; i < SOAK_SNAPSHOTS; i++) {
+		model->versions[i] = shared(pairs * sizeof(uint32_t));
+		if (!model->versions[i])
+			return NULL;
+	}
 	for (i = 0; i < pairs; i++)
 		atomic_store(&model->pair[i].first, 1);
 	return model;

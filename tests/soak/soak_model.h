@@ -13,7 +13,7 @@
  * keys of a pair.
  *
  * Counters: changed by several threads at once, each on the condition that nobody else was faster.
- * Large values: soak_large.h.
+ * Large values: soak_large.h. Snapshots: soak_snapshot.h.
  *
  * Threads: any; a process that is killed leaves each field as it was, so the order of the stores matters where it is said.
  */
@@ -34,6 +34,7 @@
 #define SOAK_KEY_SIZE 16u
 #define SOAK_COUNTERS 16u
 #define SOAK_LARGE_VALUES 16u
+#define SOAK_SNAPSHOTS 2u /* at once */
 #define SOAK_SAMPLES_MAX 2048u
 
 struct soak_pair {
@@ -42,6 +43,13 @@ struct soak_pair {
 
 struct soak_counter {
 	_Atomic uint64_t tried, done, synced; /* increments */
+};
+
+enum soak_snapshot_state { SOAK_NONE, SOAK_BEING_MADE, SOAK_THERE, SOAK_BEING_DELETED };
+
+struct soak_snapshot {
+	_Atomic uint32_t state;	 /* enum soak_snapshot_state */
+	_Atomic uint32_t number; /* in its name */
 };
 
 /* What a process took at one moment. soak_watch.h */
@@ -59,11 +67,14 @@ struct soak_model {
 	_Atomic bool working;  /* the store is open, and was compared */
 	_Atomic bool failed;
 	_Atomic uint64_t changes, conditions, conflicts, large_changes, reads, walks, prunes;
+	_Atomic uint64_t snapshots_taken, snapshots_read;
 	struct soak_counter counters[SOAK_COUNTERS];
 	_Atomic uint32_t sample_count; /* of this life */
 	struct soak_sample samples[SOAK_SAMPLES_MAX];
 	struct soak_pair *pair;	  /* [pairs] */
 	struct soak_large *large; /* [SOAK_LARGE_VALUES] */
+	struct soak_snapshot snapshots[SOAK_SNAPSHOTS];
+	uint32_t *versions[SOAK_SNAPSHOTS]; /* [pairs] each: what the snapshot shows */
 };
 
 /* Memory shared with children; NULL: there is none. */

@@ -8,6 +8,7 @@
 
 #define EARLY_LIVES 30u		 /* whose peaks later ones are compared with */
 #define LONG_SAMPLES 150u	 /* a life of so many is judged by itself */
+#define SETTLED_SAMPLES 100u	 /* from so many on disk bytes are judged */
 #define GROWTH_MAX 1.6		 /* of memory and disk */
 #define GROWTH_SLACK (48u << 20) /* bytes */
 #define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
@@ -115,26 +116,31 @@ static const char *judge_samples(struct soak_watch *watch, const struct soak_mod
 				 uint32_t count)
 {
 	static char message[200];
+	uint64_t live = 0; /* the most so far: what is freed at once is compacted later */
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
 		const struct soak_sample *sample = &model->samples[i];
 		uint64_t any = (uint64_t)SEGMENTS_ANY * watch->segment_bytes;
-		double bound = AMPLIFICATION_MAX * (double)sample->live_bytes + (double)any;
-		double amplification = (double)sample->disk_bytes / (double)(sample->live_bytes + 1);
+		double bound;
+		double amplification;
 
+		live = larger(live, sample->live_bytes);
+		bound = AMPLIFICATION_MAX * (double)live + (double)any;
+		amplification = (double)sample->disk_bytes / (double)(live + 1);
 		if (sample->descriptors > 2 * sample->files + DESCRIPTORS_EXTRA) {
 			snprintf(message, sizeof(message), "%u descriptors for %u files",
 				 sample->descriptors, sample->files);
 			return message;
 		}
-		if ((double)sample->disk_bytes > bound) {
+		/* What a life before this one left behind takes some time. */
+		if (i >= SETTLED_SAMPLES && (double)sample->disk_bytes > bound) {
 			snprintf(message, sizeof(message), "%llu MiB on the disk for %llu MiB",
 				 (unsigned long long)sample->disk_bytes >> 20,
-				 (unsigned long long)sample->live_bytes >> 20);
+				 (unsigned long long)live >> 20);
 			return message;
 		}
-		if (sample->live_bytes > any && amplification > watch->amplification)
+		if (live > any && amplification > watch->amplification)
 			watch->amplification = amplification;
 	}
 	return NULL;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "soak_large.h"
+#include "soak_snapshot.h"
 #include "soak_watch.h"
 
 #define SYNC_EACH 200u /* changes of a writer */
@@ -18,11 +19,15 @@
 #define COUNTING_THREADS 2u
 #define LARGE_THREADS 2u
 #define PRUNE_MS_MAX 4000u /* between two */
+#define SNAPSHOT_MS_MAX 1500u /* between two changes of one */
 #define CHECK_EACH 16u /* lives */
-#define THREADS_MAX (SOAK_WRITERS_MAX + COUNTING_THREADS + LARGE_THREADS + 4u)
+#define THREADS_MAX (SOAK_WRITERS_MAX + COUNTING_THREADS + LARGE_THREADS + 5u)
 
 static const struct soak_options *options;
 static struct soak_model *model;
+
+/* Shared by who changes a pair, exclusively by who takes a snapshot: the model's copy is of that moment. */
+static pthread_rwlock_t changing;
 
 struct worker {
 	pthread_t thread;
@@ -127,7 +132,9 @@ static void *write_pairs(void *arg)
 		uint32_t pair = (uint32_t)(random >> 8) % (share / options->writers) *
 					options->writers + worker->number;
 
+		pthread_rwlock_rdlock(&changing);
 		change_pair(worker->kv, batch, pair, &seq);
+		pthread_rwlock_unlock(&changing);
 		changed[count++] = pair;
 		if (count < SYNC_EACH)
 			continue;
@@ -384,6 +391,33 @@ static void *prune(void *arg)
 	return NULL;
 }
 
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+static void *take_snapshots(void *arg)
+{
+	struct worker *worker = arg;
+
+	while (!atomic_load(&model->stopping)) {
+		uint64_t random = soak_random(&worker->random);
+		unsigned slot = (unsigned)random % SOAK_SNAPSHOTS;
+		const char *wrong;
+
+		doze((unsigned)(random >> 32) % SNAPSHOT_MS_MAX);
+		if (atomic_load(&model->snapshots[slot].state) == SOAK_NONE) {
+			pthread_rwlock_wrlock(&changing);
+			wrong = soak_snapshot_take(model, worker->kv, slot);
+			pthread_rwlock_unlock(&changing);
+		} else if (random >> 16 & 1) {
+			wrong = soak_snapshot_verify(model, worker->kv, slot);
+		} else {
+			wrong = soak_snapshot_delete(model, worker->kv, slot);
+		}
+		if (wrong)
+			fail("snapshot %u %s", slot, wrong);
+	}
+	return NULL;
+}
+
 /* ---- verifying ------------------------------------------------------------------------------- */
 
 /* Everything that the store has is what the model says, and nothing else is there. */
@@ -417,6 +451,9 @@ static void verify_all(struct kv *kv)
 		if (wrong)
 			fail("large value %u %s", i, wrong);
 	}
+	wrong = soak_snapshot_settle(model, kv);
+	if (wrong)
+		fail("a snapshot %s", wrong);
 	if (walk_ordered(kv) != keys || walk_hashed(kv) != keys + counters)
 		fail("there are keys that are not the model's");
 }
@@ -471,6 +508,17 @@ static unsigned start(struct worker *workers, unsigned count, unsigned more, str
 	return count + more;
 }
 
+/* Writers hold the lock nearly all the time: who wants it for a snapshot comes first. */
+static void prefer_snapshots(void)
+{
+	pthread_rwlockattr_t attributes;
+
+	pthread_rwlockattr_init(&attributes);
+	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&changing, &attributes);
+	pthread_rwlockattr_destroy(&attributes);
+}
+
 void soak_life(const struct soak_options *life_options, struct soak_model *life_model, uint64_t life)
 {
 	static struct worker workers[THREADS_MAX];
@@ -483,6 +531,7 @@ void soak_life(const struct soak_options *life_options, struct soak_model *life_
 	verify_all(kv);
 	if (life % CHECK_EACH == CHECK_EACH - 1)
 		check(kv);
+	prefer_snapshots();
 	atomic_store(&model->working, true);
 	count = start(workers, count, options->writers, kv, life, write_pairs);
 	count = start(workers, count, COUNTING_THREADS, kv, life, count_up);
@@ -490,6 +539,7 @@ void soak_life(const struct soak_options *life_options, struct soak_model *life_
 	count = start(workers, count, 1, kv, life, read_pairs);
 	count = start(workers, count, 1, kv, life, walk);
 	count = start(workers, count, 1, kv, life, prune);
+	count = start(workers, count, 1, kv, life, take_snapshots);
 	while (!atomic_load(&model->stopping)) {
 		soak_watch_sample(model, kv, options->directory);
 		usleep(SOAK_SAMPLE_MS * 1000);
