@@ -266,6 +266,22 @@ int kv_snapshot_open(struct kv *kv, const char *name, struct kv_view **out)
 	return error;
 }
 
+int kv_snapshot_stat(struct kv *kv, const char *name, struct kv_snapshot *out)
+{
+	unsigned at;
+	bool found;
+
+	if (!format_snapshot_name_valid(name, strlen(name)))
+		return -EINVAL;
+	pthread_mutex_lock(&kv->log.lock);
+	at = find_name(&kv->snapshots, name, &found);
+	if (found)
+		*out = (struct kv_snapshot){
+			name, kv->snapshots.list[at]->seq, kv->snapshots.list[at]->time_us};
+	pthread_mutex_unlock(&kv->log.lock);
+	return found ? 0 : -ENOENT;
+}
+
 static struct snapshot *copy_list(struct kv *kv, unsigned *count)
 {
 	struct snapshots *snapshots = &kv->snapshots;

@@ -242,14 +242,21 @@ int fuse_snapshots_lookup(struct fuse_front *front, const char *name, struct kvf
 int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvfs_attr *out)
 {
 	struct fuse_snapshots *snapshots = &front->snapshots;
+	struct kvfs_snapshot made;
 	int err = kvfs_snapshot_create(front->fs, name);
 
 	if (err)
 		return err;
 	pthread_mutex_lock(&snapshots->lock);
-	snapshots->complete = false;
 	clock_gettime(CLOCK_REALTIME, &snapshots->changed);
-	err = snapshot_hold(front, name, out);
+	/* Where not all are known yet, it is met with the others. */
+	if (snapshots->complete)
+		err = kvfs_snapshot_stat(front->fs, name, &made);
+	if (!err && snapshots->complete)
+		err = meet(front, &made);
+	snapshots->complete = snapshots->complete && !err;
+	if (!err)
+		err = snapshot_hold(front, name, out);
 	pthread_mutex_unlock(&snapshots->lock);
 	return err;
 }

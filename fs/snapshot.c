@@ -51,15 +51,30 @@ struct listing {
 	void *arg;
 };
 
-/* A program that uses the engine may give any names; those that are none here are not shown. */
-static int list_one(void *arg, const struct kv_snapshot *snapshot)
+static struct kvfs_snapshot snapshot_from(const struct kv_snapshot *snapshot)
 {
-	const struct listing *listing = arg;
-	const struct kvfs_snapshot found = {
+	return (struct kvfs_snapshot){
 		.name = snapshot->name,
 		.time = {.tv_sec = (time_t)(snapshot->time_us / 1000000),
 			.tv_nsec = (long)(snapshot->time_us % 1000000) * 1000},
 	};
+}
+
+int kvfs_snapshot_stat(struct kvfs *fs, const char *name, struct kvfs_snapshot *out)
+{
+	struct kv_snapshot snapshot;
+	int err = is_name(name) ? kv_snapshot_stat(fs->kv, name, &snapshot) : -ENOENT;
+
+	if (!err)
+		*out = snapshot_from(&snapshot);
+	return err;
+}
+
+/* A program that uses the engine may give any names; those that are none here are not shown. */
+static int list_one(void *arg, const struct kv_snapshot *snapshot)
+{
+	const struct listing *listing = arg;
+	const struct kvfs_snapshot found = snapshot_from(snapshot);
 
 	return is_name(snapshot->name) ? listing->each(listing->arg, &found) : 0;
 }

@@ -478,6 +478,8 @@ KV_API KV_MUST_CHECK int kv_snapshot_create(struct kv *kv, const char *name, uin
 KV_API KV_MUST_CHECK int kv_snapshot_delete(struct kv *kv, const char *name, uint64_t *seq);
 /* -ENOENT, -ENOMEM */
 KV_API KV_MUST_CHECK int kv_snapshot_open(struct kv *kv, const char *name, struct kv_view **out);
+/* What the list says of one; out->name is `name`. -ENOENT, -EINVAL */
+KV_API KV_MUST_CHECK int kv_snapshot_stat(struct kv *kv, const char *name, struct kv_snapshot *out);
 /* Gives those that there are now to each(arg, snapshot), in the order of names; non-zero stops it and is returned. -ENOMEM */
 typedef int kv_snapshot_fn(void *arg, const struct kv_snapshot *snapshot);
 KV_API KV_MUST_CHECK int kv_snapshot_list(struct kv *kv, kv_snapshot_fn *each, void *arg);

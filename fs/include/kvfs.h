@@ -220,6 +220,9 @@ struct kvfs_snapshot {
 KV_API KV_MUST_CHECK int kvfs_snapshot_create(struct kvfs *fs, const char *name);
 /* Who has it open reads on. -ENOENT, and as above */
 KV_API KV_MUST_CHECK int kvfs_snapshot_delete(struct kvfs *fs, const char *name);
+/* What there is to know of one; out->name is `name`. -ENOENT */
+KV_API KV_MUST_CHECK int kvfs_snapshot_stat(
+	struct kvfs *fs, const char *name, struct kvfs_snapshot *out);
 /* All that there are now, by name; non-zero of each(arg, snapshot) ends it and is returned. -ENOMEM */
 typedef int kvfs_snapshot_fn(void *arg, const struct kvfs_snapshot *snapshot);
 KV_API KV_MUST_CHECK int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *each, void *arg);

@@ -58,6 +58,8 @@ static void test_names(void **state)
 {
 	static const char *const bad[] = {"", ".", "..", "a/b", "/"};
 	struct fixture *store = *state;
+	struct kvfs_snapshot snapshot;
+	unsigned counted = 0;
 	char name[300];
 	struct kvfs *fs;
 
@@ -73,6 +75,9 @@ static void test_names(void **state)
 	name[255] = '\0';
 	assert_int_equal(kvfs_snapshot_create(store->fs, name), 0);
 	assert_int_equal(kvfs_snapshot_create(store->fs, name), -EEXIST);
+	assert_int_equal(kvfs_snapshot_stat(store->fs, name, &snapshot), 0);
+	assert_int_equal(count_one(&counted, &snapshot), 0);
+	assert_int_equal(kvfs_snapshot_stat(store->fs, "none", &snapshot), -ENOENT);
 	assert_int_equal(kvfs_snapshot_create(store->fs, " \n\xff\\.."), 0);
 	/* One of a program that uses the engine alone: no name for a file. */
 	assert_int_equal(kv_snapshot_create(kvfs_kv(store->fs), "a/b", NULL), 0);

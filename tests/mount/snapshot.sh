@@ -4,7 +4,7 @@
 # snapshot.sh - snapshots as directories: what is in them, what may be done to them, and what does not come near them
 
 cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
-	mounted_alone others commands commands_on_a_store rollback clone)
+	mounted_alone others rollback_killed commands commands_on_a_store rollback clone)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -510,6 +510,45 @@ case_rollback() {
 	same_tree before "$snapshots/one/tree"
 	expect_same "what was kept" new "$(cat "$mnt/tree/new")"
 	expect_same "snapshots" "$(echo "$was" latest one)" "$(echo $(ls "$snapshots"))"
+}
+
+# A rollback that is killed has not begun, or is finished by whoever opens the store next.
+case_rollback_killed() {
+	local i pause
+	prepare
+	tree_make "$mnt/tree"
+	for i in {1..20}; do cp -a "$mnt/tree/many" "$mnt/tree/many$i"; done
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	chmod -R g+w "$mnt/tree"
+	rm -rf "$mnt/tree/many"{1..9}
+	tree_change "$mnt/tree"
+	cp -a "$mnt/tree" between
+	store_unmount
+	cp -a "$store" saved
+	for i in $(seq "$(rounds 12 4)"); do
+		rm -rf "$store"
+		cp -a saved "$store"
+		"$KVFS" snapshot rollback --keep kept "$store" one >/dev/null &
+		pause=$((RANDOM % 60))
+		sleep "0.0$((pause / 10))$((pause % 10))"
+		kill -9 $! 2>/dev/null || true
+		wait $! 2>/dev/null || true
+		if "$KVFS" snapshot list "$store" | grep -q kept; then
+			store_mount -o snapshot=kept
+			same_tree between "$mnt/tree"
+			store_unmount
+		fi
+		store_mount
+		if [ -e "$mnt/tree/renamed" ]; then
+			same_tree between "$mnt/tree"
+		else
+			same_tree before "$mnt/tree"
+		fi
+		same_tree before "$snapshots/one/tree"
+		store_unmount
+		store_check
+	done
 }
 
 case_clone() {
