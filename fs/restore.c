@@ -3,8 +3,8 @@
  * restore.c - see restore.h.
  *
  * The inodes to look at are those with a newer record (changed.h), and those that are gone: each of these was named in the snapshot by
- * a directory that has changed since, or is gone too. So it begins with the former, and what a directory had and the
- * head has no inode for follows. Of each, everything that has its number as the beginning of its key is compared.
+ * a directory that has changed since, or is gone too, or by an orphan record. So it begins with the former and the latter, and what a
+ * directory had and the head has no inode for follows. Of each, everything that has its number as the beginning of its key is compared.
  */
 #include "restore.h"
 
@@ -248,6 +248,32 @@ static int restore_inode(struct restore *restore, uint64_t ino)
 	return err;
 }
 
+/*
+ * Files that were held without a name: those that have been freed since come back, to be freed again. What they shared with
+ * others (counts of references, say) is then as it was, and does not have to be told apart.
+ */
+static int push_orphans(struct restore *restore)
+{
+	struct kv_cursor *cursor;
+	uint64_t ino;
+	int err = scratch_cursor(restore->was, KEYSPACE_ORPHAN, &cursor);
+
+	if (err)
+		return err;
+	for (err = kv_cursor_first(cursor); !err; err = kv_cursor_next(cursor)) {
+		struct kv_slice key = kv_cursor_key(cursor);
+
+		if (inode_key_decode(key, &ino))
+			return fs_damaged(restore->fs, 0, "a note of a snapshot makes no sense");
+		err = kv_contains(restore->fs->kv, KEYSPACE_INODE, key.data, key.size);
+		if (err == -ENOENT)
+			err = push(restore, ino);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
 /* ---- all -------------------------------------------------------------------------------------- */
 
 static int restore_all(struct restore *restore)
@@ -261,6 +287,8 @@ static int restore_all(struct restore *restore)
 	for (size_t i = 0; i < changed.count && !err; i++)
 		err = push(restore, changed.inos[i]);
 	changed_fini(&changed);
+	if (!err)
+		err = push_orphans(restore);
 	for (size_t i = 0; i < restore->todo.count && !err; i++)
 		err = restore_inode(restore, restore->todo.inos[i]);
 	if (!err)
