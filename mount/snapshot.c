@@ -329,7 +329,8 @@ const struct command snapshot_create_command = {
 	.name = "snapshot create",
 	.arguments = "STORE|DIR [NAME]",
 	.summary = "Keeps the whole tree as it is now, under a name",
-	.details = "  Without a NAME the time is one, and is printed. Takes no longer for a large store.\n",
+	.details =
+		"  Without a NAME the time is one, and is printed. Takes no longer for a large store.\n",
 	.usage_code = 2,
 	.run = create_run,
 };
@@ -403,7 +404,8 @@ const struct command snapshot_command = {
 	.name = "snapshot",
 	.arguments = "create|list|delete|diff|rollback|clone STORE|DIR ...",
 	.summary = "Keeps the tree as it was, to look at and go back to",
-	.details = "  kvfs snapshot --help lists the commands, kvfs snapshot COMMAND --help says more.\n",
+	.details =
+		"  kvfs snapshot --help lists the commands, kvfs snapshot COMMAND --help says more.\n",
 	.usage_code = 2,
 	.run = snapshot_run,
 };

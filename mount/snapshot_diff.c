@@ -66,7 +66,8 @@ static int on_difference(void *arg, enum kvfs_difference what, const char *path,
 }
 
 /* With `to` NULL, the tree as it is. What is wrong is said. */
-static int diff_open(const char *path, struct kvfs *fs, const char *from, const char *to, struct rows *rows)
+static int diff_open(const char *path, struct kvfs *fs, const char *from, const char *to,
+	struct rows *rows)
 {
 	struct kvfs *old = NULL, *new = NULL;
 	const char *name = from;

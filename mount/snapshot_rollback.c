@@ -110,7 +110,9 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	if (rc == -EEXIST || rc == -ENOTEMPTY)
 		message(KV_ERROR, "%s: there is something already", target);
 	else if (rc == -ECANCELED)
-		message(KV_ERROR, "%s: interrupted; what is there is no file system and can be removed", target);
+		message(KV_ERROR,
+			"%s: interrupted; what is there is no file system and can be removed",
+			target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 	return rc ? 1 : 0;
@@ -133,7 +135,8 @@ static int clone_run(int argc, char **argv)
 	path = argv[optind];
 	name = argv[optind + 1];
 	if (snapshot_check_name(name) ||
-		is_mounted(path, "Unmount it, or copy the snapshot's directory in .snapshots into another store"))
+		is_mounted(path, "Unmount it, or copy the snapshot's directory in .snapshots "
+				 "into another store"))
 		return 1;
 	progress_catch_signals();
 	store_options(path, true, &options);
