@@ -258,6 +258,30 @@ static void test_rollback(void **state)
 	}
 }
 
+/* One that shared its contents, and was held without a name at the snapshot, is freed with all that counts it. */
+static void test_rollback_over_orphan(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	uint64_t copy = fixture_mkfile(store, KVFS_ROOT_INO, "g"), digest;
+
+	for (unsigned i = 0; i < 3; i++)
+		write_file(store, file, "chunk", (int64_t)i * 65536);
+	write_file(store, file, "end", 3 * 65536 - 3);
+	assert_int_equal(kvfs_copy(store->fs, file, 0, copy, 0, 3 * 65536), 3 * 65536);
+	kvfs_hold(store->fs, copy, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "g"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	digest = tree_digest(store->fs);
+	kvfs_release(store->fs, copy, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	assert_int_equal(kvfs_rollback(store->fs, "s", NULL), 0);
+	assert_true(tree_digest(store->fs) == digest);
+	fixture_assert_clean(store);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	fixture_assert_clean(store);
+}
+
 /* The record alone decides: what the tree is to be, and what those see who only read. */
 static void test_interrupted_rollback(void **state)
 {
@@ -551,6 +575,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_read_only_store, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rollback_over_orphan, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup(test_interrupted_rollback, fixture_setup),
 		cmocka_unit_test_setup_teardown(test_diff, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_clone, fixture_setup, fixture_teardown),
