@@ -21,6 +21,7 @@ struct kvfs {
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
 	bool nodiratime;
+	_Atomic(time_t) orphaned_s; /* when a file that was held lost its last name; a hint */
 	bool read_only;
 	bool borrows; /* the store is another's: this is a snapshot that he opened */
 	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */

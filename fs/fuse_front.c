@@ -24,6 +24,8 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 		session_want(conn, FUSE_CAP_POSIX_ACL);
 		session_want(conn, FUSE_CAP_DONT_MASK);
 	}
+	/* a handle that a network file system keeps is an inode's number, which stays good for ever */
+	session_want(conn, FUSE_CAP_EXPORT_SUPPORT);
 	if (front->options.strict_atime)
 		session_unwant(conn, FUSE_CAP_CACHE_SYMLINKS);
 	front->open_needless =

@@ -10,6 +10,7 @@
 #include "fuse_snapshot.h"
 
 #include <errno.h>
+#include <string.h>
 
 void fuse_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -26,7 +27,9 @@ void fuse_name_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (fuse_snapshots_is_name(front, parent, name)) {
 		rc = fuse_snapshots_attr(front, &attr);
 	} else {
-		rc = kvfs_lookup(node.fs, node.ino, name, &attr);
+		/* "." is asked for by a handle, of any file */
+		rc = strcmp(name, ".") ? kvfs_lookup(node.fs, node.ino, name, &attr)
+				       : kvfs_getattr(node.fs, node.ino, &attr);
 		if (!rc)
 			attr.ino |= node.above;
 	}

@@ -8,7 +8,8 @@
 #include "meta_record.h"
 
 #define AWAIT_PAUSE_NS 1000000
-#define AWAIT_PAUSES 20u
+#define AWAIT_IDLE 200u /* pauses in which nothing comes free */
+#define AWAIT_PAUSES 1000u
 
 int limit_load(struct kvfs *fs)
 {
@@ -38,16 +39,34 @@ void limit_space(const struct kvfs *fs, uint64_t *avail_bytes, uint64_t *capacit
 		*avail_bytes = limit;
 }
 
+void limit_orphaned(struct kvfs *fs, const struct timespec *now)
+{
+	atomic_store_explicit(&fs->orphaned_s, now->tv_sec, memory_order_relaxed);
+}
+
+/* A holder who has not let go of a file a second after its last name went is going to keep it. */
+static bool orphaned_lately(const struct kvfs *fs)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec - atomic_load_explicit(&fs->orphaned_s, memory_order_relaxed) <= 1;
+}
+
 bool kvfs_await_space(struct kvfs *fs)
 {
 	const struct timespec pause = {.tv_nsec = AWAIT_PAUSE_NS};
+	uint64_t live = kv_live_bytes(fs->kv);
 	struct kv_stats stats;
+	unsigned idle = orphaned_lately(fs) ? 0 : AWAIT_IDLE - 1;
 
-	for (unsigned i = 0; i < AWAIT_PAUSES && limit_reached(fs); i++) {
+	for (unsigned i = 0; i < AWAIT_PAUSES && idle < AWAIT_IDLE && limit_reached(fs); i++) {
 		kv_stats(fs->kv, &stats);
 		if (!stats.keys[KEYSPACE_ORPHAN])
 			return false;
 		nanosleep(&pause, NULL);
+		idle = kv_live_bytes(fs->kv) < live ? 0 : idle + 1;
+		live = kv_live_bytes(fs->kv);
 	}
 	return atomic_load(&fs->size_limit) && !limit_reached(fs);
 }

@@ -12,6 +12,7 @@
 #include <limits.h>
 
 #include "keyspaces.h"
+#include "limit.h"
 #include "piece.h"
 #include "size.h"
 #include "xattr.h"
@@ -86,6 +87,8 @@ static int unlink_last(struct change *change, struct inode *inode, enum orphan_f
 	if (!hold_mark(&change->fs->holds, inode->ino, true)) {
 		err = erase_step(change, inode, &done);
 		*fate = done ? ORPHAN_NAMED : ORPHAN_UNDONE;
+	} else {
+		limit_orphaned(change->fs, &change->now);
 	}
 	if (!err && !done)
 		err = orphan_put(change, inode->ino);

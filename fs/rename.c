@@ -185,8 +185,9 @@ static int count(struct rename *rename)
 	int64_t gained = rename->replaces ? 0 : (int64_t)entry_cost(&rename->keys[1]);
 	struct timespec now = rename->change.now;
 
-	if (moved > other && rename->parents[0] != rename->parents[1] &&
-		directory(rename, 1)->nlink >= KVFS_LINK_MAX)
+	if (rename->parents[0] != rename->parents[1] &&
+		((moved > other && directory(rename, 1)->nlink >= KVFS_LINK_MAX) ||
+			(exchange && other > moved && directory(rename, 0)->nlink >= KVFS_LINK_MAX)))
 		return -EMLINK;
 	directory_changed(directory(rename, 0), -lost, (exchange ? other : 0) - moved, now);
 	directory_changed(directory(rename, 1), gained, moved - other, now);

@@ -278,7 +278,8 @@ KV_API KV_MUST_CHECK int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes);
 KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
 /*
  * After a -ENOSPC: whether it is worth another try. What was removed just now may still be on its way out (its last
- * holder lets go a moment later, and large files are freed in steps); then this waits for it, some milliseconds at most.
+ * holder lets go a moment later, and large files are freed in steps); then this waits for it: 0.2 s at most in which nothing
+ * comes free, and a second in all.
  */
 KV_API bool kvfs_await_space(struct kvfs *fs);
 

@@ -4,8 +4,10 @@
  * directory.
  */
 #include "fixture.h"
+#include "inode.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static void test_create(void **state)
@@ -189,6 +191,50 @@ static void test_numbers(void **state)
 	}
 }
 
+/* Gives an inode so many links as nobody has the time to make. */
+static void set_nlink(struct fixture *store, uint64_t ino, uint32_t nlink)
+{
+	struct change change;
+	struct inode inode;
+
+	assert_int_equal(change_begin(store->fs, &change), 0);
+	change_lock(&change, &ino, 1);
+	assert_int_equal(inode_load(&change, ino, &inode), 0);
+	inode.nlink = nlink;
+	assert_int_equal(inode_put(&change, &inode), 0);
+	assert_int_equal(change_commit(&change), 0);
+	change_end(&change);
+}
+
+static void test_too_many_links(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "d");
+	struct kvfs_attr attr;
+
+	fixture_mkdir(store, KVFS_ROOT_INO, "other");
+	set_nlink(store, file, KVFS_LINK_MAX - 1);
+	assert_int_equal(kvfs_link(store->fs, file, KVFS_ROOT_INO, "last", &attr), 0);
+	assert_int_equal(attr.nlink, KVFS_LINK_MAX);
+	assert_int_equal(kvfs_link(store->fs, file, KVFS_ROOT_INO, "more", &attr), -EMLINK);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "more"), -ENOENT);
+
+	set_nlink(store, directory, KVFS_LINK_MAX);
+	fixture_mkfile(store, directory, "a file is no link to its directory");
+	assert_int_equal(
+		kvfs_mkdir(store->fs, &fixture_root, directory, "sub", 0755, &attr), -EMLINK);
+	assert_int_equal(
+		kvfs_rename(store->fs, KVFS_ROOT_INO, "other", directory, "sub", 0), -EMLINK);
+	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "other", directory,
+				 "a file is no link to its directory", RENAME_EXCHANGE),
+		-EMLINK);
+	assert_int_equal(kvfs_rename(store->fs, directory, "a file is no link to its directory",
+				 KVFS_ROOT_INO, "other", RENAME_EXCHANGE),
+		-EMLINK);
+	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "other") > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +245,8 @@ int main(void)
 			test_removed_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_setgid, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_links, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_too_many_links, fixture_setup, fixture_remove),
 		cmocka_unit_test_setup_teardown(test_symlinks, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_numbers, fixture_setup, fixture_teardown),
 	};

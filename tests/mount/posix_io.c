@@ -162,6 +162,41 @@ static void sync_calls(void)
 	OK(close(dir));
 }
 
+/* Through pipes without copying: out of a file, into another, and with tee on both ways. */
+static void splicing(void)
+{
+	static unsigned char out[50000], in[50000];
+	int from = OK(open("from", O_RDWR | O_CREAT, 0644)), to = OK(open("to", O_RDWR | O_CREAT, 0644));
+	off_t source = 0, target = 3;
+	int one[2], two[2];
+	char text[8];
+
+	pattern_fill(out, sizeof(out), 9, 0);
+	SAME(write(from, out, sizeof(out)), sizeof(out));
+	OK(pipe(one));
+	OK(pipe(two));
+	while (source < (off_t)sizeof(out)) {
+		ssize_t n = OK(splice(from, &source, one[1], NULL, 16384, SPLICE_F_MOVE));
+
+		TRUE(n > 0);
+		while (n)
+			n -= OK(splice(one[0], NULL, to, &target, n, SPLICE_F_MOVE));
+	}
+	SAME(file_stat("to").st_size, sizeof(out) + 3);
+	SAME(pread(to, in, sizeof(in), 3), sizeof(in));
+	TRUE(!memcmp(in, out, sizeof(in)));
+	SAME(write(one[1], "both", 4), 4);
+	SAME(tee(one[0], two[1], 4, 0), 4);
+	target = 0;
+	SAME(splice(two[0], NULL, to, &target, 4, 0), 4);
+	SAME(read(one[0], text, sizeof(text)), 4);
+	TRUE(!memcmp(text, "both", 4));
+	SAME(pread(to, text, 4, 0), 4);
+	TRUE(!memcmp(text, "both", 4));
+	OK(close(from));
+	OK(close(to));
+}
+
 /* O_APPEND goes to the end even for pwrite (as Linux has it), and from each of two descriptors. */
 static void appending(void)
 {
@@ -280,6 +315,7 @@ const struct posix_case posix_io_cases[] = {
 	{"maps_of_the_same_file", maps_of_the_same_file},
 	{"private_beside_writes", private_beside_writes},
 	{"sync_calls", sync_calls},
+	{"splicing", splicing},
 	{"appending", appending},
 	{"neighbours_in_a_page", neighbours_in_a_page},
 	{"reading_beside_cuts", reading_beside_cuts},

@@ -6,10 +6,10 @@
 # The tree is made on the file system of the scratch directory, copied onto the mount with one tool, compared,
 # compared again after a remount, copied back, and compared with the original.
 #
-# Environment: TREE_COMPARE, the program tree_compare
+# Environment: TREE_COMPARE and HANDLE, the programs tree_compare and handle
 
 cases=(cp_archive rsync_all tar_all rsync_update acls cp_sparse cp_by_reference move_between
-	edit_in_place find_and_remove)
+	edit_in_place find_and_remove handles)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -240,6 +240,29 @@ case_edit_in_place() {
 	[ ! -s "$mnt/numbers" ] || fail "truncate to 0 left bytes"
 	cp "$mnt/copy" "$mnt/numbers"
 	cmp "$mnt/copy" "$mnt/numbers"
+}
+
+# A file can be found by its handle alone: after it was renamed, after a new mount, and never when it is gone.
+case_handles() {
+	local file directory gone
+	store_make
+	store_mount
+	mkdir -p "$mnt/a/b"
+	echo contents >"$mnt/a/b/file"
+	echo short >"$mnt/gone"
+	file=$("$HANDLE" get "$mnt/a/b/file")
+	directory=$("$HANDLE" get "$mnt/a/b")
+	gone=$("$HANDLE" get "$mnt/gone")
+	expect_same "by handle" contents "$("$HANDLE" cat "$mnt" "$file")"
+	mv "$mnt/a/b/file" "$mnt/renamed"
+	expect_same "by handle after a rename" contents "$("$HANDLE" cat "$mnt" "$file")"
+	store_remount
+	expect_same "by handle after a remount" contents "$("$HANDLE" cat "$mnt" "$file")"
+	expect_same "a directory's parent by handle" "$(stat -c %i "$mnt/a")" "$("$HANDLE" parent "$mnt" "$directory")"
+	rm "$mnt/gone"
+	expect_fail 'stale' "$HANDLE" cat "$mnt" "$gone"
+	echo other >"$mnt/gone"
+	expect_fail 'stale' "$HANDLE" cat "$mnt" "$gone"
 }
 
 # find sees all of a tree once; du and rm -rf agree that there is nothing left.
