@@ -34,15 +34,19 @@ server_stop() {
 	as_server pg_ctl -s -w -t 120 -m fast -D "$database" stop || fail "the server does not stop"
 }
 
-# server_kill - and waits for its processes to see that it is dead
+# server_kill POSTMASTER - with all its processes, as a crash of the machine would: one that waits for another's lock would
+# not notice that both are without a postmaster
 server_kill() {
-	local postmaster=$1 tries=0
-	kill -9 "$postmaster"
-	while [ -n "$(scratch_processes "$database")" ] || pgrep -s "$postmaster" >/dev/null; do
-		tries=$((tries + 1))
-		[ "$tries" -lt 300 ] || fail "processes of the dead server go on"
-		[ "$tries" -lt 50 ] || pkill -9 -s "$postmaster" || true
-		sleep 0.1
+	local processes process tries=0
+	processes="$1 $(pgrep -P "$1" | tr '\n' ' ')"
+	# shellcheck disable=SC2086 # several
+	kill -9 $processes 2>/dev/null || true
+	for process in $processes; do
+		while kill -0 "$process" 2>/dev/null; do
+			tries=$((tries + 1))
+			[ "$tries" -lt 300 ] || fail "process $process of the dead server goes on"
+			sleep 0.1
+		done
 	done
 }
 
