@@ -28,23 +28,38 @@ sql() {
 server_start() {
 	as_server pg_ctl -s -w -t 120 -D "$database" -l "$socket/log" start ||
 		fail "the server does not start: $(tail -n 3 "$socket/log")"
+	postmaster=$(head -n 1 "$database/postmaster.pid")
 }
 
 server_stop() {
 	as_server pg_ctl -s -w -t 120 -m fast -D "$database" stop || fail "the server does not stop"
 }
 
-# server_kill POSTMASTER - with all its processes, as a crash of the machine would: one that waits for another's lock would
-# not notice that both are without a postmaster
+# The processes of the server work in its directory.
+server_processes() {
+	local process
+	for process in /proc/[0-9]*; do
+		[ "$(readlink "$process/cwd" 2>/dev/null)" != "$database" ] || echo "${process#/proc/}"
+	done
+}
+
+# All its processes at once, as a crash of the machine would: one that waits for another's lock would not notice that
+# both are without a postmaster.
 server_kill() {
-	local processes process tries=0
-	processes="$1 $(pgrep -P "$1" | tr '\n' ' ')"
-	# shellcheck disable=SC2086 # several
-	kill -9 $processes 2>/dev/null || true
-	for process in $processes; do
+	local process killed=$postmaster tries=0
+	while process=$(server_processes) && [ -n "$process" ]; do
+		killed="$killed $process"
+		# shellcheck disable=SC2086 # several
+		kill -9 $process 2>/dev/null || true
+		tries=$((tries + 1))
+		[ "$tries" -lt 300 ] || fail "processes of the dead server go on: $process"
+		sleep 0.1
+	done
+	# gone for good, so that the next server does not take them for running
+	for process in $killed; do
 		while kill -0 "$process" 2>/dev/null; do
 			tries=$((tries + 1))
-			[ "$tries" -lt 300 ] || fail "process $process of the dead server goes on"
+			[ "$tries" -lt 300 ] || fail "process $process of the dead server stays"
 			sleep 0.1
 		done
 	done
@@ -130,7 +145,8 @@ pgbench_interrupted() {
 }
 
 kill_server_now() {
-	server_kill "$(head -n 1 "$database/postmaster.pid")"
+	[ -n "$(server_processes)" ] || fail "the server is not there"
+	server_kill
 }
 
 case_kill_server() {
@@ -145,12 +161,10 @@ case_kill_server() {
 }
 
 kill_mount_now() {
-	local postmaster
-	postmaster=$(head -n 1 "$database/postmaster.pid")
 	kill -9 "$daemon"
 	wait "$daemon" 2>/dev/null || true
 	daemon=
-	server_kill "$postmaster"
+	server_kill
 	"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
 	store_mount -o allow_other
 }
