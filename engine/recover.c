@@ -604,7 +604,7 @@ int recover(struct kv *kv)
 	if (!error)
 		error = replay_all(kv, &loaded);
 	if (!error)
-		snapshots_settle(kv);
+		error = snapshots_settle(kv);
 	kv->recovered_behind = kv->recovered_bytes;
 out:
 	free(loaded.segments);

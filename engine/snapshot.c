@@ -223,14 +223,12 @@ int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq)
 	if (!prepared)
 		return -ENOMEM;
 	error = change(kv, &request, seq);
-	if (!error)
-		return 0;
 	pthread_mutex_lock(&kv->log.lock);
 	/* Nobody else's: between the check and what takes it nothing lets go of the lock. */
 	if (kv->snapshots.prepared == &prepared)
 		kv->snapshots.prepared = NULL;
 	pthread_mutex_unlock(&kv->log.lock);
-	/* The list has it where the commit failed behind that. */
+	/* If the list has not taken it. */
 	free(prepared);
 	return error;
 }

@@ -28,8 +28,11 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 
 /* Before anything is replayed: what the file says. `segments`: those there are, by rising id. -ENOMEM, -EPROTONOSUPPORT */
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
-/* After it: snapshots of a future that was lost are none. */
-void snapshots_settle(struct kv *kv);
+/*
+ * After it: snapshots of a future that was lost are none; a file from there would pass over what comes now, and is replaced. -ENOMEM, and
+ * what writing gives
+ */
+int snapshots_settle(struct kv *kv);
 /*
  * Makes the file know of all changes up to this batch, if it does not. The maintainer's, without locks. Not possible now: -ENOSPC,
  * -EIO and others; nothing is lost.

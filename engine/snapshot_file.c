@@ -106,26 +106,6 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 	return error;
 }
 
-void snapshots_settle(struct kv *kv)
-{
-	struct snapshots *snapshots = &kv->snapshots;
-	unsigned i = 0;
-
-	while (i < snapshots->count) {
-		if (snapshots->list[i]->seq <= atomic_load(&kv->log.last_seq)) {
-			i++;
-			continue;
-		}
-		store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
-			     snapshots->list[i]->name);
-		store_add(&kv->damaged, 1);
-		snapshot_drop(kv, i);
-	}
-	/* Versions were kept for what the log turned out to delete. */
-	if (atomic_load(&kv->versions.count) && !kv->info.read_only)
-		atomic_store(&kv->versions.sweep_wanted, true);
-}
-
 /* ---- saving ---------------------------------------------------------------------------------- */
 
 static struct format_snapshots *make_file(struct kv *kv)
@@ -175,6 +155,42 @@ static int write_file(struct kv *kv, const struct format_snapshots *header)
 		return error;
 	}
 	return kv->env->dir_sync(kv->dir);
+}
+
+/* With the list as it is; nobody else is there yet, and the log is durable. */
+static int replace_file(struct kv *kv)
+{
+	struct format_snapshots *header = make_file(kv);
+	int error = header ? write_file(kv, header) : -ENOMEM;
+
+	free(header);
+	return error;
+}
+
+int snapshots_settle(struct kv *kv)
+{
+	uint64_t last_seq = atomic_load(&kv->log.last_seq);
+	struct snapshots *snapshots = &kv->snapshots;
+	unsigned i = 0;
+
+	while (i < snapshots->count) {
+		if (snapshots->list[i]->seq <= last_seq) {
+			i++;
+			continue;
+		}
+		store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
+			     snapshots->list[i]->name);
+		store_add(&kv->damaged, 1);
+		snapshot_drop(kv, i);
+	}
+	/* Versions were kept for what the log turned out to delete. */
+	if (atomic_load(&kv->versions.count) && !kv->info.read_only)
+		atomic_store(&kv->versions.sweep_wanted, true);
+	if (atomic_load(&snapshots->saved_seq) <= last_seq)
+		return 0;
+	atomic_store(&snapshots->saved_seq, last_seq);
+	atomic_store(&snapshots->changed_seq, last_seq);
+	return kv->info.read_only ? 0 : replace_file(kv);
 }
 
 int snapshots_save_all(struct kv *kv)

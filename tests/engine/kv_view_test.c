@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* kv_view_test.c - views and snapshots, one promise at a time; kv_view_model_test.c has them all at once. */
+#include "format.h"
 #include "kv_fixture.h"
 
 static struct kv_stats stats_of(struct fixture *fixture)
@@ -226,6 +227,42 @@ static void test_snapshot_lasts(void **state)
 	assert_int_equal(kv_snapshot_delete(fixture->kv, "first", NULL), -EROFS);
 }
 
+/* A list from a future that is lost does not hide what comes now. */
+static void test_list_of_future(void **state)
+{
+	struct fixture *fixture = *state;
+	union {
+		struct format_snapshots header;
+		uint8_t bytes[sizeof(struct format_snapshots) + sizeof(struct format_snapshot)];
+	} file = {.header = {.count = 1, .seq = 1000}};
+	struct format_snapshot *entry = (struct format_snapshot *)(&file.header + 1);
+	const struct format_super *super;
+	struct kv_view *view;
+	uint64_t size;
+
+	must_put(fixture, HASHED, "a", "1");
+	must_close(fixture);
+	super = (const struct format_super *)sim_env_bytes(fixture->sim, FORMAT_SUPER_NAME, &size);
+	memcpy(file.header.uuid, super->uuid, 16);
+	*entry = (struct format_snapshot){.seq = 999, .name_size = 6, .name = "future"};
+	format_snapshots_seal(&file.header);
+	assert_int_equal(
+		sim_env_put_file(fixture->sim, FORMAT_SNAPSHOTS_NAME, file.bytes, sizeof(file)), 0);
+	must_open(fixture, 0);
+	assert_int_equal(fixture->errors, 1);
+	assert_int_equal(kv_snapshot_open(fixture->kv, "future", &view), -ENOENT);
+	must_snapshot(fixture, "now");
+	must_put(fixture, HASHED, "a", "2");
+	for (unsigned round = 0; round < 2; round++) {
+		view = must_open_snapshot(fixture, "now");
+		view_must_have(fixture, view, HASHED, "a", "1");
+		kv_view_close(view);
+		must_close(fixture);
+		must_open(fixture, 0);
+		assert_int_equal(fixture->errors, 0);
+	}
+}
+
 /* A view of a snapshot outlives it. */
 static void test_delete_while_open(void **state)
 {
@@ -438,6 +475,7 @@ int main(void)
 		FIXTURE_TEST(test_arguments),
 		FIXTURE_TEST(test_list),
 		FIXTURE_TEST(test_snapshot_lasts),
+		FIXTURE_TEST(test_list_of_future),
 		FIXTURE_TEST(test_delete_while_open),
 		FIXTURE_TEST(test_space),
 		FIXTURE_TEST(test_cursor),
