@@ -396,9 +396,10 @@ int kv_close(struct kv *kv)
 	if (!kv)
 		return 0;
 	stop_threads(kv);
-	checkpoint_stop(kv);
+	/* Looks into the index, for which it has to be there, or to come. */
 	if (!kv->inline_maintenance && times_due_us(kv) != UINT64_MAX)
 		times_sample(kv);
+	checkpoint_stop(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
 	if (!error && !kv->info.read_only && log_mark(kv))

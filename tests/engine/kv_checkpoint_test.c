@@ -317,6 +317,29 @@ static void test_crash_while_writing(void **state)
 	}
 }
 
+/* Closing takes a sample of the clock, which looks into an index of which most may not be loaded yet. */
+static void test_closed_while_loading(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < 60000; i++)
+		assert_int_equal(kv_put(fixture->kv, HASHED, &i, sizeof(i), "v", 1, NULL), 0);
+	must_close(fixture);
+	for (unsigned round = 0; round < 40; round++) {
+		char key[32];
+
+		must_open(fixture, 0);
+		key_of(key, round);
+		must_put(fixture, ORDERED, key, "value");
+		must_close(fixture);
+	}
+	must_open(fixture, 0);
+	for (unsigned i = 0; i < 60000; i++)
+		assert_int_equal(kv_contains(fixture->kv, HASHED, &i, sizeof(i)), 0);
+	assert_int_equal(walk(fixture), 40);
+	must_check_clean(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +353,7 @@ int main(void)
 		FIXTURE_TEST(test_truncated),
 		FIXTURE_TEST(test_record_damaged),
 		FIXTURE_TEST(test_crash_while_writing),
+		FIXTURE_TEST(test_closed_while_loading),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
