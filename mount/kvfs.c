@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "command.h"
 #include "message.h"
@@ -81,6 +82,17 @@ static bool is_helper(const char *program, const char *verb)
 	return !strcmp(program + length, ".kvfs") || !strcmp(program + length, ".fuse.kvfs");
 }
 
+/* A store has two open files for each segment: the usual limit of 1,024 ends at 8 GiB. */
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
@@ -88,6 +100,7 @@ int main(int argc, char **argv)
 
 	if (argc < 1)
 		return 2;
+	allow_many_files();
 	if (is_helper(argv[0], "mount"))
 		return mount_helper_run(argc, argv);
 	if (is_helper(argv[0], "umount"))

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -187,17 +186,11 @@ static int server_close(struct server *server)
 	return rc;
 }
 
-/* A store may have many files; the store's own are nobody else's to read. */
+/* The store's files are nobody else's to read. */
 static void prepare_process(void)
 {
-	struct rlimit limit;
-
 	umask(077);
 	prctl(PR_SET_NAME, SERVE_PROCESS_NAME);
-	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
 	if (chdir("/"))
 		message(KV_WARNING, "cannot change to /: %s", strerror(errno));
 }

@@ -15,6 +15,8 @@
  *               it short: no waiting inside, and no kv_sync or kv_close.
  *   Order       Batches are numbered 1, 2, 3... in commit order: the sequence number. After a crash the
  *               store holds the batches 1..n for some n that is at least what was synced.
+ *   Files       An open store has up to two open files and one map for each segment: RLIMIT_NOFILE and, beyond 65,000
+ *               segments, vm.max_map_count bound its size. Larger segments need fewer.
  *   Failure     After a failed write or sync the store is poisoned: reads go on, every change is
  *               refused with -EROFS until the store is opened again (the failing call gets -EIO).
  */

@@ -3,7 +3,8 @@
 #
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
-cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age)
+cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
+	many_files)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -173,6 +174,22 @@ case_prune() {
 	store_check
 	! "$KVFS" prune --garbage 0 "$store" 2>error || fail "0 per cent is no share"
 	! "$KVFS" prune "$SCRATCH" 2>error || fail "$SCRATCH is no store"
+}
+
+# A store with more files than a process may usually have open.
+case_many_files() {
+	needs_kvfs
+	store_make --segment-size 2M --compress none
+	store_mount
+	head -c 100M /dev/urandom >"$mnt/large"
+	cp "$mnt/large" large
+	store_unmount
+	ulimit -Sn 48
+	"$KVFS" get "$store" large | cmp - large
+	echo value | "$KVFS" put "$store" small
+	"$KVFS" check "$store" >/dev/null
+	"$KVFS" prune "$store" >/dev/null
+	expect_same "the value" value "$("$KVFS" get "$store" small)"
 }
 
 # Old files of a tree: two weeks ago, an hour ago, and now.
