@@ -67,7 +67,7 @@ static int put_format(struct kv_batch *batch, uint64_t size_limit)
 
 static int put_root(struct kv_batch *batch, const struct kvfs_create_options *options)
 {
-	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_SIZE];
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_MAX];
 	uint32_t mode = options->root_mode ? options->root_mode : 0755;
 	struct timespec now;
 
@@ -85,8 +85,8 @@ static int put_root(struct kv_batch *batch, const struct kvfs_create_options *op
 		.btime = now,
 	};
 	inode_key_encode(root.ino, key);
-	inode_record_encode(&root, value);
-	return kv_batch_put(batch, KEYSPACE_INODE, key, sizeof(key), value, sizeof(value));
+	return kv_batch_put(batch, KEYSPACE_INODE, key, sizeof(key), value,
+		inode_record_encode(&root, 0, value));
 }
 
 /* The first batch: a file system with nothing but its root. */

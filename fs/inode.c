@@ -189,12 +189,16 @@ int inode_put_body(struct change *change, const struct inode *inode, const struc
 	unsigned count)
 {
 	uint8_t key[INODE_KEY_SIZE];
-	uint8_t head[INODE_HEAD_SIZE];
-	struct kv_slice all[1 + INODE_PARTS_MAX] = {{head, sizeof(head)}};
+	uint8_t head[INODE_HEAD_MAX];
+	struct kv_slice all[1 + INODE_PARTS_MAX];
+	uint64_t body_size = 0;
 
+	for (unsigned i = 0; i < count; i++) {
+		all[1 + i] = parts[i];
+		body_size += parts[i].size;
+	}
 	inode_key_encode(inode->ino, key);
-	inode_record_encode(inode, head);
-	memcpy(all + 1, parts, count * sizeof(*parts));
+	all[0] = (struct kv_slice){head, inode_record_encode(inode, body_size, head)};
 	return kv_batch_putv(change->batch, KEYSPACE_INODE, key, sizeof(key), all, 1 + count);
 }
 

@@ -10,28 +10,37 @@
 
 #define INODE_VERSION 1u
 #define NSEC_PER_SEC 1000000000u
+#define TIME_NSEC_BITS 30u
+#define TIME_SECONDS_MAX ((INT64_C(1) << (64 - TIME_NSEC_BITS)) - 1) /* of a narrow one */
 
-struct inode_head {
+enum inode_field {
+	FIELD_MTIME = 1u << 0,
+	FIELD_BTIME = 1u << 1,
+	FIELD_ATIME = 1u << 2,
+	FIELD_SIZE = 1u << 3,
+	FIELD_BLOCKS = 1u << 4,
+	FIELD_LINK = 1u << 5,
+	FIELD_NLINK = 1u << 6,
+	FIELD_UID = 1u << 7,
+	FIELD_GID = 1u << 8,
+	FIELD_XATTRS = 1u << 9,
+	FIELD_FLAGS = 1u << 10,
+	FIELD_WIDE = 1u << 11,
+};
+#define FIELDS_TIMES (FIELD_MTIME | FIELD_BTIME | FIELD_ATIME)
+#define FIELDS_64 (FIELD_SIZE | FIELD_BLOCKS | FIELD_LINK)
+#define FIELDS_32 (FIELD_NLINK | FIELD_UID | FIELD_GID | FIELD_XATTRS | FIELD_FLAGS)
+#define FIELDS_ALL (FIELDS_TIMES | FIELDS_64 | FIELDS_32 | FIELD_WIDE)
+
+struct inode_fixed {
 	uint8_t version;
 	uint8_t contents;
-	uint16_t reserved;
-	uint32_t mode, nlink, uid, gid;
-	uint32_t xattr_list_size;
-	uint64_t size;
-	uint64_t blocks;
-	uint64_t link;
-	int64_t seconds[4];
-	uint32_t nanoseconds[4];
-	uint32_t flags;
-	uint32_t reserved2;
+	uint16_t fields;
+	uint16_t mode;
 };
-_Static_assert(sizeof(struct inode_head) == INODE_HEAD_SIZE, "on disk");
-_Static_assert(offsetof(struct inode_head, mode) == 4, "on disk");
-_Static_assert(offsetof(struct inode_head, size) == 24, "on disk");
-_Static_assert(offsetof(struct inode_head, link) == 40, "on disk");
-_Static_assert(offsetof(struct inode_head, seconds) == 48, "on disk");
-_Static_assert(offsetof(struct inode_head, nanoseconds) == 80, "on disk");
-_Static_assert(offsetof(struct inode_head, flags) == 96, "on disk");
+_Static_assert(sizeof(struct inode_fixed) == 6, "on disk");
+_Static_assert(offsetof(struct inode_fixed, mode) == 4, "on disk");
+_Static_assert(INODE_HEAD_MAX == sizeof(struct inode_fixed) + 4 * 12 + 3 * 8 + 5 * 4, "all fields");
 
 void inode_key_encode(uint64_t ino, uint8_t key[INODE_KEY_SIZE])
 {
@@ -53,33 +62,109 @@ int inode_key_decode(struct kv_slice key, uint64_t *ino)
 	return 0;
 }
 
-static void time_encode(struct inode_head *head, unsigned which, const struct timespec *time)
+static bool time_narrow(const struct timespec *time)
 {
-	head->seconds[which] = (int64_t)htole64((uint64_t)time->tv_sec);
-	head->nanoseconds[which] = htole32((uint32_t)time->tv_nsec);
+	return time->tv_sec >= 0 && time->tv_sec <= TIME_SECONDS_MAX;
 }
 
-void inode_record_encode(const struct inode *inode, uint8_t out[INODE_HEAD_SIZE])
+static bool time_equal(const struct timespec *a, const struct timespec *b)
 {
-	struct inode_head head = {
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static uint32_t usual_nlink(uint32_t mode)
+{
+	return S_ISDIR(mode) ? 2 : 1;
+}
+
+static uint64_t inode_link(const struct inode *inode)
+{
+	return S_ISDIR(inode->mode) ? inode->parent : inode->rdev;
+}
+
+/* Which fields this inode needs. */
+static unsigned fields_of(const struct inode *inode, uint64_t body_size)
+{
+	unsigned fields = 0;
+
+	if (!time_equal(&inode->mtime, &inode->ctime))
+		fields |= FIELD_MTIME;
+	if (!time_equal(&inode->btime, &inode->mtime))
+		fields |= FIELD_BTIME;
+	if (!time_equal(&inode->atime, &inode->btime))
+		fields |= FIELD_ATIME;
+	if (!time_narrow(&inode->ctime) || !time_narrow(&inode->mtime) ||
+		!time_narrow(&inode->btime) || !time_narrow(&inode->atime))
+		fields |= FIELD_WIDE;
+	fields |= inode->size != body_size ? FIELD_SIZE : 0;
+	fields |= inode->blocks ? FIELD_BLOCKS : 0;
+	fields |= inode_link(inode) ? FIELD_LINK : 0;
+	fields |= inode->nlink != usual_nlink(inode->mode) ? FIELD_NLINK : 0;
+	fields |= inode->uid ? FIELD_UID : 0;
+	fields |= inode->gid != inode->uid ? FIELD_GID : 0;
+	fields |= inode->xattr_list_size ? FIELD_XATTRS : 0;
+	fields |= inode->flags ? FIELD_FLAGS : 0;
+	return fields;
+}
+
+static uint8_t *put_32(uint8_t *at, uint32_t value)
+{
+	value = htole32(value);
+	memcpy(at, &value, sizeof(value));
+	return at + sizeof(value);
+}
+
+static uint8_t *put_64(uint8_t *at, uint64_t value)
+{
+	value = htole64(value);
+	memcpy(at, &value, sizeof(value));
+	return at + sizeof(value);
+}
+
+static uint8_t *put_time(uint8_t *at, unsigned fields, const struct timespec *time)
+{
+	if (fields & FIELD_WIDE)
+		return put_32(put_64(at, (uint64_t)time->tv_sec), (uint32_t)time->tv_nsec);
+	return put_64(at, (uint64_t)time->tv_sec << TIME_NSEC_BITS | (uint64_t)time->tv_nsec);
+}
+
+size_t inode_record_encode(
+	const struct inode *inode, uint64_t body_size, uint8_t head[INODE_HEAD_MAX])
+{
+	unsigned fields = fields_of(inode, body_size);
+	struct inode_fixed fixed = {
 		.version = INODE_VERSION,
 		.contents = (uint8_t)inode->contents,
-		.mode = htole32(inode->mode),
-		.nlink = htole32(inode->nlink),
-		.uid = htole32(inode->uid),
-		.gid = htole32(inode->gid),
-		.xattr_list_size = htole32(inode->xattr_list_size),
-		.size = htole64(inode->size),
-		.blocks = htole64(inode->blocks),
-		.link = htole64(S_ISDIR(inode->mode) ? inode->parent : inode->rdev),
-		.flags = htole32(inode->flags),
+		.fields = htole16((uint16_t)fields),
+		.mode = htole16((uint16_t)inode->mode),
 	};
+	uint8_t *at = head + sizeof(fixed);
 
-	time_encode(&head, 0, &inode->atime);
-	time_encode(&head, 1, &inode->mtime);
-	time_encode(&head, 2, &inode->ctime);
-	time_encode(&head, 3, &inode->btime);
-	memcpy(out, &head, sizeof(head));
+	memcpy(head, &fixed, sizeof(fixed));
+	at = put_time(at, fields, &inode->ctime);
+	if (fields & FIELD_MTIME)
+		at = put_time(at, fields, &inode->mtime);
+	if (fields & FIELD_BTIME)
+		at = put_time(at, fields, &inode->btime);
+	if (fields & FIELD_ATIME)
+		at = put_time(at, fields, &inode->atime);
+	if (fields & FIELD_SIZE)
+		at = put_64(at, inode->size);
+	if (fields & FIELD_BLOCKS)
+		at = put_64(at, inode->blocks);
+	if (fields & FIELD_LINK)
+		at = put_64(at, inode_link(inode));
+	if (fields & FIELD_NLINK)
+		at = put_32(at, inode->nlink);
+	if (fields & FIELD_UID)
+		at = put_32(at, inode->uid);
+	if (fields & FIELD_GID)
+		at = put_32(at, inode->gid);
+	if (fields & FIELD_XATTRS)
+		at = put_32(at, inode->xattr_list_size);
+	if (fields & FIELD_FLAGS)
+		at = put_32(at, inode->flags);
+	return (size_t)(at - head);
 }
 
 /* Does the kind of contents, and the body with it, suit the type of file? */
@@ -106,51 +191,112 @@ static bool contents_valid(const struct inode *inode)
 	}
 }
 
-static struct timespec time_decode(const struct inode_head *head, unsigned which)
+/* How long the head is. */
+static size_t head_size(unsigned fields)
 {
-	return (struct timespec){
-		.tv_sec = (time_t)le64toh((uint64_t)head->seconds[which]),
-		.tv_nsec = (long)le32toh(head->nanoseconds[which]),
-	};
+	size_t time_size = fields & FIELD_WIDE ? 12 : 8;
+
+	return sizeof(struct inode_fixed) +
+	       time_size * (1 + (unsigned)__builtin_popcount(fields & FIELDS_TIMES)) +
+	       8 * (unsigned)__builtin_popcount(fields & FIELDS_64) +
+	       4 * (unsigned)__builtin_popcount(fields & FIELDS_32);
+}
+
+static uint32_t get_32(const uint8_t **at)
+{
+	uint32_t value;
+
+	memcpy(&value, *at, sizeof(value));
+	*at += sizeof(value);
+	return le32toh(value);
+}
+
+static uint64_t get_64(const uint8_t **at)
+{
+	uint64_t value;
+
+	memcpy(&value, *at, sizeof(value));
+	*at += sizeof(value);
+	return le64toh(value);
+}
+
+static struct timespec get_time(const uint8_t **at, unsigned fields)
+{
+	struct timespec time;
+	uint64_t bits = get_64(at);
+
+	if (fields & FIELD_WIDE) {
+		time.tv_sec = (time_t)bits;
+		time.tv_nsec = (long)get_32(at);
+	} else {
+		time.tv_sec = (time_t)(bits >> TIME_NSEC_BITS);
+		time.tv_nsec = (long)(bits & ((1u << TIME_NSEC_BITS) - 1));
+	}
+	return time;
+}
+
+static void get_times(const uint8_t **at, unsigned fields, struct inode *inode)
+{
+	inode->ctime = get_time(at, fields);
+	inode->mtime = fields & FIELD_MTIME ? get_time(at, fields) : inode->ctime;
+	inode->btime = fields & FIELD_BTIME ? get_time(at, fields) : inode->mtime;
+	inode->atime = fields & FIELD_ATIME ? get_time(at, fields) : inode->btime;
+}
+
+static void get_numbers(const uint8_t **at, unsigned fields, struct inode *inode)
+{
+	uint64_t link;
+
+	inode->size = fields & FIELD_SIZE ? get_64(at) : inode->body.size;
+	inode->blocks = fields & FIELD_BLOCKS ? get_64(at) : 0;
+	link = fields & FIELD_LINK ? get_64(at) : 0;
+	inode->parent = S_ISDIR(inode->mode) ? link : 0;
+	inode->rdev = S_ISDIR(inode->mode) ? 0 : link;
+	inode->nlink = fields & FIELD_NLINK ? get_32(at) : usual_nlink(inode->mode);
+	inode->uid = fields & FIELD_UID ? get_32(at) : 0;
+	inode->gid = fields & FIELD_GID ? get_32(at) : inode->uid;
+	inode->xattr_list_size = fields & FIELD_XATTRS ? get_32(at) : 0;
+	inode->flags = fields & FIELD_FLAGS ? get_32(at) : 0;
+}
+
+static bool time_valid(const struct timespec *time)
+{
+	return (unsigned long)time->tv_nsec < NSEC_PER_SEC;
+}
+
+static bool inode_valid(const struct inode *inode)
+{
+	return !(inode->flags & ~INODE_FLAGS) && inode->size <= (uint64_t)KVFS_FILE_SIZE_MAX &&
+	       inode->blocks <= (uint64_t)KVFS_FILE_SIZE_MAX / 4096 && contents_valid(inode) &&
+	       time_valid(&inode->atime) && time_valid(&inode->mtime) &&
+	       time_valid(&inode->ctime) && time_valid(&inode->btime);
 }
 
 int inode_record_decode(uint64_t ino, struct kv_slice value, struct inode *out)
 {
-	struct inode_head head;
-	uint64_t link;
+	struct inode_fixed fixed;
+	struct inode inode = {.ino = ino};
+	const uint8_t *at = value.data;
+	unsigned fields;
+	size_t head;
 
-	if (value.size < sizeof(head) || value.size - sizeof(head) > INODE_BODY_MAX)
+	if (value.size < sizeof(fixed))
 		return -EIO;
-	memcpy(&head, value.data, sizeof(head));
-	link = le64toh(head.link);
-	struct inode inode = {
-		.ino = ino,
-		.contents = head.contents,
-		.mode = le32toh(head.mode),
-		.nlink = le32toh(head.nlink),
-		.uid = le32toh(head.uid),
-		.gid = le32toh(head.gid),
-		.xattr_list_size = le32toh(head.xattr_list_size),
-		.flags = le32toh(head.flags),
-		.size = le64toh(head.size),
-		.blocks = le64toh(head.blocks),
-		.atime = time_decode(&head, 0),
-		.mtime = time_decode(&head, 1),
-		.ctime = time_decode(&head, 2),
-		.btime = time_decode(&head, 3),
-		.body = {(const uint8_t *)value.data + sizeof(head), value.size - sizeof(head)},
-	};
-	if (S_ISDIR(inode.mode))
-		inode.parent = link;
-	else
-		inode.rdev = link;
-	if (head.version != INODE_VERSION || head.reserved || head.reserved2 ||
-		(inode.flags & ~INODE_FLAGS) || inode.size > (uint64_t)KVFS_FILE_SIZE_MAX ||
-		inode.blocks > (uint64_t)KVFS_FILE_SIZE_MAX / 4096 || !contents_valid(&inode))
+	memcpy(&fixed, at, sizeof(fixed));
+	at += sizeof(fixed);
+	fields = le16toh(fixed.fields);
+	head = head_size(fields);
+	if (fixed.version != INODE_VERSION || fields & ~FIELDS_ALL || value.size < head ||
+		value.size - head > INODE_BODY_MAX)
 		return -EIO;
-	for (unsigned i = 0; i < 4; i++)
-		if (le32toh(head.nanoseconds[i]) >= NSEC_PER_SEC)
-			return -EIO;
+	inode.contents = fixed.contents;
+	inode.mode = le16toh(fixed.mode);
+	inode.body = (struct kv_slice){(const uint8_t *)value.data + head, value.size - head};
+	get_times(&at, fields, &inode);
+	get_numbers(&at, fields, &inode);
+	/* Each inode has one form: a field that is there says something else than its absence would. */
+	if (!inode_valid(&inode) || fields != fields_of(&inode, inode.body.size))
+		return -EIO;
 	*out = inode;
 	return 0;
 }

@@ -3,19 +3,31 @@
  * inode_record.h - an inode as it is stored. Key: its number, 8 bytes, big-endian. Value,
  * little-endian:
  *
- *   0       1        2        4      8       12    16    20          24     32       40
- *   +-------+--------+--------+------+-------+-----+-----+-----------+------+--------+------+
- *   |version|contents|reserved| mode | nlink | uid | gid | xattr list| size | blocks | link |
- *   +-------+--------+--------+------+-------+-----+-----+-----------+------+--------+------+
- *   48                         80                            96      100        104
- *   +--------------------------+-----------------------------+-------+----------+-- - -
- *   | 4 x seconds (signed)     | 4 x nanoseconds             | flags | reserved | body
- *   +--------------------------+-----------------------------+-------+----------+-- - -
+ *   0       1        2      4      6       14
+ *   +-------+--------+------+------+-------+-- - -                -+-- - -
+ *   |version|contents|fields| mode | ctime | what `fields` names   | body
+ *   +-------+--------+------+------+-------+-- - -                -+-- - -
  *
- *   xattr list  bytes of the list of names, as listxattr returns it: 0 means there are none
- *   blocks      of 4 KiB that hold data in keyspace extent
- *   link        a directory's parent, a device's number, otherwise 0
- *   times       access, modification, change, birth
+ * Most inodes are small files of one owner that never had a second name: a field is there only if it is not what it
+ * usually is, and `fields` says which are, in this order:
+ *
+ *   bit  field                                                         bytes   not there
+ *   0    mtime                                                         8, 12   as ctime
+ *   1    btime                                                         8, 12   as mtime
+ *   2    atime                                                         8, 12   as btime
+ *   3    size                                                          8       that of the body
+ *   4    blocks, of 4 KiB that hold data in keyspace extent            8       0
+ *   5    link: a directory's parent, a device's number                 8       0
+ *   6    nlink                                                         4       2 for directories, 1 for others
+ *   7    uid                                                           4       0
+ *   8    gid                                                           4       as uid
+ *   9    xattr list: bytes of the list of names as listxattr returns   4       0: there are none
+ *        it
+ *   10   flags                                                         4       0
+ *   11   wide times: 12 bytes each, seconds (signed) and nanoseconds. Otherwise a time is 8 bytes, seconds << 30
+ *        | nanoseconds, which is enough until the year 2514; wide if one of them does not fit
+ *   12   and up: 0
+ *
  *   body        inline contents (the file from offset 0; what is missing up to the size is a hole)
  * or the target of a symlink: one record is enough for a small file
  */
@@ -27,7 +39,7 @@
 #include "kvfs.h"
 
 #define INODE_KEY_SIZE 8u      /* bytes */
-#define INODE_HEAD_SIZE 104u   /* bytes: what comes before the body */
+#define INODE_HEAD_MAX 98u     /* bytes: what comes before the body, at most */
 #define INODE_BODY_MAX 4096u   /* bytes the format allows */
 #define INODE_INLINE_MAX 2048u /* bytes: contents that end behind this go to extents */
 #define INODE_INO_MAX ((UINT64_C(1) << 48) - 1) /* the 16 bits above are the mount's */
@@ -64,8 +76,9 @@ void inode_key_encode(uint64_t ino, uint8_t key[INODE_KEY_SIZE]);
 /* -EIO: no such bytes are ever written. */
 KV_MUST_CHECK int inode_key_decode(struct kv_slice key, uint64_t *ino);
 
-/* Writes what comes before the body. */
-void inode_record_encode(const struct inode *inode, uint8_t head[INODE_HEAD_SIZE]);
+/* Writes what comes before a body of so many bytes (inode->body is not looked at), and returns its length. */
+size_t inode_record_encode(
+	const struct inode *inode, uint64_t body_size, uint8_t head[INODE_HEAD_MAX]);
 /* out->body points into `value`. -EIO: no such bytes are ever written. */
 KV_MUST_CHECK int inode_record_decode(uint64_t ino, struct kv_slice value, struct inode *out);
 

@@ -116,11 +116,10 @@ static struct inode read_inode(struct tree *tree, uint64_t ino)
 
 static void write_inode(struct tree *tree, const struct inode *inode)
 {
-	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_SIZE];
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_MAX];
 
 	inode_key_encode(inode->ino, key);
-	inode_record_encode(inode, value);
-	put(tree, KEYSPACE_INODE, key, sizeof(key), value, sizeof(value));
+	put(tree, KEYSPACE_INODE, key, sizeof(key), value, inode_record_encode(inode, 0, value));
 }
 
 static void put_entry(

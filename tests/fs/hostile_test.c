@@ -111,8 +111,8 @@ static size_t random_value(struct hostile *hostile, enum keyspace keyspace, cons
 			.xattr_list_size = dice(hostile, 20),
 		};
 
-		inode_record_encode(&inode, value);
-		return INODE_HEAD_SIZE + dice(hostile, 3) * 10;
+		size = dice(hostile, 3) * 10;
+		return inode_record_encode(&inode, size, value) + size;
 	}
 	if (keyspace == KEYSPACE_DIRENT && dice(hostile, 2)) {
 		dirent_value_encode(1 + dice(hostile, INOS), modes[dice(hostile, 5)], value);

@@ -12,16 +12,16 @@
 #include "inode_record.h"
 
 struct record {
-	uint8_t bytes[INODE_HEAD_SIZE + INODE_BODY_MAX + 1];
-	size_t size;
+	uint8_t bytes[INODE_HEAD_MAX + INODE_BODY_MAX + 1];
+	size_t size, head;
 };
 
 static void encode(const struct inode *inode, struct record *out)
 {
-	inode_record_encode(inode, out->bytes);
+	out->head = inode_record_encode(inode, inode->body.size, out->bytes);
 	if (inode->body.size)
-		memcpy(out->bytes + INODE_HEAD_SIZE, inode->body.data, inode->body.size);
-	out->size = INODE_HEAD_SIZE + inode->body.size;
+		memcpy(out->bytes + out->head, inode->body.data, inode->body.size);
+	out->size = out->head + inode->body.size;
 }
 
 static int decode(const struct record *record, struct inode *out)
@@ -132,12 +132,98 @@ static void test_sizes(void **state)
 	struct inode inode = file(), out;
 	struct record record;
 
+	inode.blocks = 1;
+	inode.contents = INODE_EXTENTS;
+	inode.rdev = 1;
 	encode(&inode, &record);
-	for (record.size = 0; record.size < INODE_HEAD_SIZE; record.size++)
+	assert_int_equal(record.head, INODE_HEAD_MAX);
+	inode = file();
+	encode(&inode, &record);
+	for (record.size = 0; record.size < record.head; record.size++)
 		assert_int_equal(decode(&record, &out), -EIO);
-	memset(record.bytes + INODE_HEAD_SIZE, 0, INODE_BODY_MAX);
-	record.size = sizeof(record.bytes);
+	memset(record.bytes + record.head, 0, INODE_BODY_MAX);
+	record.size = record.head + INODE_BODY_MAX + 1;
 	assert_int_equal(decode(&record, &out), -EIO);
+}
+
+static struct inode plain_file(void)
+{
+	struct timespec now = {1700000000, 123456789};
+
+	return (struct inode){
+		.ino = 7,
+		.contents = INODE_INLINE,
+		.mode = S_IFREG | 0644,
+		.nlink = 1,
+		.uid = 1000,
+		.gid = 1000,
+		.size = 8,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now,
+		.body = {"contents", 8},
+	};
+}
+
+static void expect_head(const struct inode *inode, size_t size)
+{
+	struct record record;
+	struct inode out;
+
+	encode(inode, &record);
+	assert_int_equal(record.head, size);
+	assert_int_equal(decode(&record, &out), 0);
+	assert_int_equal(out.size, inode->size);
+	assert_int_equal(out.nlink, inode->nlink);
+	assert_int_equal(out.uid, inode->uid);
+	assert_int_equal(out.gid, inode->gid);
+	assert_memory_equal(&out.atime, &inode->atime, sizeof(out.atime));
+	assert_memory_equal(&out.mtime, &inode->mtime, sizeof(out.mtime));
+	assert_memory_equal(&out.ctime, &inode->ctime, sizeof(out.ctime));
+	assert_memory_equal(&out.btime, &inode->btime, sizeof(out.btime));
+}
+
+/* A field takes room only where it says something. */
+static void test_fields(void **state)
+{
+	struct inode inode = plain_file();
+
+	expect_head(&inode, 18);
+	inode.ctime.tv_nsec++; /* and mtime, which is another now */
+	expect_head(&inode, 26);
+	inode.mtime = inode.ctime; /* and btime */
+	expect_head(&inode, 26);
+	inode.size = 9;
+	expect_head(&inode, 34);
+	inode.gid = 0;
+	expect_head(&inode, 38);
+	inode.nlink = 2;
+	expect_head(&inode, 42);
+	inode = plain_file();
+	inode.atime.tv_sec = (INT64_C(1) << 34) - 1;
+	expect_head(&inode, 26);
+	inode.atime.tv_sec++; /* wide: all of them */
+	expect_head(&inode, 34);
+	inode.atime.tv_sec = -1;
+	expect_head(&inode, 34);
+}
+
+/* An inode has one form: with a field that says what its absence would, it is none. */
+static void test_one_form(void **state)
+{
+	struct inode inode = plain_file(), out;
+	struct record record;
+
+	encode(&inode, &record);
+	record.bytes[3] |= 1; /* gid */
+	memmove(record.bytes + record.head + 4, record.bytes + record.head, inode.body.size);
+	memcpy(record.bytes + record.head, record.bytes + record.head - 4, 4);
+	record.size += 4;
+	assert_int_equal(decode(&record, &out), -EIO);
+	record.bytes[record.head] ^= 1;
+	assert_int_equal(decode(&record, &out), 0);
+	assert_int_equal(out.gid, 1001);
 }
 
 /* Whatever is accepted keeps the promises that the code relies on. */
@@ -173,6 +259,8 @@ int main(void)
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_one_form),
 		cmocka_unit_test(test_random_bytes),
 	};
 

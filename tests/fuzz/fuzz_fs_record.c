@@ -36,15 +36,16 @@ static void look_at(const void *bytes, size_t size)
 
 static void try_inode(struct kv_slice value)
 {
-	uint8_t head[INODE_HEAD_SIZE];
+	uint8_t head[INODE_HEAD_MAX];
 	struct inode inode;
+	size_t size;
 
 	if (inode_record_decode(77, value, &inode) < 0)
 		return;
 	must(inode.ino == 77 && inode.body.size <= value.size);
 	look_at(inode.body.data, inode.body.size);
-	inode_record_encode(&inode, head);
-	must(memcmp(head, value.data, sizeof(head)) == 0);
+	size = inode_record_encode(&inode, inode.body.size, head);
+	must(size + inode.body.size == value.size && memcmp(head, value.data, size) == 0);
 }
 
 static void try_dirent(struct kv_slice key, struct kv_slice value)
