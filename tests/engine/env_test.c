@@ -29,7 +29,7 @@
 struct world {
 	struct kv_env *env;
 	struct sim_env *sim; /* NULL: the operating system */
-	char path[64];
+	char path[512];
 	struct env_dir *dir;
 };
 
@@ -42,9 +42,11 @@ static void world_open(struct world *world)
 static int system_setup(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	char parent[] = "/tmp/env_test.XXXXXX";
+	const char *folder = getenv("TMPDIR");
+	char parent[sizeof(world->path) - sizeof("/store")];
 
 	assert_non_null(world);
+	snprintf(parent, sizeof(parent), "%s/env_test.XXXXXX", folder ? folder : "/tmp");
 	assert_non_null(mkdtemp(parent));
 	world->env = env_system();
 	snprintf(world->path, sizeof(world->path), "%s/store", parent);
@@ -284,7 +286,7 @@ static void test_clock_and_random(void **state)
 static void test_system_modes(void **state)
 {
 	struct world *world = *state;
-	char name[128];
+	char name[544];
 	struct stat info;
 
 	world->env->file_close(file_make(world, "a", FILE_SIZE));
@@ -301,7 +303,7 @@ static void test_system_not_files(void **state)
 	struct world *world = *state;
 	struct env_file *file;
 	struct env_dir *dir;
-	char name[128];
+	char name[544];
 
 	world->env->file_close(file_make(world, "a", 10));
 	snprintf(name, sizeof(name), "%s/link", world->path);
@@ -323,7 +325,7 @@ static void test_system_umask(void **state)
 {
 	struct world *world = *state;
 	mode_t before = umask(0277);
-	char name[128];
+	char name[544];
 	struct stat info;
 
 	world->env->file_close(file_make(world, "a", 10));

@@ -8,7 +8,7 @@
 
 #define PIECE 65536u
 #define BIG (3u << 20) /* three segments: over value_size_max */
-#define PATIENCE 5000u /* milliseconds */
+#define PATIENCE 120000u /* milliseconds */
 
 static uint8_t *bytes_of(size_t size, uint64_t seed)
 {

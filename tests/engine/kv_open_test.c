@@ -387,7 +387,7 @@ static void test_comes_back_into_memory(void **state)
 	must_close(fixture);
 	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
 	/* Some were looked at before, in the map, and some while they move. */
-	for (tries = 0; tries < 10000 && stats.memory_resident_bytes < 6 * SEGMENT_SIZE; tries++) {
+	for (tries = 0; tries < 120000 && stats.memory_resident_bytes < 6 * SEGMENT_SIZE; tries++) {
 		i = tries * 7 % 6000;
 		snprintf(key, sizeof(key), "key-%u", i);
 		must_have_filled(fixture, i % 2 ? HASHED : ORDERED, key, 1000, i);

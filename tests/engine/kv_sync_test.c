@@ -168,8 +168,10 @@ static void test_close_answers(void **state)
 /* ---- the commit interval -----------------------------------------------------------------------
  */
 
-static void wait_until_durable(struct fixture *fixture, uint64_t seq, unsigned limit_ms)
+static void wait_until_durable(struct fixture *fixture, uint64_t seq)
 {
+	unsigned limit_ms = 120000;
+
 	while (kv_durable_seq(fixture->kv) < seq && limit_ms-- > 0)
 		usleep(1000);
 	assert_true(kv_durable_seq(fixture->kv) >= seq);
@@ -188,7 +190,7 @@ static void test_commit_interval(void **state)
 		uint64_t seq;
 
 		assert_int_equal(kv_put(fixture->kv, HASHED, &i, sizeof(i), "x", 1, &seq), 0);
-		wait_until_durable(fixture, seq, 2000);
+		wait_until_durable(fixture, seq);
 	}
 	must_crash(fixture, SIM_LOSS_ALL, 0);
 	assert_int_equal(kv_last_seq(fixture->kv), 10);

@@ -135,10 +135,8 @@ case_survives() {
 	store_remount
 	getfacl -cp "$mnt/d" >after
 	diff before after || fail "the list has changed"
-	"$KVFS" umount "$mnt"
-	wait "$daemon"
-	daemon=
-	"$KVFS" check "$store" >/dev/null || fail "the store is not sound"
+	store_unmount
+	store_check
 }
 
 case_switched_off() {

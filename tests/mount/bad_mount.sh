@@ -41,7 +41,7 @@ case_mounted_already() {
 	mkdir "$mnt/below"
 	"$KVFS" mount "$SCRATCH/other" "$mnt/below"
 	echo inner >"$mnt/below/file"
-	"$KVFS" umount "$mnt/below"
+	unmount "$mnt/below"
 	expect_same "get" inner "$("$KVFS" get other file)"
 }
 
@@ -56,7 +56,7 @@ case_not_empty() {
 	}
 	grep -qi 'not empty' <<<"$output" || fail "says nothing of what it hides"
 	[ ! -e "$mnt/hidden" ] || fail "what is below shows through"
-	"$KVFS" umount "$mnt"
+	unmount "$mnt"
 	expect_same "what was below" text "$(cat "$mnt/hidden")"
 }
 
@@ -113,7 +113,7 @@ case_umount_of_nothing() {
 	mount -t tmpfs none "$mnt" || skip "cannot mount a tmpfs here"
 	expect_fail 'not' "$KVFS" umount "$mnt"
 	is_mounted "$mnt" || fail "kvfs umount took away a tmpfs"
-	umount "$mnt"
+	unmount "$mnt" umount
 }
 
 case_umount_while_busy() {
@@ -145,7 +145,7 @@ case_dead_mount() {
 	daemon=
 	expect_fail 'not connected|abort|cancel' ls "$mnt"
 	expect_fail 'umount' "$KVFS" mount "$store" "$mnt"
-	"$KVFS" umount "$mnt"
+	unmount "$mnt"
 	! is_mounted "$mnt" || fail "umount left the dead mount"
 	store_mount
 	expect_same "after the remount" text "$(cat "$mnt/file")"
@@ -163,7 +163,7 @@ case_odd_paths() {
 			"$KVFS" mount "./$name/store" "./mount $name" >../out 2>&1 || fail "\"$name\": $(tail -n 1 ../out)"
 			echo "$name" >"./mount $name/file"
 			expect_same "the file" "$name" "$(cat "mount $name/file")"
-			"$KVFS" umount "./mount $name" || fail "cannot unmount \"$name\""
+			unmount "./mount $name"
 			expect_same "get" "$name" "$("$KVFS" get "./$name/store" file)"
 		)
 	done
@@ -173,7 +173,7 @@ case_odd_paths() {
 	"$KVFS" mount s link >out 2>&1
 	echo text >link/file
 	expect_same "through the link" text "$(cat real/file)"
-	"$KVFS" umount link
+	unmount link
 	! is_mounted "$SCRATCH/real" || fail "still mounted"
 }
 
@@ -182,11 +182,18 @@ case_closed_streams() {
 	prepare
 	"$KVFS" mount "$store" "$mnt" <&- >&- 2>&-
 	echo text >"$mnt/file"
-	"$KVFS" umount "$mnt" <&- >&- 2>&-
+	unmount "$mnt" umount_without_streams
 	store_check
 	expect_same "get" text "$("$KVFS" get "$store" file)"
 	expect_fail '.' "$KVFS" get "$store" none
 	expect_fail '.' bash -c '"$0" get "$1" file >/dev/full' "$KVFS" "$store"
+}
+
+umount_without_streams() {
+	local status=0
+	"$KVFS" umount "$1" <&- >&- 2>&- || status=$?
+	[ "$status" = 0 ] || echo "busy, or something else that it cannot say" >&2
+	return "$status"
 }
 
 scratch_main "$@"

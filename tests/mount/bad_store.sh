@@ -182,7 +182,7 @@ case_damaged_while_mounted() {
 	store_mount -o ro
 	value_flip 28
 	uncheckable=1
-	timeout 60 cat "$mnt/file28" >got 2>&1 || [ $? -lt 124 ] || fail "reading damaged bytes hangs"
+	timeout "$patience" cat "$mnt/file28" >got 2>&1 || [ $? -lt 124 ] || fail "reading damaged bytes hangs"
 	others_same 28
 	kill -0 "$daemon" || fail "the daemon ended"
 	store_unmount
@@ -212,10 +212,10 @@ case_damaged_every_segment() {
 read_all() {
 	local i status
 	good=0
-	timeout 60 "$KVFS" list "$store" >list.out 2>list.err || [ $? -lt 124 ] || return 1
+	timeout "$patience" "$KVFS" list "$store" >list.out 2>list.err || [ $? -lt 124 ] || return 1
 	for i in $(seq 1 "${1:-1}" "$files"); do
 		status=0
-		timeout 60 "$KVFS" get "$store" "file$i" >got 2>got.err || status=$?
+		timeout "$patience" "$KVFS" get "$store" "file$i" >got 2>got.err || status=$?
 		[ "$status" -lt 124 ] || fail "get file$i ended with $status"
 		if [ "$status" = 0 ] && seq -s " $i " 300 | cmp -s - got; then
 			good=$((good + 1))
@@ -237,7 +237,7 @@ case_truncated_segment() {
 			rm -rf "$store"
 			cp -a "$store.good" "$store"
 			truncate -s "$size" "$store/$(basename "$segment")"
-			if timeout 60 "$KVFS" check "$store" >check.out 2>&1; then
+			if timeout "$patience" "$KVFS" check "$store" >check.out 2>&1; then
 				# an unused segment, or one of which only the unused end is gone
 				seq -s " $files " 300 | cmp - <("$KVFS" get "$store" "file$files")
 			else
@@ -265,16 +265,16 @@ case_random_damage() {
 			byte_flip "$file" $(((RANDOM * 32768 + RANDOM) % size))
 		done
 		status=0
-		timeout 60 "$KVFS" check "$store" >check.out 2>&1 || status=$?
+		timeout "$patience" "$KVFS" check "$store" >check.out 2>&1 || status=$?
 		[ "$status" -lt 124 ] || fail "check ended with $status in round $round"
 		status=0
-		timeout 60 "$KVFS" list -r "$store" >list.out 2>&1 || status=$?
+		timeout "$patience" "$KVFS" list -r "$store" >list.out 2>&1 || status=$?
 		[ "$status" -lt 124 ] || fail "list ended with $status in round $round"
 		read_all 7
-		if timeout 60 "$KVFS" mount "$store" "$mnt" >mount.out 2>&1; then
-			timeout 60 find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || [ $? -lt 124 ] || fail "reading hung"
+		if timeout "$patience" "$KVFS" mount "$store" "$mnt" >mount.out 2>&1; then
+			timeout "$patience" find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || [ $? -lt 124 ] || fail "reading hung"
 			echo new >"$mnt/new" 2>/dev/null || true
-			timeout 60 "$KVFS" umount "$mnt"
+			unmount "$mnt"
 		fi
 		repaired "$round"
 	done
@@ -284,13 +284,13 @@ case_random_damage() {
 # by the repair, and is not said again
 repaired() {
 	local status=0 before=$good repaired=1
-	timeout 120 "$KVFS" check --repair "$store" >repair.out 2>&1 || status=$?
+	timeout "$patience" "$KVFS" check --repair "$store" >repair.out 2>&1 || status=$?
 	[ "$status" -lt 16 ] || fail "check --repair ended with $status in round $1"
 	grep -q 'made by a newer' repair.out && return
 	read_all 7
 	[ "$good" -ge "$before" ] || fail "$before files could be read, $good after the repair of round $1"
 	status=0
-	timeout 120 "$KVFS" check --repair "$store" >again.out 2>&1 || status=$?
+	timeout "$patience" "$KVFS" check --repair "$store" >again.out 2>&1 || status=$?
 	[ $((status & 1)) = 0 ] || fail "the second repair of round $1 mended: $(cat again.out)"
 }
 
@@ -313,7 +313,7 @@ case_two_mounts() {
 	store_mount -o ro
 	"$KVFS" mount "$store" "$SCRATCH/second" -o ro
 	cmp "$mnt/large" second/large
-	"$KVFS" umount "$SCRATCH/second"
+	unmount "$SCRATCH/second"
 }
 
 # A store on a file system that is mounted read-only can be read.
@@ -376,10 +376,10 @@ case_store_inside_its_mount() {
 	needs_kvfs_here
 	mkdir parent
 	"$KVFS" mkfs parent/store
-	if timeout 20 "$KVFS" mount "$SCRATCH/parent/store" "$SCRATCH/parent" >mount.out 2>&1; then
+	if timeout "$patience" "$KVFS" mount "$SCRATCH/parent/store" "$SCRATCH/parent" >mount.out 2>&1; then
 		echo text >parent/file
-		timeout 20 sync -f parent || fail "sync hangs"
-		timeout 20 "$KVFS" umount "$SCRATCH/parent" || fail "umount ended with $?"
+		timeout "$patience" sync -f parent || fail "sync hangs"
+		unmount "$SCRATCH/parent" timeout "$patience" "$KVFS" umount
 		expect_same "get" text "$("$KVFS" get parent/store file)"
 	else
 		[ $? -lt 124 ] || fail "mount hangs"

@@ -5,7 +5,7 @@
 #
 # Environment: REPOSITORY, this very source, which is built as well
 
-limit=400
+limit=1200
 cases=(make_project build_ourselves)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"

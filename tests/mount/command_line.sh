@@ -234,7 +234,7 @@ case_prune_by_age() {
 	grep -q '151 old files .*removed' <<<"$output" || fail "$output"
 	aged_tree_left "one tree" "$mnt/tree"
 	[ -e "$mnt/tree/below/old" ] || fail "another mount was entered"
-	umount "$mnt/tree/below"
+	unmount "$mnt/tree/below" umount
 	[ -e "$mnt/other/old" ] || fail "the other tree was not meant"
 	expect_fail 'no such' "$KVFS" prune --older-than 1d "$mnt" nowhere
 	# the store's path leads to the mount

@@ -7,7 +7,7 @@
 #
 # Environment: CROWD, the program crowd
 
-limit=240
+limit=1200
 cases=(directory tree many_subdirectories many_links)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -38,16 +38,18 @@ crowd() {
 }
 
 case_directory() {
-	local count before
+	local count before round taken
 	count=$(rounds 200000 20000 10000000)
 	crowd_make store "$count"
 	crowd list "$count"
-	before=$(daemon_memory)
-	crowd list "$count"
-	crowd list "$count"
-	# what the kernel keeps of the entries, the daemon counts
-	[ "$(($(daemon_memory) - before))" -lt $((8192 + count / 256)) ] ||
-		fail "listing took $(($(daemon_memory) - before)) KiB of the daemon's memory"
+	# it uses memory for other things as well now and then, but not for each listing
+	for round in {1..10}; do
+		before=$(daemon_memory)
+		crowd list "$count"
+		taken=$(($(daemon_memory) - before))
+		[ "$round" = 1 ] || [ "$taken" -gt 1024 ] || break
+	done
+	[ "$taken" -le 1024 ] || fail "each listing takes memory of the daemon, the last one $taken KiB"
 	crowd look "$count"
 	crowd seek "$count"
 	crowd list "$count"

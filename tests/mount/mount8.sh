@@ -49,27 +49,21 @@ inside_type_kvfs() {
 	echo text >"$mnt/file"
 	grep -qF " $mnt fuse.kvfs " /proc/mounts || fail "not in /proc/mounts as fuse.kvfs"
 	expect_same "the type for findmnt" fuse.kvfs "$(findmnt -n -o FSTYPE "$mnt")"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 	expect_same "get" text "$(kvfs get "$store" file)"
 }
 
 # umount(8) does not wait for the daemon unless a helper does; the store is free soon after.
-wait_unlocked() {
-	local tries=0
-	while [ -n "$(scratch_processes "$store")" ]; do
-		tries=$((tries + 1))
-		[ "$tries" -lt 500 ] || fail "the daemon does not end after umount"
-		sleep 0.02
-	done
+unmount_and_wait() {
+	unmount "$mnt" umount
+	processes_end
 }
 
 inside_type_fuse_kvfs() {
 	mount -t fuse.kvfs "$store" "$mnt"
 	echo text >"$mnt/file"
 	grep -qF " $mnt fuse.kvfs " /proc/mounts || fail "not in /proc/mounts as fuse.kvfs"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 }
 
 inside_options_pass_through() {
@@ -77,20 +71,17 @@ inside_options_pass_through() {
 	grep " $mnt " /proc/mounts | grep -q 'ro,nosuid,nodev.*noatime' || fail "$(grep " $mnt " /proc/mounts)"
 	grep " $mnt " /proc/mounts | grep -q 'allow_other' || fail "allow_other did not arrive"
 	expect_fail 'read-only' touch "$mnt/new"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 	mount -t kvfs -r "$store" "$mnt"
 	expect_fail 'read-only' touch "$mnt/new"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 	mount -t kvfs "$store" "$mnt"
 	echo text >"$mnt/file"
 	mount -o remount,ro "$mnt"
 	expect_fail 'read-only' touch "$mnt/new"
 	mount -o remount,rw "$mnt"
 	touch "$mnt/new"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 }
 
 inside_errors_reach_mount() {
@@ -101,23 +92,20 @@ inside_errors_reach_mount() {
 	mount -t kvfs "$store" "$mnt"
 	mkdir -p second
 	expect_fail 'in use|mounted' mount -t kvfs "$store" "$SCRATCH/second"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 }
 
 inside_fstab_line() {
 	echo "$store $mnt kvfs noatime,noauto,nofail,x-systemd.automount 0 0" >fstab
 	mount -T fstab "$mnt"
 	echo text >"$mnt/file"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 	mount -T fstab -a -O noauto || true
 	! is_mounted "$mnt" || fail "mount -a mounted a noauto line"
 	echo "$store $mnt fuse.kvfs ro 0 0" >fstab
 	mount -T fstab -a
 	expect_same "the file" text "$(cat "$mnt/file")"
-	umount "$mnt"
-	wait_unlocked
+	unmount_and_wait
 }
 
 case_type_kvfs() { installed type_kvfs; }

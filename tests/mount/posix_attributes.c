@@ -33,12 +33,17 @@ static bool later(struct timespec a, struct timespec b)
 			FAIL("times of %s that moved: %u, expected %s", path, moved_, #expected);  \
 	} while (0)
 
-/* Longer than the tick by which coarse clocks count. */
+/* Until a clock that counts coarsely has moved on as well. */
 static struct stat stat_then_wait(const char *path)
 {
 	struct stat st = file_stat(path);
+	struct timespec began, coarse;
 
-	usleep(25000);
+	clock_gettime(CLOCK_REALTIME, &began);
+	do {
+		usleep(1000);
+		clock_gettime(CLOCK_REALTIME_COARSE, &coarse);
+	} while (!later(coarse, began));
 	return st;
 }
 

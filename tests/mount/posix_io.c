@@ -75,7 +75,7 @@ static void maps_of_the_same_file(void)
 	int fd = OK(open("file", O_RDWR | O_CREAT, 0644));
 	unsigned char *map;
 
-	alarm(60);
+	alarm(600);
 	pattern_fill(expected, sizeof(expected), 1, 0);
 	SAME(pwrite(fd, expected, sizeof(expected), 0), sizeof(expected));
 	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));

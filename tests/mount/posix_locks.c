@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +97,21 @@ static void lock_second_then_first(void *arg)
 	_exit(0);
 }
 
+/* The kernel's list of locks has an arrow before who waits for one. */
+static bool waits_for_lock(pid_t process)
+{
+	char line[256], word[32];
+	bool found = false;
+	FILE *list = fopen("/proc/locks", "r");
+
+	TRUE(list);
+	snprintf(word, sizeof(word), " %d ", (int)process);
+	while (!found && fgets(line, sizeof(line), list))
+		found = strstr(line, "->") && strstr(line, word);
+	fclose(list);
+	return found;
+}
+
 static void posix_locks_wait(void)
 {
 	int fd, ready[2];
@@ -107,7 +124,9 @@ static void posix_locks_wait(void)
 	OK(set(fd, F_SETLK, F_WRLCK, 0, 1));
 	child = child_start(lock_second_then_first, ready);
 	SAME(read(ready[0], &byte, 1), 1);
-	usleep(100000); /* it waits for us by now; to wait for it would be for ever */
+	while (!waits_for_lock(child))
+		usleep(1000);
+	/* it waits for us; to wait for it would be for ever */
 	FAILS(set(fd, F_SETLKW, F_WRLCK, 1, 1), EDEADLK);
 	FAILS(set(fd, F_SETLK, F_WRLCK, 1, 1), EAGAIN);
 	OK(set(fd, F_SETLK, F_UNLCK, 0, 1));
@@ -139,13 +158,15 @@ static void hold_flock(void *arg)
 
 static void wait_for_flock(void *arg)
 {
+	struct itimerval often = {{0, 100000}, {0, 100000}}; /* the first may come before we wait */
 	struct sigaction action = {.sa_handler = ignore};
 	int fd = OK(open("file", O_RDONLY));
 
 	(void)arg;
 	OK(sigaction(SIGALRM, &action, NULL));
-	alarm(1);
+	OK(setitimer(ITIMER_REAL, &often, NULL));
 	FAILS(flock(fd, LOCK_EX), EINTR);
+	OK(setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL));
 	FAILS(flock(fd, LOCK_EX | LOCK_NB), EWOULDBLOCK);
 	OK(flock(fd, LOCK_SH | LOCK_NB));
 }

@@ -4,7 +4,7 @@
  *
  * Each step of a case notes the times of up to four inodes, lets the clock pass a tick, makes one
  * call, and compares which times have moved. A time that moved lies between two readings of the
- * clock, as far as a file system may count by a coarse clock.
+ * clock, of which the first is of the coarse clock that a file system may count by.
  */
 #include "posix.h"
 
@@ -20,7 +20,6 @@
 
 enum { A = 1, M = 2, C = 4, B = 8 }; /* access, modification, change, birth */
 
-#define TICK_NS 10000000 /* more than the longest tick of a coarse clock */
 #define NOTED_MAX 4
 
 struct times {
@@ -66,6 +65,17 @@ static struct timespec now(void)
 	return time;
 }
 
+/* Until every clock that a file system may count by is beyond this moment; `noted_at` is not beyond any of them. */
+static void next_tick(void)
+{
+	struct timespec began = now();
+
+	do {
+		usleep(1000);
+		clock_gettime(CLOCK_REALTIME_COARSE, &noted_at);
+	} while (difference_ns(noted_at, began) <= 0);
+}
+
 static void note(const char *a, const char *b, const char *c, const char *d)
 {
 	const char *paths[NOTED_MAX] = {a, b, c, d};
@@ -74,15 +84,14 @@ static void note(const char *a, const char *b, const char *c, const char *d)
 		noted[noted_count].path = paths[noted_count];
 		noted[noted_count].times = times_of(paths[noted_count]);
 	}
-	usleep(TICK_NS * 3 / 2 / 1000);
-	noted_at = now();
+	next_tick();
 }
 
 static unsigned moved_bit(struct timespec before, struct timespec after, unsigned bit)
 {
 	if (!difference_ns(after, before))
 		return 0;
-	if (difference_ns(noted_at, after) > TICK_NS || difference_ns(after, now()) > 0)
+	if (difference_ns(noted_at, after) > 0 || difference_ns(after, now()) > 0)
 		FAIL("a time (%u) moved to what is not the time of the call", bit);
 	return bit;
 }
@@ -241,10 +250,9 @@ static void born(const char *path)
 	SAME(difference_ns(times.a, times.b), 0);
 	SAME(difference_ns(times.m, times.b), 0);
 	SAME(difference_ns(times.c, times.b), 0);
-	if (difference_ns(noted_at, times.b) > TICK_NS || difference_ns(times.b, now()) > 0)
+	if (difference_ns(noted_at, times.b) > 0 || difference_ns(times.b, now()) > 0)
 		FAIL("%s was not born now", path);
-	usleep(TICK_NS * 3 / 2 / 1000);
-	noted_at = now();
+	next_tick();
 }
 
 static void times_of_birth(void)
@@ -252,7 +260,7 @@ static void times_of_birth(void)
 	char path[64];
 	int unnamed;
 
-	noted_at = now();
+	next_tick();
 	OK(close(OK(open("file", O_CREAT | O_WRONLY, 0644))));
 	born("file");
 	OK(mkdir("dir", 0755));

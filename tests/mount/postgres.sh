@@ -6,7 +6,7 @@
 # pgbench moves money between accounts; whatever happens, the sums of all tables agree, each transaction that was
 # acknowledged is there, the indexes fit the tables (pg_amcheck) and each page its checksum (pg_checksums).
 
-limit=500
+limit=1200
 cases=(bench_and_check kill_server kill_mount)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -26,13 +26,13 @@ sql() {
 }
 
 server_start() {
-	as_server pg_ctl -s -w -t 120 -D "$database" -l "$socket/log" start ||
+	as_server pg_ctl -s -w -t 600 -D "$database" -l "$socket/log" start ||
 		fail "the server does not start: $(tail -n 3 "$socket/log")"
 	postmaster=$(head -n 1 "$database/postmaster.pid")
 }
 
 server_stop() {
-	as_server pg_ctl -s -w -t 120 -m fast -D "$database" stop || fail "the server does not stop"
+	as_server pg_ctl -s -w -t 600 -m fast -D "$database" stop || fail "the server does not stop"
 }
 
 # The processes of the server work in its directory.
@@ -46,20 +46,18 @@ server_processes() {
 # All its processes at once, as a crash of the machine would: one that waits for another's lock would not notice that
 # both are without a postmaster.
 server_kill() {
-	local process killed=$postmaster tries=0
+	local process killed=$postmaster end=$((SECONDS + patience))
 	while process=$(server_processes) && [ -n "$process" ]; do
 		killed="$killed $process"
 		# shellcheck disable=SC2086 # several
 		kill -9 $process 2>/dev/null || true
-		tries=$((tries + 1))
-		[ "$tries" -lt 300 ] || fail "processes of the dead server go on: $process"
+		[ "$SECONDS" -lt "$end" ] || fail "processes of the dead server go on: $process"
 		sleep 0.1
 	done
 	# gone for good, so that the next server does not take them for running
 	for process in $killed; do
 		while kill -0 "$process" 2>/dev/null; do
-			tries=$((tries + 1))
-			[ "$tries" -lt 300 ] || fail "process $process of the dead server stays"
+			[ "$SECONDS" -lt "$end" ] || fail "process $process of the dead server stays"
 			sleep 0.1
 		done
 	done
@@ -122,6 +120,10 @@ case_bench_and_check() {
 	database_sound "after a remount"
 }
 
+transactions_beyond() {
+	[ "$(sql 'SELECT count(*) FROM pgbench_history')" -gt "$1" ]
+}
+
 # pgbench_interrupted COMMAND... - runs it while transactions are under way, which end by it; none that was acknowledged
 # may get lost
 pgbench_interrupted() {
@@ -129,10 +131,11 @@ pgbench_interrupted() {
 	before=$(sql 'SELECT count(*) FROM pgbench_history')
 	rm -f "$socket"/bench*
 	(cd "$socket" && exec setpriv --reuid postgres --regid postgres --init-groups -- env PGHOST="$socket" \
-		PGUSER=postgres PGDATABASE=postgres "$programs/pgbench" -n -c 4 -j 2 -T 60 -l --log-prefix=bench) \
+		PGUSER=postgres PGDATABASE=postgres "$programs/pgbench" -n -c 4 -j 2 -T 3600 -l --log-prefix=bench) \
 		>pgbench.log 2>&1 &
 	bench=$!
-	sleep "$((1 + RANDOM % 2)).$((RANDOM % 10))"
+	await "a hundred transactions" transactions_beyond $((before + 100))
+	sleep "0.$((RANDOM % 10))"
 	kill -0 "$bench" 2>/dev/null || fail "pgbench ended before: $(tail -n 1 pgbench.log)"
 	"$@"
 	wait "$bench" || true

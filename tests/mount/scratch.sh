@@ -29,7 +29,8 @@ quick=${KVFS_TEST_QUICK:-}
 long=${KVFS_TEST_LONG:-}
 slow=${KVFS_TEST_SLOW:-1}
 on=${KVFS_TEST_ON:-kvfs}
-limit=${limit:-120} # seconds for one case; a subject may set its own before sourcing
+limit=${limit:-600} # seconds for one case; a subject may set its own before sourcing
+patience=$((120 * slow)) # seconds for one thing that should come about soon; only ever a way out of waiting for ever
 subject=$(basename "$0" .sh)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -59,7 +60,7 @@ skip() {
 expect_fail() {
 	local pattern=$1 status=0 output
 	shift
-	output=$(timeout 60 "$@" 2>&1) || status=$?
+	output=$(timeout "$patience" "$@" 2>&1) || status=$?
 	[ "$status" != 0 ] || fail "succeeded, should not: $*"
 	[ "$status" -lt 124 ] || [ "$status" = 126 ] || fail "ended with status $status: $*: $output"
 	grep -qiE -- "$pattern" <<<"$output" || fail "\"$*\" said \"$output\", not /$pattern/"
@@ -68,6 +69,32 @@ expect_fail() {
 # expect_same WHAT EXPECTED ACTUAL
 expect_same() {
 	[ "$2" = "$3" ] || fail "$1: expected \"$2\", got \"$3\""
+}
+
+# await WHAT COMMAND... - runs the command again until it succeeds. How soon that is, is the machine's affair.
+await() {
+	local what=$1 end=$((SECONDS + patience))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || fail "not within $patience s: $what"
+		sleep 0.02
+	done
+}
+
+# unmount DIR [COMMAND...] - takes a mount away by kvfs umount, or by the command, and again while it is in use: whoever reads of
+# a process in /proc holds what that had mapped, and a ring's files are closed after the end of its process
+unmount() {
+	local directory=$1 status end=$((SECONDS + patience))
+	shift
+	[ $# != 0 ] || set -- "$KVFS" umount
+	while :; do
+		status=0
+		"$@" "$directory" 2>"$SCRATCH/unmount.error" || status=$?
+		[ "$status" != 0 ] || return 0
+		grep -qiE 'busy|in use' "$SCRATCH/unmount.error" || fail "$* $directory ended with $status: $(cat "$SCRATCH/unmount.error")"
+		[ "$SECONDS" -lt "$end" ] || fail "after $patience s: $(cat "$SCRATCH/unmount.error")"
+		sleep 0.1
+	done
 }
 
 # needs_kvfs - for what makes no sense on a plain directory
@@ -107,15 +134,14 @@ mounts_list() {
 
 # store_mount [OPTION...] - mounts the store on $mnt and waits until it answers; $daemon is the process
 store_mount() {
-	local tries=0
+	local end=$((SECONDS + patience))
 	[ "$on" = kvfs ] || return 0
 	[ -z "${KVFS_TEST_OPTIONS:-}" ] || set -- -o "$KVFS_TEST_OPTIONS" "$@"
 	"$KVFS" mount "$store" "$mnt" -f "$@" >>"$SCRATCH/daemon.log" 2>&1 &
 	daemon=$!
 	until is_mounted "$mnt" && stat "$mnt" >/dev/null 2>&1; do
 		kill -0 "$daemon" 2>/dev/null || fail "mount ended: $(tail -n 1 "$SCRATCH/daemon.log")"
-		tries=$((tries + 1))
-		[ "$tries" -lt $((1500 * slow)) ] || fail "mount does not answer after $((30 * slow)) s"
+		[ "$SECONDS" -lt "$end" ] || fail "mount does not answer after $patience s"
 		sleep 0.02
 	done
 }
@@ -124,12 +150,12 @@ store_mount() {
 store_unmount() {
 	local status=0
 	[ "$on" = kvfs ] || return 0
-	"$KVFS" umount "$mnt" || fail "kvfs umount ended with $?"
+	unmount "$mnt"
 	! is_mounted "$mnt" || fail "still mounted after kvfs umount"
 	[ -z "$daemon" ] || wait "$daemon" || status=$?
 	daemon=
+	sanitizer_silent # before its status, which says less
 	[ "$status" = 0 ] || fail "daemon ended with $status: $(tail -n 1 "$SCRATCH/daemon.log")"
-	sanitizer_silent
 }
 
 # store_check - kvfs check on a store that is not mounted
@@ -198,6 +224,15 @@ scratch_processes() {
 			echo "$process"
 		fi
 	done 2>/dev/null
+}
+
+# processes_end - the store's processes are gone
+processes_end() {
+	await "an end of the store's processes" processes_none
+}
+
+processes_none() {
+	[ -z "$(scratch_processes "$store")" ]
 }
 
 # scratch_sweep DIR - ends what still runs in a scratch directory and removes it

@@ -207,11 +207,11 @@ case_own_file() {
 
 # views_become COUNT - the kernel tells soon, but not at once, what it has forgotten
 views_become() {
-	for _ in {1..200}; do
-		[ "$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')" != "$1" ] || return 0
-		sleep 0.05
-	done
-	fail "not $1: $("$KVFS" stat "$mnt" | grep -E '^views')"
+	await "$1 views" views_are "$1"
+}
+
+views_are() {
+	[ "$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')" = "$1" ]
 }
 
 # Whoever stands in a deleted snapshot, or has a file of it open, reads on.
@@ -386,8 +386,8 @@ case_others() {
 	expect_fail 'denied' "${other[@]}" mkdir "$snapshots/two"
 	expect_fail 'denied' "${other[@]}" rmdir "$snapshots/one"
 	chown 4321 "$mnt"
-	sleep 1.1 # what the kernel knows of the directory's owner
-	"${other[@]}" mkdir "$snapshots/two"
+	# what the kernel knows of the directory's owner is a little old
+	await "a snapshot made by the new owner" "${other[@]}" mkdir "$snapshots/two" 2>error
 	"${other[@]}" rmdir "$snapshots/one"
 	expect_same "left" two "$(ls "$snapshots")"
 }
@@ -567,7 +567,7 @@ case_clone() {
 	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
 	same_tree before "$mnt/tree"
 	echo more >"$mnt/tree/more"
-	"$KVFS" umount "$mnt"
+	unmount "$mnt"
 	"$KVFS" check "$SCRATCH/other"
 	store_mount
 	[ ! -e "$mnt/tree/more" ] || fail "a change of the clone is in the store"

@@ -10,7 +10,7 @@ cases=(mode_delete mode_truncate mode_wal many_connections power_of_kill)
 database=$mnt/database
 
 sql() {
-	sqlite3 -bail -cmd '.timeout 60000' "$database" "$@"
+	sqlite3 -bail -cmd '.timeout 600000' "$database" "$@"
 }
 
 database_sound() {

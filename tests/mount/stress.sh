@@ -6,7 +6,6 @@
 # They run beside each other in a directory of the mount and verify what they get back (--verify); what a stressor finds
 # wrong, it says with "fail:".
 
-limit=200
 cases=(contents names attributes space)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"

@@ -27,7 +27,7 @@ times_mount() {
 }
 
 times_unmount() {
-	if [ "$on" = kvfs ]; then store_unmount; else umount "$mnt"; fi
+	if [ "$on" = kvfs ]; then store_unmount; else unmount "$mnt" umount; fi
 }
 
 # atime_old PATH MTIME - its time of access is that of a moment in 2001, that of modification as given
