@@ -269,11 +269,10 @@ index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t 
 typedef bool index_match_fn(void *arg, uint64_t address);
 
 static inline __attribute__((always_inline)) uint64_t
-index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *match, void *arg,
-	   struct index_place *place)
+index_scan_from(struct index_table *table, uint64_t bucket, uint32_t fingerprint,
+		index_match_fn *match, void *arg, struct index_place *place)
 {
-	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
-	uint64_t bucket = index_home(table, fingerprint), last = bucket + INDEX_REACH;
+	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS, last = bucket + INDEX_REACH;
 	unsigned empty, tagged;
 
 	index_need(table, bucket);
@@ -301,6 +300,13 @@ index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *matc
 	return 0;
 }
 
+static inline __attribute__((always_inline)) uint64_t
+index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *match, void *arg,
+	   struct index_place *place)
+{
+	return index_scan_from(table, index_home(table, fingerprint), fingerprint, match, arg, place);
+}
+
 /* The address of the entry that matches, or 0. Readers, inside an epoch. */
 static inline __attribute__((always_inline)) uint64_t
 index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *arg)
@@ -309,10 +315,10 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 
 	for (;;) {
 		struct index_table *table = index_table_of(index, fingerprint);
-		_Atomic uint32_t *version =
-			&index->versions[index_home(table, fingerprint) % INDEX_STRIPES];
+		uint64_t home = index_home(table, fingerprint);
+		_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
 		uint32_t before = atomic_load_explicit(version, memory_order_acquire);
-		uint64_t address = index_scan(table, fingerprint, match, arg, NULL);
+		uint64_t address = index_scan_from(table, home, fingerprint, match, arg, NULL);
 
 		if (address)
 			return address;
@@ -322,6 +328,38 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 		    index_table_of(index, fingerprint) == table)
 			return 0;
 	}
+}
+
+/*
+ * The first look of a look-up, at the home bucket alone, short enough to be a part of its caller. The address of an entry with the
+ * tag, which is the one that is sought nearly always; or 0, and whether it is certain that there is none. Readers, inside an epoch.
+ */
+static inline __attribute__((always_inline)) uint64_t
+index_probe(struct index *index, uint64_t hash, bool *absent)
+{
+	uint32_t fingerprint = index_fingerprint(hash);
+	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS, entry;
+	struct index_table *table = index_table_of(index, fingerprint);
+	uint64_t home = index_home(table, fingerprint);
+	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
+	uint32_t before = atomic_load_explicit(version, memory_order_acquire);
+	struct index_bucket *bucket = &table->buckets[home];
+	unsigned empty, tagged;
+
+	*absent = false;
+	if (__builtin_expect(atomic_load_explicit(&table->source, memory_order_acquire) != NULL, 0))
+		return 0;
+	tagged = index_bucket_masks(bucket, tag, &empty);
+	if (tagged) {
+		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(tagged)],
+					     memory_order_acquire);
+		return (entry ^ tag) & ~INDEX_ADDRESS_MASK ? 0 : entry & INDEX_ADDRESS_MASK;
+	}
+	/* As in index_lookup. */
+	*absent = empty && !(before & 1) &&
+		  atomic_load_explicit(version, memory_order_relaxed) == before &&
+		  index_table_of(index, fingerprint) == table;
+	return 0;
 }
 
 /* As index_lookup, for the writer, who also learns the place: the entry's, or that where it may be inserted. */

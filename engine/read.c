@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "epoch.h"
+#include "keyhash_inline.h"
 #include "lookup.h"
 #include "read.h"
 #include "readahead.h"
@@ -26,13 +27,19 @@ void kv_read_end(struct kv *kv)
 }
 
 /* Threads spread over the stripes; two that share one lose a count now and then, which costs less than a lock. */
-static struct counters *counters_of(struct kv *kv)
+static __thread __attribute__((tls_model("initial-exec"))) unsigned stripe;
+
+static __attribute__((noinline)) void take_stripe(void)
 {
 	static _Atomic unsigned next;
-	static __thread unsigned stripe;
 
-	if (!stripe)
-		stripe = 1 + atomic_fetch_add(&next, 1) % STORE_STRIPES;
+	stripe = 1 + atomic_fetch_add(&next, 1) % STORE_STRIPES;
+}
+
+static inline struct counters *counters_of(struct kv *kv)
+{
+	if (__builtin_expect(!stripe, 0))
+		take_stripe();
 	return &kv->counters[stripe - 1];
 }
 
@@ -40,10 +47,10 @@ static struct counters *counters_of(struct kv *kv)
  * An unreadable page reads as zeros, and a damaged record, or part of the hash index, could have been the one: what looks
  * absent may only be lost.
  */
-static int absent(struct kv *kv, const struct lookup *lookup, uint64_t address)
+static __attribute__((noinline)) int doubtful(struct kv *kv, uint64_t damaged, uint64_t address)
 {
-	if (lookup->damaged) {
-		store_damaged(kv, lookup->damaged);
+	if (damaged) {
+		store_damaged(kv, damaged);
 		return -EIO;
 	}
 	if (atomic_load_explicit(&kv->index.failed, memory_order_relaxed) ||
@@ -55,19 +62,28 @@ static int absent(struct kv *kv, const struct lookup *lookup, uint64_t address)
 struct find {
 	struct lookup lookup;
 	uint64_t address; /* the last one looked at */
+	uintptr_t base;	  /* of its segment, with what is to be known of that */
 };
 
-static inline bool find_match(void *arg, uint64_t address)
+static inline __attribute__((always_inline)) bool find_match(void *arg, uint64_t address)
 {
 	struct find *find = arg;
+	const struct segments *segments = find->lookup.segments;
+	uintptr_t base = segments_flagged_base(segments, segments_slot(segments, address));
+	const uint8_t *record = (const uint8_t *)(base & ~SEGMENT_FLAGS) +
+				segments_offset(segments, address);
 
 	find->address = address;
+	find->base = base;
 	/* The value's lines come with the header's, and not only when that has said how long it is. */
-	read_prefetch_rest(find->lookup.segments, address);
-	return lookup_match(&find->lookup, address);
+	__builtin_prefetch(record + 64);
+	__builtin_prefetch(record + 128);
+	if (__builtin_expect(base & SEGMENT_UNVERIFIED, 0))
+		record = (const uint8_t *)segments_verify(segments, address);
+	return lookup_judge(&find->lookup, address, (const struct format_record *)record);
 }
 
-static inline bool find_match_head(void *arg, uint64_t address)
+static inline __attribute__((always_inline)) bool find_match_head(void *arg, uint64_t address)
 {
 	struct find *find = arg;
 
@@ -77,45 +93,64 @@ static inline bool find_match_head(void *arg, uint64_t address)
 
 static inline __attribute__((always_inline)) int
 find_with(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
-	  index_match_fn *match, const struct format_record **out, uint64_t *address)
+	  index_match_fn *match, struct find *find)
 {
-	struct find find = {{&kv->segments, key, key_size, keyspace, NULL, 0}, 0};
 	struct counters *counters = counters_of(kv);
 
+	*find = (struct find){.lookup = {&kv->segments, key, key_size, keyspace, NULL, 0}};
 	store_add(&counters->gets, 1);
-	if (!index_lookup(&kv->index, hash, match, &find))
-		return absent(kv, &find.lookup, find.address);
-	store_add(&counters->hits, 1);
-	*out = find.lookup.record;
-	*address = find.address;
-	return 0;
+	if (__builtin_expect(index_lookup(&kv->index, hash, match, find) != 0, 1))
+		return 0;
+	store_add(&counters->misses, 1);
+	/* Only a record that was looked at can have been damaged, or in a page that is. */
+	if (__builtin_expect(find->address |
+				     atomic_load_explicit(&kv->index.failed, memory_order_relaxed),
+			     0))
+		return doubtful(kv, find->lookup.damaged, find->address);
+	return -ENOENT;
 }
 
-static inline int find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-			      uint64_t hash, const struct format_record **out, uint64_t *address)
+static inline bool is_key(const struct kv *kv, unsigned keyspace, size_t key_size)
 {
-	return find_with(kv, keyspace, key, key_size, hash, find_match, out, address);
+	return keyspace < kv->info.keyspace_count && key_size - 1 < KV_KEY_SIZE_MAX;
 }
 
-static int find_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		       const struct format_record **out, uint64_t *address)
+static inline __attribute__((always_inline)) int
+find_key(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, index_match_fn *match,
+	 struct find *find)
 {
-	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
+	if (!is_key(kv, keyspace, key_size))
 		return -EINVAL;
-	return find_hashed(kv, keyspace, key, key_size,
-			   keyhash_of(&kv->keyhash, keyspace, key, key_size), out, address);
+	return find_with(kv, keyspace, key, key_size,
+			 keyhash_of(&kv->keyhash, keyspace, key, key_size), match, find);
+}
+
+static inline int found(int error, const struct find *find, const struct format_record **out,
+			uint64_t *address)
+{
+	if (error)
+		return error;
+	*out = find->lookup.record;
+	*address = find->address;
+	return 0;
 }
 
 int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 	      const struct format_record **out, uint64_t *address)
 {
-	return find_hashed(kv, keyspace, key, key_size, hash, out, address);
+	struct find find;
+
+	return found(find_with(kv, keyspace, key, key_size, hash, find_match, &find), &find, out,
+		     address);
 }
 
 int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 		   const struct format_record **out, uint64_t *address)
 {
-	return find_with(kv, keyspace, key, key_size, hash, find_match_head, out, address);
+	struct find find;
+
+	return found(find_with(kv, keyspace, key, key_size, hash, find_match_head, &find), &find,
+		     out, address);
 }
 
 /* Is all of the record in the page that its header is in, and that the lookup has read? */
@@ -187,9 +222,8 @@ int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 {
 	const struct format_record *record;
 	uint64_t address;
-	int error = find_hashed(kv, keyspace, key, key_size,
-				keyhash_of(&kv->keyhash, keyspace, key, key_size), &record,
-				&address);
+	int error = read_find(kv, keyspace, key, key_size,
+			      keyhash_of(&kv->keyhash, keyspace, key, key_size), &record, &address);
 
 	if (!error)
 		error = make_readable(kv, record, address);
@@ -198,34 +232,115 @@ int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_si
 	return error;
 }
 
-int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-	   struct kv_slice *value)
+static int value_found(struct kv *kv, const struct find *find, struct kv_slice *value)
 {
-	uint64_t begun_ns = timing_begin(&kv->timing, KV_OPERATION_GET), address;
-	const struct format_record *record;
-	int error = find_record(kv, keyspace, key, key_size, &record, &address);
+	int error = 0;
 
-	if (!error)
-		error = make_readable(kv, record, address);
-	if (!error)
-		error = value_of(kv, record, value);
+	if (find->base & SEGMENT_MAPPED)
+		error = make_readable(kv, find->lookup.record, find->address);
+	return error ? error : value_of(kv, find->lookup.record, value);
+}
+
+/* ---- the hot paths ---------------------------------------------------------------------------
+ *
+ * A short key, whose record, if there is one, is in a buffer, is looked for without a call or a loop: while a look-up waits for memory
+ * the processor goes on into its caller and the next look-up, as far as its window of some 200 instructions reaches, and two that wait
+ * at the same time take half as long. All else takes the long way, from the beginning. */
+
+enum quick {
+	QUICK_FOUND,
+	QUICK_ABSENT,
+	QUICK_UNSURE,
+};
+
+static inline __attribute__((always_inline)) enum quick
+find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, bool value_wanted,
+	     const struct format_record **out)
+{
+	const struct format_record *record;
+	struct counters *counters;
+	uint64_t address;
+	uintptr_t base;
+	bool absent;
+
+	if (__builtin_expect(keyspace >= kv->info.keyspace_count ||
+				     !keyhash_is_short(&kv->keyhash, key_size) || !stripe, 0))
+		return QUICK_UNSURE;
+	address = index_probe(&kv->index, keyhash_short(&kv->keyhash, keyspace, key, key_size), &absent);
+	counters = &kv->counters[stripe - 1];
+	if (!address) {
+		if (!absent || atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
+			return QUICK_UNSURE;
+		store_add(&counters->gets, 1);
+		store_add(&counters->misses, 1);
+		return QUICK_ABSENT;
+	}
+	base = segments_flagged_base(&kv->segments, segments_slot(&kv->segments, address));
+	if (__builtin_expect(base & SEGMENT_FLAGS, 0))
+		return QUICK_UNSURE;
+	record = (const struct format_record *)(base + segments_offset(&kv->segments, address));
+	if (value_wanted) {
+		/* The value's lines come with the header's, and not only when that has said how long it is. */
+		__builtin_prefetch((const uint8_t *)record + 64);
+		__builtin_prefetch((const uint8_t *)record + 128);
+	}
+	if (__builtin_expect(record->key_size != key_size || record->keyspace != keyspace ||
+				     !lookup_same_key(record->key, key, key_size), 0))
+		return QUICK_UNSURE;
+	store_add(&counters->gets, 1);
+	*out = record;
+	return QUICK_FOUND;
+}
+
+static __attribute__((noinline)) int get_slowly(struct kv *kv, unsigned keyspace, const void *key,
+						size_t key_size, struct kv_slice *value)
+{
+	struct find find;
+	int error = find_key(kv, keyspace, key, key_size, find_match, &find);
+
+	return error ? error : value_found(kv, &find, value);
+}
+
+static __attribute__((noinline)) int get_timed(struct kv *kv, unsigned keyspace, const void *key,
+					       size_t key_size, struct kv_slice *value)
+{
+	uint64_t begun_ns = timing_begin_sample(&kv->timing, KV_OPERATION_GET);
+	int error = get_slowly(kv, keyspace, key, key_size, value);
+
 	timing_end(&kv->timing, KV_OPERATION_GET, begun_ns);
 	return error;
+}
+
+__attribute__((flatten)) int kv_get(struct kv *kv, unsigned keyspace, const void *key,
+				    size_t key_size, struct kv_slice *value)
+{
+	const struct format_record *record;
+	enum quick quick;
+
+	if (timing_is_due(KV_OPERATION_GET))
+		return get_timed(kv, keyspace, key, key_size, value);
+	quick = find_quickly(kv, keyspace, key, key_size, true, &record);
+	if (quick == QUICK_ABSENT)
+		return -ENOENT;
+	if (__builtin_expect(quick == QUICK_UNSURE, 0))
+		return get_slowly(kv, keyspace, key, key_size, value);
+	if (__builtin_expect(record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
+		return value_of(kv, record, value);
+	value->data = format_record_value(record);
+	value->size = record->value_size;
+	return 0;
 }
 
 int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	       struct kv_slice *value, uint64_t *seq)
 {
-	const struct format_record *record;
-	uint64_t address;
-	int error = find_record(kv, keyspace, key, key_size, &record, &address);
+	struct find find;
+	int error = find_key(kv, keyspace, key, key_size, find_match, &find);
 
 	if (!error)
-		error = make_readable(kv, record, address);
+		error = value_found(kv, &find, value);
 	if (!error)
-		error = value_of(kv, record, value);
-	if (!error)
-		*seq = record->seq;
+		*seq = find.lookup.record->seq;
 	return error;
 }
 
@@ -255,20 +370,43 @@ void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_s
 	epoch_leave();
 }
 
-int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
+static __attribute__((noinline)) int contains_slowly(struct kv *kv, unsigned keyspace,
+						     const void *key, size_t key_size)
 {
-	uint64_t begun_ns = timing_begin(&kv->timing, KV_OPERATION_GET), address;
-	const struct format_record *record;
+	struct find find;
+
+	/* Neither the value nor its lines are wanted. */
+	return find_key(kv, keyspace, key, key_size, find_match_head, &find);
+}
+
+static __attribute__((noinline)) int contains_timed(struct kv *kv, unsigned keyspace,
+						    const void *key, size_t key_size)
+{
+	uint64_t begun_ns = timing_begin_sample(&kv->timing, KV_OPERATION_GET);
 	int error;
 
-	if (keyspace >= kv->info.keyspace_count || !key_size || key_size > KV_KEY_SIZE_MAX)
-		return -EINVAL;
 	epoch_enter();
-	/* Neither the value nor its lines are wanted. */
-	error = read_find_head(kv, keyspace, key, key_size,
-			       keyhash_of(&kv->keyhash, keyspace, key, key_size), &record,
-			       &address);
+	error = contains_slowly(kv, keyspace, key, key_size);
 	epoch_leave();
 	timing_end(&kv->timing, KV_OPERATION_GET, begun_ns);
+	return error;
+}
+
+__attribute__((flatten)) int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
+					 size_t key_size)
+{
+	const struct format_record *record;
+	enum quick quick;
+	int error = 0;
+
+	if (timing_is_due(KV_OPERATION_GET))
+		return contains_timed(kv, keyspace, key, key_size);
+	epoch_enter();
+	quick = find_quickly(kv, keyspace, key, key_size, false, &record);
+	if (quick == QUICK_ABSENT)
+		error = -ENOENT;
+	else if (__builtin_expect(quick == QUICK_UNSURE, 0))
+		error = contains_slowly(kv, keyspace, key, key_size);
+	epoch_leave();
 	return error;
 }

@@ -52,10 +52,12 @@ static void forget_verified(const struct segments *segments, struct segment *seg
 /* Where readers find its bytes from now on. */
 static void set_base(struct segments *segments, const struct segment *segment, const uint8_t *bytes)
 {
-	uintptr_t flag = segment->verified ? SEGMENT_UNVERIFIED : 0;
+	uintptr_t flags = segment->verified ? SEGMENT_UNVERIFIED : 0;
 
+	if (bytes != segment->buffer)
+		flags |= SEGMENT_MAPPED;
 	atomic_store_explicit(&segments->bases[segment->slot],
-			      (const uint8_t *)((uintptr_t)bytes | flag), memory_order_release);
+			      (const uint8_t *)((uintptr_t)bytes | flags), memory_order_release);
 }
 
 static void forget_heads(struct segments *segments, struct segment *segment)

@@ -112,22 +112,26 @@ static inline uint32_t segments_slot(const struct segments *segments, uint64_t a
 
 static inline uint32_t segments_offset(const struct segments *segments, uint64_t address)
 {
-	return (uint32_t)(address & (((uint64_t)1 << segments->shift) - 1)) << 3;
+	return (uint32_t)(address << 3) & (segments->size - 1);
 }
 
 /*
- * bases holds where a segment's bytes are, NULL if nothing is there; the lowest bit is set for segments whose records were not
- * all validated when the store was opened.
+ * bases holds where a segment's bytes are, NULL if nothing is there; its lowest bits are what a reader has to know of them: their
+ * records were not all validated when the store was opened, they are a file's map.
  */
 #define SEGMENT_UNVERIFIED ((uintptr_t)1)
+#define SEGMENT_MAPPED ((uintptr_t)2)
+#define SEGMENT_FLAGS (SEGMENT_UNVERIFIED | SEGMENT_MAPPED)
+
+static inline uintptr_t segments_flagged_base(const struct segments *segments, uint32_t slot)
+{
+	return (uintptr_t)atomic_load_explicit(&segments->bases[slot], memory_order_acquire);
+}
 
 /* For those who validate, or only ask for it to come into the cache. */
 static inline const uint8_t *segments_base(const struct segments *segments, uint32_t slot)
 {
-	const uint8_t *base =
-		atomic_load_explicit(&segments->bases[slot], memory_order_acquire);
-
-	return (const uint8_t *)((uintptr_t)base & ~SEGMENT_UNVERIFIED);
+	return (const uint8_t *)(segments_flagged_base(segments, slot) & ~SEGMENT_FLAGS);
 }
 
 /* The record, validated now if it was not before; NULL: there is no valid one. */
@@ -137,12 +141,12 @@ const struct format_record *segments_verify(const struct segments *segments, uin
 static inline const struct format_record *segments_record(const struct segments *segments,
 							  uint64_t address)
 {
-	const uint8_t *base = atomic_load_explicit(
-		&segments->bases[segments_slot(segments, address)], memory_order_acquire);
+	uintptr_t base = segments_flagged_base(segments, segments_slot(segments, address));
 
-	if (__builtin_expect((uintptr_t)base & SEGMENT_UNVERIFIED, 0))
+	if (__builtin_expect(base & SEGMENT_UNVERIFIED, 0))
 		return segments_verify(segments, address);
-	return (const struct format_record *)(base + segments_offset(segments, address));
+	return (const struct format_record *)((base & ~SEGMENT_FLAGS) +
+					      segments_offset(segments, address));
 }
 
 /*

@@ -220,7 +220,7 @@ struct checkpoints {
 
 struct counters {
 	_Alignas(64) _Atomic uint64_t gets;
-	_Atomic uint64_t hits;
+	_Atomic uint64_t misses; /* of them: the rarer outcome */
 };
 
 struct kv {

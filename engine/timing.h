@@ -27,14 +27,19 @@ void timing_summary(const struct timing *timing, enum kv_operation operation,
 		     struct kv_latency *out);
 
 /* How many of the thread's operations are left until the next sample. */
-extern __thread unsigned timing_countdown[KV_OPERATIONS];
+extern __thread unsigned timing_countdown[KV_OPERATIONS]
+	__attribute__((tls_model("initial-exec")));
+
+/* Counts one; is it to be timed? Then timing_begin_sample says from when. */
+static inline bool timing_is_due(enum kv_operation operation)
+{
+	return __builtin_expect(timing_countdown[operation]-- == 0, 0);
+}
 
 static inline uint64_t timing_begin(const struct timing *timing, enum kv_operation operation)
 {
 	/* The first is timed, whatever follows: 0 is where a thread begins. */
-	if (__builtin_expect(timing_countdown[operation]-- != 0, 1))
-		return 0;
-	return timing_begin_sample(timing, operation);
+	return timing_is_due(operation) ? timing_begin_sample(timing, operation) : 0;
 }
 
 static inline void timing_end(struct timing *timing, enum kv_operation operation,
