@@ -3,6 +3,7 @@
 #include "apply.h"
 
 #include "checkpoint.h"
+#include "large_header.h"
 #include "lookup.h"
 #include "snapshot.h"
 #include "version.h"
@@ -107,14 +108,18 @@ static int keep_for_views(struct kv *kv, const struct format_record *record, uin
 {
 	bool tombstone = record->flags & FORMAT_RECORD_TOMBSTONE;
 	bool stale = old && old_record->seq > record->seq;
+	uint64_t end = tombstone ? format_tombstone_since(record) : record->seq;
 	int error = 0;
 
+	/* Nobody looks for an intent through a view. */
+	if (record->keyspace == FORMAT_KEYSPACE_LARGE && record->key_size == LARGE_INTENT_KEY_SIZE)
+		return 0;
 	if (tombstone && (stale || !old || (record->flags & FORMAT_RECORD_RELOCATED)))
 		version_cut(kv, record, hash);
 	if (stale)
 		return tombstone ? 0 : apply_old(kv, record, address, hash, old_record->seq);
-	if (old && views_any_in(&kv->views, old_record->seq, record->seq))
-		error = version_keep(kv, old_record, old, hash, record->seq);
+	if (old && views_any_in(&kv->views, old_record->seq, end))
+		error = version_keep(kv, old_record, old, hash, end);
 	return tombstone && old && !error ? version_haunt(kv, record, hash) : error;
 }
 

@@ -247,15 +247,31 @@ int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key
 	return error ? error : batch_put_lent(batch, keyspace, key, key_size, value, value_size);
 }
 
-int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
+static int add_tombstone(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+			 const void *value, size_t value_size)
 {
-	int error = grow(batch, format_record_size(key_size, 0), format_record_size(key_size, 0));
+	struct format_record *record;
+	int error = grow(batch, format_record_size(key_size, value_size),
+			 format_record_size(key_size, value_size));
 
 	if (error)
 		return error;
-	finish_record(batch,
-		      begin_record(batch, keyspace, key, key_size, 0, FORMAT_RECORD_TOMBSTONE), NULL);
+	record = begin_record(batch, keyspace, key, key_size, value_size, FORMAT_RECORD_TOMBSTONE);
+	if (value_size)
+		memcpy(record->key + key_size, value, value_size);
+	finish_record(batch, record, NULL);
 	return 0;
+}
+
+int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)
+{
+	return add_tombstone(batch, keyspace, key, key_size, NULL, 0);
+}
+
+int batch_delete_since(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		       uint64_t since)
+{
+	return add_tombstone(batch, keyspace, key, key_size, &since, sizeof(since));
 }
 
 int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size)

@@ -98,6 +98,9 @@ int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, s
 int batch_put_raw(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 		  const void *value, size_t value_size, unsigned flags);
 int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size);
+/* Of a piece of a large value: its tombstone says since which batch no header names it. */
+int batch_delete_since(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
+		       uint64_t since);
 
 /* Sets the MORE flags and the body hashes: the batch is complete. */
 void batch_finish(struct kv_batch *batch);

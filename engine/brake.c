@@ -59,7 +59,10 @@ void brake_wait(struct kv *kv)
 static bool is_over_limit(struct kv *kv)
 {
 	uint64_t log = atomic_load(&kv->log_bytes), needed = atomic_load(&kv->live_bytes);
+	uint64_t condemned = atomic_load(&kv->large.condemned_bytes);
 
+	/* It counts as live until it is deleted; else writers could condemn faster than that goes, for ever. */
+	needed -= condemned < needed ? condemned : needed;
 	/* What only waits for the next checkpoint is none of compaction's business any more. */
 	needed += atomic_load(&kv->compaction.kept_bytes) / LIMIT_FACTOR;
 	pthread_mutex_lock(&kv->log.lock);

@@ -41,7 +41,7 @@ uint64_t checkpoint_position(const struct kv *kv)
 
 uint64_t checkpoint_behind(const struct kv *kv)
 {
-	return kv->recovered_behind + checkpoint_position(kv) - kv->checkpoints.behind_from;
+	return checkpoint_position(kv) - atomic_load(&kv->checkpoints.behind_from);
 }
 
 /* About what will be written. */
@@ -135,8 +135,8 @@ bool checkpoint_discard(struct kv *kv)
 	if (kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME) || kv->env->dir_sync(kv->dir))
 		return false;
 	kv->checkpoint_there = false;
-	kv->checkpoints.behind_from = checkpoint_position(kv);
-	kv->recovered_behind = atomic_load(&kv->log_bytes);
+	atomic_store(&kv->checkpoints.behind_from,
+		     checkpoint_position(kv) - atomic_load(&kv->log_bytes));
 	forget_named(kv);
 	compact_free_kept(kv);
 	return true;

@@ -446,8 +446,7 @@ static int finish(struct checkpoint_save *save)
 	}
 	if (error)
 		return error;
-	kv->checkpoints.behind_from = kv->checkpoints.position_bytes;
-	kv->recovered_behind = 0;
+	atomic_store(&kv->checkpoints.behind_from, kv->checkpoints.position_bytes);
 	store_add(&kv->checkpoints.written, 1);
 	atomic_store(&kv->checkpoints.seq, writer->header.last_seq);
 	atomic_store(&kv->checkpoints.bytes, (1 + writer->chunk) * CHUNK);

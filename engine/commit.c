@@ -117,7 +117,7 @@ static int append(struct kv *kv, const struct kv_batch *batch, const struct kv_b
 	if (doomed && !error) {
 		error = place_and_apply(kv, doomed, at + batch->size, address + (batch->size >> 3),
 					seq, false);
-		large_wake(kv);
+		large_condemn(kv);
 	}
 	store_add(&kv->batches, 1);
 	store_add(&kv->appended_bytes, size);

@@ -15,6 +15,7 @@
 #include "compact_pick.h"
 #include "dictionary.h"
 #include "epoch.h"
+#include "large.h"
 #include "log.h"
 #include "snapshot.h"
 #include "survey.h"
@@ -193,6 +194,7 @@ static void take_dead(struct kv *kv)
 	if (now_us < compaction->look_at_us && !kv->inline_maintenance)
 		return;
 	compaction->look_at_us = now_us + LOOK_INTERVAL_US;
+	compaction->looked_live_bytes = atomic_load(&kv->live_bytes);
 	while (compaction->emptied_count < COMPACTION_EMPTIED_MAX &&
 	       (dead = compact_pick_dead(kv)) && put_emptied(kv, dead))
 		compaction->gained += dead->end;
@@ -304,7 +306,8 @@ static void let_go(struct kv *kv)
 	uint64_t gained = compaction->gained;
 
 	compaction->gained = 0;
-	brake_update(kv, gained || !compaction->victim ? gained : 1);
+	/* Nothing to be gained yet is not nothing more to gain. */
+	brake_update(kv, gained || (!compaction->victim && !large_has_more(kv)) ? gained : 1);
 }
 
 /* Copies a share of the victim, if there is one. */
@@ -347,6 +350,16 @@ static void step(struct kv *kv)
 
 /* ---- the maintainer's calls ------------------------------------------------------------------ */
 
+/* There is more garbage than at the last look, if only by the last thing that was deleted, or that a snapshot let go of. */
+static bool is_to_look(const struct kv *kv)
+{
+	const struct compaction *compaction = &kv->compaction;
+
+	return !compaction->victim && !compaction->retry_at_us && !atomic_load(&kv->failed) &&
+	       !atomic_load(&kv->orders_loading) &&
+	       atomic_load(&kv->live_bytes) < compaction->looked_live_bytes;
+}
+
 uint64_t compact_pause_us(const struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
@@ -356,6 +369,8 @@ uint64_t compact_pause_us(const struct kv *kv)
 		at_us = compaction->resume_at_us;
 	else if (!at_us && kv->info.compress == KV_COMPRESS_BACKGROUND)
 		at_us = compaction->raw_at_us;
+	if (is_to_look(kv) && (!at_us || at_us > compaction->look_at_us))
+		at_us = compaction->look_at_us;
 	if (!at_us)
 		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);

@@ -241,12 +241,24 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 	     (record->flags & (FORMAT_RECORD_TOMBSTONE | FORMAT_RECORD_MORE))))
 		return false;
 	if ((record->flags & FORMAT_RECORD_TOMBSTONE) &&
-	    (record->value_size || (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))))
+	    ((record->value_size && (record->keyspace != FORMAT_KEYSPACE_LARGE ||
+				     record->value_size != sizeof(uint64_t))) ||
+	     (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))))
 		return false;
 	if ((record->flags & FORMAT_RECORD_LARGE) &&
 	    ((record->flags & FORMAT_RECORD_ZSTD) || record->keyspace >= KV_KEYSPACES_MAX))
 		return false;
 	return keyspace_valid(record->keyspace, keyspace_count) && record->seq;
+}
+
+uint64_t format_tombstone_since(const struct format_record *record)
+{
+	uint64_t since;
+
+	if (record->value_size != sizeof(since))
+		return record->seq;
+	memcpy(&since, format_record_value(record), sizeof(since));
+	return since < record->seq ? since : record->seq;
 }
 
 bool format_record_plausible(const struct format_record *record, uint64_t room,

@@ -396,6 +396,8 @@ void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t
  */
 int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
 			       unsigned keyspace_count);
+/* The batch with which what this tombstone deletes ceased to be visible: its own, or the earlier one that it names. */
+uint64_t format_tombstone_since(const struct format_record *record);
 /* All of that but the check and the padding: what costs nothing to look at. */
 bool format_record_plausible(const struct format_record *record, uint64_t room,
 			     unsigned keyspace_count);

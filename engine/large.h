@@ -81,6 +81,8 @@ static inline uint64_t large_doom_size_max(const struct kv_batch *batch)
 {
 	return batch->count * format_record_size(LARGE_INTENT_KEY_SIZE, 0);
 }
+/* It has been committed. Called with the log's lock. */
+void large_condemn(struct kv *kv);
 /* There is something to free, or a stream that has ended. Any thread. */
 void large_wake(struct kv *kv);
 /* After a step: is there more to free, and room in the log for doing so? */

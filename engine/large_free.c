@@ -23,6 +23,7 @@
 #include "value.h"
 
 #define STEP_PIECES 128u /* deleted in one batch: some 60 us under the log's lock */
+#define STEP_VALUES 64u	 /* of so many values */
 #define PAUSE_US 100u	 /* between two steps */
 #define RETRY_US 10000u	 /* when there was no room in the log */
 
@@ -51,45 +52,54 @@ void large_wake(struct kv *kv)
 
 /* ---- what a batch condemns ------------------------------------------------------------------- */
 
-/* The id of the large value that is the newest of the record's key, if the record ends it. */
+/* The large value that is the newest of the record's key, if the record ends it. */
 static bool condemns(struct kv *kv, const struct format_record *record,
-		     const struct batch_entry *entry, uint64_t *id)
+		     const struct batch_entry *entry, struct large_header *old)
 {
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	const void *value = entry->value ? entry->value : format_record_value(record);
-	struct large_header old, new;
+	struct large_header new;
 
 	if (!index_lookup(&kv->index, entry->hash, lookup_match, &lookup) ||
 	    !(lookup.record->flags & FORMAT_RECORD_LARGE))
 		return false;
-	if (large_header_decode(format_record_value(lookup.record), lookup.record->value_size, &old))
+	if (large_header_decode(format_record_value(lookup.record), lookup.record->value_size, old))
 		return false;
-	*id = old.id;
 	if (!(record->flags & FORMAT_RECORD_LARGE))
 		return true;
-	return !large_header_decode(value, record->value_size, &new) && new.id != old.id;
+	return !large_header_decode(value, record->value_size, &new) && new.id != old->id;
+}
+
+static void count_doomed(struct large *large, const struct large_header *header)
+{
+	uint64_t pieces = large_header_count(header), bytes = pieces << header->shift;
+
+	large->doomed_pieces += pieces;
+	large->doomed_bytes += bytes < header->size ? bytes : header->size;
 }
 
 int large_doom(struct kv *kv, const struct kv_batch *batch, const struct kv_batch **out)
 {
 	struct large *large = &kv->large;
 	uint8_t key[LARGE_INTENT_KEY_SIZE];
+	struct large_header old;
 	size_t offset = 0;
-	uint64_t id;
 	unsigned i;
 	int error = large->doomed ? 0 : kv_batch_new(kv, &large->doomed);
 
 	if (error)
 		return error;
 	kv_batch_reset(large->doomed);
+	large->doomed_pieces = large->doomed_bytes = 0;
 	for (i = 0; i < batch->count && !error; i++) {
 		const struct format_record *record = batch_record(batch, offset);
 
 		offset += batch_stride(record, &batch->entries[i]);
 		if (record->keyspace >= KV_KEYSPACES_MAX ||
-		    !condemns(kv, record, &batch->entries[i], &id))
+		    !condemns(kv, record, &batch->entries[i], &old))
 			continue;
-		large_intent_key(id, key);
+		count_doomed(large, &old);
+		large_intent_key(old.id, key);
 		error = batch_put(large->doomed, LARGE_KEYSPACE, key, sizeof(key), NULL, 0);
 	}
 	if (error)
@@ -99,18 +109,58 @@ int large_doom(struct kv *kv, const struct kv_batch *batch, const struct kv_batc
 	return 0;
 }
 
+void large_condemn(struct kv *kv)
+{
+	struct large *large = &kv->large;
+
+	large->condemned_pieces += large->doomed_pieces;
+	store_add(&large->condemned_bytes, large->doomed_bytes);
+	large_wake(kv);
+}
+
+/* So many pieces are gone, and in proportion what they took. */
+static void count_freed(struct kv *kv, uint64_t pieces)
+{
+	struct large *large = &kv->large;
+	uint64_t bytes;
+
+	pthread_mutex_lock(&kv->log.lock);
+	bytes = atomic_load(&large->condemned_bytes);
+	if (pieces < large->condemned_pieces) {
+		bytes -= bytes / large->condemned_pieces * pieces;
+		large->condemned_pieces -= pieces;
+	} else {
+		bytes = large->condemned_pieces = 0;
+	}
+	atomic_store(&large->condemned_bytes, bytes);
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
 /* ---- one batch of deletions ------------------------------------------------------------------ */
+
+/* A value, and the intent that condemns pieces of it. */
+struct condemned_value {
+	uint64_t id;
+	uint64_t intent_seq;
+	bool last; /* the batch has the last of them */
+};
+
+struct condemned_piece {
+	unsigned value; /* its number below */
+	uint32_t piece;
+};
 
 /* What is to be freed, and what has to be so still when the deletions are committed. */
 struct condemned {
-	uint64_t id;
-	uint64_t intent_seq;
-	bool has_owner; /* only what the header does not name */
+	struct condemned_value values[STEP_VALUES];
+	unsigned value_count;
+	struct condemned_piece pieces[STEP_PIECES];
+	unsigned count;
+	/* Of one value alone: only what the header there does not name */
+	bool has_owner;
 	unsigned keyspace;
 	size_t key_size;
 	uint8_t key[KV_KEY_SIZE_MAX];
-	uint32_t pieces[STEP_PIECES];
-	unsigned count;
 };
 
 static uint64_t newest_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
@@ -125,7 +175,7 @@ static uint64_t newest_seq(struct kv *kv, unsigned keyspace, const void *key, si
 	return lookup.record->seq;
 }
 
-/* The header that says which pieces of the id are needed, if there is one. */
+/* The header that says which pieces of the one value are needed, if there is one. */
 static bool find_owner(struct kv *kv, const struct condemned *condemned, struct large_header *header)
 {
 	const struct format_record *record;
@@ -134,10 +184,10 @@ static bool find_owner(struct kv *kv, const struct condemned *condemned, struct 
 	       newest_seq(kv, condemned->keyspace, condemned->key, condemned->key_size, &record) &&
 	       (record->flags & FORMAT_RECORD_LARGE) &&
 	       !large_header_decode(format_record_value(record), record->value_size, header) &&
-	       header->id == condemned->id;
+	       header->id == condemned->values[0].id;
 }
 
-/* Is the intent still there, and does the header still name none of these pieces? Under the log's lock. */
+/* Are the intents still there, and does the header still name none of these pieces? Under the log's lock. */
 static int still_condemned(struct kv *kv, const void *arg)
 {
 	const struct condemned *condemned = arg;
@@ -146,20 +196,23 @@ static int still_condemned(struct kv *kv, const void *arg)
 	uint8_t key[LARGE_INTENT_KEY_SIZE];
 	unsigned i;
 
-	large_intent_key(condemned->id, key);
-	if (newest_seq(kv, LARGE_KEYSPACE, key, sizeof(key), &record) != condemned->intent_seq)
-		return -EAGAIN;
+	for (i = 0; i < condemned->value_count; i++) {
+		large_intent_key(condemned->values[i].id, key);
+		if (newest_seq(kv, LARGE_KEYSPACE, key, sizeof(key), &record) !=
+		    condemned->values[i].intent_seq)
+			return -EAGAIN;
+	}
 	if (!find_owner(kv, condemned, &header))
 		return 0;
 	for (i = 0; i < condemned->count; i++) {
-		if (large_header_has(&header, condemned->pieces[i]))
+		if (large_header_has(&header, condemned->pieces[i].piece))
 			return -EAGAIN;
 	}
 	return 0;
 }
 
-/* The next pieces of the id that are not needed. 1: these are the last ones */
-static int collect(struct kv *kv, struct condemned *condemned)
+/* The next pieces of a value that are not needed. 1: these are the last ones; 0: there is no room for more in the batch */
+static int collect_value(struct kv *kv, struct condemned *condemned, unsigned value)
 {
 	struct order_walk *walk = kv->large.walk;
 	struct large_header header;
@@ -169,25 +222,40 @@ static int collect(struct kv *kv, struct condemned *condemned)
 	uint32_t piece;
 	int error;
 
-	condemned->count = 0;
-	large_piece_key(condemned->id, 0, key);
+	large_piece_key(condemned->values[value].id, 0, key);
 	error = order_walk_at_least(walk, key, sizeof(key));
 	for (; !error; error = order_walk_next(walk)) {
 		size_t size;
 		const void *found = order_walk_key(walk, &size);
 
-		if (!large_piece_decode(found, size, &id, &piece) || id != condemned->id)
+		if (!large_piece_decode(found, size, &id, &piece) ||
+		    id != condemned->values[value].id)
 			return 1;
 		if (owned && large_header_has(&header, piece))
 			continue;
 		if (condemned->count == STEP_PIECES)
 			return 0;
-		condemned->pieces[condemned->count++] = piece;
+		condemned->pieces[condemned->count++] = (struct condemned_piece){value, piece};
 	}
 	return error == -ENOENT ? 1 : error;
 }
 
-static int fill_deletions(struct kv *kv, const struct condemned *condemned, bool last)
+static int collect(struct kv *kv, struct condemned *condemned)
+{
+	unsigned i;
+	int last = 1;
+
+	condemned->count = 0;
+	for (i = 0; i < condemned->value_count && last == 1; i++) {
+		last = collect_value(kv, condemned, i);
+		condemned->values[i].last = last == 1;
+	}
+	/* Those behind one that is not done have to wait. */
+	condemned->value_count = i;
+	return last < 0 ? last : 0;
+}
+
+static int fill_deletions(struct kv *kv, const struct condemned *condemned)
 {
 	struct kv_batch *batch = kv->large.deletions;
 	uint8_t key[LARGE_PIECE_KEY_SIZE];
@@ -196,12 +264,18 @@ static int fill_deletions(struct kv *kv, const struct condemned *condemned, bool
 
 	kv_batch_reset(batch);
 	for (i = 0; i < condemned->count && !error; i++) {
-		large_piece_key(condemned->id, condemned->pieces[i], key);
-		error = batch_delete(batch, LARGE_KEYSPACE, key, sizeof(key));
+		const struct condemned_piece *piece = &condemned->pieces[i];
+		const struct condemned_value *value = &condemned->values[piece->value];
+
+		large_piece_key(value->id, piece->piece, key);
+		error = batch_delete_since(batch, LARGE_KEYSPACE, key, sizeof(key),
+					   value->intent_seq);
 	}
-	large_intent_key(condemned->id, key);
-	if (!error && last)
-		error = batch_delete(batch, LARGE_KEYSPACE, key, LARGE_INTENT_KEY_SIZE);
+	for (i = 0; i < condemned->value_count && !error; i++) {
+		large_intent_key(condemned->values[i].id, key);
+		if (condemned->values[i].last)
+			error = batch_delete(batch, LARGE_KEYSPACE, key, LARGE_INTENT_KEY_SIZE);
+	}
 	batch->check = still_condemned;
 	batch->check_arg = condemned;
 	batch->never_waits = true;
@@ -211,47 +285,54 @@ static int fill_deletions(struct kv *kv, const struct condemned *condemned, bool
 
 static int free_some(struct kv *kv, struct condemned *condemned)
 {
-	int last, error;
+	int error;
 
 	epoch_enter();
-	last = collect(kv, condemned);
+	error = collect(kv, condemned);
 	epoch_leave();
-	if (last < 0)
-		return last;
-	error = fill_deletions(kv, condemned, last);
-	return error ? error : kv_commit(kv, kv->large.deletions, NULL);
+	if (!error)
+		error = fill_deletions(kv, condemned);
+	if (!error)
+		error = kv_commit(kv, kv->large.deletions, NULL);
+	if (!error && !condemned->has_owner)
+		count_freed(kv, condemned->count);
+	return error;
 }
 
-/* ---- which intent ---------------------------------------------------------------------------- */
+/* ---- which intents --------------------------------------------------------------------------- */
 
-/* Takes an intent's record apart. False: it is not one that can be worked at now. */
-static bool read_intent(struct kv *kv, uint64_t id, const struct format_record *record,
+/* One that leaves some pieces to a header is worked at alone. True: the batch takes no more. */
+static bool take_intent(struct kv *kv, uint64_t id, const struct format_record *record,
 			struct condemned *condemned)
 {
 	struct kv_slice owner;
 
 	if (stream_is_open(kv, id) || value_of(kv, record, &owner))
 		return false;
-	condemned->id = id;
-	condemned->intent_seq = record->seq;
+	if (owner.size > 1 && condemned->value_count)
+		return true;
+	condemned->values[condemned->value_count++] =
+		(struct condemned_value){.id = id, .intent_seq = record->seq};
+	kv->large.next_id = id + 1;
 	condemned->has_owner = owner.size > 1;
 	if (!condemned->has_owner)
-		return true;
+		return condemned->value_count == STEP_VALUES;
 	condemned->keyspace = *(const uint8_t *)owner.data;
 	condemned->key_size = owner.size - 1 < KV_KEY_SIZE_MAX ? owner.size - 1 : KV_KEY_SIZE_MAX;
 	memcpy(condemned->key, (const uint8_t *)owner.data + 1, condemned->key_size);
 	return true;
 }
 
-/* The first intent that can be worked at; 1, 0 if there is none. Inside a read section. */
-static int find_intent(struct kv *kv, struct condemned *condemned)
+/* The next intents that can be worked at, of ids from this one on. Inside a read section. */
+static int find_intents_from(struct kv *kv, uint64_t from, struct condemned *condemned)
 {
 	struct order_walk *walk = kv->large.walk;
 	uint8_t key[LARGE_INTENT_KEY_SIZE];
 	uint64_t id;
 	int error;
 
-	large_intent_key(0, key);
+	condemned->value_count = 0;
+	large_intent_key(from, key);
 	error = order_walk_at_least(walk, key, sizeof(key));
 	for (; !error; error = order_walk_next(walk)) {
 		const struct format_record *record;
@@ -261,10 +342,21 @@ static int find_intent(struct kv *kv, struct condemned *condemned)
 		if (!large_intent_decode(found, size, &id))
 			return 0;
 		if (!read_record(kv, LARGE_KEYSPACE, found, size, &record) &&
-		    read_intent(kv, id, record, condemned))
-			return 1;
+		    take_intent(kv, id, record, condemned))
+			return 0;
 	}
 	return error == -ENOENT ? 0 : error;
+}
+
+/* Round and round, so that none waits behind others that keep coming. */
+static int find_intents(struct kv *kv, struct condemned *condemned)
+{
+	uint64_t from = kv->large.next_id;
+	int error = find_intents_from(kv, from, condemned);
+
+	if (error || condemned->value_count || !from)
+		return error;
+	return find_intents_from(kv, 0, condemned);
 }
 
 /* Memory for the work, once there is any. */
@@ -282,25 +374,37 @@ static int prepare(struct kv *kv)
 	return error;
 }
 
+static uint64_t newest_of(const struct condemned *condemned)
+{
+	uint64_t newest = 0;
+	unsigned i;
+
+	for (i = 0; i < condemned->value_count; i++) {
+		if (condemned->values[i].intent_seq > newest)
+			newest = condemned->values[i].intent_seq;
+	}
+	return newest;
+}
+
 static int step(struct kv *kv)
 {
 	struct large *large = &kv->large;
-	int found, error = prepare(kv);
+	int error = prepare(kv);
 
 	if (error)
 		return error;
 	/* Before the search: who condemns something from here on is not overlooked. */
 	atomic_store(&large->awake, false);
 	epoch_enter();
-	found = find_intent(kv, large->condemned);
+	error = find_intents(kv, large->condemned);
 	epoch_leave();
-	if (!found)
+	if (!error && !large->condemned->value_count)
 		return 0;
 	atomic_store(&large->awake, true);
-	if (found < 0)
-		return found;
-	/* Who read the header of what this intent condemns is done with it after this. */
-	if (large->condemned->intent_seq > large->ripe_seq) {
+	if (error)
+		return error;
+	/* Who read the header of what these intents condemn is done with it after this. */
+	if (newest_of(large->condemned) > large->ripe_seq) {
 		large->ripe_seq = kv_last_seq(kv);
 		epoch_wait();
 	}

@@ -215,7 +215,8 @@ static int prepare_spare(struct kv *kv)
  */
 static void prepare_if_wanted(struct kv *kv)
 {
-	bool pressed, any = false;
+	unsigned prepared = 0;
+	bool pressed;
 
 	while (log_spare_wanted(kv, &pressed) && !atomic_load(&kv->failed)) {
 		if (!make_room(kv, pressed)) {
@@ -230,20 +231,21 @@ static void prepare_if_wanted(struct kv *kv)
 		}
 		if (prepare_spare(kv))
 			break;
-		any = true;
-		/* Compaction must come to its turn. */
+		prepared++;
+		/* All else must come to its turn, while writers use up spares as fast as they come. */
 		if (brake_check(kv))
 			break;
+		if (prepared == LOG_SPARES_MAX) {
+			maintain_kick(kv);
+			break;
+		}
 	}
 	/* Once for all, and not on the flusher's time. It would say so if it failed for good. */
-	if (any)
+	if (prepared)
 		(void)log_sync_spares(kv);
 }
 
-/*
- * What waits to be freed is no garbage yet that compaction could see, and counts as live: where large values are replaced as fast as
- * it goes, one step a round would never catch up.
- */
+/* What waits to be freed is no garbage yet: where large values are replaced as fast as it goes, one step a round would never catch up. */
 static void free_large(struct kv *kv)
 {
 	unsigned steps = 0;

@@ -605,7 +605,7 @@ int recover(struct kv *kv)
 		error = replay_all(kv, &loaded);
 	if (!error)
 		error = snapshots_settle(kv);
-	kv->recovered_behind = kv->recovered_bytes;
+	atomic_store(&kv->checkpoints.behind_from, -kv->recovered_bytes);
 out:
 	free(loaded.segments);
 	return error;

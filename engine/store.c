@@ -523,6 +523,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->hits = out->gets > misses ? out->gets - misses : 0;
 	out->pieces = atomic_load(&kv->keys[FORMAT_KEYSPACE_LARGE]);
 	out->live_bytes = atomic_load(&kv->live_bytes);
+	out->condemned_bytes = atomic_load(&kv->large.condemned_bytes);
 	out->log_bytes = atomic_load(&kv->log_bytes);
 	out->memory_index_bytes = atomic_load(&kv->index.memory);
 	out->puts = atomic_load(&kv->puts);
@@ -554,9 +555,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->checkpoint_seq = atomic_load(&kv->checkpoints.seq);
 	out->checkpoint_bytes = atomic_load(&kv->checkpoints.bytes);
 	out->checkpoint_us = atomic_load(&kv->checkpoints.took_us);
-	pthread_mutex_lock(&kv->maintain.lock);
 	out->behind_bytes = checkpoint_behind(kv);
-	pthread_mutex_unlock(&kv->maintain.lock);
 	out->emptied_bytes = atomic_load(&kv->compaction.kept_bytes);
 	out->open_us = kv->open_us;
 	out->last_seq = kv_last_seq(kv);

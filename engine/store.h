@@ -138,6 +138,7 @@ struct compaction {
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
+	uint64_t looked_live_bytes; /* that there were at the last look */
 	uint64_t raw_at_us;	/* the next look for segments to compress; 0: there may be some */
 };
 
@@ -145,12 +146,17 @@ struct compaction {
 struct large {
 	pthread_mutex_t lock;	   /* innermost rank */
 	struct kv_stream *streams; /* open; protected by lock */
-	struct kv_batch *doomed;   /* intents for the batch that is being committed; protected by log.lock */
+	/* Of the batch that is being committed: intents, and what they condemn; protected by log.lock */
+	struct kv_batch *doomed;
+	uint64_t doomed_pieces, doomed_bytes;
+	uint64_t condemned_pieces; /* and not deleted yet, since the store was opened; protected by log.lock */
+	_Atomic uint64_t condemned_bytes; /* about, as values compress; stored under log.lock */
 	_Atomic bool awake;	   /* there may be something to free */
 	/* The maintainer's */
 	struct order_walk *walk;
 	struct kv_batch *deletions;
 	struct condemned *condemned;
+	uint64_t next_id;	   /* the intents from here on come next */
 	uint64_t ripe_seq;	   /* intents up to here condemn what no reader can see any more */
 	uint64_t retry_at_us;	   /* there was no room for deletions; 0: there was */
 };
@@ -211,7 +217,11 @@ struct snapshots {
 
 /* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */
 struct checkpoints {
-	uint64_t behind_from;	 /* position in the log of the last one, in bytes since the store was opened */
+	/*
+	 * Position in the log of the last one, in bytes since the store was opened; before zero, modulo 2^64, by what was
+	 * replayed and would be again.
+	 */
+	_Atomic uint64_t behind_from;
 	uint64_t position_bytes; /* the same, of one that is not durable yet */
 	uint64_t resume_at_us;	 /* the next step, or look */
 	uint64_t retry_at_us;	 /* after a failure */
@@ -279,7 +289,6 @@ struct kv {
 	_Atomic uint64_t victims, compact_us; /* the maintainer's */
 	_Atomic uint64_t compressed_raw_bytes, compressed_bytes; /* the maintainer's */
 	uint64_t recovered_batches, recovered_bytes, open_us;
-	uint64_t recovered_behind; /* bytes that were replayed, and would be again; the maintainer's */
 	_Atomic uint64_t written_bytes; /* of segments; by the flusher and the maintainer */
 	struct timing timing;
 	struct counters counters[STORE_STRIPES];

@@ -328,15 +328,16 @@ static void drop(struct kv *kv, uint32_t number)
 void version_cut(struct kv *kv, const struct format_record *tombstone, uint64_t hash)
 {
 	struct chain chain = find_chain(kv, tombstone, hash);
+	uint64_t end = format_tombstone_since(tombstone);
 	uint32_t at, older;
 
 	for (at = chain.youngest; at; at = older) {
 		struct version *version = version_at(&kv->versions, at);
 
 		older = older_than(version);
-		if (version->begin >= tombstone->seq || version->end <= tombstone->seq)
+		if (version->begin >= tombstone->seq || version->end <= end)
 			continue;
-		version->end = tombstone->seq;
+		version->end = end;
 		if (!views_any_in(&kv->views, version->begin, version->end))
 			drop(kv, at);
 	}

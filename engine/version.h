@@ -33,7 +33,7 @@ int version_reserve(struct kv *kv, uint64_t count, uint64_t key_bytes);
  */
 int version_keep(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,
 		 uint64_t end);
-/* A tombstone is met later than what stands behind it: versions of the key that it ended end with it. */
+/* A tombstone is met later than what stands behind it: versions of the key that it ended end with it, or where it says. */
 void version_cut(struct kv *kv, const struct format_record *tombstone, uint64_t hash);
 /* The key's newest record goes, or is not there: if there are versions of it, it is a ghost. -ENOMEM, not after a reservation */
 int version_haunt(struct kv *kv, const struct format_record *record, uint64_t hash);

@@ -510,6 +510,7 @@ struct kv_stats {
 	uint64_t keys[KV_KEYSPACES_MAX]; /* keys now */
 	uint64_t pieces;		 /* of large values, those that wait to be freed as well */
 	uint64_t live_bytes;		 /* log bytes of the records that are the newest of their key, or kept */
+	uint64_t condemned_bytes;	 /* about: of them, what large values take that are being freed */
 	uint64_t views, snapshots;	 /* there are now; a snapshot's views count as well */
 	uint64_t versions;		 /* records that are kept for them alone... */
 	uint64_t kept_bytes;		 /* ...and their bytes in the log */
@@ -548,6 +549,7 @@ struct kv_stats {
 	uint64_t last_seq, durable_seq;
 };
 
+/* Waits for nothing that the store does in the background. */
 KV_API void kv_stats(struct kv *kv, struct kv_stats *out);
 /* live_bytes alone, which costs a load. */
 KV_API uint64_t kv_live_bytes(const struct kv *kv);
