@@ -132,7 +132,7 @@ static void say(const struct soak_model *model, const struct soak_watch *watch)
 		(unsigned long long)atomic_load(&model->snapshots_read),
 		(unsigned long long)last->memory_bytes >> 20, last->descriptors,
 		(unsigned long long)last->disk_bytes >> 20,
-		(unsigned long long)last->live_bytes >> 20);
+		(unsigned long long)last->needed_bytes >> 20);
 }
 
 static bool finish(const struct soak_options *options, struct soak_model *model)
@@ -165,7 +165,7 @@ static bool soak(const struct soak_options *options, struct soak_model *model)
 		say(model, &watch);
 	}
 	say(model, &watch);
-	printf("peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what was live\n",
+	printf("peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what was needed\n",
 	       (unsigned long long)watch.peak.memory_bytes >> 20, watch.peak.descriptors,
 	       (unsigned long long)watch.peak.disk_bytes >> 20, watch.amplification);
 	return finish(options, model);

@@ -55,7 +55,7 @@ struct soak_snapshot {
 /* What a process took at one moment. soak_watch.h */
 struct soak_sample {
 	uint64_t memory_bytes; /* anonymous */
-	uint64_t disk_bytes, live_bytes;
+	uint64_t disk_bytes, needed_bytes; /* by the head and snapshots */
 	uint32_t descriptors, files;
 };
 

@@ -8,11 +8,11 @@
 
 #define EARLY_LIVES 30u		 /* whose peaks later ones are compared with */
 #define LONG_SAMPLES 150u	 /* a life of so many is judged by itself */
-#define SETTLED_SAMPLES 100u	 /* from so many on disk bytes are judged */
 #define GROWTH_MAX 1.6		 /* of memory and disk */
 #define GROWTH_SLACK (48u << 20) /* bytes */
 #define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
-#define AMPLIFICATION_MAX 8.0	 /* of disk bytes over live bytes, and the segments that any store has */
+/* Disk bytes over what the head and snapshots need, at most: writers wait from 4 on. And the segments that any store has. */
+#define AMPLIFICATION_MAX 5.0
 #define SEGMENTS_ANY 48u
 
 /* ---- sampling -------------------------------------------------------------------------------- */
@@ -31,6 +31,16 @@ static uint64_t memory_bytes(void)
 	if (file)
 		fclose(file);
 	return kib << 10;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static uint32_t entries_of(const char *path)
@@ -56,7 +66,7 @@ void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *dire
 	model->samples[count] = (struct soak_sample){
 		.memory_bytes = memory_bytes(),
 		.disk_bytes = stats.disk_bytes,
-		.live_bytes = stats.live_bytes,
+		.needed_bytes = stats.live_bytes - smaller(stats.condemned_bytes, stats.live_bytes),
 		.descriptors = entries_of("/proc/self/fd"),
 		.files = entries_of(directory),
 	};
@@ -65,16 +75,11 @@ void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *dire
 
 /* ---- judging --------------------------------------------------------------------------------- */
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 static void raise(struct soak_sample *peak, const struct soak_sample *sample)
 {
 	peak->memory_bytes = larger(peak->memory_bytes, sample->memory_bytes);
 	peak->disk_bytes = larger(peak->disk_bytes, sample->disk_bytes);
-	peak->live_bytes = larger(peak->live_bytes, sample->live_bytes);
+	peak->needed_bytes = larger(peak->needed_bytes, sample->needed_bytes);
 	peak->descriptors = (uint32_t)larger(peak->descriptors, sample->descriptors);
 	peak->files = (uint32_t)larger(peak->files, sample->files);
 }
@@ -112,50 +117,50 @@ static const char *compare(const char *where, const struct soak_sample *before,
 }
 
 /* What must hold at every moment. */
-static const char *judge_samples(struct soak_watch *watch, const struct soak_model *model,
-				 uint32_t count)
+static const char *judge_samples(const struct soak_model *model, uint32_t count)
 {
 	static char message[200];
-	uint64_t live = 0; /* the most so far: what is freed at once is compacted later */
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
 		const struct soak_sample *sample = &model->samples[i];
-		uint64_t any = (uint64_t)SEGMENTS_ANY * watch->segment_bytes;
-		double bound;
-		double amplification;
 
-		live = larger(live, sample->live_bytes);
-		bound = AMPLIFICATION_MAX * (double)live + (double)any;
-		amplification = (double)sample->disk_bytes / (double)(live + 1);
-		if (sample->descriptors > 2 * sample->files + DESCRIPTORS_EXTRA) {
-			snprintf(message, sizeof(message), "%u descriptors for %u files",
-				 sample->descriptors, sample->files);
-			return message;
-		}
-		/* What a life before this one left behind takes some time. */
-		if (i >= SETTLED_SAMPLES && (double)sample->disk_bytes > bound) {
-			snprintf(message, sizeof(message), "%llu MiB on the disk for %llu MiB",
-				 (unsigned long long)sample->disk_bytes >> 20,
-				 (unsigned long long)live >> 20);
-			return message;
-		}
-		if (live > any && amplification > watch->amplification)
-			watch->amplification = amplification;
+		if (sample->descriptors <= 2 * sample->files + DESCRIPTORS_EXTRA)
+			continue;
+		snprintf(message, sizeof(message), "%u descriptors for %u files",
+			 sample->descriptors, sample->files);
+		return message;
 	}
 	return NULL;
+}
+
+/* The most on the disk against the most that was needed, whenever each of them was: after a crash, or a deletion, the one follows the other. */
+static const char *judge_disk(struct soak_watch *watch)
+{
+	static char message[200];
+	uint64_t disk = watch->peak.disk_bytes, needed = watch->peak.needed_bytes;
+	uint64_t any = (uint64_t)SEGMENTS_ANY * watch->segment_bytes;
+
+	watch->amplification = (double)disk / (double)(needed + 1);
+	if ((double)disk <= AMPLIFICATION_MAX * (double)needed + (double)any)
+		return NULL;
+	snprintf(message, sizeof(message), "%llu MiB on the disk for %llu MiB",
+		 (unsigned long long)disk >> 20, (unsigned long long)needed >> 20);
+	return message;
 }
 
 const char *soak_watch_judge(struct soak_watch *watch, const struct soak_model *model)
 {
 	uint32_t count = atomic_load(&model->sample_count);
-	const char *wrong = judge_samples(watch, model, count);
+	const char *wrong = judge_samples(model, count);
 
 	watch->lives++;
 	if (!count)
 		return NULL;
 	watch->last = peak_of(model, 0, count);
 	raise(&watch->peak, &watch->last);
+	if (!wrong)
+		wrong = judge_disk(watch);
 	if (!wrong && count >= LONG_SAMPLES) {
 		struct soak_sample before = peak_of(model, count / 4, count / 2);
 		struct soak_sample after = peak_of(model, count - count / 4, count);

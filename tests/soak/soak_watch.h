@@ -21,7 +21,7 @@ struct soak_watch {
 	struct soak_sample early; /* peaks of the first lives */
 	struct soak_sample peak;  /* of all */
 	struct soak_sample last;  /* of the last life */
-	double amplification;	  /* the largest: disk bytes / live bytes */
+	double amplification;	  /* the most on the disk over the most that was needed */
 };
 
 /* Takes in a life that is over. NULL, or what did not stay flat; a message until the next call. */
