@@ -34,6 +34,14 @@ struct fuse_front;
  * -EINPROGRESS while there is. For root and whoever serves the mount. */
 #define FUSE_FRONT_PRUNE_XATTR "system.kvfs.prune"
 
+/*
+ * Going back to a snapshot, for root and whoever serves the mount. Writing its name and, to keep what is there, a name for that, each with a
+ * NUL behind it, begins it; reading says "running", or 0 or a negative errno that it ended with: -EBUSY is followed by the inode numbers of
+ * regular files that are open and would change, some of them; -ENOTRECOVERABLE: it failed half way, nothing is answered any more, and the next
+ * opening of the store goes on. -EALREADY: one is under way.
+ */
+#define FUSE_FRONT_ROLLBACK_XATTR "system.kvfs.rollback"
+
 /* When the snapshot was taken that an inode is read through, in microseconds since 1970. */
 #define FUSE_FRONT_SNAPSHOT_XATTR "system.kvfs.snapshot"
 
@@ -58,6 +66,9 @@ struct fuse_front_options {
 
 int fuse_front_new(struct kvfs *fs, const struct fuse_front_options *options,
 	struct fuse_front **out) __attribute__((warn_unused_result));
+
+/* The library's session, once there is one: whom to tell what the kernel must forget. */
+void fuse_front_set_session(struct fuse_front *front, struct fuse_session *session);
 
 /* The table for session_open, whose userdata is the front end. */
 const struct fuse_lowlevel_ops *fuse_front_ops(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_handlers.h - the handlers of the FUSE front end, one file a noun; fuse_front.c registers
+ * fuse_handlers.h - the handlers of the FUSE front end, one file a noun; fuse_table.c registers
  * them. Each has the signature of its member of struct fuse_lowlevel_ops, and runs on a serving
  * thread.
  */

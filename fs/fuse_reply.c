@@ -207,7 +207,7 @@ void fuse_reply_when_durable(fuse_req_t req)
 	defer(req, DEFERRED_STATUS, NULL);
 }
 
-void fuse_front_drain(struct fuse_front *front)
+void fuse_deferred_drain(struct fuse_front *front)
 {
 	pthread_mutex_lock(&front->deferred_lock);
 	while (front->deferred_count)

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "fuse_front.h"
+#include "fuse_gate.h"
 
 /*
  * Nobody but the kernel changes the store while it is mounted, so what it knows stays true: seconds
@@ -42,12 +43,24 @@ struct fuse_snapshots {
 	struct timespec changed;
 };
 
+/* Going back to a snapshot; fuse_rollback.c */
+struct fuse_rollback {
+	pthread_mutex_t lock; /* protects what follows, but for the names, which are the thread's while it runs; a leaf */
+	bool started, running; /* started: to be joined */
+	pthread_t thread;
+	char name[KVFS_NAME_MAX + 1], keep[KVFS_NAME_MAX + 1]; /* keep "": nothing */
+	char text[1024]; /* what has become of it; "": there was none */
+};
+
 struct fuse_front {
+	struct fuse_gate gate;
 	struct kvfs *fs;
+	struct fuse_session *session; /* NULL: there is none to send notices to */
 	struct fuse_front_options options;
 	bool open_needless; /* the kernel takes ENOSYS for "never ask again"; set once by init */
 
 	struct fuse_snapshots snapshots;
+	struct fuse_rollback rollback;
 
 	pthread_mutex_t deferred_lock; /* protects what follows; a leaf */
 	pthread_cond_t deferred_idle;  /* deferred_count became 0 */
@@ -85,6 +98,8 @@ void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *att
 /* Answers when all that was done before is durable. */
 void fuse_reply_when_durable(fuse_req_t req);
 
+/* Waits until all that wait for the disk have been answered. */
+void fuse_deferred_drain(struct fuse_front *front);
 void fuse_deferred_fini(struct fuse_front *front);
 
 #endif

@@ -261,6 +261,23 @@ int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvf
 	return err;
 }
 
+void fuse_snapshots_learn(struct fuse_front *front, const char *name)
+{
+	struct fuse_snapshots *snapshots = &front->snapshots;
+	struct kvfs_snapshot made;
+
+	if (!snapshots->table)
+		return;
+	pthread_mutex_lock(&snapshots->lock);
+	clock_gettime(CLOCK_REALTIME, &snapshots->changed);
+	/* What is not complete meets it later. */
+	snapshots->complete = snapshots->complete && !kvfs_snapshot_stat(front->fs, name, &made) &&
+			      !meet(front, &made);
+	pthread_mutex_unlock(&snapshots->lock);
+	(void)fuse_lowlevel_notify_inval_entry(front->session, SNAPSHOTS_INO, name, strlen(name));
+	(void)fuse_lowlevel_notify_inval_inode(front->session, SNAPSHOTS_INO, 0, 0);
+}
+
 int fuse_snapshots_delete(struct fuse_front *front, const char *name)
 {
 	struct fuse_snapshots *snapshots = &front->snapshots;

@@ -88,6 +88,8 @@ int fuse_snapshots_attr(struct fuse_front *front, struct kvfs_attr *out);
 int fuse_snapshots_lookup(struct fuse_front *front, const char *name, struct kvfs_attr *out);
 int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvfs_attr *out);
 int fuse_snapshots_delete(struct fuse_front *front, const char *name);
+/* One has been made by another way than here. */
+void fuse_snapshots_learn(struct fuse_front *front, const char *name);
 /* As kvfs_readdir, with node ids, and always without attributes. */
 int fuse_snapshots_readdir(
 	struct fuse_front *front, uint64_t cookie, kvfs_entry_fn *entry, void *arg);

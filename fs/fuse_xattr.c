@@ -9,6 +9,7 @@
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
+#include "fuse_rollback.h"
 #include "fuse_snapshot.h"
 
 #include <errno.h>
@@ -56,14 +57,21 @@ static bool is_refused(fuse_req_t req, const char *name)
 	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
+/* Who asks may say how the mount is served. */
+static bool is_master(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return ctx->uid == 0 || ctx->uid == geteuid();
+}
+
 /* A decimal number from somebody who may say how the mount is served. -EPERM, -EINVAL */
 static int number_of(fuse_req_t req, const char *value, size_t size, uint64_t *out)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	uint64_t number = 0;
 	size_t i;
 
-	if (ctx->uid != 0 && ctx->uid != geteuid())
+	if (!is_master(req))
 		return -EPERM;
 	for (i = 0; i < size; i++) {
 		if (value[i] < '0' || value[i] > '9' || number > UINT64_MAX / 10 - 1)
@@ -124,6 +132,11 @@ void fuse_xattr_set(
 		fuse_reply_status(req, prune_some(req, value, size));
 		return;
 	}
+	if (!strcmp(name, FUSE_FRONT_ROLLBACK_XATTR)) {
+		rc = is_master(req) ? fuse_rollback_start(fuse_front_of(req), value, size) : -EPERM;
+		fuse_reply_status(req, rc);
+		return;
+	}
 	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))
 		flags |= KVFS_XATTR_KILL_SGID;
 	if (fuse_is_snapshots(ino))
@@ -171,6 +184,16 @@ static void reply_limit(fuse_req_t req, size_t size)
 	reply_bytes(req, text, size, length);
 }
 
+static void reply_rollback(fuse_req_t req, size_t size)
+{
+	struct fuse_front *front = fuse_front_of(req);
+	char text[sizeof(front->rollback.text)];
+	ssize_t length = fuse_rollback_state(front, text, sizeof(text));
+
+	/* it may be longer when it is asked for itself */
+	reply_bytes(req, text, size, length >= 0 && !size ? (ssize_t)sizeof(text) : length);
+}
+
 static void reply_snapshot(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	const struct fuse_snapshot *snapshot = fuse_snapshot_of(fuse_front_of(req), ino);
@@ -196,6 +219,10 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	}
 	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
 		reply_limit(req, size);
+		return;
+	}
+	if (!strcmp(name, FUSE_FRONT_ROLLBACK_XATTR)) {
+		reply_rollback(req, size);
 		return;
 	}
 	if (!strcmp(name, FUSE_FRONT_SNAPSHOT_XATTR)) {

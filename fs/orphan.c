@@ -183,6 +183,11 @@ void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count)
 	hold_add(&fs->holds, ino, count);
 }
 
+bool kvfs_is_held(struct kvfs *fs, uint64_t ino)
+{
+	return hold_is_held(&fs->holds, ino);
+}
+
 void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count)
 {
 	if (hold_remove(&fs->holds, ino, count))
@@ -203,6 +208,8 @@ static int recover_one(struct change *change, uint64_t ino)
 	err = inode_load(change, ino, &inode);
 	if (!err && inode.flags & INODE_TRIM)
 		err = size_settle(change, &inode);
+	else if (!err && !inode.nlink && hold_is_held(&change->fs->holds, ino))
+		err = 0; /* its last holder frees it */
 	else if (!err || err == -ENOENT)
 		err = orphan_delete(change, ino);
 	if (!err && kv_batch_count(change->batch))

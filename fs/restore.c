@@ -31,8 +31,7 @@ struct restore {
 	struct changed todo;
 	struct number_table seen; /* a set: they are in todo, or have been */
 	struct number_table shares; /* a set: shared pieces that have been looked at */
-	bool dry;
-	uint64_t bytes;
+	struct restore_survey *survey; /* NULL: it is done */
 	uint8_t value[VALUE_SIZE_MAX]; /* as it was */
 };
 
@@ -54,20 +53,29 @@ static int add(struct restore *restore, enum keyspace keyspace, struct kv_slice 
 {
 	size_t bytes = RECORD_OVERHEAD + key.size + size;
 
-	restore->bytes += bytes;
-	restore->batch_bytes += bytes;
-	if (restore->dry)
+	if (restore->survey) {
+		restore->survey->bytes += bytes;
 		return 0;
+	}
+	restore->batch_bytes += bytes;
 	if (!is_there)
 		return kv_batch_delete(restore->batch, keyspace, key.data, key.size);
 	return kv_batch_put(
 		restore->batch, keyspace, key.data, key.size, restore->value, size);
 }
 
+static int tell(struct restore *restore, enum keyspace keyspace, struct kv_slice key,
+	const struct kv_slice *was, const struct kv_slice *now)
+{
+	const struct restore_survey *survey = restore->survey;
+
+	return survey && survey->differs ? survey->differs(survey->arg, keyspace, key, was, now) : 0;
+}
+
 /* In a read section. */
 static int compare(struct restore *restore, enum keyspace keyspace, struct kv_slice key)
 {
-	struct kv_slice was, now;
+	struct kv_slice was = {NULL, 0}, now;
 	size_t size = 0;
 	int err_was = kv_view_get(restore->snapshot->view, keyspace, key.data, key.size, &was), err;
 
@@ -84,11 +92,12 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 	/* What is damaged now has to go in any case. */
 	if (err && err != -ENOENT && err != -EIO)
 		return err;
-	if (err_was)
-		return err == -ENOENT ? 0 : add(restore, keyspace, key, false, 0);
-	if (!err && now.size == size && (!size || !memcmp(now.data, restore->value, size)))
+	if (err_was ? err == -ENOENT
+		    : !err && now.size == size && (!size || !memcmp(now.data, restore->value, size)))
 		return 0;
-	return add(restore, keyspace, key, true, size);
+	was = (struct kv_slice){restore->value, size};
+	err = tell(restore, keyspace, key, err_was ? NULL : &was, err ? NULL : &now);
+	return err ? err : add(restore, keyspace, key, !err_was, size);
 }
 
 static int restore_record(struct restore *restore, enum keyspace keyspace, struct kv_slice key)
@@ -98,7 +107,7 @@ static int restore_record(struct restore *restore, enum keyspace keyspace, struc
 	kv_read_begin(restore->fs->kv);
 	err = compare(restore, keyspace, key);
 	kv_read_end(restore->fs->kv);
-	if (err || restore->dry)
+	if (err || restore->survey)
 		return err;
 	if (kv_batch_count(restore->batch) < BATCH_RECORDS_MAX &&
 		restore->batch_bytes + VALUE_SIZE_MAX < restore->fs->write_size_max)
@@ -296,7 +305,7 @@ static int restore_all(struct restore *restore)
 	return err ? err : commit(restore);
 }
 
-int restore(struct kvfs *fs, struct kvfs *snapshot, uint64_t *bytes)
+int restore(struct kvfs *fs, struct kvfs *snapshot, struct restore_survey *survey)
 {
 	struct restore *restore = calloc(1, sizeof(*restore));
 	int err;
@@ -305,7 +314,9 @@ int restore(struct kvfs *fs, struct kvfs *snapshot, uint64_t *bytes)
 		return -ENOMEM;
 	restore->fs = fs;
 	restore->snapshot = snapshot;
-	restore->dry = bytes;
+	restore->survey = survey;
+	if (survey)
+		survey->bytes = 0;
 	err = scratch_take(&fs->scratch, &restore->now);
 	if (err)
 		goto out;
@@ -317,8 +328,6 @@ int restore(struct kvfs *fs, struct kvfs *snapshot, uint64_t *bytes)
 		scratch_give(restore->was);
 	}
 	scratch_give(restore->now);
-	if (!err && bytes)
-		*bytes = restore->bytes;
 out:
 	changed_fini(&restore->todo);
 	number_table_fini(&restore->seen);

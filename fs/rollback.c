@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dirent_record.h"
+#include "inode.h"
 #include "limit.h"
 #include "meta_record.h"
 #include "orphan.h"
@@ -60,20 +62,97 @@ static int conclude(struct kvfs *fs)
 	return err ? err : kv_sync(fs->kv, seq);
 }
 
-static int check_room(struct kvfs *fs, struct kvfs *snapshot)
+/* ---- what is in the way ----------------------------------------------------------------------- */
+
+struct survey {
+	struct kvfs *fs;
+	const struct kvfs_rollback_watch *watch;
+	uint64_t busy; /* the last that was told of */
+	bool refused;
+};
+
+static bool is_known(struct survey *survey, uint64_t ino)
 {
+	return ino == KVFS_ROOT_INO || hold_is_held(&survey->fs->holds, ino);
+}
+
+/* Are the contents the same, as far as the inode's record has them? */
+static bool same_contents(uint64_t ino, const struct kv_slice *was, const struct kv_slice *now)
+{
+	struct inode old, new;
+
+	if (inode_record_decode(ino, *was, &old) || inode_record_decode(ino, *now, &new))
+		return false;
+	return old.contents == new.contents && old.size == new.size &&
+	       (old.contents != INODE_INLINE ||
+		       (old.body.size == new.body.size &&
+			       !memcmp(old.body.data, new.body.data, old.body.size)));
+}
+
+/* A regular file that is held, or something that cannot be told from one. */
+static int refuse(struct survey *survey, uint64_t ino)
+{
+	struct inode inode;
+
+	if (!inode_get(survey->fs, ino, &inode) && !S_ISREG(inode.mode))
+		return 0;
+	survey->refused = true;
+	if (survey->watch->busy && ino != survey->busy)
+		survey->watch->busy(survey->watch->arg, ino);
+	survey->busy = ino;
+	return 0;
+}
+
+static int tell_changed(struct survey *survey, uint64_t ino, const char *name, size_t name_size)
+{
+	const struct kvfs_rollback_watch *watch = survey->watch;
+
+	return watch->changed ? watch->changed(watch->arg, ino, name, name_size) : 0;
+}
+
+static int on_difference(void *arg, enum keyspace keyspace, struct kv_slice key,
+	const struct kv_slice *was, const struct kv_slice *now)
+{
+	struct survey *survey = arg;
+	struct dirent entry;
+	uint64_t ino;
+
+	if (keyspace == KEYSPACE_DIRENT && !dirent_key_decode(key, &entry))
+		return is_known(survey, entry.parent)
+			       ? tell_changed(survey, entry.parent, entry.name, entry.name_size)
+			       : 0;
+	if (keyspace != KEYSPACE_INODE && keyspace != KEYSPACE_EXTENT)
+		return 0;
+	if (key.size < INODE_KEY_SIZE ||
+		inode_key_decode((struct kv_slice){key.data, INODE_KEY_SIZE}, &ino) ||
+		!is_known(survey, ino))
+		return 0;
+	if (keyspace == KEYSPACE_EXTENT)
+		return refuse(survey, ino);
+	/* What holds a number that the tree does not have now stands in a directory that an earlier going back took away. */
+	if (now && !(was && same_contents(ino, was, now)))
+		(void)refuse(survey, ino);
+	return tell_changed(survey, ino, NULL, 0);
+}
+
+/* Is there room, and nothing in the way? */
+static int check(struct kvfs *fs, struct kvfs *snapshot, const struct kvfs_rollback_watch *watch)
+{
+	struct survey survey = {.fs = fs, .watch = watch};
+	struct restore_survey restoring = {.differs = watch ? on_difference : NULL, .arg = &survey};
 	struct kv_stats stats;
-	uint64_t bytes;
-	int err = restore(fs, snapshot, &bytes);
+	int err = restore(fs, snapshot, &restoring);
 
 	if (err)
 		return err;
+	if (survey.refused)
+		return -EBUSY;
 	kv_stats(fs->kv, &stats);
 	limit_space(fs, &stats.avail_bytes, &stats.capacity_bytes);
-	return bytes + SPARE_BYTES > stats.avail_bytes ? -ENOSPC : 0;
+	return restoring.bytes + SPARE_BYTES > stats.avail_bytes ? -ENOSPC : 0;
 }
 
-int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
+int kvfs_rollback_check(struct kvfs *fs, const char *name, const struct kvfs_rollback_watch *watch)
 {
 	struct kvfs *snapshot;
 	int err;
@@ -83,18 +162,57 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
 	err = kvfs_snapshot_open(fs, name, &snapshot);
 	if (err)
 		return err;
-	err = check_room(fs, snapshot);
+	err = check(fs, snapshot, watch);
+	snapshot_close(snapshot);
+	return err;
+}
+
+/* ---- going back ------------------------------------------------------------------------------- */
+
+static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, const char *keep,
+	struct kvfs_rollback_watch *watch)
+{
+	int err = check(fs, snapshot, watch);
+
 	if (!err && keep)
 		err = kvfs_snapshot_create(fs, keep);
 	if (!err)
 		err = decide(fs, name);
-	if (!err)
-		err = restore(fs, snapshot, NULL);
-	if (!err)
-		err = conclude(fs);
+	if (err)
+		return err;
+	if (watch)
+		watch->begun = true;
+	err = restore(fs, snapshot, NULL);
+	return err ? err : conclude(fs);
+}
+
+int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
+	struct kvfs_rollback_watch *watch)
+{
+	struct kvfs *snapshot;
+	int err;
+
+	if (watch)
+		watch->begun = false;
+	if (fs->read_only)
+		return -EROFS;
+	err = kvfs_snapshot_open(fs, name, &snapshot);
+	if (err)
+		return err;
+	/* The reaper frees meanwhile. */
+	stripe_pause(fs->stripes);
+	err = roll_back(fs, snapshot, name, keep, watch);
+	stripe_resume(fs->stripes);
 	snapshot_close(snapshot);
 	return err ? err : orphan_recover(fs);
 }
+
+int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
+{
+	return kvfs_rollback_held(fs, name, keep, NULL);
+}
+
+/* ---- when opening ----------------------------------------------------------------------------- */
 
 int rollback_finish(struct kvfs *fs)
 {

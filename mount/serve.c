@@ -137,6 +137,8 @@ static int server_mount(struct server *server)
 	if (!rc)
 		rc = session_open(&server->config, fuse_front_ops(), server->front, &server->session);
 	if (!rc)
+		fuse_front_set_session(server->front, session_fuse(server->session));
+	if (!rc)
 		rc = session_mount(server->session, server->request->directory);
 	if (rc && (message_fuse_explained() || (server->mounter && mounter_explained(server->mounter))))
 		message(KV_ERROR, "%s: not mounted", server->request->directory);

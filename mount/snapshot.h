@@ -31,6 +31,9 @@ void snapshot_print_name(const char *name);
 /* As kvfs_rollback and so on; -ENOENT and -EEXIST are about the snapshot of this name. */
 void snapshot_explain(const char *path, const char *name, int rc);
 
+/* The same of kvfs_rollback; keep may be NULL. */
+void snapshot_explain_rollback(const char *path, const char *name, const char *keep, int rc);
+
 extern const struct command snapshot_clone_command;
 extern const struct command snapshot_create_command;
 extern const struct command snapshot_delete_command;

@@ -1,56 +1,197 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_rollback.c - kvfs snapshot rollback and clone: for stores that are not mounted. Under a mount, programs hold
- * what would be taken from under them.
+ * snapshot_rollback.c - kvfs snapshot rollback: of a store here, of a mount by the process that serves it.
  */
 #include "snapshot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "file_users.h"
+#include "fuse_front.h"
 #include "message.h"
 #include "options.h"
-#include "progress.h"
 #include "store.h"
 
-/* True: it is mounted, and that was said. */
-static bool is_mounted(const char *path, const char *advice)
-{
-	struct snapshot_place place;
-	bool mounted;
+#define PAUSE_NS 5000000
+#define BUSY_MAX 64u
 
-	if (snapshot_place_find(path, &place))
-		return true;
-	mounted = place.root;
-	if (mounted)
-		message(KV_ERROR, "%s: in use: it is mounted on %s. %s", path, place.root, advice);
-	snapshot_place_fini(&place);
-	return mounted;
+/* ---- a mount ---------------------------------------------------------------------------------- */
+
+struct outcome {
+	int rc;
+	uint64_t busy[BUSY_MAX]; /* files that are open */
+	size_t busy_count;
+};
+
+/* What was stored into maps of files, and is in the kernel alone, belongs to what there is now. */
+static int write_back(const char *root)
+{
+	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd < 0 || syncfs(fd) ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
-static int roll_back(const char *path, const char *name, const char *keep)
+static void parse_outcome(char *text, struct outcome *out)
+{
+	*out = (struct outcome){.rc = (int)strtol(text, &text, 10)};
+	while (*text == ' ' && out->busy_count < BUSY_MAX)
+		out->busy[out->busy_count++] = strtoull(text + 1, &text, 10);
+}
+
+static int ask(const char *root, const char *request, size_t size, struct outcome *out)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	char text[2048];
+	ssize_t length;
+
+	if (setxattr(root, FUSE_FRONT_ROLLBACK_XATTR, request, size, 0))
+		return -errno;
+	while ((length = getxattr(root, FUSE_FRONT_ROLLBACK_XATTR, text, sizeof(text) - 1)) >= 0) {
+		text[length] = '\0';
+		if (strcmp(text, "running")) {
+			parse_outcome(text, out);
+			return out->rc;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return -errno;
+}
+
+/*
+ * Makes the kernel forget what nobody uses. Newer ones do so when the serving process asks; to others a remount that changes nothing
+ * means it, of whoever may.
+ */
+static bool forget_unused(const char *root)
+{
+	static const struct {
+		unsigned long has, flag;
+	} flags[] = {{ST_RDONLY, MS_RDONLY}, {ST_NOSUID, MS_NOSUID}, {ST_NODEV, MS_NODEV},
+		{ST_NOEXEC, MS_NOEXEC}, {ST_SYNCHRONOUS, MS_SYNCHRONOUS}, {ST_NOATIME, MS_NOATIME},
+		{ST_NODIRATIME, MS_NODIRATIME}, {ST_RELATIME, MS_RELATIME},
+		{0x2000 /* nosymfollow */, 256}};
+	unsigned long all = MS_REMOUNT;
+	struct statvfs st;
+
+	if (statvfs(root, &st))
+		return false;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		all |= st.f_flag & flags[i].has ? flags[i].flag : 0;
+	return !mount(NULL, root, NULL, all, NULL);
+}
+
+static void print_user(void *arg, pid_t pid, const char *program, const char *path)
+{
+	*(bool *)arg = true;
+	message(KV_ERROR, "%s: open in process %d (%s)", path, (int)pid, program);
+}
+
+static void explain_busy(const struct snapshot_place *place, const struct outcome *outcome)
+{
+	struct stat st;
+	bool told = false;
+
+	message(KV_ERROR, "%s: files that would change or go are open; nothing was changed", place->path);
+	if (!stat(place->root, &st))
+		file_users_find(st.st_dev, outcome->busy, outcome->busy_count, print_user, &told);
+	if (!told)
+		message(KV_ERROR, "%s: who has files open: fuser -vm %s", place->path, place->root);
+}
+
+static void explain(const struct snapshot_place *place, const char *name, const char *keep,
+	const struct outcome *outcome, int rc)
+{
+	if (rc == -EBUSY)
+		explain_busy(place, outcome);
+	else if (rc == -EPERM)
+		message(KV_ERROR, "%s: only root and who serves the mount may do that", place->path);
+	else if (rc == -EALREADY)
+		message(KV_ERROR, "%s: it is going back to a snapshot already", place->path);
+	else if (rc == -ENOTRECOVERABLE)
+		message(KV_ERROR,
+			"%s: going back failed half way, and nothing can be read there now. "
+			"Unmounted and mounted again, it is finished",
+			place->path);
+	else
+		snapshot_explain_rollback(place->path, name, keep, rc);
+}
+
+static int roll_back_mount(const struct snapshot_place *place, const char *name, const char *keep)
+{
+	size_t name_size = strlen(name) + 1, keep_size = keep ? strlen(keep) + 1 : 0;
+	char request[2 * (KVFS_NAME_MAX + 1)];
+	struct outcome outcome = {0};
+	int rc = write_back(place->root);
+
+	memcpy(request, name, name_size);
+	if (keep)
+		memcpy(request + name_size, keep, keep_size);
+	if (!rc)
+		rc = ask(place->root, request, name_size + keep_size, &outcome);
+	if (rc == -EBUSY && forget_unused(place->root))
+		rc = ask(place->root, request, name_size + keep_size, &outcome);
+	if (rc)
+		explain(place, name, keep, &outcome, rc);
+	return rc;
+}
+
+/* ---- a store ---------------------------------------------------------------------------------- */
+
+void snapshot_explain_rollback(const char *path, const char *name, const char *keep, int rc)
+{
+	if (rc == -ENOSPC)
+		message(KV_ERROR, "%s: there is no room for what snapshot %s would bring back",
+			path, name);
+	else if (rc == -EEXIST && keep)
+		snapshot_explain(path, keep, rc);
+	else
+		snapshot_explain(path, name, rc);
+}
+
+static int roll_back_store(const char *path, const char *name, const char *keep)
 {
 	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc;
 
 	store_options(path, false, &options);
-	if (store_open(path, &options, &fs))
-		return 1;
+	rc = store_open(path, &options, &fs);
+	if (rc)
+		return rc;
 	rc = kvfs_rollback(fs, name, keep);
-	if (rc == -ENOSPC)
-		message(KV_ERROR, "%s: there is no room for what snapshot %s would bring back",
-			path, name);
-	else if (rc == -EEXIST)
-		snapshot_explain(path, keep, rc);
-	else if (rc)
-		snapshot_explain(path, name, rc);
-	else if (keep)
+	if (rc)
+		snapshot_explain_rollback(path, name, keep, rc);
+	return store_close(path, fs) ? -EIO : rc;
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
+
+static int roll_back(const char *path, const char *name, const char *keep)
+{
+	struct snapshot_place place;
+	int rc;
+
+	if (snapshot_place_find(path, &place))
+		return 1;
+	rc = place.root ? roll_back_mount(&place, name, keep) : roll_back_store(path, name, keep);
+	snapshot_place_fini(&place);
+	if (rc)
+		return 1;
+	if (keep)
 		printf("%s: what was there is kept as snapshot %s\n", path, keep);
-	return store_close(path, fs) || rc || fflush(stdout) ? 1 : 0;
+	return fflush(stdout) ? 1 : 0;
 }
 
 static int rollback_run(int argc, char **argv)
@@ -86,83 +227,18 @@ static int rollback_run(int argc, char **argv)
 	}
 	if (snapshot_check_name(name) || (keep && snapshot_check_name(keep)))
 		return 1;
-	if (is_mounted(path, "A tree cannot go back under those who use it; first run: kvfs umount"))
-		return 1;
 	return roll_back(path, name, discard ? NULL : keep);
-}
-
-/* ---- clone ------------------------------------------------------------------------------------ */
-
-static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
-{
-	struct progress progress;
-	struct kvfs *snapshot;
-	int rc = kvfs_snapshot_open(fs, name, &snapshot);
-
-	if (rc) {
-		snapshot_explain(path, name, rc);
-		return 1;
-	}
-	progress_init(&progress, "copied");
-	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
-	progress_clear(&progress);
-	(void)kvfs_close(snapshot);
-	if (rc == -EEXIST || rc == -ENOTEMPTY)
-		message(KV_ERROR, "%s: there is something already", target);
-	else if (rc == -ECANCELED)
-		message(KV_ERROR,
-			"%s: interrupted; what is there is no file system and can be removed",
-			target);
-	else if (rc)
-		message(KV_ERROR, "%s: %s", target, message_error(rc));
-	return rc ? 1 : 0;
-}
-
-static int clone_run(int argc, char **argv)
-{
-	static const struct option names[] = {
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
-	};
-	struct kvfs_open_options options;
-	const char *path, *name;
-	struct kvfs *fs;
-	int code;
-
-	while (options_next(&snapshot_clone_command, argc, argv, ":h", names) != -1)
-		;
-	options_arguments(&snapshot_clone_command, argc, 3, 3);
-	path = argv[optind];
-	name = argv[optind + 1];
-	if (snapshot_check_name(name) ||
-		is_mounted(path, "Unmount it, or copy the snapshot's directory in .snapshots "
-				 "into another store"))
-		return 1;
-	progress_catch_signals();
-	store_options(path, true, &options);
-	if (store_open(path, &options, &fs))
-		return 1;
-	code = clone_shown(path, fs, name, argv[optind + 2]);
-	return store_close(path, fs) ? 1 : code;
 }
 
 const struct command snapshot_rollback_command = {
 	.name = "snapshot rollback",
-	.arguments = "[--keep NAME | --discard] STORE NAME",
+	.arguments = "[--keep NAME | --discard] STORE|DIR NAME",
 	.summary = "Makes the tree what it was",
 	.details =
-		"  The store is not mounted meanwhile. What is there now is kept as a snapshot.\n"
+		"  What is there now is kept as a snapshot. Under a mount it is refused while a file is\n"
+		"  open whose contents would change, or that would go; all else may be in use.\n"
 		"  -k, --keep NAME  under this name (default: before-rollback- and the time)\n"
 		"  -d, --discard    is not kept\n",
 	.usage_code = 2,
 	.run = rollback_run,
-};
-
-const struct command snapshot_clone_command = {
-	.name = "snapshot clone",
-	.arguments = "STORE NAME NEW-STORE",
-	.summary = "Makes a new store with what a snapshot has",
-	.details = "  The store is not mounted meanwhile.\n",
-	.usage_code = 2,
-	.run = clone_run,
 };

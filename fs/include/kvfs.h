@@ -144,6 +144,7 @@ KV_API KV_MUST_CHECK int kvfs_readdir(struct kvfs *fs, uint64_t ino, uint64_t co
  */
 KV_API void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count);
 KV_API void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count);
+KV_API bool kvfs_is_held(struct kvfs *fs, uint64_t ino);
 
 KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs_attr *out);
 
@@ -241,6 +242,29 @@ KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
  * -ENOENT no such snapshot, -EEXIST keep, and as kvfs_snapshot_create
  */
 KV_API KV_MUST_CHECK int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep);
+
+/*
+ * The same where others hold inodes (kvfs_hold) and know names and attributes of what they hold. Regular files that are held are not changed under
+ * their holders: as long as there is one whose contents would be others, or that would go, it is -EBUSY, and nothing has changed. All
+ * else that is known to holders and changes is told, so that they can forget it; a directory that goes is not found any more by
+ * who holds it. Nobody uses the file system meanwhile, but kvfs_release may be called.
+ */
+struct kvfs_rollback_watch {
+	void *arg;
+	/* A regular file is in the way; one may come several times. May be NULL */
+	void (*busy)(void *arg, uint64_t ino);
+	/*
+	 * Before anything changes: an inode that is held, or the root (name NULL); a name in such a directory (not terminated). Non-zero
+	 * ends it, with nothing changed, and is returned. May be NULL
+	 */
+	int (*changed)(void *arg, uint64_t ino, const char *name, size_t name_size);
+	bool begun; /* out: an error came too late; the next kvfs_open for changes goes on, and until then the tree is in parts */
+};
+KV_API KV_MUST_CHECK int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
+					    struct kvfs_rollback_watch *watch);
+/* Would it be refused now? Changes nothing; others may use the file system meanwhile. -EBUSY, -ENOSPC, -ENOENT, -EROFS */
+KV_API KV_MUST_CHECK int kvfs_rollback_check(
+	struct kvfs *fs, const char *name, const struct kvfs_rollback_watch *watch);
 
 /*
  * Makes a new store with the tree that `fs` shows: a snapshot, or one that nobody changes meanwhile. It has the same inode numbers and

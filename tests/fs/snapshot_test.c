@@ -282,6 +282,104 @@ static void test_rollback_over_orphan(void **state)
 	fixture_assert_clean(store);
 }
 
+struct heard {
+	uint64_t busy, inode, directory;
+	char name[32];
+	unsigned changes;
+};
+
+static void hear_busy(void *arg, uint64_t ino)
+{
+	((struct heard *)arg)->busy = ino;
+}
+
+static int hear_changed(void *arg, uint64_t ino, const char *name, size_t name_size)
+{
+	struct heard *heard = arg;
+
+	heard->changes++;
+	if (!name_size) {
+		heard->inode = ino;
+		return 0;
+	}
+	heard->directory = ino;
+	assert_in_range(name_size, 1, sizeof(heard->name) - 1);
+	memcpy(heard->name, name, name_size);
+	heard->name[name_size] = '\0';
+	return 0;
+}
+
+/* What is held and would not be the same any more is in the way, or told of. */
+static void test_rollback_held(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest, before;
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "d");
+	struct heard heard = {0};
+	struct kvfs_rollback_watch watch = {
+		.arg = &heard, .busy = hear_busy, .changed = hear_changed};
+
+	write_file(store, file, "large", 100000);
+	digest = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	kvfs_hold(store->fs, file, 1);
+	write_file(store, file, "L", 100000);
+	before = tree_digest(store->fs);
+	assert_int_equal(kvfs_rollback_check(store->fs, "s", &watch), -EBUSY);
+	assert_int_equal(heard.busy, file);
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", "keep", &watch), -EBUSY);
+	assert_false(watch.begun);
+	assert_true(tree_digest(store->fs) == before);
+	assert_int_equal(count(store), 1);
+	kvfs_release(store->fs, file, 1);
+	assert_false(kvfs_is_held(store->fs, file));
+	/* Names in what is held, and in the root; what has come in what is not held needs no telling. */
+	fixture_mkfile(store, directory, "new");
+	heard = (struct heard){0};
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
+	assert_true(watch.begun);
+	assert_int_equal(heard.changes, 0);
+	assert_true(tree_digest(store->fs) == digest);
+	kvfs_hold(store->fs, directory, 1);
+	fixture_mkfile(store, directory, "new");
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
+	assert_int_equal(heard.changes, 2);
+	assert_int_equal(heard.inode, directory);
+	assert_int_equal(heard.directory, directory);
+	assert_string_equal(heard.name, "new");
+	kvfs_release(store->fs, directory, 1);
+	fixture_assert_clean(store);
+	assert_true(tree_digest(store->fs) == digest);
+}
+
+/* Who holds a file whose attributes alone change, or one that had no name at the snapshot either, keeps it. */
+static void test_rollback_kept_by_holders(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f"), unnamed;
+	struct kvfs_attr attr = {.mode = 0600};
+	struct heard heard = {0};
+	struct kvfs_rollback_watch watch = {
+		.arg = &heard, .busy = hear_busy, .changed = hear_changed};
+	char text[8];
+
+	unnamed = fixture_mkfile(store, KVFS_ROOT_INO, "g");
+	write_file(store, unnamed, "text", 0);
+	kvfs_hold(store->fs, unnamed, 1);
+	kvfs_hold(store->fs, file, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "g"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	assert_int_equal(kvfs_setattr(store->fs, file, &attr, KVFS_SET_MODE, &attr), 0);
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
+	assert_int_equal(heard.inode, file);
+	assert_int_not_equal(fixture_attr(store, file).mode & 07777, 0600);
+	assert_int_equal(kvfs_read(store->fs, unnamed, text, sizeof(text), 0), 4);
+	kvfs_release(store->fs, file, 1);
+	kvfs_release(store->fs, unnamed, 1);
+	assert_int_equal(kvfs_getattr(store->fs, unnamed, &attr), -ENOENT);
+	fixture_assert_clean(store);
+}
+
 /* The record alone decides: what the tree is to be, and what those see who only read. */
 static void test_interrupted_rollback(void **state)
 {
@@ -577,6 +675,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_over_orphan, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rollback_held, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rollback_kept_by_holders, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup(test_interrupted_rollback, fixture_setup),
 		cmocka_unit_test_setup_teardown(test_diff, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_clone, fixture_setup, fixture_teardown),

@@ -4,7 +4,8 @@
 # snapshot.sh - snapshots as directories: what is in them, what may be done to them, and what does not come near them
 
 cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
-	mounted_alone others rollback_killed commands commands_on_a_store rollback clone)
+	mounted_alone others rollback_killed commands commands_on_a_store rollback rollback_mounted
+	rollback_in_use rollback_beside_others rollback_mounted_killed clone)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -490,8 +491,6 @@ case_rollback() {
 	mkdir "$snapshots/one"
 	tree_change "$mnt/tree"
 	cp -a "$mnt/tree" between
-	expect_fail 'mounted on .*kvfs umount' "$KVFS" snapshot rollback "$mnt" one
-	expect_fail 'mounted on .*kvfs umount' "$KVFS" snapshot rollback "$store" one
 	store_unmount
 	expect_fail 'no snapshot two' "$KVFS" snapshot rollback "$store" two
 	expect_fail 'snapshot one already' "$KVFS" snapshot rollback --keep one "$store" one
@@ -548,6 +547,191 @@ case_rollback_killed() {
 		same_tree before "$snapshots/one/tree"
 		store_unmount
 		store_check
+	done
+}
+
+# All that the kernel knows of the tree, in names, contents, attributes and listings, is what there is afterwards.
+case_rollback_mounted() {
+	local was i
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	cp -a "$mnt/tree" between
+	ls "$snapshots" >/dev/null
+	expect_fail 'no such' cat "$mnt/tree/deep/er/none"
+	expect_fail 'no snapshot two' "$KVFS" snapshot rollback "$mnt" two
+	expect_fail 'snapshot one already' "$KVFS" snapshot rollback --keep one "$mnt" one
+	expect_fail 'not a name' "$KVFS" snapshot rollback "$mnt" a/b
+	same_tree between "$mnt/tree"
+	was=$("$KVFS" snapshot rollback "$mnt" one | sed 's/.* snapshot //')
+	same_tree before "$mnt/tree"
+	same_tree between "$snapshots/$was/tree"
+	expect_same "snapshots" "$was one" "$(echo $(ls "$snapshots"))"
+	expect_same "nothing differs" "" "$("$KVFS" snapshot diff "$mnt" one)"
+	for i in $(seq "$(rounds 10 3)"); do
+		"$KVFS" snapshot rollback --discard "$store" "$was"
+		same_tree between "$mnt/tree"
+		"$KVFS" snapshot rollback --discard "$mnt/tree" one
+		same_tree before "$mnt/tree"
+	done
+	echo more >>"$mnt/tree/many/20"
+	echo new >"$mnt/tree/new"
+	"$KVFS" snapshot rollback --discard "$mnt" one
+	same_tree before "$mnt/tree"
+	store_remount
+	same_tree before "$mnt/tree"
+	same_tree between "$snapshots/$was/tree"
+}
+
+# hold PROGRAM - python runs this, says that it is ready, and stays; $holder is its process
+hold() {
+	rm -f held
+	python3 -c "import mmap, os, sys, time
+mnt = '$mnt'
+$1
+open('$SCRATCH/held', 'w').close()
+time.sleep(1000)" &
+	holder=$!
+	until [ -e held ]; do
+		kill -0 "$holder" || fail "cannot hold: $1"
+		sleep 0.02
+	done
+}
+
+# let_go - ends what holds
+let_go() {
+	kill "$holder"
+	wait "$holder" 2>/dev/null || true
+}
+
+# Files that are open and would change, or go, are not touched; whatever else is in use goes along.
+case_rollback_in_use() {
+	local program
+	prepare
+	mkdir "$mnt/dir" "$mnt/old"
+	echo text >"$mnt/file"
+	echo text >"$mnt/same"
+	echo text >"$mnt/attributes"
+	head -c 300000 /dev/urandom >"$mnt/large"
+	mkdir "$snapshots/one"
+	echo more >>"$mnt/file"
+	dd if=/dev/zero of="$mnt/large" bs=4096 seek=7 count=1 conv=notrunc status=none
+	echo new >"$mnt/new"
+	mv "$mnt/old" "$mnt/moved"
+	mkdir "$mnt/made"
+	chmod 600 "$mnt/attributes"
+	for program in "f = open(mnt + '/file')" "f = open(mnt + '/file', 'a')" "f = open(mnt + '/new')" \
+		"f = os.open(mnt + '/large', os.O_RDWR); m = mmap.mmap(f, 0); os.close(f); m[5]" \
+		"f = open(mnt + '/new'); os.unlink(mnt + '/new')" "f = os.open(mnt, os.O_TMPFILE | os.O_RDWR)"; do
+		hold "$program"
+		expect_fail "open in process $holder .python3" "$KVFS" snapshot rollback "$mnt" one
+		[ -d "$mnt/moved" ] && [ "$(tail -n 1 "$mnt/file")" = more ] || fail "it changed"
+		expect_same "snapshots" one "$(ls "$snapshots")"
+		let_go
+	done
+	# these may stay
+	hold "f = open(mnt + '/same', 'a+'); g = open(mnt + '/attributes'); os.chdir(mnt + '/moved')
+d = os.open(mnt + '/made', os.O_RDONLY)"
+	cd "$mnt/dir"
+	"$KVFS" snapshot rollback --discard "$mnt" one
+	expect_same "the root" "attributes dir file large old same" "$(echo $(ls "$mnt"))"
+	expect_same "a file" text "$(cat "$mnt/file")"
+	expect_same "an open one's rights" 644 "$(stat -Lc %a "/proc/$holder/fd/4")"
+	echo line >>"/proc/$holder/fd/3"
+	expect_same "an open one" "text line" "$(echo $(cat "$mnt/same"))"
+	expect_same "where one stands" "$mnt/old" "$(ls "$mnt/old" && readlink "/proc/$holder/cwd")"
+	expect_same "here" "$mnt/dir" "$(pwd -P)"
+	echo here >here
+	expect_same "a new file" here "$(cat "$mnt/dir/here")"
+	cd "$SCRATCH"
+	let_go
+	# what was stored into a map, and is in the kernel alone, is of the time before
+	python3 -c "import mmap
+f = open('$mnt/large', 'r+b')
+m = mmap.mmap(f.fileno(), 0)
+m[0:4] = b'kept'"
+	"$KVFS" snapshot rollback --keep kept "$mnt" one >/dev/null
+	cmp "$mnt/large" "$snapshots/one/large"
+	expect_same "what was kept" kept "$(head -c 4 "$snapshots/kept/large")"
+	# by whom
+	store_unmount
+	chmod 755 "$SCRATCH"
+	store_mount -o allow_other
+	expect_fail 'only root' setpriv --reuid 4321 --regid 4321 --clear-groups -- \
+		"$KVFS" snapshot rollback "$mnt" kept
+	store_unmount
+	store_mount -o ro
+	expect_fail 'read-only' "$KVFS" snapshot rollback "$mnt" one
+}
+
+# Others read and write all the time. It is refused while one has a file open, and else all is as it was.
+case_rollback_beside_others() {
+	local i others=()
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	(while :; do find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || true; done) &
+	others+=($!)
+	(
+		i=0
+		while :; do
+			i=$((i + 1))
+			{ seq $((RANDOM % 3000)) >"$mnt/tree/many/w$((i % 50))"; } 2>/dev/null || true
+			mv "$mnt/tree/many/w$((i % 50))" "$mnt/tree/deep/w$((i % 30))" 2>/dev/null || true
+			chmod 640 "$mnt/tree/many/$((i % 300 + 1))" 2>/dev/null || true
+		done
+	) &
+	others+=($!)
+	for i in $(seq "$(rounds 6 3)"); do
+		until "$KVFS" snapshot rollback --discard "$mnt" one 2>refused; do
+			grep -q 'are open' refused || fail "refused: $(cat refused)"
+		done
+	done
+	kill "${others[@]}"
+	wait "${others[@]}" 2>/dev/null || true
+	"$KVFS" snapshot rollback --discard "$mnt" one
+	same_tree before "$mnt/tree"
+	store_remount
+	same_tree before "$mnt/tree"
+}
+
+# The tree is the old one or the other, whenever the serving process is killed.
+case_rollback_mounted_killed() {
+	local i pause
+	prepare
+	tree_make "$mnt/tree"
+	for i in {1..20}; do cp -a "$mnt/tree/many" "$mnt/tree/many$i"; done
+	cp -a "$mnt/tree" before
+	"$KVFS" snapshot create "$mnt" one
+	chmod -R g+w "$mnt/tree"
+	rm -rf "$mnt/tree/many"{1..9}
+	tree_change "$mnt/tree"
+	cp -a "$mnt/tree" between
+	"$KVFS" snapshot create "$mnt" two
+	for i in $(seq "$(rounds 5 2)"); do
+		"$KVFS" snapshot rollback --discard "$mnt" one >/dev/null 2>&1 &
+		pause=$((RANDOM % 80))
+		sleep "0.0$((pause / 10))$((pause % 10))"
+		kill -9 "$daemon"
+		wait "$daemon" 2>/dev/null || true
+		wait $! 2>/dev/null || true
+		daemon=
+		umount "$mnt" 2>/dev/null || umount -l "$mnt"
+		store_mount
+		if [ -e "$mnt/tree/renamed" ]; then
+			same_tree between "$mnt/tree"
+		else
+			same_tree before "$mnt/tree"
+		fi
+		same_tree before "$snapshots/one/tree"
+		store_unmount
+		store_check
+		store_mount
+		"$KVFS" snapshot rollback --discard "$mnt" two
+		same_tree between "$mnt/tree"
 	done
 }
 
