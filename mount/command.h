@@ -29,6 +29,7 @@ extern const struct command put_command;
 extern const struct command snapshot_command;
 extern const struct command stat_command;
 extern const struct command limit_command;
+extern const struct command sync_command;
 extern const struct command umount_command;
 
 /* mount.kvfs, as mount(8) calls it */

@@ -57,17 +57,33 @@ static int get_one(struct kvfs *fs, const char *key, char *buffer)
 	return rc;
 }
 
+/* The exit code. */
+static int get_all(struct kvfs *fs, char **keys, char *buffer)
+{
+	int code = 0;
+
+	for (; *keys; keys++) {
+		if (get_one(fs, *keys, buffer))
+			code = 1;
+	}
+	return code;
+}
+
 static int get_run(int argc, char **argv)
 {
-	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option names[] = {
+		{"snapshot", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	const char *store, *snapshot = NULL;
 	struct kvfs_open_options options;
-	struct kvfs *fs;
+	struct kvfs *fs, *shown;
 	char *buffer;
-	const char *store;
-	int i, code = 0;
+	int code;
 
-	while (options_next(&get_command, argc, argv, ":h", names) != -1)
-		;
+	while (options_next(&get_command, argc, argv, ":s:h", names) != -1)
+		snapshot = optarg;
 	options_arguments(&get_command, argc, 2, 0);
 	store = argv[optind];
 	buffer = malloc(PIECE_SIZE);
@@ -76,10 +92,10 @@ static int get_run(int argc, char **argv)
 		free(buffer);
 		return 1;
 	}
-	for (i = optind + 1; i < argc; i++) {
-		if (get_one(fs, argv[i], buffer))
-			code = 1;
-	}
+	shown = NULL;
+	code = store_show(store, fs, snapshot, &shown) ? 1 : get_all(shown, argv + optind + 1, buffer);
+	if (shown != fs)
+		(void)kvfs_close(shown);
 	if (store_close(store, fs))
 		code = 1;
 	free(buffer);
@@ -88,9 +104,9 @@ static int get_run(int argc, char **argv)
 
 const struct command get_command = {
 	.name = "get",
-	.arguments = "STORE KEY...",
+	.arguments = "[--snapshot NAME] STORE KEY...",
 	.summary = "Writes the values of keys, one after the other, to the standard output",
-	.details = NULL,
+	.details = "  -s, --snapshot NAME  as they were in this snapshot\n",
 	.usage_code = 2,
 	.run = get_run,
 };

@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
 	&del_command,
 	&list_command,
 	&stat_command,
+	&sync_command,
 	&limit_command,
 	&snapshot_command,
 	&prune_command,

@@ -153,50 +153,67 @@ static void list_one(struct listing *listing, const char *key)
 	free(path);
 }
 
+static void list_all(struct listing *listing, char **keys)
+{
+	if (!*keys)
+		list_one(listing, "/");
+	for (; *keys; keys++)
+		list_one(listing, *keys);
+}
+
 static int list_run(int argc, char **argv)
 {
 	static const struct option names[] = {
 		{"long", no_argument, NULL, 'l'},
 		{"recursive", no_argument, NULL, 'r'},
+		{"snapshot", required_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct kvfs_open_options options;
 	struct listing listing = {.code = 0};
-	const char *store;
-	int i, letter;
+	const char *store, *snapshot = NULL;
+	struct kvfs *fs;
+	int letter;
 
-	while ((letter = options_next(&list_command, argc, argv, ":lrh", names)) != -1) {
+	while ((letter = options_next(&list_command, argc, argv, ":lrs:h", names)) != -1) {
 		if (letter == 'l')
 			listing.with_attr = true;
-		else
+		else if (letter == 'r')
 			listing.recursive = true;
+		else
+			snapshot = optarg;
 	}
 	options_arguments(&list_command, argc, 1, 0);
 	store = argv[optind];
 	store_options(store, true, &options);
-	if (store_open(store, &options, &listing.fs))
+	if (store_open(store, &options, &fs))
 		return 1;
-	if (optind + 1 == argc)
-		list_one(&listing, "/");
-	for (i = optind + 1; i < argc; i++)
-		list_one(&listing, argv[i]);
+	if (store_show(store, fs, snapshot, &listing.fs)) {
+		(void)store_close(store, fs);
+		return 1;
+	}
+	list_all(&listing, argv + optind + 1);
 	if (fflush(stdout) || ferror(stdout)) {
 		message(KV_ERROR, "standard output: %s", strerror(errno));
 		listing.code = 1;
 	}
-	if (store_close(store, listing.fs))
+	if (listing.fs != fs)
+		(void)kvfs_close(listing.fs);
+	if (store_close(store, fs))
 		listing.code = 1;
 	return listing.code;
 }
 
 const struct command list_command = {
 	.name = "list",
-	.arguments = "[-l] [-r] STORE [KEY...]",
+	.arguments = "[-l] [-r] [--snapshot NAME] STORE [KEY...]",
 	.summary = "Lists keys: what is in directories, by default in the root",
 	.details = "  -l, --long       type and rights, links, owner, group, size, time of last "
 		   "change\n"
-		   "  -r, --recursive  also what is in directories below, with full paths\n",
+		   "  -r, --recursive  also what is in directories below, with full paths\n"
+		   "  -s, --snapshot NAME\n"
+		   "                   as it was in this snapshot\n",
 	.usage_code = 2,
 	.run = list_run,
 };

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "options.h"
 
 #define COMMIT_S_MAX 3600.0
 
@@ -237,6 +238,18 @@ static int take_commit(struct mount_options *options, const char *value)
 	return 0;
 }
 
+static int take_scrub(struct mount_options *options, const char *value)
+{
+	uint64_t rate = 0;
+
+	if (strcmp(value, "none") && (options_size(value, &rate) || !rate)) {
+		message(KV_ERROR, "scrub=%s: neither bytes a second, as 4M, nor none", value);
+		return -EINVAL;
+	}
+	options->scrub_rate = rate ? rate : KV_SCRUB_NEVER;
+	return 0;
+}
+
 /* True: it was an option of the form name=value that we know, and rc says how it went. */
 static bool take_value(struct mount_options *options, const char *text, int *rc)
 {
@@ -258,6 +271,8 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 		return true;
 	if (has_prefix(text, "commit="))
 		*rc = take_commit(options, value);
+	else if (has_prefix(text, "scrub="))
+		*rc = take_scrub(options, value);
 	else if (has_prefix(text, "fsname="))
 		*rc = set_text(&options->fsname, value);
 	else if (has_prefix(text, "snapshot="))

@@ -56,6 +56,7 @@ static int server_open_store(struct server *server)
 	store_options(server->request->store, options->read_only, &open_options);
 	open_options.frees_behind = true;
 	open_options.kv.commit_interval_ms = options->commit_interval_ms;
+	open_options.kv.scrub_rate = options->scrub_rate;
 	if (!options->read_only)
 		open_options.atime = options->atime;
 	open_options.nodiratime = options->flags & MS_NODIRATIME;
@@ -68,7 +69,6 @@ static int server_show(struct server *server)
 	const struct serve_request *request = server->request;
 	const char *name = request->options->snapshot;
 	struct kvfs_attr attr;
-	int rc;
 
 	server->shown = server->fs;
 	if (!name) {
@@ -80,17 +80,8 @@ static int server_show(struct server *server)
 				request->store);
 		return 0;
 	}
-	rc = kvfs_snapshot_open(server->fs, name, &server->shown);
-	if (!rc)
-		return 0;
 	server->shown = NULL;
-	if (rc == -ENOENT)
-		message(KV_ERROR, "%s: there is no snapshot %s (see: kvfs snapshot list)",
-			request->store, name);
-	else
-		message(KV_ERROR, "%s: snapshot %s cannot be opened: %s", request->store, name,
-			message_error(rc));
-	return rc;
+	return store_show(request->store, server->fs, name, &server->shown);
 }
 
 /*

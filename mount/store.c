@@ -208,6 +208,23 @@ int store_open(const char *path, const struct kvfs_open_options *options, struct
 	return rc;
 }
 
+int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct kvfs **out)
+{
+	int rc = 0;
+
+	if (snapshot)
+		rc = kvfs_snapshot_open(fs, snapshot, out);
+	else
+		*out = fs;
+	if (rc == -ENOENT)
+		message(KV_ERROR, "%s: there is no snapshot %s (see: kvfs snapshot list)", path,
+			snapshot);
+	else if (rc)
+		message(KV_ERROR, "%s: snapshot %s cannot be opened: %s", path, snapshot,
+			message_error(rc));
+	return rc;
+}
+
 int store_close(const char *path, struct kvfs *fs)
 {
 	int rc = kvfs_close(fs);

@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -28,6 +29,8 @@
 #include "status.h"
 
 #define PATIENCE_MS 3000
+#define BUSY_TRIES 50u /* somebody may only have been passing by: df, a program that looks at all mounts, one that just ends */
+#define BUSY_PAUSE_NS 20000000
 
 extern char **environ;
 
@@ -102,13 +105,25 @@ static int release_by_helper(const char *directory, bool lazy)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? MOUNT_OK : MOUNT_FAILED;
 }
 
+static int umount_patiently(const char *directory, int flags)
+{
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
+	int rc = umount2(directory, flags);
+
+	for (unsigned i = 0; rc && errno == EBUSY && i < BUSY_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		rc = umount2(directory, flags);
+	}
+	return rc;
+}
+
 static int release(const char *directory, bool lazy, bool force)
 {
 	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0);
 
 	if (geteuid() != 0)
 		return release_by_helper(directory, lazy);
-	if (!umount2(directory, flags))
+	if (!umount_patiently(directory, flags))
 		return MOUNT_OK;
 	if (errno == EBUSY)
 		message(KV_ERROR, "%s: in use. What uses it is shown by: fuser -vm %s", directory,

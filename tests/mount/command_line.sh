@@ -4,7 +4,7 @@
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
-	many_files)
+	many_files documented at_a_snapshot durable)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -255,6 +255,114 @@ case_prune_by_age() {
 		expect_fail 'older-than' "$KVFS" prune --older-than "$age" "$store"
 	done
 	expect_fail 'older-than' "$KVFS" prune --dry-run "$store"
+}
+
+# plain FILE - a manual page as text, without what its markup does to words
+plain() {
+	sed -e '/^\.\\"/d' -e 's/\\f[RBIP]//g' -e 's/\\-/-/g' -e 's/^\.[A-Z]* //' -e 's/"//g' -e 's/ *= */=/g' "$1"
+}
+
+# options_of HELP... - the long options that a help text names
+options_of() {
+	{ grep -oE -- '--[a-z][a-z-]+' <<<"$*" || true; } | sort -u
+}
+
+# What the program takes and shows is in the manual and in the completion, and the other way round.
+case_documented() {
+	local command option name help manual mount_manual completion shown
+	prepare
+	manual=$(plain "$REPOSITORY/mount/man/kvfs.8")
+	mount_manual=$(plain "$REPOSITORY/mount/man/mount.kvfs.8")
+	completion=$(cat "$REPOSITORY/mount/completion/kvfs")
+	mapfile -t commands < <("$KVFS" help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+	[ "${#commands[@]}" -ge 14 ] || fail "no commands: ${commands[*]}"
+	mapfile -t verbs < <("$KVFS" snapshot --help | sed -n 's/^  \([a-z]*\) .*/snapshot \1/p')
+	[ "${#verbs[@]}" = 6 ] || fail "no commands of snapshot: ${verbs[*]}"
+	shown=
+	for command in "${commands[@]}" "${verbs[@]}"; do
+		grep -qE "^(SY kvfs|$command)\b" <<<"$manual" || fail "$command is not in the manual"
+		grep -qw "${command##* }" <<<"$completion" || fail "$command is not in the completion"
+		[[ $command != help && $command != version ]] || continue
+		# shellcheck disable=SC2086
+		help=$("$KVFS" $command --help)
+		grep -q '^usage: kvfs ' <<<"$help" || fail "$command --help: $help"
+		for option in $(options_of "$help"); do
+			shown+=" $option"
+			grep -qF -- "$option" <<<"$manual" || fail "$command $option is not in the manual"
+			grep -qF -- "$option" <<<"$completion" || fail "$command $option is not in the completion"
+		done
+	done
+	for option in $(options_of "$manual"); do
+		[[ "$shown --help --only-values " == *" $option "* ]] || fail "$option is in the manual, and in no help"
+	done
+	# options behind -o
+	help=$("$KVFS" mount --help)
+	for option in $(sed -n "/^_kvfs_mount_options=/,/'\$/s/^_kvfs_mount_options=//p" <<<"$completion" | tr -d "'"); do
+		grep -qE "(^|[ ,])$option([ ,A-Z]|\$)" <<<"$mount_manual" || fail "-o $option is not in the manual"
+	done
+	for option in $(sed -n '/^  ro, rw/,/^  and those/s/^  \([a-z_=A-Z, ]*[a-zA-Z]\)   *.*/\1/p' <<<"$help" | tr -d , | sed 's/[A-Z]\+//g'); do
+		grep -qE "[' 	]$option([ '=]|\$)" <<<"$completion" || fail "-o $option is not in the completion"
+		grep -qE "(^|[ ,])$option" <<<"$mount_manual" || fail "-o $option is not in the manual"
+	done
+	# rows of the statistics, with something in each that there can be
+	store_mount
+	echo text >"$mnt/file"
+	"$KVFS" sync "$mnt"
+	manual=$(sed -n '/STATISTICS$/,/EXIT STATUS$/p' <<<"$manual" | tr ',' '\n' | sed 's/^ *//; s/ *$//')
+	"$KVFS" stat "$mnt" >rows
+	[ "$(wc -l <rows)" -gt 60 ] || fail "no statistics"
+	while read -r name _; do
+		[[ $name != latency.* ]] || name=${name%%_*}_*
+		grep -qxF -- "$name" <<<"$manual" || fail "$name of kvfs stat is not in the manual"
+	done <rows
+	for name in $(grep -xE '[a-z]+(_[a-z]+)+|[a-z]+\.[a-z_]+' <<<"$manual" | grep -vE '^(ratio|p[0-9]+)'); do
+		grep -qE "^$name " rows || fail "$name is in the manual, and kvfs stat does not show it"
+	done
+}
+
+case_at_a_snapshot() {
+	prepare
+	echo old | "$KVFS" put "$store" dir/file
+	"$KVFS" snapshot create "$store" one
+	echo new | "$KVFS" put "$store" dir/file
+	echo x | "$KVFS" put "$store" other
+	expect_same "get" old "$("$KVFS" get --snapshot one "$store" dir/file)"
+	expect_same "get of now" new "$("$KVFS" get "$store" dir/file)"
+	expect_same "list" dir/ "$("$KVFS" list -s one "$store")"
+	expect_same "list -r" "dir/ dir/file" "$("$KVFS" list -r --snapshot=one "$store" | sort | xargs)"
+	expect_fail 'no such' "$KVFS" get -s one "$store" other
+	expect_fail 'no snapshot two' "$KVFS" get -s two "$store" dir/file
+	expect_fail 'no snapshot two' "$KVFS" list -s two "$store"
+	expect_fail 'needs a value' "$KVFS" get -s
+}
+
+# What kvfs sync has ended with is there after a kill.
+case_durable() {
+	local option
+	prepare
+	expect_fail 'nothing of kvfs' "$KVFS" sync "$store"
+	expect_fail 'nothing of kvfs' "$KVFS" sync /
+	expect_fail 'no such' "$KVFS" sync "$SCRATCH/none"
+	expect_fail 'usage' "$KVFS" sync
+	store_mount -o commit=3600,scrub=4M
+	mkdir "$mnt/dir"
+	head -c 100000 /dev/urandom >"$mnt/dir/file"
+	cp "$mnt/dir/file" value
+	"$KVFS" sync "$mnt/dir"
+	echo more >"$mnt/dir/second"
+	"$KVFS" sync "$store"
+	expect_same "durable" 0 "$("$KVFS" stat "$mnt" | awk '$1 == "last_seq" { last = $2 }
+		$1 == "durable_seq" { print last - $2 }')"
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+	umount "$mnt" 2>/dev/null || umount -l "$mnt"
+	"$KVFS" get "$store" dir/file | cmp - value
+	expect_same "the second" more "$("$KVFS" get "$store" dir/second)"
+	for option in scrub= scrub=0 scrub=fast scrub=4X; do
+		expect_fail 'neither bytes a second' "$KVFS" mount -o "$option" "$store" "$mnt"
+	done
+	store_mount -o scrub=none
 }
 
 scratch_main "$@"
