@@ -34,6 +34,11 @@ void change_lock(struct change *change, const uint64_t *inos, unsigned count)
 	change_continue(change);
 }
 
+bool change_lock_more(struct change *change, const uint64_t *inos, unsigned count)
+{
+	return stripe_extend(change->fs->stripes, inos, count, &change->locked);
+}
+
 static void change_stop_reading(struct change *change)
 {
 	if (change->reading)

@@ -27,6 +27,11 @@ struct change {
 /* Errors: -EROFS, -ENOMEM. On error there is nothing to end. */
 KV_MUST_CHECK int change_begin(struct kvfs *fs, struct change *out);
 void change_lock(struct change *change, const uint64_t *inos, unsigned count);
+/*
+ * Locks more inodes, as is found out which they are by reading under the first locks; false, with no more locked, if it would have to
+ * wait: then change_unlock, and all at once.
+ */
+bool change_lock_more(struct change *change, const uint64_t *inos, unsigned count);
 void change_unlock(struct change *change);
 /* Commits what the batch holds; the locks stay. Errors: those of kv_commit, -ENOSPC beyond the
  * store's limit, and nothing has changed. */

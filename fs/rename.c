@@ -2,12 +2,13 @@
 /*
  * rename.c - giving a file another name, in one batch, whatever had that name before.
  *
- * What the two entries name is read without locks, then locked, then read again. A directory that
- * gets another parent is moved under rename_lock: the chain of parents cannot change while it is
- * searched for a cycle.
+ * The directories are locked, what the two entries name is read, and locked as well if nobody has it; else all are locked
+ * in their order and read again. A directory that gets another parent is moved under rename_lock: the chain of parents
+ * cannot change while it is searched for a cycle.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "entry.h"
 #include "inode.h"
@@ -29,62 +30,72 @@ struct rename {
 	uint64_t whiteout_ino; /* of what takes the old name; 0: nothing does */
 };
 
-/* Reads both entries; what is missing is no error yet. */
-static int find_entries(struct rename *rename, struct dirent entries[2])
+/* Reads both entries, under the directories' locks; what is missing is no error yet. */
+static int find_entries(struct rename *rename)
 {
-	struct kvfs *fs = rename->change.fs;
 	int err = 0;
 
-	kv_read_begin(fs->kv);
 	for (unsigned i = 0; !err && i < 2; i++) {
-		entries[i].ino = 0;
-		entries[i].type = 0;
-		err = entry_get(fs, &rename->keys[i], &entries[i]);
+		struct dirent *entry = &rename->entries[i];
+
+		entry->ino = 0;
+		entry->type = 0;
+		err = entry_get(rename->change.fs, &rename->keys[i], entry);
 		if (err == -ENOENT)
 			err = 0;
 	}
-	kv_read_end(fs->kv);
 	return err;
 }
 
 /* Does a directory get another parent? */
-static bool moves_tree(const struct rename *rename, const struct dirent entries[2])
+static bool moves_tree(const struct rename *rename)
 {
 	return rename->parents[0] != rename->parents[1] &&
-	       (S_ISDIR(entries[0].type) ||
-		       (rename->flags & RENAME_EXCHANGE && S_ISDIR(entries[1].type)));
+	       (S_ISDIR(rename->entries[0].type) ||
+		       (rename->flags & RENAME_EXCHANGE && S_ISDIR(rename->entries[1].type)));
+}
+
+/* What the entries name: one inode, two, or none. */
+static unsigned entry_inos(const struct rename *rename, uint64_t inos[2])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (rename->entries[i].ino)
+			inos[count++] = rename->entries[i].ino;
+	return count;
 }
 
 /* Locks both directories and whatever the entries name. */
 static int lock_entries(struct rename *rename)
 {
-	struct kvfs *fs = rename->change.fs;
+	uint64_t inos[4] = {rename->parents[0], rename->parents[1]};
+	unsigned count = 2;
 
 	for (;;) {
-		struct dirent before[2];
-		uint64_t inos[4];
-		unsigned count = 0;
-		int err = find_entries(rename, before);
+		uint64_t found[2];
+		unsigned found_count;
+		int err;
 
+		change_lock(&rename->change, inos, count);
+		err = find_entries(rename);
 		if (err)
 			return err;
-		if (moves_tree(rename, before) && !rename->tree_locked) {
-			pthread_mutex_lock(&fs->rename_lock);
+		found_count = entry_inos(rename, found);
+		if (!moves_tree(rename) || rename->tree_locked) {
+			if (count == 2 + found_count &&
+				!memcmp(inos + 2, found, found_count * sizeof(*found)))
+				return 0;
+			if (count == 2 && change_lock_more(&rename->change, found, found_count))
+				return 0;
+		}
+		change_unlock(&rename->change);
+		if (moves_tree(rename) && !rename->tree_locked) {
+			pthread_mutex_lock(&rename->change.fs->rename_lock);
 			rename->tree_locked = true;
 		}
-		for (unsigned i = 0; i < 2; i++) {
-			inos[count++] = rename->parents[i];
-			if (before[i].ino)
-				inos[count++] = before[i].ino;
-		}
-		change_lock(&rename->change, inos, count);
-		err = find_entries(rename, rename->entries);
-		if (err)
-			return err;
-		if (rename->entries[0].ino == before[0].ino &&
-			rename->entries[1].ino == before[1].ino)
-			return 0;
-		change_unlock(&rename->change);
+		memcpy(inos + 2, found, sizeof(found));
+		count = 2 + found_count;
 	}
 }
 

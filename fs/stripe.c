@@ -59,6 +59,14 @@ static void set_add(struct stripe_set *set, unsigned number)
 	set->count++;
 }
 
+static bool set_has(const struct stripe_set *set, unsigned number)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		if (set->numbers[i] == number)
+			return true;
+	return false;
+}
+
 static void set_lock(struct stripe_table *table, const struct stripe_set *set)
 {
 	for (unsigned i = 0; i < set->count; i++)
@@ -92,6 +100,32 @@ void stripe_lock(
 		pthread_mutex_unlock(&table->pause_lock);
 		set_lock(table, out);
 	}
+}
+
+/*
+ * Who does not wait may take stripes in any order. A pause needs no look: it waits for the stripes that are held already
+ * before it goes on.
+ */
+bool stripe_extend(
+	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *set)
+{
+	struct stripe_set more = {.count = 0};
+
+	assert(set->count && set->count + count <= STRIPE_SET_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		unsigned number = stripe_number(inos[i]);
+
+		if (set_has(set, number) || set_has(&more, number))
+			continue;
+		if (pthread_rwlock_trywrlock(&table->stripes[number].lock)) {
+			set_unlock(table, &more);
+			return false;
+		}
+		set_add(&more, number);
+	}
+	for (unsigned i = 0; i < more.count; i++)
+		set_add(set, more.numbers[i]);
+	return true;
 }
 
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out)

@@ -40,6 +40,9 @@ void stripe_table_free(struct stripe_table *table);
 
 void stripe_lock(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *out);
+/* Adds these inodes to what is held; false, with that unchanged, if it would have to wait. No more than STRIPE_SET_MAX in all. */
+bool stripe_extend(
+	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *set);
 /* False, with nothing locked, if that would have to wait. */
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out);
 void stripe_unlock(struct stripe_table *table, struct stripe_set *set);

@@ -8,39 +8,27 @@
 #include "inode.h"
 #include "orphan.h"
 
-static int entry_read(struct kvfs *fs, const struct dirent_key *key, struct dirent *out)
-{
-	int err;
-
-	kv_read_begin(fs->kv);
-	err = entry_get(fs, key, out);
-	kv_read_end(fs->kv);
-	return err;
-}
-
-/* Locks the directory and whatever the entry names, which is known only once it is locked. */
+/*
+ * Locks the directory and whatever the entry names, which is known only once the directory is locked. Mostly nobody has that
+ * inode's stripe; else both are taken in their order, and what the entry names is looked at again.
+ */
 static int lock_entry(struct change *change, uint64_t parent_ino, const struct dirent_key *key,
 	struct dirent *out)
 {
-	for (;;) {
-		struct dirent before;
-		int err = entry_read(change->fs, key, &before);
+	uint64_t inos[2] = {parent_ino};
+	unsigned count = 1;
 
-		if (err == -ENOENT) {
-			change_lock(change, &parent_ino, 1);
-			err = entry_get(change->fs, key, out);
-			if (err)
-				return err;
-			change_unlock(change);
-			continue;
-		}
-		if (err)
-			return err;
-		change_lock(change, (uint64_t[]){parent_ino, before.ino}, 2);
+	for (;;) {
+		int err;
+
+		change_lock(change, inos, count);
 		err = entry_get(change->fs, key, out);
-		if (err || out->ino == before.ino)
+		if (err || (count == 2 && out->ino == inos[1]) ||
+			(count == 1 && change_lock_more(change, &out->ino, 1)))
 			return err;
 		change_unlock(change);
+		inos[1] = out->ino;
+		count = 2;
 	}
 }
 
