@@ -66,14 +66,28 @@ static int commit_shares(struct change *change)
 	return err;
 }
 
+/* What was kept in memory has a record again, if the commit went well. */
+static void settle_kept(struct change *change, int err)
+{
+	for (unsigned i = 0; i < change->kept_count && !err; i++)
+		hold_drop(&change->fs->holds, change->kept_inos[i]);
+	change->kept_count = 0;
+}
+
 int change_commit(struct change *change)
 {
+	int err;
+
 	change_stop_reading(change);
 	if (change->grows && limit_reached(change->fs))
-		return -ENOSPC;
-	if (change->scratch->tally_count)
-		return commit_shares(change);
-	return kv_commit(change->fs->kv, change->batch, NULL);
+		err = -ENOSPC;
+	else if (change->scratch->tally_count)
+		err = commit_shares(change);
+	else
+		err = kv_commit(change->fs->kv, change->batch, NULL);
+	if (change->kept_count)
+		settle_kept(change, err);
+	return err;
 }
 
 void change_continue(struct change *change)

@@ -13,6 +13,8 @@
 
 #include "fs.h"
 
+#define CHANGE_KEPT_MAX 2u /* files without a name that one operation changes */
+
 struct change {
 	struct kvfs *fs;
 	struct scratch *scratch;
@@ -21,6 +23,8 @@ struct change {
 	bool reading;        /* inside a read section */
 	bool grows;          /* the batch makes the store hold more: refused beyond the limit */
 	unsigned bodies;     /* of the scratch, used by inode_load */
+	unsigned kept_count;
+	uint64_t kept_inos[CHANGE_KEPT_MAX]; /* in the batch, and kept no longer once it is committed */
 	struct timespec now; /* when the locks were taken: times rise in commit order */
 };
 

@@ -6,8 +6,14 @@
 #include "hold.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CAPACITY_MIN 64u
+
+struct hold_kept {
+	size_t size;
+	uint8_t bytes[];
+};
 
 static uint64_t hold_hash(uint64_t ino)
 {
@@ -62,6 +68,15 @@ static bool hold_resize(struct hold_shard *shard, size_t capacity)
 	return true;
 }
 
+static void kept_free(struct hold_table *table, struct hold_entry *entry)
+{
+	if (!entry->kept)
+		return;
+	atomic_fetch_sub_explicit(&table->kept_bytes, entry->kept->size, memory_order_relaxed);
+	free(entry->kept);
+	entry->kept = NULL;
+}
+
 /* Closes the gap: what was pushed past it by a collision moves back. */
 static void hold_erase(struct hold_shard *shard, struct hold_entry *entry)
 {
@@ -85,6 +100,7 @@ static void hold_erase(struct hold_shard *shard, struct hold_entry *entry)
 void hold_table_init(struct hold_table *table)
 {
 	*table = (struct hold_table){0};
+	atomic_init(&table->kept_bytes, 0);
 	for (unsigned i = 0; i < HOLD_SHARDS; i++)
 		pthread_mutex_init(&table->shards[i].lock, NULL);
 }
@@ -92,8 +108,12 @@ void hold_table_init(struct hold_table *table)
 void hold_table_fini(struct hold_table *table)
 {
 	for (unsigned i = 0; i < HOLD_SHARDS; i++) {
-		free(table->shards[i].entries);
-		pthread_mutex_destroy(&table->shards[i].lock);
+		struct hold_shard *shard = &table->shards[i];
+
+		for (size_t at = 0; at < shard->capacity; at++)
+			free(shard->entries[at].kept);
+		free(shard->entries);
+		pthread_mutex_destroy(&shard->lock);
 	}
 }
 
@@ -132,7 +152,8 @@ bool hold_remove(struct hold_table *table, uint64_t ino, uint64_t count)
 	if (entry && entry->count > count) {
 		entry->count -= count;
 	} else if (entry) {
-		freeable = entry->orphan && !shard->lost;
+		freeable = entry->orphan && !entry->kept && !shard->lost;
+		kept_free(table, entry);
 		hold_erase(shard, entry);
 	}
 	pthread_mutex_unlock(&shard->lock);
@@ -163,4 +184,92 @@ bool hold_mark(struct hold_table *table, uint64_t ino, bool orphan)
 	held = entry || shard->lost;
 	pthread_mutex_unlock(&shard->lock);
 	return held;
+}
+
+static struct hold_kept *kept_new(const struct kv_slice *parts, unsigned count)
+{
+	struct hold_kept *kept;
+	size_t size = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		size += parts[i].size;
+	kept = malloc(sizeof(*kept) + size);
+	if (!kept)
+		return NULL;
+	kept->size = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (parts[i].size)
+			memcpy(kept->bytes + kept->size, parts[i].data, parts[i].size);
+		kept->size += parts[i].size;
+	}
+	return kept;
+}
+
+bool hold_keep(
+	struct hold_table *table, uint64_t ino, const struct kv_slice *parts, unsigned count)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+	struct hold_kept *kept;
+
+	if (atomic_load_explicit(&table->kept_bytes, memory_order_relaxed) >= HOLD_KEPT_MAX)
+		return false;
+	kept = kept_new(parts, count);
+	if (!kept)
+		return false;
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	if (shard->lost)
+		entry = NULL; /* there may be other holders */
+	if (entry) {
+		kept_free(table, entry);
+		entry->kept = kept;
+		entry->orphan = true;
+		atomic_fetch_add_explicit(&table->kept_bytes, kept->size, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	if (!entry)
+		free(kept);
+	return entry;
+}
+
+size_t hold_kept(struct hold_table *table, uint64_t ino, void *record, size_t size)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+	size_t copied = 0;
+
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	if (entry && entry->kept && entry->kept->size <= size) {
+		copied = entry->kept->size;
+		memcpy(record, entry->kept->bytes, copied);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return copied;
+}
+
+bool hold_is_kept(struct hold_table *table, uint64_t ino)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+	bool kept;
+
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	kept = entry && entry->kept;
+	pthread_mutex_unlock(&shard->lock);
+	return kept;
+}
+
+void hold_drop(struct hold_table *table, uint64_t ino)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entry;
+
+	pthread_mutex_lock(&shard->lock);
+	entry = hold_find(shard, ino);
+	if (entry)
+		kept_free(table, entry);
+	pthread_mutex_unlock(&shard->lock);
 }

@@ -4,10 +4,12 @@
  */
 #include "inode.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "acl.h"
+#include "orphan_record.h"
 #include "record.h"
 #include "size.h"
 #include "xattr.h"
@@ -116,6 +118,21 @@ int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr, un
 	return err;
 }
 
+/*
+ * What is kept instead of a record is kept before that goes, and goes after there is one again: so who finds neither looks for the
+ * record once more.
+ */
+static int get_kept(struct kvfs *fs, uint64_t ino, const uint8_t *key, struct kv_slice *value)
+{
+	static __thread uint8_t record[INODE_HEAD_MAX + INODE_BODY_MAX];
+	size_t size = hold_kept(&fs->holds, ino, record, sizeof(record));
+
+	if (!size)
+		return record_get(fs, KEYSPACE_INODE, key, INODE_KEY_SIZE, value);
+	*value = (struct kv_slice){record, size};
+	return 0;
+}
+
 int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
 {
 	uint8_t key[INODE_KEY_SIZE];
@@ -124,6 +141,8 @@ int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
 
 	inode_key_encode(ino, key);
 	err = record_get(fs, KEYSPACE_INODE, key, sizeof(key), &value);
+	if (err == -ENOENT)
+		err = get_kept(fs, ino, key, &value);
 	if (err)
 		return err;
 	err = inode_record_decode(ino, value, out);
@@ -185,6 +204,28 @@ int inode_load(struct change *change, uint64_t ino, struct inode *out)
 	return 0;
 }
 
+bool inode_keep(struct kvfs *fs, const struct inode *inode)
+{
+	uint8_t head[INODE_HEAD_MAX];
+	struct kv_slice parts[] = {{head, 0}, inode->body};
+
+	parts[0].size = inode_record_encode(inode, inode->body.size, head);
+	return hold_keep(&fs->holds, inode->ino, parts, 2);
+}
+
+/* An inode without a name that is put, but was only kept: noted, so that it is freed after a crash too. */
+static int put_kept(struct change *change, const uint8_t *key, uint64_t ino)
+{
+	uint8_t note = ORPHAN_VALUE;
+
+	for (unsigned i = 0; i < change->kept_count; i++)
+		if (change->kept_inos[i] == ino)
+			return 0;
+	assert(change->kept_count < CHANGE_KEPT_MAX);
+	change->kept_inos[change->kept_count++] = ino;
+	return kv_batch_put(change->batch, KEYSPACE_ORPHAN, key, INODE_KEY_SIZE, &note, sizeof(note));
+}
+
 int inode_put_body(struct change *change, const struct inode *inode, const struct kv_slice *parts,
 	unsigned count)
 {
@@ -199,6 +240,12 @@ int inode_put_body(struct change *change, const struct inode *inode, const struc
 	}
 	inode_key_encode(inode->ino, key);
 	all[0] = (struct kv_slice){head, inode_record_encode(inode, body_size, head)};
+	if (!inode->nlink && hold_is_kept(&change->fs->holds, inode->ino)) {
+		int err = put_kept(change, key, inode->ino);
+
+		if (err)
+			return err;
+	}
 	return kv_batch_putv(change->batch, KEYSPACE_INODE, key, sizeof(key), all, 1 + count);
 }
 

@@ -33,6 +33,12 @@ KV_MUST_CHECK int inode_put_body(struct change *change, const struct inode *inod
 	const struct kv_slice *parts, unsigned count);
 KV_MUST_CHECK int inode_delete(struct change *change, uint64_t ino);
 
+/*
+ * Keeps a held inode without a name in memory instead of the store; false if that cannot be. Then inode_get finds it there, until
+ * the last hold goes or it is put, which makes it an orphan in the store.
+ */
+bool inode_keep(struct kvfs *fs, const struct inode *inode);
+
 /* A count that damage has made too small must not wrap around. */
 static inline void inode_add_blocks(struct inode *inode, int blocks)
 {

@@ -77,6 +77,16 @@ static int erase_step(struct change *change, const struct inode *inode, bool *do
 	return err;
 }
 
+/*
+ * The kernel holds nearly everything that loses its name, and forgets it at once: what is one record is gone from the store with its
+ * name and kept in memory for that moment.
+ */
+static bool keepable(const struct inode *inode)
+{
+	return inode->contents != INODE_EXTENTS && !inode->xattr_list_size &&
+	       !(inode->flags & INODE_TRIM);
+}
+
 static int unlink_last(struct change *change, struct inode *inode, enum orphan_fate *fate)
 {
 	bool done = false;
@@ -84,6 +94,8 @@ static int unlink_last(struct change *change, struct inode *inode, enum orphan_f
 
 	inode->nlink = 0;
 	*fate = ORPHAN_HELD;
+	if (keepable(inode) && inode_keep(change->fs, inode))
+		return inode_delete(change, inode->ino);
 	if (!hold_mark(&change->fs->holds, inode->ino, true)) {
 		err = erase_step(change, inode, &done);
 		*fate = done ? ORPHAN_NAMED : ORPHAN_UNDONE;
@@ -113,8 +125,10 @@ int orphan_unlink(struct change *change, struct inode *inode, enum orphan_fate *
 void orphan_settle(struct change *change, uint64_t ino, enum orphan_fate fate, int err)
 {
 	/* Still under the stripe, so that no other unlink comes between. */
-	if (err && fate == ORPHAN_HELD)
+	if (err && fate == ORPHAN_HELD) {
+		hold_drop(&change->fs->holds, ino);
 		(void)hold_mark(&change->fs->holds, ino, false);
+	}
 	change_unlock(change);
 	if (!err && fate == ORPHAN_UNDONE)
 		orphan_release(change->fs, ino);

@@ -14,7 +14,7 @@ KV_MUST_CHECK int orphan_delete(struct change *change, uint64_t ino);
 /* What is to be done after the batch that removed an inode's name. */
 enum orphan_fate {
 	ORPHAN_NAMED,  /* nothing: it has other names, or it was freed with the batch */
-	ORPHAN_HELD,   /* nothing, unless the commit fails: orphan_unmark */
+	ORPHAN_HELD,   /* nothing, unless the commit fails: it has its name still */
 	ORPHAN_UNDONE, /* orphan_release, with no locks held: it is too large for one batch */
 };
 

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "fs.h"
 #include "keyspaces.h"
 
 #define ROUNDS 2000u
@@ -122,6 +124,112 @@ static void test_tmpfile(void **state)
 	expect_gone(store, attr.ino);
 }
 
+static uint64_t make_small_unlinked(struct fixture *store, const char *contents)
+{
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "small");
+	size_t size = strlen(contents);
+
+	assert_int_equal(kvfs_write(store->fs, file, contents, size, 0, 0), size);
+	kvfs_hold(store->fs, file, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "small"), 0);
+	return file;
+}
+
+static void expect_contents(struct fixture *store, uint64_t ino, const char *contents)
+{
+	char data[64];
+	size_t size = strlen(contents);
+
+	assert_int_equal(kvfs_read(store->fs, ino, data, sizeof(data), 0), size);
+	assert_memory_equal(data, contents, size);
+	assert_int_equal(fixture_attr(store, ino).nlink, 0);
+}
+
+/* One record, held: gone from the store with its name, but not for who holds it. */
+static void test_small(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = make_small_unlinked(store, "contents");
+	char one;
+
+	assert_int_equal(keys(store, KEYSPACE_INODE), 1);
+	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
+	expect_contents(store, file, "contents");
+	assert_int_equal(kvfs_getxattr(store->fs, file, "user.a", &one, 1), -ENODATA);
+	fixture_assert_clean(store);
+	kvfs_release(store->fs, file, 1);
+	expect_gone(store, file);
+}
+
+/* Written to, it is in the store again, and known to be freed. */
+static void test_small_changed(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = make_small_unlinked(store, "contents");
+	static char data[100000];
+
+	assert_int_equal(kvfs_write(store->fs, file, "C", 1, 0, 0), 1);
+	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 1);
+	expect_contents(store, file, "Contents");
+	assert_int_equal(kvfs_write(store->fs, file, data, sizeof(data), 8, 0), sizeof(data));
+	assert_int_equal(fixture_attr(store, file).size, 8 + sizeof(data));
+	fixture_assert_clean(store);
+	kvfs_release(store->fs, file, 1);
+	expect_gone(store, file);
+	/* And if nobody lets go of it before the end. */
+	file = make_small_unlinked(store, "contents");
+	assert_int_equal(kvfs_setxattr(store->fs, file, "user.a", "v", 1, 0), 0);
+	fixture_reopen(store);
+	expect_gone(store, file);
+}
+
+static void test_removed_directory(void **state)
+{
+	struct fixture *store = *state;
+	struct kvfs_attr directory, attr;
+
+	assert_int_equal(
+		kvfs_mkdir(store->fs, &fixture_root, KVFS_ROOT_INO, "d", 0755, &directory), 0);
+	kvfs_hold(store->fs, directory.ino, 1);
+	assert_int_equal(kvfs_rmdir(store->fs, KVFS_ROOT_INO, "d"), 0);
+	assert_int_equal(fixture_attr(store, directory.ino).nlink, 0);
+	assert_int_equal(kvfs_mknod(store->fs, &fixture_root, directory.ino, "f", S_IFREG, 0, &attr),
+		-ENOENT);
+	assert_int_equal(kvfs_lookup(store->fs, directory.ino, "..", &attr), 0);
+	assert_int_equal(attr.ino, KVFS_ROOT_INO);
+	kvfs_release(store->fs, directory.ino, 1);
+	expect_gone(store, directory.ino);
+}
+
+/* No more is kept than fits; what comes then is an orphan in the store. */
+static void test_many_small(void **state)
+{
+	struct fixture *store = *state;
+	static char contents[2000];
+	uint64_t files[6000];
+	unsigned count = sizeof(files) / sizeof(files[0]);
+
+	for (unsigned i = 0; i < count; i++) {
+		files[i] = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+		memset(contents, (int)i, sizeof(contents));
+		assert_int_equal(kvfs_write(store->fs, files[i], contents, sizeof(contents), 0, 0),
+			sizeof(contents));
+		kvfs_hold(store->fs, files[i], 1);
+		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	}
+	assert_in_range(keys(store, KEYSPACE_ORPHAN), 1, count / 2);
+	assert_true(atomic_load(&store->fs->holds.kept_bytes) < HOLD_KEPT_MAX + 4096);
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t byte;
+
+		assert_int_equal(kvfs_read(store->fs, files[i], &byte, 1, 1999), 1);
+		assert_int_equal(byte, i & 255);
+		kvfs_release(store->fs, files[i], 1);
+	}
+	assert_int_equal(atomic_load(&store->fs->holds.kept_bytes), 0);
+	expect_gone(store, files[0]);
+}
+
 static void *hold_and_release(void *arg)
 {
 	struct fixture *store = arg;
@@ -182,6 +290,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_hold, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_replaced, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_tmpfile, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_small, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_small_changed, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_removed_directory, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_many_small, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_freed_behind, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_race, fixture_setup, fixture_teardown),
 	};
