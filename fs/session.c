@@ -580,4 +580,8 @@ void session_negotiate(struct fuse_conn_info *conn, unsigned int flags)
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	/* nothing here can be broken off, and the library would keep what interrupts a request of a ring for ever */
+	conn->no_interrupt = 1;
+#endif
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -310,6 +311,36 @@ static void reading_beside_cuts(void)
 	OK(close(fd));
 }
 
+static void tick(int number)
+{
+	(void)number;
+}
+
+/* Signals while the disk is waited for: what was asked is done all the same, whole and once. */
+static void interrupted_by_signals(void)
+{
+	struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+	unsigned char out[PAGE], in[PAGE];
+	int i, rounds = posix_quick ? 100 : 300, fd = OK(open("file", O_RDWR | O_CREAT, 0644));
+
+	OK(sigaction(SIGALRM, &action, NULL));
+	OK(setitimer(ITIMER_REAL, &often, NULL));
+	for (i = 0; i < rounds; i++) {
+		pattern_fill(out, PAGE, (unsigned)i, 0);
+		SAME(write(fd, out, PAGE), PAGE);
+		OK(fsync(fd));
+	}
+	OK(setitimer(ITIMER_REAL, &never, NULL));
+	SAME(file_stat("file").st_size, (off_t)rounds * PAGE);
+	for (i = 0; i < rounds; i++) {
+		pattern_fill(out, PAGE, (unsigned)i, 0);
+		SAME(pread(fd, in, PAGE, (off_t)i * PAGE), PAGE);
+		TRUE(!memcmp(in, out, PAGE));
+	}
+	OK(close(fd));
+}
+
 const struct posix_case posix_io_cases[] = {
 	{"direct", direct},
 	{"maps_of_the_same_file", maps_of_the_same_file},
@@ -319,5 +350,6 @@ const struct posix_case posix_io_cases[] = {
 	{"appending", appending},
 	{"neighbours_in_a_page", neighbours_in_a_page},
 	{"reading_beside_cuts", reading_beside_cuts},
+	{"interrupted_by_signals", interrupted_by_signals},
 	{NULL, NULL},
 };
