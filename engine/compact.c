@@ -85,7 +85,8 @@ static unsigned hold_snapshots(struct kv *kv, unsigned count)
 	for (i = 0; i < count; i++) {
 		struct segment *segment = compaction->emptied[i];
 
-		if (snapshots_save(kv, segment->snapshots_seq))
+		segment->held = snapshots_save(kv, segment->snapshots_seq) != 0;
+		if (segment->held)
 			segment->emptied = false;
 		else
 			compaction->emptied[free++] = segment;

@@ -25,10 +25,16 @@ static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
 	return kv->segments.size > needed ? kv->segments.size - needed : 0;
 }
 
-static bool is_candidate(const struct segment *segment)
+/* Emptied once already, in vain, for the list of snapshots could not be saved; and it has not been since. */
+static bool is_held(const struct kv *kv, const struct segment *segment)
+{
+	return segment->held && atomic_load(&kv->snapshots.saved_seq) < segment->snapshots_seq;
+}
+
+static bool is_candidate(const struct kv *kv, const struct segment *segment)
 {
 	return segment && segment->id && segment->sealed && !segment->unreadable &&
-	       !segment->emptied;
+	       !segment->emptied && !is_held(kv, segment);
 }
 
 /* Calls better(candidate, best so far) for each; best may be NULL. */
@@ -42,7 +48,7 @@ static struct segment *best_of(struct kv *kv, bool (*better)(struct kv *kv, stru
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = kv->segments.table[slot];
 
-		if (is_candidate(segment) && better(kv, segment, best, arg))
+		if (is_candidate(kv, segment) && better(kv, segment, best, arg))
 			best = segment;
 	}
 	return best;

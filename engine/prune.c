@@ -13,6 +13,7 @@
 #include "compact_pick.h"
 #include "large.h"
 #include "maintain.h"
+#include "snapshot.h"
 #include "sync.h"
 #include "version.h"
 
@@ -141,6 +142,10 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	/* What was deleted of large values is garbage only when its pieces are. */
 	large_free_all(kv);
 	version_sweep_all(kv);
+	/* What was emptied, and stayed because this could not be done, may go now. */
+	pthread_mutex_lock(&kv->maintain.lock);
+	(void)snapshots_save_all(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
 	/* Segments that are full become candidates once they are written. */
 	result = sync_flush(kv);
 	if (!result)

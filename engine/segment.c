@@ -456,6 +456,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->newest_seq = 0;
 	segment->snapshots_seq = 0;
 	segment->unreadable = false;
+	segment->held = false;
 	segment->emptied = segment->settled = false;
 	segment->named = segment->named_next = false;
 	segment->damaged = segment->header_damaged = false;

@@ -363,6 +363,52 @@ static void test_space(void **state)
 	must_check_clean(fixture);
 }
 
+static int (*rename_file)(struct env_dir *dir, const char *from, const char *to);
+
+static int rename_but_list(struct env_dir *dir, const char *from, const char *to)
+{
+	return strcmp(to, FORMAT_SNAPSHOTS_NAME) ? rename_file(dir, from, to) : -EIO;
+}
+
+/*
+ * While the file of the snapshots cannot be written, what the log says of them stays where it stands: a copy of it would come behind
+ * what replaced what they see. Garbage elsewhere is given back, and all of it when the file can be written again.
+ */
+static void test_list_cannot_be_written(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_prune_options options = {.garbage_percent = 1};
+	struct kv_view *view;
+	uint64_t stuck;
+
+	rename_file = sim_env_table(fixture->sim)->rename;
+	sim_env_table(fixture->sim)->rename = rename_but_list;
+	put_values(fixture, 1);
+	must_snapshot(fixture, "one");
+	for (unsigned stamp = 2; stamp <= 5; stamp++)
+		put_values(fixture, stamp);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
+		must_see_values(fixture, "one", 1);
+		must_crash(fixture, SIM_LOSS_ALL, 0);
+		must_see_values(fixture, "one", 1);
+		must_check_clean(fixture);
+	}
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "one", NULL), 0);
+	put_values(fixture, 6);
+	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	assert_int_equal(kv_snapshot_open(fixture->kv, "one", &view), -ENOENT);
+	stuck = stats_of(fixture).log_bytes;
+	sim_env_table(fixture->sim)->rename = rename_file;
+	put_values(fixture, 7);
+	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
+	assert_true(stats_of(fixture).log_bytes < stuck);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	assert_int_equal(kv_snapshot_open(fixture->kv, "one", &view), -ENOENT);
+	must_check_clean(fixture);
+}
+
 /* ---- cursors --------------------------------------------------------------------------------- */
 
 static void must_walk(struct kv_cursor *cursor, int (*start)(struct kv_cursor *),
@@ -478,6 +524,7 @@ int main(void)
 		FIXTURE_TEST(test_list_of_future),
 		FIXTURE_TEST(test_delete_while_open),
 		FIXTURE_TEST(test_space),
+		FIXTURE_TEST(test_list_cannot_be_written),
 		FIXTURE_TEST(test_cursor),
 		FIXTURE_TEST(test_cursor_under_change),
 	};
