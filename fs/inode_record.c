@@ -27,10 +27,7 @@ enum inode_field {
 	FIELD_FLAGS = 1u << 10,
 	FIELD_WIDE = 1u << 11,
 };
-#define FIELDS_TIMES (FIELD_MTIME | FIELD_BTIME | FIELD_ATIME)
-#define FIELDS_64 (FIELD_SIZE | FIELD_BLOCKS | FIELD_LINK)
-#define FIELDS_32 (FIELD_NLINK | FIELD_UID | FIELD_GID | FIELD_XATTRS | FIELD_FLAGS)
-#define FIELDS_ALL (FIELDS_TIMES | FIELDS_64 | FIELDS_32 | FIELD_WIDE)
+#define FIELDS_ALL (FIELD_WIDE * 2 - 1)
 
 struct inode_fixed {
 	uint8_t version;
@@ -191,15 +188,23 @@ static bool contents_valid(const struct inode *inode)
 	}
 }
 
+/* How many of these fields are there. */
+static unsigned count(unsigned fields, unsigned first, unsigned bits)
+{
+	unsigned number = 0;
+
+	for (unsigned bit = 0; bit < bits; bit++)
+		number += fields / (first << bit) & 1;
+	return number;
+}
+
 /* How long the head is. */
 static size_t head_size(unsigned fields)
 {
 	size_t time_size = fields & FIELD_WIDE ? 12 : 8;
 
-	return sizeof(struct inode_fixed) +
-	       time_size * (1 + (unsigned)__builtin_popcount(fields & FIELDS_TIMES)) +
-	       8 * (unsigned)__builtin_popcount(fields & FIELDS_64) +
-	       4 * (unsigned)__builtin_popcount(fields & FIELDS_32);
+	return sizeof(struct inode_fixed) + time_size * (1 + count(fields, FIELD_MTIME, 3)) +
+	       8 * count(fields, FIELD_SIZE, 3) + 4 * count(fields, FIELD_NLINK, 5);
 }
 
 static uint32_t get_32(const uint8_t **at)

@@ -254,9 +254,15 @@ static int recover_next(struct change *change, struct kv_cursor *cursor)
 int orphan_recover(struct kvfs *fs)
 {
 	struct kv_cursor *cursor;
+	struct kv_stats stats;
 	struct change change;
-	int err = change_begin(fs, &change);
+	int err;
 
+	/* Nearly always: and a cursor would wait until the ordered index of a large store is there. */
+	kv_stats(fs->kv, &stats);
+	if (!stats.keys[KEYSPACE_ORPHAN])
+		return 0;
+	err = change_begin(fs, &change);
 	if (err)
 		return err;
 	err = scratch_cursor(change.scratch, KEYSPACE_ORPHAN, &cursor);
