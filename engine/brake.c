@@ -14,6 +14,8 @@
 #define DOSE_US 5000u
 #define DOSE_MAX_US 100000u
 #define DOSE_BYTES ((uint64_t)1 << 20) /* overdrawn, for each further dose */
+#define SHARE_BYTES ((uint64_t)64 << 10) /* appended at once: who appends more waits as often as if it had been so many commits... */
+#define SHARES_MAX 10u			 /* ...but a second at the most */
 
 void brake_init(struct kv *kv)
 {
@@ -22,14 +24,22 @@ void brake_init(struct kv *kv)
 
 static void doze(struct brake *brake, uint32_t word, uint64_t us)
 {
-	struct timespec timeout = {0, (long)us * 1000};
+	struct timespec timeout = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 
 	atomic_fetch_add(&brake->sleepers, 1);
 	syscall(SYS_futex, &brake->word, FUTEX_WAIT_PRIVATE, word, &timeout, NULL, 0);
 	atomic_fetch_sub(&brake->sleepers, 1);
 }
 
-void brake_wait(struct kv *kv)
+static uint64_t dose_of(uint64_t overdrawn, uint64_t bytes)
+{
+	uint64_t dose_us = DOSE_US * (1 + overdrawn / DOSE_BYTES), shares = 1 + bytes / SHARE_BYTES;
+
+	return (dose_us < DOSE_MAX_US ? dose_us : DOSE_MAX_US) *
+	       (shares < SHARES_MAX ? shares : SHARES_MAX);
+}
+
+void brake_wait(struct kv *kv, uint64_t bytes)
 {
 	struct brake *brake = &kv->brake;
 	uint64_t begun_us, waited_us = 0;
@@ -45,8 +55,7 @@ void brake_wait(struct kv *kv)
 
 		if (appended < max)
 			break;
-		dose_us = DOSE_US * (1 + (appended - max) / DOSE_BYTES);
-		dose_us = dose_us < DOSE_MAX_US ? dose_us : DOSE_MAX_US;
+		dose_us = dose_of(appended - max, bytes);
 		if (waited_us >= dose_us)
 			break;
 		doze(brake, word, dose_us - waited_us);

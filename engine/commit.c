@@ -206,7 +206,7 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		return error;
 	if (!batch->never_waits) {
 		sync_committed(kv);
-		brake_feel(kv);
+		brake_feel(kv, batch->size);
 	}
 	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
 	if (seq_out)

@@ -29,11 +29,11 @@ static void free_bare(struct kv *kv)
 	free(kv);
 }
 
-static uint64_t feel_us(struct kv *kv)
+static uint64_t feel_us(struct kv *kv, uint64_t bytes)
 {
 	uint64_t begun_us = kv->env->clock_us(kv->env);
 
-	brake_feel(kv);
+	brake_feel(kv, bytes);
 	return kv->env->clock_us(kv->env) - begun_us;
 }
 
@@ -43,7 +43,7 @@ static void test_is_off_below_the_limit(void **state)
 
 	assert_false(brake_check(kv));
 	atomic_store(&kv->log.hot.appended_bytes, 1000 * MIB);
-	brake_feel(kv);
+	brake_feel(kv, 100);
 	assert_int_equal(kv->brake.waits, 0);
 	atomic_store(&kv->log_bytes, 49 * MIB);
 	assert_true(brake_check(kv));
@@ -71,23 +71,26 @@ static void test_doses_are_small_and_grow(void **state)
 	assert_true(brake_check(kv));
 	max = atomic_load(&kv->log.hot.appended_max);
 	atomic_store(&kv->log.hot.appended_bytes, max - 1);
-	brake_feel(kv);
+	brake_feel(kv, 100);
 	assert_int_equal(kv->brake.waits, 0);
 	atomic_store(&kv->log.hot.appended_bytes, max + 1);
-	small = feel_us(kv);
+	small = feel_us(kv, 100);
 	assert_true(small >= 4900);
 	assert_int_equal(kv->brake.waits, 1);
 	atomic_store(&kv->log.hot.appended_bytes, max + 10 * MIB);
-	larger = feel_us(kv);
+	larger = feel_us(kv, 100);
 	assert_true(larger >= 54000);
 	assert_true(kv->brake.waited_us >= 58000);
+	/* A large commit is as many small ones. */
+	atomic_store(&kv->log.hot.appended_bytes, max + 1);
+	assert_true(feel_us(kv, 512 << 10) >= 9 * 4900);
 	/* Nobody waits in a store that is poisoned, or whose callers do the work. */
 	atomic_store(&kv->failed, EIO);
-	assert_true(feel_us(kv) < 50000);
+	assert_true(feel_us(kv, 100) < 50000);
 	atomic_store(&kv->failed, 0);
 	kv->inline_maintenance = true;
-	brake_feel(kv);
-	assert_int_equal(kv->brake.waits, 3);
+	brake_feel(kv, 100);
+	assert_int_equal(kv->brake.waits, 4);
 	free_bare(kv);
 }
 
@@ -139,7 +142,7 @@ static void test_who_waits_is_woken(void **state)
 		atomic_store(&kv->log.hot.appended_bytes,
 			     atomic_load(&kv->log.hot.appended_max) + 3000 * MIB);
 		assert_int_equal(pthread_create(&thread, NULL, release_soon, kv), 0);
-		waited_us = feel_us(kv);
+		waited_us = feel_us(kv, 100);
 		pthread_join(thread, NULL);
 		assert_int_equal(kv->brake.sleepers, 0);
 	}

@@ -17,6 +17,7 @@ void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *dire
 /* The peaks of the lives so far; the parent's. */
 struct soak_watch {
 	uint32_t segment_bytes;
+	bool is_short; /* too short to judge the disk */
 	unsigned lives;
 	struct soak_sample early; /* peaks of the first lives */
 	struct soak_sample peak;  /* of all */
