@@ -4,30 +4,161 @@
  */
 #include "snapshot.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
+#include "fuse_front.h"
 #include "message.h"
 #include "options.h"
 #include "progress.h"
+#include "status.h"
 #include "store.h"
+#include "tree_copy.h"
 
-/* True: it is mounted, and that was said. */
-static bool is_mounted(const char *path, const char *advice)
+#define UNFINISHED ".unfinished"
+
+static void explain(const char *target, int rc)
 {
-	struct snapshot_place place;
-	bool mounted;
-
-	if (snapshot_place_find(path, &place))
-		return true;
-	mounted = place.root;
-	if (mounted)
-		message(KV_ERROR, "%s: in use: it is mounted on %s. %s", path, place.root, advice);
-	snapshot_place_fini(&place);
-	return mounted;
+	if (rc == -EEXIST || rc == -ENOTEMPTY)
+		message(KV_ERROR, "%s: there is something already", target);
+	else if (rc)
+		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }
+
+/* ---- a mount ---------------------------------------------------------------------------------- */
+
+/* A line's value, terminated where the line ends; NULL: there is none. */
+static const char *value_of(char *lines, const char *name)
+{
+	size_t length = strlen(name);
+	char *line, *save = NULL;
+
+	for (line = strtok_r(lines, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (!strncmp(line, name, length) && line[length] == ' ')
+			return line + length + 1;
+	}
+	return NULL;
+}
+
+/* A store like the one that is mounted. */
+static int read_options(const char *root, struct kvfs_create_options *out, uint64_t *live_bytes)
+{
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1], copy[FUSE_FRONT_STATUS_SIZE_MAX + 1], text[24];
+	ssize_t size = status_read_mount(root, lines, sizeof(lines));
+	const char *value;
+	uint64_t number;
+
+	if (size < 0)
+		return (int)size;
+	*out = (struct kvfs_create_options){.compress = KV_COMPRESS_NONE};
+	if (status_number(lines, "segment_bytes", &number))
+		out->segment_size = (uint32_t)number;
+	if (!status_number(lines, "live_bytes", live_bytes))
+		*live_bytes = 0;
+	value = value_of(strcpy(copy, lines), "hash");
+	out->hash = value && !strcmp(value, "blake2b") ? KV_HASH_BLAKE2B : KV_HASH_XXH3;
+	value = value_of(strcpy(copy, lines), "compress");
+	if (value && strcmp(value, "none")) {
+		out->compress = *value == 'i' ? KV_COMPRESS_INLINE : KV_COMPRESS_BACKGROUND;
+		out->compress_level = atoi(strchr(value, ':') ? strchr(value, ':') + 1 : "0");
+	}
+	size = getxattr(root, FUSE_FRONT_LIMIT_XATTR, text, sizeof(text) - 1);
+	text[size > 0 ? size : 0] = '\0';
+	out->size_limit = strtoull(text, NULL, 10);
+	return 0;
+}
+
+/* In a new store, which is closed again. */
+static int copy_into(const char *path, const struct kvfs_create_options *create, int tree,
+	struct tree_copy *copy)
+{
+	struct kvfs_open_options options;
+	int rc = kvfs_create(NULL, path, create, message_report, (void *)path), rc_close;
+
+	store_options(path, false, &options);
+	options.atime = KVFS_NOATIME;
+	if (!rc)
+		rc = kvfs_open(NULL, path, &options, &copy->to);
+	if (rc)
+		return rc;
+	rc = tree_copy(copy, tree);
+	rc_close = kvfs_close(copy->to);
+	return rc ? rc : rc_close;
+}
+
+/* A store's directory has files only. */
+static void remove_store(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		(void)unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	if (rmdir(path))
+		message(KV_WARNING, "%s: what was copied is left there", path);
+}
+
+/* Under another name, until it is whole. */
+static int copy_tree(const char *root, int tree, const char *target)
+{
+	struct progress progress;
+	struct tree_copy copy = {.progress = progress_show, .progress_arg = &progress};
+	struct kvfs_create_options create;
+	struct stat st;
+	char *path;
+	int rc = read_options(root, &create, &copy.total_bytes);
+
+	if (rc || !lstat(target, &st))
+		return rc ? rc : -EEXIST;
+	if (asprintf(&path, "%s" UNFINISHED, target) < 0)
+		return -ENOMEM;
+	progress_init(&progress, "copied");
+	rc = copy_into(path, &create, tree, &copy);
+	progress_clear(&progress);
+	if (rc && copy.at)
+		message(KV_ERROR, "%s: %s", copy.at, message_error(rc));
+	if (!rc && renameat2(AT_FDCWD, path, AT_FDCWD, target, RENAME_NOREPLACE))
+		rc = -errno;
+	if (rc && rc != -EEXIST)
+		remove_store(path);
+	free(path);
+	return rc;
+}
+
+/* The snapshot's directory, with all that is in it. Inode numbers and times of birth are new ones. */
+static int clone_mount(const struct snapshot_place *place, const char *name, const char *target)
+{
+	char *path;
+	int tree, rc = 0;
+
+	if (asprintf(&path, "%s/%s", place->directory, name) < 0)
+		return 1;
+	tree = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (tree < 0) {
+		snapshot_explain(place->path, name, -errno);
+		rc = -errno;
+	} else {
+		rc = copy_tree(place->root, tree, target);
+		if (rc == -ECANCELED)
+			message(KV_ERROR, "%s: interrupted; nothing was made", target);
+		else
+			explain(target, rc);
+		close(tree);
+	}
+	free(path);
+	return rc ? 1 : 0;
+}
+
+/* ---- a store ---------------------------------------------------------------------------------- */
 
 static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
 {
@@ -43,16 +174,29 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
 	progress_clear(&progress);
 	(void)kvfs_close(snapshot);
-	if (rc == -EEXIST || rc == -ENOTEMPTY)
-		message(KV_ERROR, "%s: there is something already", target);
-	else if (rc == -ECANCELED)
+	if (rc == -ECANCELED)
 		message(KV_ERROR,
 			"%s: interrupted; what is there is no file system and can be removed",
 			target);
-	else if (rc)
-		message(KV_ERROR, "%s: %s", target, message_error(rc));
+	else
+		explain(target, rc);
 	return rc ? 1 : 0;
 }
+
+static int clone_store(const char *path, const char *name, const char *target)
+{
+	struct kvfs_open_options options;
+	struct kvfs *fs;
+	int code;
+
+	store_options(path, true, &options);
+	if (store_open(path, &options, &fs))
+		return 1;
+	code = clone_shown(path, fs, name, target);
+	return store_close(path, fs) ? 1 : code;
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
 
 static int clone_run(int argc, char **argv)
 {
@@ -60,33 +204,29 @@ static int clone_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct kvfs_open_options options;
-	const char *path, *name;
-	struct kvfs *fs;
+	struct snapshot_place place;
+	const char *name, *target;
 	int code;
 
 	while (options_next(&snapshot_clone_command, argc, argv, ":h", names) != -1)
 		;
 	options_arguments(&snapshot_clone_command, argc, 3, 3);
-	path = argv[optind];
 	name = argv[optind + 1];
-	if (snapshot_check_name(name) ||
-		is_mounted(path, "Unmount it, or copy the snapshot's directory in .snapshots "
-				 "into another store"))
+	target = argv[optind + 2];
+	if (snapshot_check_name(name) || snapshot_place_find(argv[optind], &place))
 		return 1;
 	progress_catch_signals();
-	store_options(path, true, &options);
-	if (store_open(path, &options, &fs))
-		return 1;
-	code = clone_shown(path, fs, name, argv[optind + 2]);
-	return store_close(path, fs) ? 1 : code;
+	code = place.root ? clone_mount(&place, name, target)
+			  : clone_store(argv[optind], name, target);
+	snapshot_place_fini(&place);
+	return code;
 }
 
 const struct command snapshot_clone_command = {
 	.name = "snapshot clone",
-	.arguments = "STORE NAME NEW-STORE",
+	.arguments = "STORE|DIR NAME NEW-STORE",
 	.summary = "Makes a new store with what a snapshot has",
-	.details = "  The store is not mounted meanwhile.\n",
+	.details = "  Needs neither the old one nor its snapshots.\n",
 	.usage_code = 2,
 	.run = clone_run,
 };

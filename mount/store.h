@@ -16,12 +16,12 @@ void store_options(const char *path, bool read_only, struct kvfs_open_options *o
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
 	__attribute__((warn_unused_result));
 
-/* kvfs_close that explains a failure. */
 /*
  * With a name, in *out that snapshot of `fs`, to be closed before it; without (NULL), `fs` itself. What is wrong was said.
  */
 int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct kvfs **out)
 	__attribute__((warn_unused_result));
+/* kvfs_close that explains a failure. */
 int store_close(const char *path, struct kvfs *fs);
 
 /* The caller as the owner of what a command makes. */

@@ -5,7 +5,7 @@
 
 cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
 	mounted_alone others rollback_killed commands commands_on_a_store rollback rollback_mounted
-	rollback_in_use rollback_beside_others rollback_mounted_killed clone)
+	rollback_in_use rollback_beside_others rollback_mounted_killed clone clone_mounted)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -741,7 +741,6 @@ case_clone() {
 	cp -a "$mnt/tree" before
 	mkdir "$snapshots/one"
 	tree_change "$mnt/tree"
-	expect_fail 'mounted on' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
 	store_unmount
 	"$KVFS" snapshot clone "$store" one "$SCRATCH/other"
 	expect_fail 'something already' "$KVFS" snapshot clone "$store" one "$SCRATCH/other"
@@ -755,6 +754,50 @@ case_clone() {
 	"$KVFS" check "$SCRATCH/other"
 	store_mount
 	[ ! -e "$mnt/tree/more" ] || fail "a change of the clone is in the store"
+}
+
+# Of a mount: the snapshot in a store of its own, which is there as a whole or not at all.
+case_clone_mounted() {
+	local pause
+	needs_kvfs
+	store_make --compress inline:3 --segment-size 4M
+	store_mount
+	tree_make "$mnt/tree"
+	mknod "$mnt/tree/device" c 1 3
+	ln "$mnt/tree/fifo" "$mnt/tree/deep/fifo"
+	setfacl -d -m u:4321:rx "$mnt/tree/deep"
+	setfattr -n trusted.secret -v value "$mnt/tree/many"
+	setfattr -h -n trusted.of -v link "$mnt/tree/deep/symlink"
+	mkdir "$mnt/tree/"$'odd\n\xff' "$mnt/tree/empty"
+	chmod 4755 "$mnt/tree/many/8"
+	cp -a "$mnt/tree" before
+	chmod 1770 "$mnt"
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	"$KVFS" limit "$mnt" 3G
+	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$mnt" two "$SCRATCH/other"
+	expect_fail 'no such' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/none/other"
+	mkdir there
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/there"
+	for pause in 1 3 6 9; do
+		timeout -s INT "0.0$pause" "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other" 2>/dev/null || true
+		[ ! -e "$SCRATCH/other.unfinished" ] || fail "something is left of a clone that was interrupted"
+		[ ! -e "$SCRATCH/other" ] || { "$KVFS" check "$SCRATCH/other" && rm -r "$SCRATCH/other"; }
+	done
+	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	store_unmount
+	"$KVFS" check "$SCRATCH/other"
+	expect_same "made with" "compress inline:3 segment_bytes 4194304" \
+		"$("$KVFS" stat "$SCRATCH/other" | awk '/^(compress|segment_bytes) / { print $1, $2 }' | xargs)"
+	expect_same "the limit" 3221225472 "$("$KVFS" limit "$SCRATCH/other")"
+	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
+	same_tree before "$mnt/tree"
+	expect_same "the root" 1770 "$(stat -c %a "$mnt")"
+	expect_same "a list to inherit" "$(cd before && getfacl deep)" "$(cd "$mnt/tree" && getfacl deep)"
+	expect_same "one of a link" link "$(getfattr -h --only-values -n trusted.of "$mnt/tree/deep/symlink")"
+	[ "$(stat -c %b "$mnt/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
+	"$KVFS" umount "$mnt"
 }
 
 scratch_main "$@"
