@@ -68,6 +68,10 @@ static int repair_store(const char *path)
 
 	if (rc == -EBUSY)
 		message(KV_ERROR, "%s: in use; it can be repaired when it is not mounted", path);
+	else if (rc == -ENOENT)
+		message(KV_ERROR, "%s: there is no such store", path);
+	else if (rc == -EMEDIUMTYPE || rc == -ENOTDIR)
+		message(KV_ERROR, "%s: not a kvfs store", path);
 	else if (rc)
 		message(KV_ERROR, "%s: cannot be repaired: %s", path, message_error(rc));
 	if (rc)

@@ -67,6 +67,10 @@ static int help(int argc, char **argv)
 		message(KV_ERROR, "%s: there is no such command (see: kvfs help)", argv[1]);
 		return 2;
 	}
+	/* it has commands of its own, which have help of their own */
+	if (command == &snapshot_command)
+		return command->run(3, (char *[]){argv[1], argc > 2 ? argv[2] : (char *)"--help",
+					       (char *)"--help", NULL});
 	options_help(command);
 	return 0;
 }

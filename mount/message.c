@@ -37,11 +37,20 @@ void message(enum kv_severity severity, const char *format, ...)
 	emit(severity, text);
 }
 
+/* "PATH: ..." */
+static bool begins_with(const char *text, const char *path)
+{
+	size_t length = strlen(path);
+
+	return !strncmp(text, path, length) && !strncmp(text + length, ": ", 2);
+}
+
 void message_report(void *arg, enum kv_severity severity, const char *text)
 {
 	if (severity == KV_INFO && !to_log)
 		return; /* a short-lived command says what it has to say itself */
-	if (arg)
+	/* what is about opening names the store itself */
+	if (arg && !begins_with(text, arg))
 		message(severity, "%s: %s", (const char *)arg, text);
 	else
 		emit(severity, text);

@@ -18,6 +18,8 @@
 #define SEGMENT_SIZE_MIN (2u << 20)
 #define SEGMENT_SIZE_MAX (1u << 30)
 
+#define REASON_SIZE 512u
+
 static void parse_hash(const char *text, struct kvfs_create_options *options)
 {
 	if (!strcmp(text, "xxh3"))
@@ -72,7 +74,14 @@ static void parse_size_limit(const char *text, struct kvfs_create_options *optio
 		options_fail(&mkfs_command, "--size-limit %s: must be a size, as 500M or 10G", text);
 }
 
-static void explain(const char *path, int rc)
+/* The last thing that is said of why it fails. */
+static void keep_report(void *arg, enum kv_severity severity, const char *text)
+{
+	if (severity != KV_INFO)
+		snprintf(arg, REASON_SIZE, "%s", text);
+}
+
+static void explain(const char *path, int rc, const char *reason)
 {
 	switch (rc) {
 	case -EEXIST:
@@ -87,7 +96,10 @@ static void explain(const char *path, int rc)
 		message(KV_ERROR, "%s: there is something that is not a directory", path);
 		break;
 	default:
-		message(KV_ERROR, "%s: cannot be made: %s", path, message_error(rc));
+		if (*reason)
+			message(KV_ERROR, "%s", reason);
+		else
+			message(KV_ERROR, "%s: cannot be made: %s", path, message_error(rc));
 	}
 }
 
@@ -103,6 +115,7 @@ static int mkfs_run(int argc, char **argv)
 	};
 	struct kvfs_create_options options = {
 		.compress = KV_COMPRESS_BACKGROUND, .root_uid = geteuid(), .root_gid = getegid()};
+	char reason[REASON_SIZE] = "";
 	const char *path;
 	int letter, rc;
 
@@ -119,9 +132,9 @@ static int mkfs_run(int argc, char **argv)
 	options_arguments(&mkfs_command, argc, 1, 1);
 	path = argv[optind];
 	umask(077);
-	rc = kvfs_create(NULL, path, &options, message_report, NULL);
+	rc = kvfs_create(NULL, path, &options, keep_report, reason);
 	if (rc) {
-		explain(path, rc);
+		explain(path, rc, reason);
 		return MKFS_FAILED;
 	}
 	/* one that was there already may be open to others */

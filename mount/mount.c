@@ -139,6 +139,14 @@ static int remount(const struct mount_call *call)
 	return MOUNT_OK;
 }
 
+/* Are these two the same, or is the first below the second? Both are absolute, without links. */
+static bool is_inside(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+
+	return !strncmp(path, directory, length) && (!path[length] || path[length] == '/');
+}
+
 static int do_mount(const struct mount_call *call)
 {
 	struct serve_request request = {
@@ -157,6 +165,11 @@ static int do_mount(const struct mount_call *call)
 		message(KV_ERROR, "%s: %s. %s", FUSE_DEVICE, strerror(errno),
 			errno == EACCES ? "Root can give access: chmod 666 " FUSE_DEVICE
 					: "Is the kernel's fuse module there? (modprobe fuse)");
+		goto out;
+	}
+	if (is_inside(directory, store)) {
+		message(KV_ERROR, "%s: is the store%s; it cannot be mounted on itself", directory,
+			strcmp(directory, store) ? " or in it" : "");
 		goto out;
 	}
 	request.store = store;

@@ -275,7 +275,7 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 		*rc = take_scrub(options, value);
 	else if (has_prefix(text, "fsname="))
 		*rc = set_text(&options->fsname, value);
-	else if (has_prefix(text, "snapshot="))
+	else if (has_prefix(text, "snapshot=") && *value)
 		*rc = set_text(&options->snapshot, value);
 	else if (has_prefix(text, "subtype="))
 		*rc = set_text(&options->subtype, value);

@@ -73,6 +73,10 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 	struct progress *progress)
 {
 	progress_clear(progress);
+	if (rc && rc != -ECANCELED) {
+		message(KV_ERROR, "%s: %s", path, message_error(rc));
+		return 1;
+	}
 	printf("%s: %" PRIu64 " segments emptied, %.1f MiB of them kept, %.1f MiB freed, "
 	       "%.1f MiB left, %.1f s\n",
 		path, report->segments, (double)report->copied_bytes / (1 << 20),
@@ -82,8 +86,6 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 		rc = -EIO;
 	if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted; what was done stays done", path);
-	else if (rc)
-		message(KV_ERROR, "%s: %s", path, message_error(rc));
 	return rc ? 1 : 0;
 }
 

@@ -125,6 +125,17 @@ static int open_patiently(
 	return rc;
 }
 
+/* A link to a store is as good as the store; inside it, none is followed. */
+static int open_resolved(
+	const char *path, const struct kvfs_open_options *options, struct kvfs **out)
+{
+	char *real = realpath(path, NULL);
+	int rc = open_patiently(real ? real : path, options, out);
+
+	free(real);
+	return rc;
+}
+
 /* True: this is all there is to say. */
 static bool explain(const char *path, int rc)
 {
@@ -157,9 +168,13 @@ static bool explain(const char *path, int rc)
 		return false;
 	case -EROFS:
 		message(KV_ERROR,
-			"%s: on a read-only file system: it can be opened read-only only (-o ro)",
-			path);
-		return false;
+			"%s: on a read-only file system: it cannot be changed; a mount needs -o ro", path);
+		return true;
+	case -ENOTCONN:
+	case -ECONNABORTED:
+		message(KV_ERROR, "%s: the process that served the mount here has died. First run: "
+			"kvfs umount %s", path, path);
+		return true;
 	default:
 		message(KV_ERROR, "%s: cannot be opened: %s", path, message_error(rc));
 		return false;
@@ -197,7 +212,7 @@ int store_open(const char *path, const struct kvfs_open_options *options, struct
 	reports.opening = true;
 	own.kv.report = reports_collect;
 	own.kv.report_arg = NULL;
-	rc = open_patiently(path, &own, out);
+	rc = open_resolved(path, &own, out);
 	pass = rc == 0 || !explain(path, rc);
 	pthread_mutex_lock(&reports.lock);
 	reports.opening = false;

@@ -32,12 +32,16 @@ static int sync_one(const char *path)
 {
 	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
 	struct mount_entry entry;
-	char *real = realpath(path, NULL);
-	int rc = real ? 0 : -errno;
+	char *real = NULL;
+	int rc = mount_path(path, &real);
+	ssize_t answer = rc ? rc : status_read_mount(real, lines, sizeof(lines));
 
 	if (rc) {
 		message(KV_ERROR, "%s: %s", path, message_error(rc));
-	} else if (status_read_mount(real, lines, sizeof(lines)) >= 0) {
+	} else if (answer == -ENOTCONN || answer == -ECONNABORTED) {
+		rc = (int)answer;
+		message(KV_ERROR, "%s: the process that served the mount here has died", path);
+	} else if (answer >= 0) {
 		rc = sync_mount(real);
 	} else if (!mount_table_of(real, &entry)) {
 		rc = sync_mount(entry.directory);

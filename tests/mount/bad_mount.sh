@@ -137,6 +137,7 @@ more" "$(cat "$mnt/file")"
 
 # What a dead daemon leaves: an error that says so, and umount clears it.
 case_dead_mount() {
+	local command
 	prepare
 	store_mount
 	echo text | dd of="$mnt/file" conv=fsync status=none
@@ -145,6 +146,12 @@ case_dead_mount() {
 	daemon=
 	expect_fail 'not connected|abort|cancel' ls "$mnt"
 	expect_fail 'umount' "$KVFS" mount "$store" "$mnt"
+	for command in stat limit prune sync "snapshot list" "get" "check"; do
+		# shellcheck disable=SC2086
+		expect_fail 'has died' "$KVFS" $command "$mnt" $([ "$command" != get ] || echo file)
+	done
+	expect_fail 'has died' "$KVFS" snapshot rollback "$mnt" one
+	expect_fail 'has died' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/clone"
 	unmount "$mnt"
 	! is_mounted "$mnt" || fail "umount left the dead mount"
 	store_mount

@@ -5,7 +5,7 @@
 
 cases=(not_there not_a_store foreign_directory newer_format damaged_super truncated_super damaged_value
 	damaged_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
-	symlinked_parts store_inside_its_mount)
+	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -384,6 +384,66 @@ case_store_inside_its_mount() {
 	else
 		[ $? -lt 124 ] || fail "mount hangs"
 	fi
+}
+
+# A directory that is the store, or in it, is a mistake.
+case_mount_inside_its_store() {
+	needs_kvfs_here
+	"$KVFS" mkfs "$store"
+	mkdir "$store/below" "$store-beside"
+	expect_fail 'cannot be mounted on itself' "$KVFS" mount "$store" "$store"
+	expect_fail 'cannot be mounted on itself' "$KVFS" mount "$store" "$store/below"
+	rmdir "$store/below"
+	"$KVFS" mount "$store" "$store-beside" >/dev/null
+	"$KVFS" umount "$store-beside"
+}
+
+case_link_to_a_store() {
+	needs_kvfs_here
+	"$KVFS" mkfs "$store"
+	ln -s store link
+	echo text | "$KVFS" put link key
+	expect_same "get" text "$("$KVFS" get link key)"
+	"$KVFS" snapshot create link one
+	"$KVFS" check link
+	"$KVFS" stat link >/dev/null
+	"$KVFS" mount link "$mnt" >/dev/null
+	expect_same "mounted" one "$("$KVFS" snapshot list link | awk '{ print $3 }')"
+	expect_fail 'in use: it is mounted on' "$KVFS" get link key
+	"$KVFS" umount link
+}
+
+# lines_of COMMAND... - how many it says, failing
+lines_of() {
+	! "$@" >said 2>&1 </dev/null || fail "succeeded: $*"
+	wc -l <said
+}
+
+# One reason is one line.
+case_said_once() {
+	needs_kvfs_here
+	echo text >file
+	mkdir "$SCRATCH/full"
+	touch "$SCRATCH/full/something"
+	expect_same "mkfs in a full directory" 1 "$(lines_of "$KVFS" mkfs full)"
+	expect_same "mkfs on a file" 1 "$(lines_of "$KVFS" mkfs file)"
+	expect_same "mkfs nowhere" 1 "$(lines_of "$KVFS" mkfs none/store)"
+	expect_same "repair of nothing" 1 "$(lines_of "$KVFS" check --repair none)"
+	expect_same "repair of no store" 1 "$(lines_of "$KVFS" check --repair full)"
+	ext4_make image disk 64M
+	"$KVFS" mkfs disk/store
+	mount -o remount,ro disk
+	expect_same "mkfs, read-only" 1 "$(lines_of "$KVFS" mkfs disk/other)"
+	expect_same "put, read-only" 1 "$(lines_of "$KVFS" put disk/store key)"
+	expect_same "mount, read-only" 1 "$(lines_of "$KVFS" mount disk/store "$mnt")"
+	"$KVFS" mkfs "$store"
+	dd if=/dev/zero of="$store/super" bs=40 count=1 conv=notrunc status=none
+	"$KVFS" list "$store" 2>said
+	expect_same "a damaged superblock" "kvfs: $store: the superblock is damaged" "$(grep -o '^.* is damaged' said)"
+	"$KVFS" check --repair "$store" >/dev/null || true
+	store_check
+	grep -q '^usage: kvfs snapshot create ' <("$KVFS" help snapshot create) || fail "help snapshot create"
+	grep -q 'rollback' <("$KVFS" help snapshot) || fail "help snapshot"
 }
 
 scratch_main "$@"
