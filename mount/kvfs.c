@@ -3,6 +3,7 @@
  * kvfs.c - the program: finds the command that is meant by its first argument, or by the program's
  * own name (mount.kvfs and the like, as mount(8) and umount(8) call their helpers).
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -98,6 +99,24 @@ static void allow_many_files(void)
 	}
 }
 
+/* What was not written, to a full disk for instance, has not succeeded. */
+static int finish(int code)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	message(KV_ERROR, "standard output: %s", errno ? strerror(errno) : "it cannot be written");
+	return code ? code : 1;
+}
+
+/* Of a mount nobody waits for what it says. */
+static int run(const struct command *command, int argc, char **argv)
+{
+	int code = command->run(argc, argv);
+
+	return command == &mount_command || command == &umount_command ? code : finish(code);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
@@ -119,12 +138,12 @@ int main(int argc, char **argv)
 	argv++;
 	command = command_find(name);
 	if (command)
-		return command->run(argc, argv);
+		return run(command, argc, argv);
 	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
-		return help(argc, argv);
+		return finish(help(argc, argv));
 	if (!strcmp(name, "version") || !strcmp(name, "--version") || !strcmp(name, "-V")) {
 		printf("kvfs %s\n", KVFS_VERSION);
-		return 0;
+		return finish(0);
 	}
 	message(KV_ERROR, "%s: there is no such command (see: kvfs help)", name);
 	return 2;

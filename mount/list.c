@@ -194,10 +194,6 @@ static int list_run(int argc, char **argv)
 		return 1;
 	}
 	list_all(&listing, argv + optind + 1);
-	if (fflush(stdout) || ferror(stdout)) {
-		message(KV_ERROR, "standard output: %s", strerror(errno));
-		listing.code = 1;
-	}
 	if (listing.fs != fs)
 		(void)kvfs_close(listing.fs);
 	if (store_close(store, fs))

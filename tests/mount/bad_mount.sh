@@ -186,6 +186,7 @@ case_odd_paths() {
 
 # With its standard streams closed the daemon must not take a store's file for one of them.
 case_closed_streams() {
+	local command
 	prepare
 	"$KVFS" mount "$store" "$mnt" <&- >&- 2>&-
 	echo text >"$mnt/file"
@@ -193,7 +194,12 @@ case_closed_streams() {
 	store_check
 	expect_same "get" text "$("$KVFS" get "$store" file)"
 	expect_fail '.' "$KVFS" get "$store" none
-	expect_fail '.' bash -c '"$0" get "$1" file >/dev/full' "$KVFS" "$store"
+	for command in "get $store file" "list $store" "stat $store" "snapshot list --json $store" "limit $store" "check $store" \
+		help version "help mount"; do
+		# shellcheck disable=SC2086
+		expect_fail 'standard output' bash -c '"$0" "$@" >/dev/full' "$KVFS" $command
+	done
+	expect_fail 'standard output' bash -c '"$0" list "$1" >&-' "$KVFS" "$store"
 }
 
 umount_without_streams() {
