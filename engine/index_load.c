@@ -20,6 +20,8 @@ struct index_source {
 	uint64_t chunks;
 	_Atomic uint64_t left;	 /* not present yet */
 	_Atomic uint64_t next;	 /* where loading in order goes on */
+	struct index_bucket *spare; /* [INDEX_CHUNK_BUCKETS], for who gets no memory; protected by spare_taken */
+	_Atomic bool spare_taken;
 	_Atomic uint8_t state[]; /* [chunks], enum chunk_state; present is stored with release */
 };
 
@@ -32,6 +34,11 @@ struct index_source *index_source_new(struct index *index, struct index_table *t
 
 	if (!source)
 		return NULL;
+	source->spare = malloc(INDEX_CHUNK_SIZE);
+	if (!source->spare) {
+		free(source);
+		return NULL;
+	}
 	source->index = index;
 	source->read = read;
 	source->arg = arg;
@@ -42,7 +49,17 @@ struct index_source *index_source_new(struct index *index, struct index_table *t
 
 void index_source_free(struct index_source *source)
 {
+	if (source)
+		free(source->spare);
 	free(source);
+}
+
+/* Whoever looks for a key cannot be told that there is no memory to find it. */
+static struct index_bucket *take_spare(struct index_source *source)
+{
+	while (atomic_exchange_explicit(&source->spare_taken, true, memory_order_acquire))
+		sched_yield();
+	return source->spare;
 }
 
 /* The last chunk is a part of one. */
@@ -52,16 +69,24 @@ static void read_chunk(struct index_table *table, struct index_source *source, u
 	uint64_t left = table->count + INDEX_REACH - chunk * INDEX_CHUNK_BUCKETS;
 	size_t slots = (left < INDEX_CHUNK_BUCKETS ? left : INDEX_CHUNK_BUCKETS) * INDEX_SLOTS;
 	struct index_bucket *bytes = malloc(INDEX_CHUNK_SIZE);
-	const uint64_t *from = (const uint64_t *)bytes;
-	bool failed = !bytes || source->read(source->arg, chunk, bytes);
+	const uint64_t *from;
+	bool failed;
 	size_t i;
+
+	if (!bytes)
+		bytes = take_spare(source);
+	from = (const uint64_t *)bytes;
+	failed = source->read(source->arg, chunk, bytes);
 
 	/* Slot by slot: who only wants to prefetch looks without asking whether they are there. */
 	for (i = 0; i < slots && !failed; i++)
 		atomic_store_explicit(&to[i], from[i], memory_order_relaxed);
 	if (failed)
 		atomic_store(&source->index->failed, true);
-	free(bytes);
+	if (bytes == source->spare)
+		atomic_store_explicit(&source->spare_taken, false, memory_order_release);
+	else
+		free(bytes);
 }
 
 static void load_chunk(struct index_table *table, struct index_source *source, uint64_t chunk)

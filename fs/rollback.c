@@ -183,7 +183,11 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (watch)
 		watch->begun = true;
 	err = restore(fs, snapshot, NULL);
-	return err ? err : conclude(fs);
+	if (!err)
+		err = conclude(fs);
+	/* From the decision on the tree is the snapshot's, and only who opens the store anew can finish that. */
+	fs->read_only = err;
+	return err;
 }
 
 int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,

@@ -239,6 +239,7 @@ KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
  * the next kvfs_open for changes finishes the work before it returns (one for reading shows the snapshot). What was there is kept as
  * the snapshot `keep`, unless that is NULL. Takes time for what has changed since, and some for each inode there is; and room for the
  * records that come back, or it is -ENOSPC before anything has changed. Nobody else uses the file system meanwhile, or holds an inode of it.
+ * After another error the file system may be read-only (-EROFS): the next kvfs_open finishes the work then.
  * -ENOENT no such snapshot, -EEXIST keep, and as kvfs_snapshot_create
  */
 KV_API KV_MUST_CHECK int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep);

@@ -48,9 +48,13 @@ struct crash_point {
 	uint64_t step; /* at which the power fails first; 0: never */
 };
 
-/* Instead of the power, one call fails: the nth of this kind since the store was opened. */
+#define CRASH_FAULT_MEMORY SIM_FAULTS /* malloc and its like (crash_memory.h) */
+#define CRASH_FAULTS (SIM_FAULTS + 1)
+
+/* Instead of the power, one call fails: the nth of this kind since the store was opened, or of a later opening. */
 struct crash_fault {
-	enum sim_fault kind;
+	unsigned kind; /* enum sim_fault, or CRASH_FAULT_MEMORY */
+	bool opening;  /* the store is opened after a crash, instead of living its script */
 	uint64_t nth;
 	int error;
 };
@@ -62,6 +66,8 @@ int crash_run(const struct crash_point *point);
  * back is as after a crash, and goes on to the end. 1: the script has no such call any more. 0 or -1.
  */
 int crash_run_fault(const struct crash_point *point, const struct crash_fault *fault);
+/* How many calls of each kind a life has, or its opening, when nothing fails. */
+void crash_count_calls(const struct crash_point *point, bool opening, uint64_t counts[CRASH_FAULTS]);
 /* The steps of the script when nothing fails; 0: something did. */
 uint64_t crash_count_steps(const struct crash_point *point);
 /* What the runs so far went through. */
@@ -72,6 +78,8 @@ extern struct crash_totals crash_totals;
 
 /* A call has failed: what a store says when it is opened is its right. */
 extern bool crash_may_complain;
+/* What was opened has not been compared: closing it well says nothing about the model. */
+extern bool crash_unverified;
 
 /* Says what is wrong. Always -1. */
 __attribute__((format(printf, 1, 2))) int crash_fail(const char *format, ...);

@@ -113,7 +113,7 @@ static int subject_close(void *arg)
 	if (subject->fs) {
 		result = kvfs_close(subject->fs);
 		fs_model_closed(&subject->model);
-		if (result == 0) {
+		if (result == 0 && !crash_unverified) {
 			fs_model_copy(&subject->base, &subject->model);
 			subject->count = 0;
 			subject->durable = 0;
@@ -141,6 +141,22 @@ static int remember(struct subject *subject, const struct fs_op *op)
 	return 0;
 }
 
+/* The last operation was refused: it has changed nothing. */
+static void forget(struct subject *subject)
+{
+	subject->count--;
+	fs_model_copy(&subject->model, &subject->base);
+	for (size_t i = 0; i < subject->count; i++)
+		(void)fs_model_apply(&subject->model, &subject->ops[i]);
+}
+
+/* Going back, once it is decided, is finished by who opens the store. */
+static bool is_unfinished(struct subject *subject, const struct fs_op *op)
+{
+	return op->kind == FS_OP_ROLLBACK &&
+	       kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == -EROFS;
+}
+
 static int do_op(struct subject *subject, const struct fs_op *op)
 {
 	bool possible;
@@ -154,11 +170,16 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 		return result;
 	possible = fs_model_apply(&subject->model, op);
 	result = fs_op_do(op, subject->fs, &subject->held_ino);
+	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
+		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
+	if (possible && (result == -EROFS ||
+				((result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))))
+		forget(subject);
 	if (possible)
 		return result;
 	if (result == 0)
 		return crash_fail("operation %d could be done", op->kind);
-	return result == -EIO || result == -EROFS ? result : 0;
+	return result == -EIO || result == -EROFS || result == -ENOMEM ? result : 0;
 }
 
 static int sync_all(struct subject *subject)
@@ -174,7 +195,10 @@ static int reopen(struct subject *subject)
 {
 	int result = subject_close(subject);
 
-	return result < 0 ? result : subject_open(subject);
+	if (result == 0)
+		result = subject_open(subject);
+	/* Nothing is kept of one that had no memory. */
+	return result == -ENOMEM ? subject_open(subject) : result;
 }
 
 static int act_random(struct subject *subject)

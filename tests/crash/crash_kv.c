@@ -133,7 +133,7 @@ static int check_clean(struct kv *kv)
 	int result = kv_check(kv, complain, NULL, NULL, NULL, &findings);
 
 	if (result < 0)
-		return crash_fail("kv_check failed: %s", strerror(-result));
+		return crash_may_complain ? result : crash_fail("kv_check failed: %s", strerror(-result));
 	return findings > 0 && !crash_may_complain ? crash_fail("kv_check has %llu findings", (unsigned long long)findings)
 			    : 0;
 }
@@ -176,7 +176,7 @@ static int subject_close(void *arg)
 
 	if (subject->kv) {
 		result = kv_close(subject->kv);
-		if (result == 0)
+		if (result == 0 && !crash_unverified)
 			kv_model_synced(subject->model, kv_model_last(subject->model));
 	}
 	subject->kv = NULL;
@@ -247,7 +247,7 @@ static int add_condition(struct subject *subject, struct kv_batch *batch,
 /* A batch whose condition does not hold is refused, and must leave nothing, however this life ends. */
 static int commit_refused(struct subject *subject, const struct kv_model_change *change)
 {
-	struct kv_batch *batch;
+	struct kv_batch *batch = NULL;
 	int result = kv_batch_new(subject->kv, &batch);
 
 	if (result == 0)
@@ -280,7 +280,7 @@ static int remember(struct subject *subject, uint64_t seq, const struct kv_model
 /* Commits the changes as one batch; what does not fit any more is left out. */
 static int commit(struct subject *subject, const struct kv_model_change *changes, unsigned count)
 {
-	struct kv_batch *batch;
+	struct kv_batch *batch = NULL;
 	unsigned added = 0;
 	uint64_t seq;
 	int result = commit_refused(subject, &changes[0]);
@@ -374,6 +374,8 @@ static int reopen(struct subject *subject)
 	int result = subject_close(subject);
 
 	if (result == 0)
+		result = subject_open(subject);
+	if (result == -ENOMEM) /* nothing is kept of one that had no memory */
 		result = subject_open(subject);
 	return result == 0 ? subject_verify(subject) : result;
 }

@@ -197,7 +197,7 @@ static int subject_close(void *arg)
 
 	if (subject->kv) {
 		result = kv_close(subject->kv);
-		if (result == 0 && subject->count > 0)
+		if (result == 0 && !crash_unverified && subject->count > 0)
 			subject->durable_seq = subject->changes[subject->count - 1].seq;
 	}
 	subject->kv = NULL;
@@ -351,7 +351,10 @@ static int reopen(struct subject *subject)
 {
 	int result = subject_close(subject);
 
-	return result < 0 ? result : subject_open(subject);
+	if (result == 0)
+		result = subject_open(subject);
+	/* Nothing is kept of one that had no memory. */
+	return result == -ENOMEM ? subject_open(subject) : result;
 }
 
 static int act_random(struct subject *subject)

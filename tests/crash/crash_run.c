@@ -7,7 +7,9 @@
  * Everything follows from the seed, the script and the step.
  */
 #include "crash.h"
+#include "crash_memory.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +21,7 @@
 #define EXTRA_STEPS 12u         /* of them, before the next crash */
 
 struct crash_totals crash_totals;
-bool crash_may_complain;
+bool crash_may_complain, crash_unverified;
 static bool failed; /* crash_fail was called in this run */
 
 struct life {
@@ -177,30 +179,115 @@ static int life_run(struct life *life, uint64_t step)
 	return end_well(life);
 }
 
+/* ---- calls that fail ---------------------------------------------------------------------------
+ */
+
+static uint64_t calls_of(struct life *life, unsigned kind)
+{
+	return kind == CRASH_FAULT_MEMORY ? crash_memory_calls() : sim_env_calls(life->sim, kind);
+}
+
+static void arm(struct life *life, const struct crash_fault *fault)
+{
+	if (fault->kind == CRASH_FAULT_MEMORY)
+		crash_memory_fail(fault->nth);
+	else
+		sim_env_fail(life->sim, fault->kind, fault->nth, 1, fault->error);
+	crash_may_complain = true;
+}
+
+static void disarm(struct life *life, const struct crash_fault *fault)
+{
+	if (fault->kind == CRASH_FAULT_MEMORY)
+		crash_memory_fail(0);
+	else
+		sim_env_fail(life->sim, fault->kind, 0, 0, 0);
+	crash_may_complain = false;
+}
+
+/* Memory that was short for a moment ends nothing: what follows must be as if it had not been tried. */
+static int act_on(struct life *life)
+{
+	bool short_of_memory = false;
+	int result;
+
+	do {
+		result = life->ops->act(life->subject);
+		if (result == -ENOMEM && !short_of_memory) {
+			short_of_memory = true;
+			result = 0;
+		}
+	} while (result == 0);
+	return short_of_memory && result > 0 ? -ENOMEM : result;
+}
+
+/* What crash_count_calls wants to know; NULL: nobody does. */
+static uint64_t *counts_wanted;
+
+/* To be called before and after. */
+static void count_calls(struct life *life)
+{
+	for (unsigned kind = 0; counts_wanted && kind < CRASH_FAULTS; kind++)
+		counts_wanted[kind] = calls_of(life, kind) - counts_wanted[kind];
+}
+
 /* Until somebody sees the fault, or the script is over. 1: the fault did not come */
 static int live_with_fault(struct life *life, const struct crash_fault *fault)
 {
-	uint64_t last = sim_env_calls(life->sim, fault->kind) + fault->nth;
+	uint64_t last = calls_of(life, fault->kind) + fault->nth;
 	bool came;
-	int result = 0;
+	int result;
 
-	sim_env_fail(life->sim, fault->kind, fault->nth, 1, fault->error);
-	crash_may_complain = true;
-	while (result == 0)
-		result = life->ops->act(life->subject);
-	crash_may_complain = false;
-	if (failed)
-		return -1;
-	came = sim_env_calls(life->sim, fault->kind) >= last;
+	count_calls(life);
+	arm(life, fault);
+	result = act_on(life);
+	came = calls_of(life, fault->kind) >= last;
 	if (result < 0 && !came)
-		return crash_fail("an operation failed without cause: %s", strerror(-result));
+		crash_fail("an operation failed without cause: %s", strerror(-result));
 	/* What the maintainer, or closing, met is theirs to tell. */
-	result = life->ops->close(life->subject);
-	came = sim_env_calls(life->sim, fault->kind) >= last;
-	sim_env_fail(life->sim, fault->kind, 0, 0, 0);
+	if (!failed)
+		result = life->ops->close(life->subject);
+	came = calls_of(life, fault->kind) >= last;
+	disarm(life, fault);
+	count_calls(life);
 	if (result < 0 && !came)
-		return crash_fail("closing failed without cause: %s", strerror(-result));
-	return came ? 0 : 1;
+		crash_fail("closing failed without cause: %s", strerror(-result));
+	return failed ? -1 : !came;
+}
+
+/* The script is over, the power fails, and whoever opens meets the fault. 1: it did not come */
+static int open_with_fault(struct life *life, const struct crash_fault *fault)
+{
+	uint64_t last;
+	bool came;
+	int result;
+
+	do
+		result = life->ops->act(life->subject);
+	while (result == 0);
+	if (result < 0)
+		return crash_fail("an operation failed without cause: %s", strerror(-result));
+	sim_env_cut(life->sim);
+	if (power_cycle(life, choose_loss(life)) < 0)
+		return -1;
+	last = calls_of(life, fault->kind) + fault->nth;
+	count_calls(life);
+	arm(life, fault);
+	result = life->ops->open(life->subject);
+	came = calls_of(life, fault->kind) >= last;
+	disarm(life, fault);
+	count_calls(life);
+	if (result < 0 && !came)
+		crash_fail("opening failed without cause: %s", strerror(-result));
+	/* What was asked for and not given, for want of a page or of memory, may be missing until it is opened again. */
+	crash_may_complain = true;
+	crash_unverified = fault->kind == SIM_FAULT_READ || fault->kind == CRASH_FAULT_MEMORY;
+	if (result == 0 && !crash_unverified)
+		(void)life->ops->verify(life->subject);
+	if (!failed)
+		(void)life->ops->close(life->subject);
+	crash_may_complain = crash_unverified = false;
+	return failed ? -1 : !came;
 }
 
 static int life_with_fault(struct life *life, const struct crash_fault *fault)
@@ -211,7 +298,7 @@ static int life_with_fault(struct life *life, const struct crash_fault *fault)
 		result = life->ops->open(life->subject);
 	if (result < 0)
 		return crash_fail("making or opening the store failed: %s", strerror(-result));
-	came = live_with_fault(life, fault);
+	came = fault->opening ? open_with_fault(life, fault) : live_with_fault(life, fault);
 	if (came < 0)
 		return -1;
 	if (power_cycle(life, choose_loss(life)) < 0)
@@ -281,4 +368,15 @@ uint64_t crash_count_steps(const struct crash_point *point)
 	whole.step = 0;
 	steps = run(&whole, NULL, &result);
 	return result < 0 ? 0 : steps;
+}
+
+void crash_count_calls(const struct crash_point *point, bool opening, uint64_t counts[CRASH_FAULTS])
+{
+	struct crash_fault none = {.opening = opening};
+	int result;
+
+	memset(counts, 0, CRASH_FAULTS * sizeof(*counts));
+	counts_wanted = counts;
+	run(point, &none, &result);
+	counts_wanted = NULL;
 }

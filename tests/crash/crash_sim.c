@@ -8,7 +8,7 @@
  *   crash_sim --script NAME                    this script alone
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --faults [...]                   no power failures, only calls that fail: each of each kind in turn
- *   crash_sim ... --step N --fault KIND        one such life again
+ *   crash_sim ... --step N --fault KIND [--opening]  one such life again
  *   crash_sim --list                           the scripts
  *
  * Exit code: 0 all is well, 1 a store broke its promise, 2 usage.
@@ -31,6 +31,7 @@ struct settings {
 	bool step_given;
 	bool faults_only;
 	const char *fault; /* one kind, of which `step` is the number */
+	bool opening;	   /* counted from a later opening on */
 	double seconds; /* 0: no limit */
 	uint64_t points; /* 0: no limit */
 };
@@ -77,19 +78,22 @@ static int run_steps(const struct crash_named *named, uint64_t seed, double dead
 	return 0;
 }
 
-static const struct {
-	enum sim_fault kind;
-	const char *name;
-} fault_kinds[] = {
-	{SIM_FAULT_OPEN, "open"}, {SIM_FAULT_READ, "read"}, {SIM_FAULT_WRITE, "write"},
-	{SIM_FAULT_SYNC, "sync"}, {SIM_FAULT_DIR_SYNC, "dir_sync"}, {SIM_FAULT_ALLOCATE, "allocate"},
-	{SIM_FAULT_MAP, "map"}, {SIM_FAULT_RENAME, "rename"}, {SIM_FAULT_UNLINK, "unlink"},
-	{SIM_FAULT_BUFFER, "buffer"},
+static const char *const fault_names[CRASH_FAULTS] = {
+	[SIM_FAULT_OPEN] = "open",
+	[SIM_FAULT_READ] = "read",
+	[SIM_FAULT_WRITE] = "write",
+	[SIM_FAULT_SYNC] = "sync",
+	[SIM_FAULT_DIR_SYNC] = "dir_sync",
+	[SIM_FAULT_ALLOCATE] = "allocate",
+	[SIM_FAULT_MAP] = "map",
+	[SIM_FAULT_RENAME] = "rename",
+	[SIM_FAULT_UNLINK] = "unlink",
+	[SIM_FAULT_BUFFER] = "buffer",
+	[CRASH_FAULT_MEMORY] = "memory",
 };
-#define FAULT_KINDS (sizeof(fault_kinds) / sizeof(fault_kinds[0]))
 
 /* The error that a call of this kind may well give. */
-static int fault_error(enum sim_fault kind, uint64_t number)
+static int fault_error(unsigned kind, uint64_t number)
 {
 	if (kind == SIM_FAULT_BUFFER || kind == SIM_FAULT_MAP)
 		return -ENOMEM;
@@ -98,35 +102,72 @@ static int fault_error(enum sim_fault kind, uint64_t number)
 	return -EIO;
 }
 
-static int run_fault(const struct crash_named *named, uint64_t seed, unsigned kind, uint64_t nth)
+static int run_fault(
+	const struct crash_named *named, uint64_t seed, unsigned kind, bool opening, uint64_t nth)
 {
 	struct crash_point point = {named->subject, named->script, seed, 0};
-	struct crash_fault fault = {fault_kinds[kind].kind, nth, fault_error(fault_kinds[kind].kind, nth)};
+	struct crash_fault fault = {kind, opening, nth, fault_error(kind, nth)};
 	int result = crash_run_fault(&point, &fault);
 
 	if (result < 0)
-		fprintf(stderr, "repeat with: crash_sim --script %s --seed %" PRIu64 " --fault %s --step %" PRIu64 "\n",
-			named->name, seed, fault_kinds[kind].name, nth);
+		fprintf(stderr, "repeat with: crash_sim --script %s --seed %" PRIu64 " --fault %s%s --step %" PRIu64 "\n",
+			named->name, seed, fault_names[kind], opening ? " --opening" : "", nth);
 	return result;
 }
 
-/* Every call of every kind in turn; a life without the fault ends its kind. */
+/* Calls that may fail, numbered through all kinds of a list. */
+struct fault_list {
+	bool opening;
+	unsigned first, end; /* kinds */
+	uint64_t counts[CRASH_FAULTS];
+	uint64_t total, stride;
+};
+
+static void list_faults(struct fault_list *list)
+{
+	for (unsigned kind = list->first; kind < list->end; kind++)
+		list->total += list->counts[kind];
+	list->stride = list->total * 5 / 8 + 1;
+	while (list->total && greatest_divisor(list->stride, list->total) != 1)
+		list->stride++;
+}
+
+static int run_nth_of_list(const struct crash_named *named, uint64_t seed, const struct fault_list *list, uint64_t n)
+{
+	uint64_t at = (seed + n * list->stride) % list->total;
+	unsigned kind = list->first;
+
+	while (at >= list->counts[kind])
+		at -= list->counts[kind++];
+	return run_fault(named, seed, kind, list->opening, at + 1);
+}
+
+/* Every call of every kind in turn, or as many as there is time for, spread over all: files' and memory's, living and opening. */
 static int run_faults(const struct crash_named *named, uint64_t seed, double deadline)
 {
-	uint64_t ended = 0, nth;
-	unsigned kind;
-	int result;
+	struct fault_list lists[] = {
+		{false, 0, SIM_FAULTS, {0}, 0, 0},
+		{false, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
+		{true, 0, SIM_FAULTS, {0}, 0, 0},
+		{true, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
+	};
+	struct crash_point point = {named->subject, named->script, seed, 0};
+	uint64_t most = 0;
 
-	for (nth = 1; ended != (1u << FAULT_KINDS) - 1; nth++) {
-		for (kind = 0; kind < FAULT_KINDS; kind++) {
-			if (ended >> kind & 1)
-				continue;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i % 2)
+			memcpy(lists[i].counts, lists[i - 1].counts, sizeof(lists[i].counts));
+		else
+			crash_count_calls(&point, lists[i].opening, lists[i].counts);
+		list_faults(&lists[i]);
+		most = lists[i].total > most ? lists[i].total : most;
+	}
+	for (uint64_t n = 0; n < most; n++) {
+		for (unsigned i = 0; i < 4; i++) {
 			if (seconds_now() >= deadline)
 				return 0;
-			result = run_fault(named, seed, kind, nth);
-			if (result < 0)
+			if (n < lists[i].total && run_nth_of_list(named, seed, &lists[i], n) < 0)
 				return -1;
-			ended |= (uint64_t)(result > 0) << kind;
 		}
 	}
 	return 0;
@@ -183,9 +224,9 @@ static int repeat(const struct settings *settings)
 
 		if (strcmp(settings->script, named->name) != 0)
 			continue;
-		for (unsigned kind = 0; settings->fault && kind < FAULT_KINDS; kind++) {
-			if (strcmp(settings->fault, fault_kinds[kind].name) == 0)
-				return run_fault(named, settings->seed, kind, settings->step) < 0 ? -1 : 0;
+		for (unsigned kind = 0; settings->fault && kind < CRASH_FAULTS; kind++) {
+			if (strcmp(settings->fault, fault_names[kind]) == 0)
+				return run_fault(named, settings->seed, kind, settings->opening, settings->step) < 0 ? -1 : 0;
 		}
 		return run_one(&point, named->name);
 	}
@@ -201,7 +242,7 @@ static void list(void)
 
 static int usage(void)
 {
-	fputs("usage: crash_sim [--seconds N | --points N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND]]] | --list\n",
+	fputs("usage: crash_sim [--seconds N | --points N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND [--opening]]]] | --list\n",
 		stderr);
 	return 2;
 }
@@ -216,6 +257,7 @@ int main(int argc, char **argv)
 		{"step", required_argument, NULL, 'k'},
 		{"fault", required_argument, NULL, 'f'},
 		{"faults", no_argument, NULL, 'F'},
+		{"opening", no_argument, NULL, 'o'},
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
@@ -245,6 +287,9 @@ int main(int argc, char **argv)
 			break;
 		case 'F':
 			settings.faults_only = true;
+			break;
+		case 'o':
+			settings.opening = true;
 			break;
 		case 'l':
 			list();
