@@ -96,6 +96,21 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 	return 0;
 }
 
+/* Its buffer has to be proved, for it was appended to again. */
+static bool is_unproved(const struct segment *segment)
+{
+	return segment->buffer && segment->verified && !segment->sound;
+}
+
+static void prove(struct kv *kv, struct segment *segment)
+{
+	if (!segment_prove(&kv->segments, segment, segment->buffer))
+		return;
+	pthread_mutex_lock(&kv->log.lock);
+	segment_set_sound(&kv->segments, segment);
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
 /*
  * Gives a segment a buffer again: huge pages, instead of small ones that each have to be found, take a fifth off a get and a quarter
  * off an overwrite. As many as may have one, and the spares that writers will want. False: there is no room.
@@ -106,7 +121,12 @@ static bool make_resident(struct kv *kv, struct segment *segment)
 	const uint8_t *map;
 	uint32_t residents;
 	uint8_t *buffer;
+	bool sound;
 
+	if (is_unproved(segment)) {
+		prove(kv, segment);
+		return true;
+	}
 	(void)oldest_resident(kv, &residents);
 	if (residents + LOG_SPARES_MAX >= segments->buffers_max)
 		return false;
@@ -117,7 +137,10 @@ static bool make_resident(struct kv *kv, struct segment *segment)
 		segments_give_buffer(segments, buffer);
 		return true;
 	}
+	/* Now, in a streak, instead of record by record as they are read. */
+	sound = segment->verified && segment_prove(segments, segment, buffer);
 	pthread_mutex_lock(&kv->log.lock);
+	segment->sound = sound;
 	map = segment_use_buffer(segments, segment, buffer);
 	pthread_mutex_unlock(&kv->log.lock);
 	epoch_wait();
@@ -368,7 +391,7 @@ static void warm_newest(struct kv *kv)
 		if (!next)
 			break;
 		below = next->id;
-		next->cold = atomic_load(&next->map) != NULL;
+		next->cold = atomic_load(&next->map) || is_unproved(next);
 		kv->maintain.warming |= next->cold;
 	}
 	kv->maintain.warm_at_us = kv->env->clock_us(kv->env) + WARM_DELAY_US;

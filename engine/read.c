@@ -253,12 +253,22 @@ enum quick {
 	QUICK_UNSURE,
 };
 
+/* Of what is in a buffer that is valid throughout: is there room for a record as long as it says that it is? */
+static inline bool is_within(const struct segments *segments, uintptr_t base,
+			     const struct format_record *record, uint32_t offset)
+{
+	return (base & SEGMENT_FLAGS) == (SEGMENT_UNVERIFIED | SEGMENT_SOUND) &&
+	       offset + FORMAT_RECORD_HEADER_SIZE <= segments->size &&
+	       offset + format_record_length(record) <= segments->size;
+}
+
 static inline __attribute__((always_inline)) enum quick
 find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, bool value_wanted,
 	     const struct format_record **out)
 {
 	const struct format_record *record;
 	struct counters *counters;
+	uint32_t offset;
 	uint64_t address;
 	uintptr_t base;
 	bool absent;
@@ -276,14 +286,15 @@ find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		return QUICK_ABSENT;
 	}
 	base = segments_flagged_base(&kv->segments, segments_slot(&kv->segments, address));
-	if (__builtin_expect(base & SEGMENT_FLAGS, 0))
-		return QUICK_UNSURE;
-	record = (const struct format_record *)(base + segments_offset(&kv->segments, address));
+	offset = segments_offset(&kv->segments, address);
+	record = (const struct format_record *)((base & ~SEGMENT_FLAGS) + offset);
 	if (value_wanted) {
 		/* The value's lines come with the header's, and not only when that has said how long it is. */
 		__builtin_prefetch((const uint8_t *)record + 64);
 		__builtin_prefetch((const uint8_t *)record + 128);
 	}
+	if ((base & SEGMENT_FLAGS) && !is_within(&kv->segments, base, record, offset))
+		return QUICK_UNSURE;
 	if (__builtin_expect(record->key_size != key_size || record->keyspace != keyspace ||
 				     !lookup_same_key(record->key, key, key_size), 0))
 		return QUICK_UNSURE;

@@ -56,6 +56,8 @@ static void set_base(struct segments *segments, const struct segment *segment, c
 
 	if (bytes != segment->buffer)
 		flags |= SEGMENT_MAPPED;
+	else if (flags && segment->sound)
+		flags |= SEGMENT_SOUND;
 	atomic_store_explicit(&segments->bases[segment->slot],
 			      (const uint8_t *)((uintptr_t)bytes | flags), memory_order_release);
 }
@@ -151,6 +153,7 @@ static void forget_verified(const struct segments *segments, struct segment *seg
 		munmap((void *)segment->verified, verified_size(segments));
 	segment->verified = NULL;
 	segment->covered = 0;
+	segment->sound = false;
 }
 
 void segment_uncover(struct segments *segments, struct segment *segment)
@@ -184,6 +187,28 @@ const struct format_record *segments_verify(const struct segments *segments, uin
 		atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
 	}
 	return (const struct format_record *)(base + offset);
+}
+
+bool segment_prove(const struct segments *segments, struct segment *segment,
+		   const uint8_t *buffer)
+{
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+
+	while (offset < segment->covered) {
+		int64_t length = segment_validate(segments, segment, buffer, offset);
+
+		if (length <= 0)
+			return false;
+		segment_mark_verified(segment, offset);
+		offset += (uint32_t)length;
+	}
+	return offset == segment->covered;
+}
+
+void segment_set_sound(struct segments *segments, struct segment *segment)
+{
+	segment->sound = true;
+	set_base(segments, segment, bytes_of(segment));
 }
 
 /* ---- buffers -------------------------------------------------------------------------------- */
@@ -445,6 +470,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 			error = -ENOMEM;
 			goto out;
 		}
+		segment->sound = true;
 	}
 	segment->salt = salt;
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;

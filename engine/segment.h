@@ -42,6 +42,7 @@ struct segment {
 	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered before the map */
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
+	bool sound;		      /* all records in the buffer are valid; changed as `buffer` is */
 	uint32_t sure;		      /* offset up to which MARKs vouch that it is on the disk; the replay's */
 	bool complete;		      /* the checkpoint's part is all there is */
 	uint32_t covered;	      /* offset up to which a checkpoint speaks for it; 0: it does not */
@@ -118,11 +119,13 @@ static inline uint32_t segments_offset(const struct segments *segments, uint64_t
 
 /*
  * bases holds where a segment's bytes are, NULL if nothing is there; its lowest bits are what a reader has to know of them: their
- * records were not all validated when the store was opened, they are a file's map.
+ * records were not all validated when the store was opened (or might be none: a checkpoint spoke of the slot), they are a file's map.
  */
 #define SEGMENT_UNVERIFIED ((uintptr_t)1)
 #define SEGMENT_MAPPED ((uintptr_t)2)
-#define SEGMENT_FLAGS (SEGMENT_UNVERIFIED | SEGMENT_MAPPED)
+/* Unverified in that an address may lie; but all that stands there, in a buffer, is valid, so that checking bounds is enough to read. */
+#define SEGMENT_SOUND ((uintptr_t)4)
+#define SEGMENT_FLAGS (SEGMENT_UNVERIFIED | SEGMENT_MAPPED | SEGMENT_SOUND)
 
 static inline uintptr_t segments_flagged_base(const struct segments *segments, uint32_t slot)
 {
@@ -192,6 +195,11 @@ void segment_keep_heads(struct segments *segments, struct segment *segment);
  * the epoch. */
 int segment_map(struct segments *segments, struct segment *segment, const uint8_t **map);
 uint8_t *segment_use_map(struct segments *segments, struct segment *segment, const uint8_t *map);
+/* Validates what a checkpoint spoke of, in these bytes that are to be its buffer, all at once: are all its records as they should be? */
+bool segment_prove(const struct segments *segments, struct segment *segment,
+		   const uint8_t *buffer);
+/* It was. Under the log's lock. */
+void segment_set_sound(struct segments *segments, struct segment *segment);
 /* From here on its records are validated when they are first read. Before anybody reads. -ENOMEM */
 int segment_cover(struct segments *segments, struct segment *segment, uint32_t covered);
 /* Takes that back. */
