@@ -103,6 +103,7 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	if (size && format_record_size(record->key_size, size) <
 					   format_record_size(record->key_size, record->value_size)) {
 		memcpy(value, scratch, size);
+		memset(value + size, 0, FORMAT_RECORD_ALIGN);
 		record->value_size = (uint32_t)size;
 		record->flags |= FORMAT_RECORD_ZSTD;
 	}
@@ -110,9 +111,25 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	return 0;
 }
 
-/* The header and key of the next record. */
+/* A key's bytes: what is short, as usual, without a call. */
+static inline void copy_key(uint8_t *to, const uint8_t *from, size_t size)
+{
+	uint64_t first, last;
+
+	if (__builtin_expect(size - 8 > 8, 0)) {
+		memcpy(to, from, size);
+		return;
+	}
+	memcpy(&first, from, 8);
+	memcpy(&last, from + size - 8, 8);
+	memcpy(to, &first, 8);
+	memcpy(to + size - 8, &last, 8);
+}
+
+/* The header and key of the next record, of which so many bytes of value stand here, and the padding behind them. */
 static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace, const void *key,
-					  size_t key_size, uint64_t value_size, unsigned flags)
+					  size_t key_size, uint64_t value_size, uint64_t here,
+					  unsigned flags)
 {
 	struct format_record *record = batch_record(batch, batch->used);
 	uint64_t hash = keyhash_of(&batch->kv->keyhash, keyspace, key, key_size);
@@ -127,20 +144,19 @@ static struct format_record *begin_record(struct kv_batch *batch, unsigned keysp
 	record->key_size = (uint16_t)key_size;
 	record->keyspace = (uint8_t)keyspace;
 	record->zero = 0;
-	memcpy(record->key, key, key_size);
+	/* The last word whole, before what is not padding in it. */
+	memset((uint8_t *)record + format_record_size(key_size, here) - FORMAT_RECORD_ALIGN, 0,
+	       FORMAT_RECORD_ALIGN);
+	copy_key(record->key, key, key_size);
 	return record;
 }
 
 static void finish_record(struct kv_batch *batch, struct format_record *record, const void *lent)
 {
 	struct batch_entry *entry = &batch->entries[batch->count++];
-	size_t used = FORMAT_RECORD_HEADER_SIZE + record->key_size + (lent ? 0 : record->value_size);
-	size_t stride;
 
 	entry->value = lent;
-	stride = batch_stride(record, entry);
-	memset((uint8_t *)record + used, 0, stride - used);
-	batch->used += stride;
+	batch->used += batch_stride(record, entry);
 	batch->size += format_record_length(record);
 	batch->key_bytes += record->key_size;
 	if (lent)
@@ -167,7 +183,7 @@ int batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_
 		     format_record_size(key_size, value_size));
 	if (error)
 		return error;
-	record = begin_record(batch, keyspace, key, key_size, value_size, 0);
+	record = begin_record(batch, keyspace, key, key_size, value_size, value_size, 0);
 	at = record->key + key_size;
 	for (i = 0; i < count; i++) {
 		if (parts[i].size)
@@ -220,7 +236,7 @@ int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, s
 		     format_record_size(key_size, 0));
 	if (error)
 		return error;
-	finish_record(batch, begin_record(batch, keyspace, key, key_size, value_size, 0), value);
+	finish_record(batch, begin_record(batch, keyspace, key, key_size, value_size, 0, 0), value);
 	return 0;
 }
 
@@ -233,7 +249,7 @@ int batch_put_raw(struct kv_batch *batch, unsigned keyspace, const void *key, si
 
 	if (error)
 		return error;
-	record = begin_record(batch, keyspace, key, key_size, value_size, flags);
+	record = begin_record(batch, keyspace, key, key_size, value_size, value_size, flags);
 	memcpy(record->key + key_size, value, value_size);
 	finish_record(batch, record, NULL);
 	return 0;
@@ -256,7 +272,8 @@ static int add_tombstone(struct kv_batch *batch, unsigned keyspace, const void *
 
 	if (error)
 		return error;
-	record = begin_record(batch, keyspace, key, key_size, value_size, FORMAT_RECORD_TOMBSTONE);
+	record = begin_record(batch, keyspace, key, key_size, value_size, value_size,
+			      FORMAT_RECORD_TOMBSTONE);
 	if (value_size)
 		memcpy(record->key + key_size, value, value_size);
 	finish_record(batch, record, NULL);
