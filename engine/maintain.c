@@ -18,6 +18,7 @@
 #include "worker.h"
 
 #define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
+#define PRUNE_PAUSE_US 20000u /* between rounds beside somebody who prunes, and looks after compaction himself */
 #define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define WARM_DELAY_US 50000u		/* after opening: who only wants one key has closed the store by then */
 #define LARGE_STEPS_MAX 16u		/* of freeing, at once */
@@ -332,6 +333,9 @@ static uint64_t pause_us(struct kv *kv)
 {
 	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us, scrub_us;
 
+	/* It has the lock nearly always, and whoever else wants it now and then only makes it wait. */
+	if (atomic_load(&kv->maintain.prunes))
+		return PRUNE_PAUSE_US;
 	pthread_mutex_lock(&kv->maintain.lock);
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);

@@ -138,6 +138,7 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	if (percent > 99)
 		return -EINVAL;
 	store_need_orders(kv);
+	atomic_fetch_add(&kv->maintain.prunes, 1);
 	begin(&prune, report);
 	/* What was deleted of large values is garbage only when its pieces are. */
 	large_free_all(kv);
@@ -152,5 +153,7 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 		result = run(&prune);
 	checkpoint_release_kept(kv);
 	finish(&prune, report);
+	atomic_fetch_sub(&kv->maintain.prunes, 1);
+	maintain_kick(kv);
 	return result;
 }

@@ -90,6 +90,7 @@ struct maintain {
 	pthread_mutex_t lock; /* held at work, outermost rank */
 	bool warming;	      /* some segment may be cold; protected by lock */
 	uint64_t warm_at_us;  /* not before; protected by lock */
+	_Atomic unsigned prunes; /* under way, by callers of kv_prune */
 	struct worker worker;
 };
 
