@@ -194,10 +194,11 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	if (!batch->count)
 		return commit_nothing(kv, batch, seq_out);
 	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
-	batch_finish(batch);
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
 		checkpoint_throttle(kv);
+	/* Its buckets have been on their way since the keys were hashed; what they point to comes while the records are. */
 	prefetch(kv, batch);
+	batch_finish(batch);
 
 	pthread_mutex_lock(&kv->log.lock);
 	error = commit_locked(kv, batch, &seq);
