@@ -76,21 +76,18 @@ void kv_iterator_close(struct kv_iterator *iterator)
 	free(iterator);
 }
 
-static inline void prefetch(const struct kv_iterator *iterator, size_t i)
+static inline void prefetch(const struct segments *segments, uint64_t address, unsigned reach)
 {
-	const struct segments *segments = &iterator->kv->segments;
-	uint64_t address = iterator->addresses[i];
 	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
 				segments_offset(segments, address);
 
-	/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
 	__builtin_prefetch(record);
-	__builtin_prefetch(record + (iterator->flags & KV_ITERATE_KEYS ? 32 : 64));
+	__builtin_prefetch(record + reach);
 }
 
-/* True: there is an entry at this address. A page that cannot be read is zeros, and its record has no key. */
-static inline bool resolve(const struct kv_iterator *iterator, uint64_t address,
-			   struct kv_entry *entry)
+/* A record that cannot be read from where it stands without further ado. True: as resolve. */
+static __attribute__((noinline)) bool resolve_slowly(const struct kv_iterator *iterator,
+						     uint64_t address, struct kv_entry *entry)
 {
 	struct kv *kv = iterator->kv;
 	const struct format_record *record = segments_record(&kv->segments, address);
@@ -117,17 +114,43 @@ static inline bool resolve(const struct kv_iterator *iterator, uint64_t address,
 	return true;
 }
 
+/* True: there is an entry at this address. A page that cannot be read is zeros, and its record has no key. */
+static inline bool resolve(const struct kv_iterator *iterator, const struct segments *segments,
+			   uint64_t address, struct kv_entry *entry)
+{
+	uintptr_t base = segments_flagged_base(segments, segments_slot(segments, address));
+	const struct format_record *record =
+		(const struct format_record *)(base + segments_offset(segments, address));
+
+	if (__builtin_expect(base & SEGMENT_FLAGS ||
+				     record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
+		return resolve_slowly(iterator, address, entry);
+	if (record->keyspace != iterator->keyspace)
+		return false;
+	entry->status = 0;
+	entry->seq = record->seq;
+	entry->key = (struct kv_slice){record->key, record->key_size};
+	entry->value = (struct kv_slice){NULL, 0};
+	if (!(iterator->flags & KV_ITERATE_KEYS))
+		entry->value = (struct kv_slice){format_record_value(record), record->value_size};
+	return true;
+}
+
 static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 {
 	uint64_t begun_us = fetch_group(iterator->kv, iterator->addresses, candidates);
+	const struct segments *segments = &iterator->kv->segments;
+	const uint64_t *addresses = iterator->addresses;
+	/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
+	unsigned reach = iterator->flags & KV_ITERATE_KEYS ? 32 : 64;
 	size_t count = 0, i;
 
 	for (i = 0; i < AHEAD && i < candidates; i++)
-		prefetch(iterator, i);
+		prefetch(segments, addresses[i], reach);
 	for (i = 0; i < candidates; i++) {
 		if (i + AHEAD < candidates)
-			prefetch(iterator, i + AHEAD);
-		count += resolve(iterator, iterator->addresses[i], &iterator->entries[count]);
+			prefetch(segments, addresses[i + AHEAD], reach);
+		count += resolve(iterator, segments, addresses[i], &iterator->entries[count]);
 	}
 	fetch_done(iterator->kv, begun_us, candidates);
 	return count;
