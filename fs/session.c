@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -237,18 +236,6 @@ static void reader_pause(void)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 }
 
-/*
- * Nothing that is asked for here takes long enough to be broken off. The library would keep each of these for
- * a request that is to come from the device; over io_uring none does, and it would keep them for ever.
- */
-static bool is_interrupt(const struct fuse_buf *buf)
-{
-	const struct fuse_in_header *header = buf->mem;
-
-	return !(buf->flags & FUSE_BUF_IS_FD) && buf->size >= sizeof(*header) &&
-		header->opcode == FUSE_INTERRUPT;
-}
-
 static void *reader_main(void *arg)
 {
 	struct reader *reader = arg;
@@ -272,8 +259,6 @@ static void *reader_main(void *arg)
 			continue;
 		if (size <= 0)
 			break;
-		if (is_interrupt(&reader->buf))
-			continue;
 		fuse_session_process_buf(session->fuse, &reader->buf);
 		if (session->uring)
 			reader_pause();

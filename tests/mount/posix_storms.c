@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -258,47 +257,10 @@ static void never_without_a_name(void)
 	OK(waitpid(child, NULL, 0));
 }
 
-static volatile sig_atomic_t alarms;
-
-static void count_alarm(int signal)
-{
-	(void)signal;
-	alarms++;
-}
-
-/* Signals all the time, in a process that waits for the disk most of the time: nothing is done by halves. */
-static void signals(void)
-{
-	const struct sigaction count = {.sa_handler = count_alarm};
-	const struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
-	const int rounds = posix_quick ? 200 : 2000;
-	int fd = OK(open("file", O_CREAT | O_RDWR, 0644));
-	char name[16], text[16];
-
-	OK(sigaction(SIGALRM, &count, NULL));
-	OK(setitimer(ITIMER_REAL, &often, NULL));
-	for (int i = 0; i < rounds || alarms < rounds; i++) {
-		snprintf(text, sizeof(text), "%015d", i);
-		SAME(pwrite(fd, text, sizeof(text), (off_t)sizeof(text) * i), sizeof(text));
-		OK(fdatasync(fd));
-		snprintf(name, sizeof(name), "n%d", i);
-		OK(close(OK(open(name, O_CREAT | O_EXCL | O_WRONLY, 0644))));
-		OK(unlink(name));
-	}
-	OK(setitimer(ITIMER_REAL, &never, NULL));
-	for (int i = 0; i < rounds; i++) {
-		snprintf(name, sizeof(name), "%015d", i);
-		SAME(pread(fd, text, sizeof(text), (off_t)sizeof(text) * i), sizeof(text));
-		TRUE(!strcmp(text, name));
-	}
-	close(fd);
-}
-
 const struct posix_case posix_storm_cases[] = {
 	{"move_into_each_other", move_into_each_other},
 	{"shuffle_a_tree", shuffle_a_tree},
 	{"fight_for_names", fight_for_names},
 	{"never_without_a_name", never_without_a_name},
-	{"signals", signals},
 	{NULL, NULL},
 };
