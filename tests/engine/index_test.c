@@ -18,7 +18,7 @@
 #include "epoch.h"
 #include "index.h"
 
-#define KEYS 400000u /* several growths */
+static uint64_t keys = 400000; /* several growths; fewer with KVFS_TEST_QUICK */
 
 static uint64_t mix(uint64_t x)
 {
@@ -134,47 +134,47 @@ static void grows_and_finds(void **state)
 
 	(void)state;
 	assert_int_equal(index_init(&index), 0);
-	for (key = 1; key <= KEYS; key++) {
+	for (key = 1; key <= keys; key++) {
 		put(&index, key, key);
 		/* Some of the older ones, whichever table they are in now. */
 		assert_int_equal(lookup(&index, 1 + mix(key) % key), 1 + mix(key) % key);
-		assert_int_equal(lookup(&index, key + KEYS), 0);
+		assert_int_equal(lookup(&index, key + keys), 0);
 	}
-	for (key = 1; key <= KEYS; key++)
+	for (key = 1; key <= keys; key++)
 		assert_int_equal(lookup(&index, key), key);
 	assert_int_equal(index_each(&index, count_entry, &entries), 0);
-	assert_int_equal(entries, KEYS);
+	assert_int_equal(entries, keys);
 	free_retired(&index);
 	/* What DESIGN.md promises, with the next table of a growth under way. */
-	assert_true(atomic_load(&index.memory) < KEYS * 26);
+	assert_true(atomic_load(&index.memory) < keys * 26);
 	index_fini(&index);
 }
 
 /* A removal must not hide what had spilled past the gap: random changes, checked against an array all the time. */
 static void removal_leaves_no_gaps(void **state)
 {
-	uint32_t *model = calloc(KEYS, sizeof(*model));
+	uint32_t *model = calloc(keys, sizeof(*model));
 	uint64_t random = 42, step, key, entries = 0, counted = 0;
 	struct index index;
 
 	(void)state;
 	assert_non_null(model);
 	assert_int_equal(index_init(&index), 0);
-	for (step = 1; step < 3 * KEYS; step++) {
+	for (step = 1; step < 3 * keys; step++) {
 		random = mix(random + step);
-		key = 1 + random % (KEYS - 1);
-		if ((random >> 40) % 100 < (step < KEYS ? 20 : 55)) {
+		key = 1 + random % (keys - 1);
+		if ((random >> 40) % 100 < (step < keys ? 20 : 55)) {
 			assert_int_equal(delete(&index, key), model[key] != 0);
 			model[key] = 0;
 		} else {
 			model[key] = (uint32_t)(step % 65535 + 1);
 			put(&index, key, (uint64_t)model[key] << KEY_BITS | key);
 		}
-		key = 1 + mix(random) % (KEYS - 1);
+		key = 1 + mix(random) % (keys - 1);
 		assert_int_equal(lookup(&index, key),
 				 model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
 	}
-	for (key = 1; key < KEYS; key++) {
+	for (key = 1; key < keys; key++) {
 		assert_int_equal(lookup(&index, key),
 				 model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
 		counted += model[key] != 0;
@@ -221,10 +221,10 @@ static void large_reservation(void **state)
 	(void)state;
 	assert_int_equal(index_init(&index), 0);
 	put(&index, 1, 1);
-	assert_int_equal(index_reserve(&index, KEYS), 0);
-	for (key = 2; key <= KEYS; key++)
+	assert_int_equal(index_reserve(&index, keys), 0);
+	for (key = 2; key <= keys; key++)
 		assert_int_equal(index_insert(&index, hash_of(key), key), 0);
-	for (key = 1; key <= KEYS; key++)
+	for (key = 1; key <= keys; key++)
 		assert_int_equal(lookup(&index, key), key);
 	index_fini(&index);
 }
@@ -270,11 +270,11 @@ static void readers_beside_the_writer(void **state)
 	for (i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, reader, &readers), 0);
 	for (round = 1; round <= 3; round++) {
-		for (key = STABLE + 1; key <= KEYS / 2; key++) {
+		for (key = STABLE + 1; key <= keys / 2; key++) {
 			put(&readers.index, key, key);
 			put(&readers.index, 1 + key % STABLE, round << KEY_BITS | (1 + key % STABLE));
 		}
-		for (key = STABLE + 1; key <= KEYS / 2; key++)
+		for (key = STABLE + 1; key <= keys / 2; key++)
 			assert_true(delete(&readers.index, key));
 		free_retired(&readers.index);
 	}
@@ -297,5 +297,7 @@ int main(void)
 		cmocka_unit_test(readers_beside_the_writer),
 	};
 
+	if (getenv("KVFS_TEST_QUICK"))
+		keys /= 4;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

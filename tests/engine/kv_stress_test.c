@@ -13,7 +13,7 @@
 #define READERS 3u
 #define SLOTS 500u /* keys of each writer */
 #define ROUNDS 8u  /* of all its keys, per writer */
-#define GROWTH_KEYS 300000u
+#define GROWTH_KEYS (getenv("KVFS_TEST_QUICK") ? 60000u : 300000u)
 
 /*
  * A key belongs to one writer, which puts rising versions of it in both keyspaces with one batch.
