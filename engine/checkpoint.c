@@ -5,23 +5,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "checkpoint_buckets.h"
 #include "checkpoint_file.h"
 #include "checkpoint_order.h"
+#include "checkpoint_version.h"
 #include "epoch.h"
 #include "lookup.h"
 
-#define CHUNK_SLOTS (INDEX_CHUNK_SIZE / sizeof(uint64_t))
 #define CHUNKS_PER_STEP 16u /* of the hash index, between two looks whether to stop */
-
-/* What was stored in the buckets while they were saved, chunk by chunk of them. */
-struct bucket_changes {
-	struct format_checkpoint_slot *changes; /* sorted, of equals the older first */
-	size_t *starts;				/* of each chunk's, and one more */
-};
 
 struct checkpoint {
 	struct checkpoint_file file;
-	struct bucket_changes changes;
+	struct checkpoint_buckets buckets;
 	_Atomic bool reported; /* damage of the hash index */
 	struct checkpoint_orders orders;
 	pthread_mutex_t lock;
@@ -53,70 +48,22 @@ bool checkpoint_covers(struct kv *kv, uint64_t address)
 	return segment && offset >= FORMAT_SEGMENT_HEADER_SIZE && offset < segment->covered;
 }
 
+static bool is_covered(struct kv *kv, uint64_t address)
+{
+	return checkpoint_covers(kv, address);
+}
+
 /* A chunk of the hash index; for index_load. */
 static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 {
 	struct kv *kv = arg;
 	struct checkpoint *checkpoint = kv->checkpoint;
-	const struct bucket_changes *changes = &checkpoint->changes;
-	uint64_t *entries = (uint64_t *)out;
-	int error = checkpoint_file_chunk(&checkpoint->file, FORMAT_CHECKPOINT_BUCKETS, chunk, out);
-	size_t i;
+	int error = checkpoint_buckets_read(&checkpoint->buckets, chunk, out);
 
-	for (i = changes->starts[chunk]; i < changes->starts[chunk + 1] && !error; i++)
-		entries[changes->changes[i].number % CHUNK_SLOTS] = changes->changes[i].entry;
-	for (i = 0; i < CHUNK_SLOTS && !error; i++) {
-		if (entries[i] && !checkpoint_covers(kv, entries[i] & INDEX_ADDRESS_MASK))
-			error = -EUCLEAN;
-	}
 	if (error)
 		kv->checkpoint_damaged = true;
 	if (error && !atomic_exchange(&checkpoint->reported, true))
 		checkpoint_damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
-	return error;
-}
-
-/* Sorts them by chunk: counts, and then puts each in its place. */
-static int sort_changes(struct bucket_changes *sorted, const struct format_checkpoint_slot *changes,
-			size_t count, size_t chunks, uint64_t slots)
-{
-	size_t *next = sorted->starts + 1, i;
-
-	for (i = 0; i < count; i++) {
-		if (changes[i].number >= slots)
-			return -EUCLEAN;
-		sorted->starts[changes[i].number / CHUNK_SLOTS + 2]++;
-	}
-	for (i = 2; i < chunks + 2; i++)
-		sorted->starts[i] += sorted->starts[i - 1];
-	/* starts[n + 1] is where the next one of chunk n goes, and in the end where chunk n + 1 begins. */
-	for (i = 0; i < count; i++)
-		sorted->changes[next[changes[i].number / CHUNK_SLOTS]++] = changes[i];
-	return 0;
-}
-
-static int read_changes(struct checkpoint *checkpoint)
-{
-	const struct format_checkpoint *header = &checkpoint->file.header;
-	size_t size = header->sizes[FORMAT_CHECKPOINT_BUCKET_CHANGES];
-	size_t chunks = format_checkpoint_chunks_of(header->sizes[FORMAT_CHECKPOINT_BUCKETS]);
-	struct checkpoint_reader *reader = NULL;
-	struct format_checkpoint_slot *changes = malloc(size + 1);
-	int error;
-
-	checkpoint->changes.changes = malloc(size + 1);
-	checkpoint->changes.starts = calloc(chunks + 2, sizeof(size_t));
-	error = changes && checkpoint->changes.changes && checkpoint->changes.starts ?
-			checkpoint_reader_new(&checkpoint->file, FORMAT_CHECKPOINT_BUCKET_CHANGES,
-					      &reader) :
-			-ENOMEM;
-	if (!error)
-		error = checkpoint_reader_read(reader, changes, size);
-	if (!error)
-		error = sort_changes(&checkpoint->changes, changes, size / sizeof(*changes), chunks,
-				     header->sizes[FORMAT_CHECKPOINT_BUCKETS] / sizeof(uint64_t));
-	free(reader);
-	free(changes);
 	return error;
 }
 
@@ -190,20 +137,10 @@ static void uncover_segments(struct kv *kv)
 	atomic_store(&kv->log_bytes, 0);
 }
 
-static int take_over(struct kv *kv, struct checkpoint *checkpoint)
+static int load_index(struct kv *kv, const struct format_checkpoint *header)
 {
-	const struct format_checkpoint *header = &checkpoint->file.header;
-	unsigned i, loading = 0;
-	int error = cover_segments(kv, checkpoint);
+	int error;
 
-	if (!error)
-		error = checkpoint_orders_read(&checkpoint->orders);
-	if (!error && header->index_buckets >> 31)
-		error = -EUCLEAN;
-	if (!error)
-		error = read_changes(checkpoint);
-	if (error)
-		return error;
 	index_fini(&kv->index);
 	error = index_load(&kv->index, header->index_buckets, header->index_entries,
 			   header->sizes[FORMAT_CHECKPOINT_BUCKETS], read_buckets, kv);
@@ -212,6 +149,45 @@ static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 
 		return again ? again : error;
 	}
+	return 0;
+}
+
+/* What is read when it is opened, and what is not. */
+static int load_parts(struct kv *kv, struct checkpoint *checkpoint)
+{
+	const struct format_checkpoint *header = &checkpoint->file.header;
+	int error, again;
+
+	if (header->index_buckets >> 31)
+		return -EUCLEAN;
+	error = checkpoint_buckets_init(&checkpoint->buckets, kv, &checkpoint->file,
+					FORMAT_CHECKPOINT_BUCKETS, is_covered);
+	if (!error)
+		error = versions_load(kv, &checkpoint->file);
+	if (error)
+		return error;
+	error = checkpoint_orders_read(&checkpoint->orders);
+	if (!error)
+		error = load_index(kv, header);
+	if (!error)
+		return 0;
+	again = versions_forget(kv);
+	return again ? again : error;
+}
+
+static int take_over(struct kv *kv, struct checkpoint *checkpoint)
+{
+	const struct format_checkpoint *header = &checkpoint->file.header;
+	unsigned i, loading = 0;
+	int error = cover_segments(kv, checkpoint);
+
+	/* Snapshots that it speaks of are in none of the records that will be replayed. */
+	if (!error && header->snapshots_seq > atomic_load(&kv->snapshots.changed_seq))
+		error = -EUCLEAN;
+	if (!error)
+		error = load_parts(kv, checkpoint);
+	if (error)
+		return error;
 	kv->segments.covered_slots = atomic_load(&kv->segments.count);
 	store_add(&kv->log_bytes, header->log_bytes);
 	atomic_store(&kv->live_bytes, header->live_bytes);
@@ -234,8 +210,7 @@ static void checkpoint_free(struct checkpoint *checkpoint)
 	pthread_cond_destroy(&checkpoint->done);
 	pthread_mutex_destroy(&checkpoint->lock);
 	checkpoint_file_close(&checkpoint->file);
-	free(checkpoint->changes.changes);
-	free(checkpoint->changes.starts);
+	checkpoint_buckets_fini(&checkpoint->buckets);
 	free(checkpoint);
 }
 

@@ -44,6 +44,10 @@ uint64_t checkpoint_position(const struct kv *kv);
 uint64_t checkpoint_behind(const struct kv *kv);
 /* A change of an ordered index while these are being saved: address 0 deletes. With the log's lock. */
 void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address);
+/* Likewise of the ghosts of one; and of a version, while these are. With the log's lock. */
+void checkpoint_note_ghost(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+			   uint64_t address);
+void checkpoint_note_version(struct kv *kv, uint32_t number);
 
 /* Waits for the ordered indexes of these keyspaces, a bit each. Without the log's lock. */
 void checkpoint_await_orders(struct kv *kv, unsigned keyspaces);

@@ -12,6 +12,7 @@
 #include "checkpoint_save.h"
 #include "compact.h"
 #include "maintain.h"
+#include "version.h"
 
 /* A log of less behind the last checkpoint is replayed in no time. */
 #define CLOSE_DIVISOR 4u     /* of a segment */
@@ -45,24 +46,24 @@ uint64_t checkpoint_behind(const struct kv *kv)
 }
 
 /* About what will be written. */
-static uint64_t image_size(const struct kv *kv)
+static uint64_t image_size(struct kv *kv)
 {
 	uint64_t size = atomic_load(&kv->index.memory);
 	unsigned i;
 
+	if (atomic_load(&kv->versions.count)) {
+		pthread_mutex_lock(&kv->log.lock);
+		size += versions_memory(&kv->versions);
+		pthread_mutex_unlock(&kv->log.lock);
+	}
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		size += kv->order_of[i] ? order_memory(kv->order_of[i]) : 0;
 	return size;
 }
 
-bool checkpoint_is_plain(const struct kv *kv)
-{
-	return !kv->snapshots.count && !atomic_load(&kv->versions.count);
-}
-
 static bool is_possible(struct kv *kv)
 {
-	return checkpoint_is_plain(kv) && !kv->info.read_only && !atomic_load(&kv->failed) &&
+	return !kv->info.read_only && !atomic_load(&kv->failed) &&
 	       atomic_load(&kv->indexes_whole) && !atomic_load(&kv->index.failed);
 }
 
@@ -162,7 +163,7 @@ void checkpoint_step(struct kv *kv)
 	result = write_step(kv);
 	/* Half of the time, and at once after a growth. */
 	kv->checkpoints.resume_at_us = 2 * kv->env->clock_us(kv->env) - now_us;
-	if (result < 0 && result != -EAGAIN && result != -EBUSY) {
+	if (result < 0 && result != -EAGAIN) {
 		kv->checkpoints.retry_at_us = now_us + BACK_OFF_US;
 		store_report(kv, KV_INFO, "no checkpoint was written: %s", strerror(-result));
 	}
@@ -183,7 +184,7 @@ int checkpoint_demand(struct kv *kv)
 	int result;
 
 	if (!is_possible(kv))
-		return atomic_load(&kv->failed) ? -EROFS : checkpoint_is_plain(kv) ? -EIO : -EBUSY;
+		return atomic_load(&kv->failed) ? -EROFS : -EIO;
 	if (!kv->checkpoint_save) {
 		result = checkpoint_save_begin(kv, true);
 		if (result)

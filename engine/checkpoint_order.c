@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
+#include "checkpoint_version.h"
 #include "epoch.h"
 
 #define FEW_CHANGES 256u /* are done while writers wait */
@@ -102,14 +103,18 @@ static int read_change(struct checkpoint_orders *orders, struct checkpoint_reade
 {
 	struct kv *kv = orders->kv;
 	struct format_checkpoint_change change;
+	bool ghost;
 	int error = checkpoint_reader_read(reader, &change, sizeof(change));
 
 	if (error)
 		return error;
-	if (!change.key_size || change.keyspace >= FORMAT_KEYSPACES ||
-	    !kv->order_of[change.keyspace])
+	ghost = change.keyspace >= FORMAT_CHECKPOINT_GHOST;
+	if (!change.key_size || (!ghost && !kv->order_of[change.keyspace]))
 		return -EUCLEAN;
 	error = checkpoint_reader_read(reader, key, change.key_size);
+	if (!error && ghost)
+		return versions_load_ghost(kv, change.keyspace - FORMAT_CHECKPOINT_GHOST, key,
+					   change.key_size, change.address);
 	/* Of a segment that is gone: a later change says what it is now. */
 	if (error || (change.address && !checkpoint_covers(kv, change.address)))
 		return error;

@@ -2,7 +2,7 @@
 /*
  * checkpoint_save.c - see checkpoint_save.h.
  *
- * It is exact as of its end. What has been saved and changes again is noted, store by store, in two journals that whoever changes
+ * It is exact as of its end. What has been saved and changes again is noted, store by store, in journals that whoever changes
  * an index appends to under the commit lock; what was saved with what was noted since is the index as it is when the
  * journals are taken down. In the same stay under the lock the small state is copied. Then all that the log holds up to there
  * is made durable, and only then does the file get its name; the one before it is there until then.
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
-#include "checkpoint_file.h"
+#include "checkpoint_order_save.h"
+#include "checkpoint_version.h"
 #include "cold.h"
-#include "journal.h"
 #include "snapshot.h"
 
 #define CHUNK FORMAT_CHECKPOINT_CHUNK
@@ -31,7 +31,26 @@
 #define REST_BLOCKS 2u		 /* when so little is waiting to be written the end has come */
 #define RUSH_STEPS 64u		 /* or after so many tries */
 
-enum phase { PHASE_SETTLE, PHASE_BUCKETS, PHASE_ORDERS, PHASE_END };
+enum phase {
+	PHASE_SETTLE,
+	PHASE_BUCKETS,
+	PHASE_ORDERS,
+	PHASE_VERSION_SETTLE,
+	PHASE_VERSION_BUCKETS,
+	PHASE_VERSIONS,
+	PHASE_GHOSTS,
+	PHASE_END,
+};
+
+/* Each takes what changes of something that was saved, and has a section of its own. */
+enum note { NOTE_BUCKETS, NOTE_ORDERS, NOTE_VERSION_BUCKETS, NOTE_VERSIONS, NOTES };
+
+static const unsigned note_sections[NOTES] = {
+	FORMAT_CHECKPOINT_BUCKET_CHANGES,
+	FORMAT_CHECKPOINT_ORDER_CHANGES,
+	FORMAT_CHECKPOINT_VERSION_BUCKET_CHANGES,
+	FORMAT_CHECKPOINT_VERSION_CHANGES,
+};
 
 struct checkpoint_save {
 	struct kv *kv;
@@ -39,19 +58,12 @@ struct checkpoint_save {
 	unsigned rush; /* steps in which the journals should have come to an end */
 	uint64_t begun_us;
 	struct checkpoint_writer writer;
-	struct index_saving buckets;
-	struct journal bucket_changes, order_changes;
-	/* The ordered index that is being saved. */
-	unsigned keyspace;
-	struct order_walk *walk; /* NULL: none is */
-	uint8_t *last;		 /* the key before */
-	size_t last_size;
-	uint32_t chunk;	 /* of the section */
-	bool fenced;	 /* an entry began in it */
-	size_t used;	 /* of the chunk, in bytes */
-	uint8_t stream[CHUNK];
-	uint8_t *fences;
-	size_t fences_size, fences_room;
+	struct journal notes[NOTES];
+	struct index_saving buckets, version_buckets;
+	struct order_saving orders;
+	struct version_saving versions;
+	struct ghost_saving ghosts;
+	struct checkpoint_stream stream;
 	struct format_checkpoint_segment *segments;
 };
 
@@ -71,23 +83,46 @@ static int write_blocks(struct checkpoint_save *save, const struct journal_block
 static int write_journals(struct checkpoint_save *save, bool all)
 {
 	pthread_mutex_t *lock = &save->kv->log.lock;
-	struct journal_block *buckets, *orders;
-	int error;
+	struct journal_block *blocks[NOTES];
+	bool any = false;
+	unsigned i;
+	int error = 0;
 
 	pthread_mutex_lock(lock);
-	buckets = journal_take(&save->bucket_changes, all);
-	orders = journal_take(&save->order_changes, all);
+	for (i = 0; i < NOTES; i++) {
+		blocks[i] = journal_take(&save->notes[i], all);
+		any |= blocks[i] != NULL;
+	}
 	pthread_mutex_unlock(lock);
-	if (!buckets && !orders)
+	if (!any)
 		return 0;
-	error = write_blocks(save, buckets, FORMAT_CHECKPOINT_BUCKET_CHANGES);
-	if (!error)
-		error = write_blocks(save, orders, FORMAT_CHECKPOINT_ORDER_CHANGES);
+	for (i = 0; i < NOTES && !error; i++)
+		error = write_blocks(save, blocks[i], note_sections[i]);
 	pthread_mutex_lock(lock);
-	journal_give(&save->bucket_changes, buckets);
-	journal_give(&save->order_changes, orders);
+	for (i = 0; i < NOTES; i++)
+		journal_give(&save->notes[i], blocks[i]);
 	pthread_mutex_unlock(lock);
 	return error;
+}
+
+/* With the lock. */
+static bool any_lost(const struct checkpoint_save *save)
+{
+	bool lost = false;
+	unsigned i;
+
+	for (i = 0; i < NOTES; i++)
+		lost |= save->notes[i].lost;
+	return lost;
+}
+
+static unsigned full_blocks(const struct checkpoint_save *save)
+{
+	unsigned i, full = 0;
+
+	for (i = 0; i < NOTES; i++)
+		full += save->notes[i].full;
+	return full;
 }
 
 void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address)
@@ -102,46 +137,44 @@ void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t
 	journal_append(kv->order_changes, record->key, record->key_size);
 }
 
-/* ---- the hash index ---------------------------------------------------------------------------- */
+/* ---- the hash indexes ---------------------------------------------------------------------------- */
 
-/* A growth under way is brought to its end first. */
-static int settle(struct checkpoint_save *save)
+/* A growth under way is brought to its end first. Out: settled. */
+static int settle(struct checkpoint_save *save, struct index *index, struct index_saving *saving,
+		  struct journal *changes, bool *settled)
 {
 	struct kv *kv = save->kv;
-	struct format_checkpoint *header = &save->writer.header;
 	unsigned stays = SETTLE_STAYS;
-	bool settled = false;
 	int error = 0;
 
-	while (!settled && stays--) {
+	*settled = false;
+	while (!*settled && stays--) {
 		pthread_mutex_lock(&kv->log.lock);
-		settled = index_settle(&kv->index, SETTLE_BUCKETS);
-		if (settled)
-			error = index_save_begin(&kv->index, &save->buckets, &save->bucket_changes);
+		*settled = index_settle(index, SETTLE_BUCKETS);
+		if (*settled)
+			error = index_save_begin(index, saving, changes);
 		pthread_mutex_unlock(&kv->log.lock);
 	}
-	if (!settled)
-		return atomic_load(&kv->index.failed) ? -EIO : 0;
-	header->index_buckets = save->buckets.slots / INDEX_SLOTS - INDEX_REACH;
-	save->phase = PHASE_BUCKETS;
-	return error;
+	return !*settled && atomic_load(&index->failed) ? -EIO : error;
 }
 
 /*
  * The lock is held for as long as it takes to say what is copied; the table cannot go before the maintainer, who this is, frees it. -EAGAIN:
- * a growth came between.
+ * a growth came between. 1: these were the last ones.
  */
-static int save_buckets(struct checkpoint_save *save, unsigned chunks)
+static int save_buckets(struct checkpoint_save *save, struct index_saving *saving, unsigned section,
+			unsigned chunks)
 {
 	struct kv *kv = save->kv;
-	uint64_t left = save->buckets.slots - save->buckets.saved;
-	uint64_t count = left < chunks * CHUNK_SLOTS ? left : chunks * CHUNK_SLOTS;
 	const _Atomic uint64_t *slots = NULL;
+	uint64_t left, count;
 	int error = 0;
 
+	left = saving->slots - saving->saved;
+	count = left < chunks * CHUNK_SLOTS ? left : chunks * CHUNK_SLOTS;
 	pthread_mutex_lock(&kv->log.lock);
-	if (!save->bucket_changes.lost)
-		slots = index_save_next(&save->buckets, count);
+	if (!saving->changes->lost)
+		slots = index_save_next(saving, count);
 	pthread_mutex_unlock(&kv->log.lock);
 	if (!slots)
 		return -EAGAIN;
@@ -149,157 +182,16 @@ static int save_buckets(struct checkpoint_save *save, unsigned chunks)
 		size_t part = count < CHUNK_SLOTS ? count : CHUNK_SLOTS;
 
 		index_save_copy(slots, (uint64_t *)checkpoint_writer_room(&save->writer), part);
-		error = checkpoint_writer_push(&save->writer, FORMAT_CHECKPOINT_BUCKETS,
-					       part * sizeof(uint64_t));
+		error = checkpoint_writer_push(&save->writer, section, part * sizeof(uint64_t));
 		slots += part;
 		count -= part;
 	}
-	if (!error && save->buckets.saved == save->buckets.slots)
-		save->phase = PHASE_ORDERS;
-	return error;
+	return error ? error : saving->saved == saving->slots;
 }
 
-/* ---- the ordered indexes ----------------------------------------------------------------------- */
-
-static unsigned order_section(const struct checkpoint_save *save)
+static uint64_t buckets_of(const struct index_saving *saving)
 {
-	return FORMAT_CHECKPOINT_ORDERS + save->keyspace;
-}
-
-static int push_stream(struct checkpoint_save *save)
-{
-	size_t used = save->used;
-
-	memcpy(checkpoint_writer_room(&save->writer), save->stream, used);
-	save->used = 0;
-	save->fenced = false;
-	save->chunk++;
-	return used ? checkpoint_writer_push(&save->writer, order_section(save), used) : 0;
-}
-
-static int stream_put(struct checkpoint_save *save, const void *data, size_t size)
-{
-	const uint8_t *from = data;
-	int error = 0;
-
-	while (size && !error) {
-		size_t room = CHUNK - save->used, part = size < room ? size : room;
-
-		memcpy(save->stream + save->used, from, part);
-		save->used += part;
-		from += part;
-		size -= part;
-		if (part == room)
-			error = push_stream(save);
-	}
-	return error;
-}
-
-static int add_fence(struct checkpoint_save *save, const uint8_t *key, size_t key_size)
-{
-	struct format_checkpoint_fence fence = {.chunk = save->chunk,
-						.offset = (uint16_t)save->used,
-						.key_size = (uint16_t)key_size,
-						.keyspace = (uint8_t)save->keyspace};
-	size_t need = save->fences_size + sizeof(fence) + key_size, room = save->fences_room;
-	uint8_t *fences;
-
-	while (room < need)
-		room = room * 2 + CHUNK;
-	if (room > save->fences_room) {
-		fences = realloc(save->fences, room);
-		if (!fences)
-			return -ENOMEM;
-		save->fences = fences;
-		save->fences_room = room;
-	}
-	memcpy(save->fences + save->fences_size, &fence, sizeof(fence));
-	memcpy(save->fences + save->fences_size + sizeof(fence), key, key_size);
-	save->fences_size = need;
-	return 0;
-}
-
-static size_t shared_size(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
-{
-	size_t size = 0;
-
-	while (size < a_size && size < b_size && a[size] == b[size])
-		size++;
-	return size;
-}
-
-static int put_entry(struct checkpoint_save *save)
-{
-	size_t key_size, shared = 0;
-	const uint8_t *key = order_walk_key(save->walk, &key_size);
-	struct format_checkpoint_entry entry = {.address = order_walk_address(save->walk)};
-	int error = 0;
-
-	if (save->fenced)
-		shared = shared_size(save->last, save->last_size, key, key_size);
-	else
-		error = add_fence(save, key, key_size);
-	save->fenced = true;
-	entry.shared = (uint16_t)shared;
-	entry.rest = (uint16_t)(key_size - shared);
-	if (!error)
-		error = stream_put(save, &entry, sizeof(entry));
-	if (!error)
-		error = stream_put(save, key + shared, key_size - shared);
-	memcpy(save->last + shared, key + shared, key_size - shared);
-	save->last_size = key_size;
-	return error;
-}
-
-/* From here on its changes are noted; what was before, the walk sees. */
-static int begin_order(struct checkpoint_save *save)
-{
-	struct kv *kv = save->kv;
-	int error = order_walk_new(kv->order_of[save->keyspace], &save->walk);
-
-	if (error)
-		return error;
-	pthread_mutex_lock(&kv->log.lock);
-	kv->order_changes = &save->order_changes;
-	kv->orders_noted |= 1u << save->keyspace;
-	pthread_mutex_unlock(&kv->log.lock);
-	save->last_size = 0;
-	save->chunk = 0;
-	save->fenced = false;
-	return order_walk_first(save->walk);
-}
-
-static int end_order(struct checkpoint_save *save)
-{
-	int error = push_stream(save);
-
-	order_walk_free(save->walk);
-	save->walk = NULL;
-	save->keyspace++;
-	return error;
-}
-
-static int save_orders(struct checkpoint_save *save, unsigned chunks)
-{
-	int error = 0;
-
-	while (chunks && !error && save->keyspace < FORMAT_KEYSPACES) {
-		uint32_t chunk = save->chunk;
-
-		if (!save->kv->order_of[save->keyspace]) {
-			save->keyspace++;
-			continue;
-		}
-		error = save->walk ? order_walk_next(save->walk) : begin_order(save);
-		if (!error)
-			error = put_entry(save);
-		else if (error == -ENOENT)
-			error = end_order(save);
-		chunks -= save->chunk != chunk;
-	}
-	if (!error && save->keyspace == FORMAT_KEYSPACES)
-		save->phase = PHASE_END;
-	return error;
+	return saving->slots / INDEX_SLOTS - INDEX_REACH;
 }
 
 /* ---- the end ------------------------------------------------------------------------------------ */
@@ -348,7 +240,15 @@ static void copy_state(struct checkpoint_save *save)
 
 	memcpy(header->uuid, kv->segments.uuid, sizeof(header->uuid));
 	header->last_seq = atomic_load(&kv->log.last_seq);
+	header->index_buckets = buckets_of(&save->buckets);
 	header->index_entries = atomic_load(&kv->index.entries);
+	header->snapshots_seq = atomic_load(&kv->snapshots.changed_seq);
+	header->versions = atomic_load(&kv->versions.count);
+	if (header->versions) {
+		header->version_numbers = kv->versions.used;
+		header->version_buckets = buckets_of(&save->version_buckets);
+		header->version_entries = atomic_load(&kv->versions.index.entries);
+	}
 	header->log_bytes = atomic_load(&kv->log_bytes);
 	header->live_bytes = atomic_load(&kv->live_bytes);
 	header->tombstone_bytes = kv->tombstone_bytes;
@@ -374,6 +274,8 @@ static void copy_state(struct checkpoint_save *save)
 static void end_notes(struct checkpoint_save *save)
 {
 	index_save_end(&save->buckets);
+	index_save_end(&save->version_buckets);
+	version_saving_end(save->kv);
 	save->kv->order_changes = NULL;
 	save->kv->orders_noted = 0;
 }
@@ -382,7 +284,7 @@ static void end_notes(struct checkpoint_save *save)
 static bool capture(struct checkpoint_save *save, int *error)
 {
 	struct kv *kv = save->kv;
-	bool done;
+	bool done = false;
 
 	free(save->segments);
 	save->segments = calloc((size_t)atomic_load(&kv->segments.count) + 1,
@@ -392,18 +294,18 @@ static bool capture(struct checkpoint_save *save, int *error)
 		return false;
 	}
 	pthread_mutex_lock(&kv->log.lock);
-	done = save->bucket_changes.full + save->order_changes.full <= REST_BLOCKS ||
-	       save->rush++ > RUSH_STEPS;
-	if (save->bucket_changes.lost || save->order_changes.lost)
+	if (any_lost(save)) {
 		*error = -EAGAIN;
-	else if (!checkpoint_is_plain(kv))
-		*error = -EBUSY;
-	else if (done) {
-		end_notes(save);
+	} else if (atomic_load(&kv->versions.count) && !save->versions.begun) {
+		/* There were none when it was their turn. */
+		save->phase = PHASE_VERSION_SETTLE;
+	} else if (full_blocks(save) <= REST_BLOCKS || save->rush++ > RUSH_STEPS) {
 		copy_state(save);
+		end_notes(save);
+		done = true;
 	}
 	pthread_mutex_unlock(&kv->log.lock);
-	return done && !*error;
+	return done;
 }
 
 /* Which segments the file that has the name speaks of; after a failure it may be either one. */
@@ -436,8 +338,8 @@ static int finish(struct checkpoint_save *save)
 		error = checkpoint_writer_put(writer, FORMAT_CHECKPOINT_SEGMENTS, save->segments,
 					      writer->header.segment_count * sizeof(*save->segments));
 	if (!error)
-		error = checkpoint_writer_put(writer, FORMAT_CHECKPOINT_FENCES, save->fences,
-					      save->fences_size);
+		error = checkpoint_writer_put(writer, FORMAT_CHECKPOINT_FENCES, save->orders.fences,
+					      save->orders.fences_size);
 	if (!error)
 		error = checkpoint_writer_finish(writer, &renamed);
 	if (renamed) {
@@ -459,6 +361,7 @@ static int finish(struct checkpoint_save *save)
 void checkpoint_save_abandon(struct kv *kv)
 {
 	struct checkpoint_save *save = kv->checkpoint_save;
+	unsigned i;
 
 	if (!save)
 		return;
@@ -466,12 +369,11 @@ void checkpoint_save_abandon(struct kv *kv)
 	pthread_mutex_lock(&kv->log.lock);
 	end_notes(save);
 	pthread_mutex_unlock(&kv->log.lock);
-	journal_fini(&save->bucket_changes);
-	journal_fini(&save->order_changes);
-	order_walk_free(save->walk);
+	for (i = 0; i < NOTES; i++)
+		journal_fini(&save->notes[i]);
+	order_saving_fini(&save->orders);
+	ghost_saving_fini(&save->ghosts);
 	checkpoint_writer_close(&save->writer);
-	free(save->last);
-	free(save->fences);
 	free(save->segments);
 	free(save);
 }
@@ -479,18 +381,21 @@ void checkpoint_save_abandon(struct kv *kv)
 int checkpoint_save_begin(struct kv *kv, bool around)
 {
 	struct checkpoint_save *save = calloc(1, sizeof(*save));
+	unsigned i;
 	int error;
 
 	if (!save)
 		return -ENOMEM;
 	save->kv = kv;
 	save->begun_us = kv->env->clock_us(kv->env);
-	save->last = malloc(KV_KEY_SIZE_MAX);
-	error = save->last ? 0 : -ENOMEM;
-	if (!error)
-		error = journal_init(&save->bucket_changes, JOURNAL_BLOCKS);
-	if (!error)
-		error = journal_init(&save->order_changes, JOURNAL_BLOCKS);
+	save->stream.writer = &save->writer;
+	save->versions.changes = &save->notes[NOTE_VERSIONS];
+	save->ghosts.kv = kv;
+	save->ghosts.stream = &save->stream;
+	save->ghosts.changes = &save->notes[NOTE_ORDERS];
+	error = order_saving_init(&save->orders, kv, &save->stream, &save->notes[NOTE_ORDERS]);
+	for (i = 0; i < NOTES && !error; i++)
+		error = journal_init(&save->notes[i], JOURNAL_BLOCKS);
 	if (!error)
 		error = checkpoint_writer_open(
 			&save->writer, kv->env, kv->dir,
@@ -503,30 +408,58 @@ int checkpoint_save_begin(struct kv *kv, bool around)
 	return error;
 }
 
-/* 1: it is written. -EAGAIN: what it saves has changed too much, begin again. */
-static int advance(struct checkpoint_save *save, unsigned chunks)
+/* A step of a phase. 1: that was its last one. */
+static int save_some(struct checkpoint_save *save, unsigned chunks)
 {
+	struct kv *kv = save->kv;
+	bool settled;
 	int error;
 
 	switch (save->phase) {
 	case PHASE_SETTLE:
-		error = settle(save);
-		break;
+		error = settle(save, &kv->index, &save->buckets, &save->notes[NOTE_BUCKETS], &settled);
+		return error ? error : settled;
 	case PHASE_BUCKETS:
-		error = save_buckets(save, chunks);
-		break;
+		return save_buckets(save, &save->buckets, FORMAT_CHECKPOINT_BUCKETS, chunks);
 	case PHASE_ORDERS:
-		error = save_orders(save, chunks);
-		break;
+		return order_saving_step(&save->orders, chunks);
+	case PHASE_VERSION_SETTLE:
+		error = settle(save, &kv->versions.index, &save->version_buckets,
+			       &save->notes[NOTE_VERSION_BUCKETS], &settled);
+		return error ? error : settled;
+	case PHASE_VERSION_BUCKETS:
+		return save_buckets(save, &save->version_buckets, FORMAT_CHECKPOINT_VERSION_BUCKETS,
+				    chunks);
+	case PHASE_VERSIONS:
+		return version_saving_step(&save->versions, kv, &save->stream, chunks);
 	default:
-		error = 0;
-		if (capture(save, &error))
-			error = finish(save);
-		else
-			return error ? error : write_journals(save, false);
-		return error ? error : 1;
+		return ghost_saving_step(&save->ghosts, chunks);
 	}
-	return error ? error : write_journals(save, false);
+}
+
+static enum phase phase_behind(const struct checkpoint_save *save)
+{
+	/* Most stores have none. */
+	if (save->phase == PHASE_ORDERS && !atomic_load(&save->kv->versions.count))
+		return PHASE_END;
+	return save->phase + 1;
+}
+
+/* 1: it is written. -EAGAIN: what it saves has changed too much, begin again. */
+static int advance(struct checkpoint_save *save, unsigned chunks)
+{
+	int result = 0;
+
+	if (save->phase == PHASE_END) {
+		if (!capture(save, &result))
+			return result ? result : write_journals(save, false);
+		result = finish(save);
+		return result ? result : 1;
+	}
+	result = save_some(save, chunks);
+	if (result == 1)
+		save->phase = phase_behind(save);
+	return result < 0 ? result : write_journals(save, false);
 }
 
 int checkpoint_save_step(struct kv *kv)

@@ -9,14 +9,11 @@
 
 #include "store.h"
 
-/* It does not hold versions: where there are any, or snapshots, none is written. With the log's lock, or alone. */
-bool checkpoint_is_plain(const struct kv *kv);
-
 /* Begins one; around: around the page cache. kv->checkpoint_save is not NULL from then on until it is written or given up. */
 int checkpoint_save_begin(struct kv *kv, bool around);
 /*
  * The next step of it: 0 there is more to do, 1 it is written, durable, and has the name. Else it is given up: -EAGAIN, what it
- * saves has changed too much meanwhile; -EBUSY, it cannot be saved at the moment; or another error.
+ * saves has changed too much meanwhile; or another error.
  */
 int checkpoint_save_step(struct kv *kv);
 /* Gives up the one under way, if there is one. */

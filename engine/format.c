@@ -306,6 +306,21 @@ void format_checkpoint_seal(struct format_checkpoint *header)
 	header->check = checkpoint_check(header);
 }
 
+/* Is each section made up of whole entries? */
+static bool checkpoint_sizes_valid(const struct format_checkpoint *header)
+{
+	const uint64_t *sizes = header->sizes;
+
+	return sizes[FORMAT_CHECKPOINT_SEGMENTS] ==
+		       header->segment_count * sizeof(struct format_checkpoint_segment) &&
+	       sizes[FORMAT_CHECKPOINT_BUCKET_CHANGES] % sizeof(struct format_checkpoint_slot) == 0 &&
+	       sizes[FORMAT_CHECKPOINT_VERSION_BUCKET_CHANGES] %
+			       sizeof(struct format_checkpoint_slot) == 0 &&
+	       sizes[FORMAT_CHECKPOINT_VERSIONS] % sizeof(struct format_checkpoint_version) == 0 &&
+	       sizes[FORMAT_CHECKPOINT_VERSION_CHANGES] %
+			       sizeof(struct format_checkpoint_version_change) == 0;
+}
+
 int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16])
 {
 	uint64_t chunks = 0;
@@ -320,10 +335,7 @@ int format_checkpoint_validate(const struct format_checkpoint *header, const uin
 	for (i = 0; i < FORMAT_CHECKPOINT_SECTIONS; i++)
 		chunks += format_checkpoint_chunks_of(header->sizes[i]);
 	/* At most 32 times 2^48: no overflow. */
-	if (header->chunks >> 40 || chunks != header->chunks ||
-	    header->sizes[FORMAT_CHECKPOINT_SEGMENTS] !=
-		    header->segment_count * sizeof(struct format_checkpoint_segment) ||
-	    header->sizes[FORMAT_CHECKPOINT_BUCKET_CHANGES] % sizeof(struct format_checkpoint_slot))
+	if (header->chunks >> 40 || chunks != header->chunks || !checkpoint_sizes_valid(header))
 		return -EUCLEAN;
 	return 0;
 }

@@ -158,7 +158,12 @@ enum format_checkpoint_part {
 	FORMAT_CHECKPOINT_BUCKET_CHANGES, /* ...and what was stored in them from then on */
 	FORMAT_CHECKPOINT_ORDER_CHANGES,  /* likewise for the ordered indexes */
 	FORMAT_CHECKPOINT_FENCES,	  /* where to begin reading in the ordered indexes */
+	FORMAT_CHECKPOINT_VERSIONS,	  /* what snapshots see, by number, from 0... */
+	FORMAT_CHECKPOINT_VERSION_CHANGES, /* ...and what became of it from then on */
+	FORMAT_CHECKPOINT_GHOSTS,	  /* struct format_checkpoint_change */
 	FORMAT_CHECKPOINT_ORDERS = 8,	  /* + keyspace */
+	FORMAT_CHECKPOINT_VERSION_BUCKETS = 24, /* of the index of versions, likewise */
+	FORMAT_CHECKPOINT_VERSION_BUCKET_CHANGES,
 	FORMAT_CHECKPOINT_SECTIONS = 32,
 };
 
@@ -175,7 +180,11 @@ struct format_checkpoint {
 	uint64_t chunks;
 	uint64_t table_check; /* XXH3-64 of what follows the chunks */
 	uint64_t sizes[FORMAT_CHECKPOINT_SECTIONS]; /* bytes */
-	uint8_t zeros[FORMAT_CHECKPOINT_HEADER_SIZE - 104 - 8 * FORMAT_KEYSPACES -
+	uint64_t snapshots_seq;	 /* of the last change of their list; the file of that knows it */
+	uint64_t versions;	 /* 0: there are none, whatever the sections say */
+	uint64_t version_numbers; /* all are below */
+	uint64_t version_buckets, version_entries;
+	uint8_t zeros[FORMAT_CHECKPOINT_HEADER_SIZE - 144 - 8 * FORMAT_KEYSPACES -
 		      8 * FORMAT_CHECKPOINT_SECTIONS];
 };
 static_assert(sizeof(struct format_checkpoint) == FORMAT_CHECKPOINT_HEADER_SIZE, "header size");
@@ -222,7 +231,25 @@ struct format_checkpoint_entry {
 };
 static_assert(sizeof(struct format_checkpoint_entry) == 16, "entry size");
 
+/* A record that is not its key's newest any more: it was, between two batches. */
+struct format_checkpoint_version {
+	uint64_t address;
+	uint64_t begin, end; /* batches */
+	uint64_t hash;	     /* of the key */
+	uint32_t older;	     /* number of the next version of the key; 0: none */
+	uint32_t length;     /* bytes in the log; 0: this number is not in use */
+};
+static_assert(sizeof(struct format_checkpoint_version) == 40, "version size");
+
+struct format_checkpoint_version_change {
+	uint64_t number;
+	struct format_checkpoint_version version;
+};
+static_assert(sizeof(struct format_checkpoint_version_change) == 48, "version change size");
+
 /* A change of an ordered index: in the order in which they were made. */
+#define FORMAT_CHECKPOINT_GHOST FORMAT_KEYSPACES /* + keyspace: of its ghosts, keys that have versions alone */
+
 struct format_checkpoint_change {
 	uint16_t key_size; /* bytes */
 	uint8_t keyspace;

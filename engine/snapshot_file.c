@@ -184,7 +184,7 @@ int snapshots_settle(struct kv *kv)
 		snapshot_drop(kv, i);
 	}
 	/* Versions were kept for what the log turned out to delete. */
-	if (atomic_load(&kv->versions.count) && !kv->info.read_only)
+	if (atomic_load(&kv->versions.count) && !kv->info.read_only && kv->recovered_batches)
 		atomic_store(&kv->versions.sweep_wanted, true);
 	if (atomic_load(&snapshots->saved_seq) <= last_seq)
 		return 0;

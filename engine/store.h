@@ -200,6 +200,7 @@ struct versions {
 	bool any_ghost;		       /* since a sweep last found none */
 	_Atomic bool sweep_wanted;     /* some may not be needed any more */
 	uint32_t sweep_next;	       /* number to look at; 0: no sweep is under way */
+	struct version_saving *saving; /* or NULL. checkpoint_version.c */
 };
 
 struct snapshot {
@@ -263,7 +264,7 @@ struct kv {
 	struct checkpoint_save *checkpoint_save; /* that is being written, or NULL; under maintain.lock */
 	struct checkpoints checkpoints;
 	struct journal *order_changes; /* of ordered indexes that are being saved; with the next, under log.lock */
-	unsigned orders_noted;	       /* which: a bit per keyspace */
+	uint32_t orders_noted;	       /* which: a bit per keyspace, and one more for its ghosts */
 	uint64_t checkpoint_seq;       /* that was opened from; 0: none was */
 	struct log log;
 	struct sync sync;

@@ -1,49 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * version.c - see version.h. Versions are numbered from 1 and never move, so that chains and the hash index name them by
- * number; a number is given out again a grace period after its version was dropped.
- */
+/* version.c - see version.h: chains of versions, what is added to them and taken away. */
 #include "version.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "checkpoint.h"
 #include "epoch.h"
 #include "lookup.h"
-#include "maintain.h"
 #include "read.h"
+#include "version_table.h"
 #include "view.h"
 
-#define STEP_VERSIONS 64u /* looked at without letting go of the lock: some 10 us */
-#define STEPS 16u	  /* in a row */
-#define PAUSE_US 100u	  /* until the next ones */
 #define GHOST_ADDRESS 1u   /* a ghost's record is found by its hash */
-
-/* All but `address` and `older` is as it was when readers could first see it. */
-struct version {
-	_Atomic uint64_t address;
-	uint64_t begin, end; /* batches; end only changes while the log is replayed */
-	uint64_t hash;		/* of the key; the next number of a list, once dropped. The writer's */
-	_Atomic uint32_t older; /* the next one of the key; 0: none */
-	uint32_t length;	/* bytes in the log; 0: dropped. The writer's */
-};
-
-static struct version *version_at(const struct versions *versions, uint64_t number)
-{
-	return atomic_load_explicit(&versions->chunks[number / VERSION_CHUNK],
-				    memory_order_acquire) +
-	       number % VERSION_CHUNK;
-}
-
-static uint32_t older_than(const struct version *version)
-{
-	return atomic_load_explicit(&version->older, memory_order_acquire);
-}
-
-static uint64_t address_of(const struct version *version)
-{
-	return atomic_load_explicit(&version->address, memory_order_acquire);
-}
 
 int versions_init(struct versions *versions)
 {
@@ -79,11 +48,9 @@ static int reserve_ghosts(struct kv *kv, unsigned keyspace, uint64_t count, uint
 	return order_reserve(ghosts, count, key_bytes);
 }
 
-static int reserve_versions(struct versions *versions, uint64_t count)
+int version_table_extend(struct versions *versions, uint64_t numbers)
 {
-	int error = index_reserve(&versions->index, count);
-
-	while (!error && (uint64_t)versions->free_count + versions->room < versions->used + count) {
+	while (versions->room < numbers) {
 		uint32_t chunk = versions->room / VERSION_CHUNK;
 		struct version *memory =
 			chunk < VERSION_CHUNKS ? calloc(VERSION_CHUNK, sizeof(*memory)) : NULL;
@@ -93,6 +60,15 @@ static int reserve_versions(struct versions *versions, uint64_t count)
 		atomic_store_explicit(&versions->chunks[chunk], memory, memory_order_release);
 		versions->room += VERSION_CHUNK;
 	}
+	return 0;
+}
+
+static int reserve_versions(struct versions *versions, uint64_t count)
+{
+	int error = index_reserve(&versions->index, count);
+
+	if (!error && versions->free_count < count)
+		error = version_table_extend(versions, versions->used + count - versions->free_count);
 	return error;
 }
 
@@ -114,7 +90,7 @@ static uint32_t take_number(struct versions *versions)
 
 	if (!number)
 		return versions->used++;
-	versions->free = (uint32_t)version_at(versions, number)->hash;
+	versions->free = (uint32_t)version_hash(version_at(versions, number));
 	versions->free_count--;
 	return number;
 }
@@ -132,14 +108,14 @@ static inline bool chain_match(void *arg, uint64_t number)
 {
 	struct chain *chain = arg;
 
-	return lookup_match(&chain->lookup, address_of(version_at(chain->versions, number)));
+	return lookup_match(&chain->lookup, version_address(version_at(chain->versions, number)));
 }
 
 static inline bool chain_match_head(void *arg, uint64_t number)
 {
 	struct chain *chain = arg;
 
-	return lookup_match_head(&chain->lookup, address_of(version_at(chain->versions, number)));
+	return lookup_match_head(&chain->lookup, version_address(version_at(chain->versions, number)));
 }
 
 static struct chain find_chain(struct kv *kv, const struct format_record *record, uint64_t hash)
@@ -165,8 +141,8 @@ static inline bool member_match(void *arg, uint64_t number)
 	struct member *member = arg;
 	uint32_t at;
 
-	for (at = (uint32_t)number; at; at = older_than(version_at(member->versions, at))) {
-		if (member->address ? address_of(version_at(member->versions, at)) == member->address :
+	for (at = (uint32_t)number; at; at = version_older(version_at(member->versions, at))) {
+		if (member->address ? version_address(version_at(member->versions, at)) == member->address :
 				      at == member->number) {
 			member->number = at;
 			return true;
@@ -175,18 +151,28 @@ static inline bool member_match(void *arg, uint64_t number)
 	return false;
 }
 
+/* It has changed: what is being saved of it is told. */
+static inline void note(struct kv *kv, uint32_t number)
+{
+	if (__builtin_expect(kv->versions.saving != NULL, 0))
+		checkpoint_note_version(kv, number);
+}
+
 static void account(struct kv *kv, uint64_t address, int64_t bytes)
 {
 	store_account(kv, address, bytes);
 	store_add(&kv->versions.kept_bytes, (uint64_t)bytes);
 }
 
-static void move(struct kv *kv, struct version *version, uint64_t to, uint64_t length)
+static void move(struct kv *kv, uint32_t number, uint64_t to, uint64_t length)
 {
+	struct version *version = version_at(&kv->versions, number);
+
 	account(kv, to, (int64_t)length);
-	account(kv, address_of(version), -(int64_t)version->length);
-	version->length = (uint32_t)length;
+	account(kv, version_address(version), -(int64_t)version_length(version));
+	atomic_store_explicit(&version->length, (uint32_t)length, memory_order_relaxed);
 	atomic_store_explicit(&version->address, to, memory_order_release);
+	note(kv, number);
 }
 
 /* ---- keeping --------------------------------------------------------------------------------- */
@@ -198,20 +184,37 @@ static int enter(struct kv *kv, struct chain *chain, uint32_t younger, uint32_t 
 	if (younger) {
 		atomic_store_explicit(&version_at(versions, younger)->older, number,
 				      memory_order_release);
+		note(kv, younger);
 		return 0;
 	}
 	if (chain->youngest) {
 		index_replace(&chain->place, number);
 		return 0;
 	}
-	return index_insert(&versions->index, version_at(versions, number)->hash, number);
+	return index_insert(&versions->index, version_hash(version_at(versions, number)), number);
 }
 
 /* Readers look at it too, so what is true already is not stored again: only replay finds anything to change. */
-static void end_by(struct version *version, uint64_t end)
+static void end_by(struct kv *kv, uint32_t number, uint64_t end)
 {
-	if (version->end > end)
-		version->end = end;
+	struct version *version = version_at(&kv->versions, number);
+
+	if (version_end(version) <= end)
+		return;
+	atomic_store_explicit(&version->end, end, memory_order_relaxed);
+	note(kv, number);
+}
+
+static void fill(struct version *version, const struct format_record *record, uint64_t address,
+		 uint64_t hash, uint64_t end, uint32_t older)
+{
+	atomic_store_explicit(&version->address, address, memory_order_relaxed);
+	atomic_store_explicit(&version->begin, (uint64_t)record->seq, memory_order_relaxed);
+	atomic_store_explicit(&version->end, end, memory_order_relaxed);
+	atomic_store_explicit(&version->hash, hash, memory_order_relaxed);
+	atomic_store_explicit(&version->length, (uint32_t)format_record_length(record),
+			      memory_order_relaxed);
+	atomic_store_explicit(&version->older, older, memory_order_relaxed);
 }
 
 int version_keep(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,
@@ -227,53 +230,65 @@ int version_keep(struct kv *kv, const struct format_record *record, uint64_t add
 	if (error)
 		return error;
 	chain = find_chain(kv, record, hash);
-	for (older = chain.youngest; older; older = older_than(version)) {
+	for (older = chain.youngest; older; older = version_older(version)) {
 		version = version_at(versions, older);
-		if (version->begin <= record->seq)
+		if (version_begin(version) <= record->seq)
 			break;
 		younger = older;
 	}
-	if (older && version->begin == record->seq) {
-		move(kv, version, address, format_record_length(record));
-		end_by(version, end);
+	if (older && version_begin(version) == record->seq) {
+		move(kv, older, address, format_record_length(record));
+		end_by(kv, older, end);
 		return 0;
 	}
 	/* The log may be replayed in an order in which neither neighbour knew of this one. */
-	if (younger && version_at(versions, younger)->begin < end)
-		end = version_at(versions, younger)->begin;
+	if (younger && version_begin(version_at(versions, younger)) < end)
+		end = version_begin(version_at(versions, younger));
 	if (older)
-		end_by(version, record->seq);
+		end_by(kv, older, record->seq);
 	number = take_number(versions);
-	version = version_at(versions, number);
-	atomic_store_explicit(&version->address, address, memory_order_relaxed);
-	version->begin = record->seq;
-	version->end = end;
-	version->hash = hash;
-	version->length = (uint32_t)format_record_length(record);
-	atomic_store_explicit(&version->older, older, memory_order_relaxed);
-	account(kv, address, version->length);
+	fill(version_at(versions, number), record, address, hash, end, older);
+	note(kv, number);
+	account(kv, address, (int64_t)format_record_length(record));
 	store_add(&versions->count, 1);
 	if (end > atomic_load_explicit(&versions->newest_end, memory_order_relaxed))
 		atomic_store(&versions->newest_end, end);
 	return enter(kv, &chain, younger, number);
 }
 
+int version_ghost_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
+{
+	/* Already done, but for what is replayed or loaded. */
+	int error = reserve_ghosts(kv, keyspace, 1, key_size);
+
+	if (error)
+		return error;
+	if (__builtin_expect(kv->order_changes != NULL, 0))
+		checkpoint_note_ghost(kv, keyspace, key, key_size, GHOST_ADDRESS);
+	kv->versions.any_ghost = true;
+	return order_put(atomic_load(&kv->versions.ghosts[keyspace]), key, key_size, GHOST_ADDRESS);
+}
+
+void version_ghost_delete(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
+{
+	struct order *ghosts = atomic_load(&kv->versions.ghosts[keyspace]);
+
+	if (!ghosts)
+		return;
+	if (__builtin_expect(kv->order_changes != NULL, 0))
+		checkpoint_note_ghost(kv, keyspace, key, key_size, 0);
+	(void)order_delete(ghosts, key, key_size);
+}
+
 int version_haunt(struct kv *kv, const struct format_record *record, uint64_t hash)
 {
-	struct order *ghosts;
 	int error;
 
 	/* Pieces of large values are found by their keys alone. */
 	if (record->keyspace >= KV_KEYSPACES_MAX || !kv->order_of[record->keyspace] ||
 	    !find_chain(kv, record, hash).youngest)
 		return 0;
-	/* Already done, but for what is replayed. */
-	error = reserve_ghosts(kv, record->keyspace, 1, record->key_size);
-	if (error)
-		return error;
-	ghosts = atomic_load(&kv->versions.ghosts[record->keyspace]);
-	error = order_put(ghosts, record->key, record->key_size, GHOST_ADDRESS);
-	kv->versions.any_ghost = true;
+	error = version_ghost_put(kv, record->keyspace, record->key, record->key_size);
 	/* Before the key goes: whoever misses it looks here again. */
 	atomic_fetch_add(&kv->versions.ghosts_added, 1);
 	return error;
@@ -285,44 +300,47 @@ int version_haunt(struct kv *kv, const struct format_record *record, uint64_t ha
 static void drop_ghost(struct kv *kv, const struct version *version)
 {
 	const struct format_record *record;
-	struct order *ghosts;
 
 	if (!kv->versions.any_ghost)
 		return;
-	record = segments_head(&kv->segments, address_of(version));
-	ghosts = record ? atomic_load(&kv->versions.ghosts[record->keyspace]) : NULL;
+	record = segments_head(&kv->segments, version_address(version));
 	/* One that stays because its record is damaged is nobody's. */
-	if (ghosts && record->key_size)
-		(void)order_delete(ghosts, record->key, record->key_size);
+	if (record && record->key_size)
+		version_ghost_delete(kv, record->keyspace, record->key, record->key_size);
 }
 
-static void drop(struct kv *kv, uint32_t number)
+void version_drop(struct kv *kv, uint32_t number)
 {
 	struct versions *versions = &kv->versions;
-	struct version *version = version_at(versions, number), *younger;
+	struct version *version = version_at(versions, number);
 	struct member member = {versions, number, 0};
-	uint32_t older = older_than(version), at;
+	uint32_t older = version_older(version), at;
 	struct index_place place;
 
-	at = (uint32_t)index_find(&versions->index, version->hash, member_match, &member, &place);
+	at = (uint32_t)index_find(&versions->index, version_hash(version), member_match, &member,
+				  &place);
+	/* It cannot be found, if what was loaded was not true: then it stays, for something may lead to it. */
+	if (!at)
+		return;
 	if (at == number && older) {
 		index_replace(&place, older);
 	} else if (at == number) {
 		index_remove(&versions->index, &place);
 		drop_ghost(kv, version);
-	} else if (at) {
-		do {
-			younger = version_at(versions, at);
-			at = older_than(younger);
-		} while (at != number);
-		atomic_store_explicit(&younger->older, older, memory_order_release);
+	} else {
+		while (version_older(version_at(versions, at)) != number)
+			at = version_older(version_at(versions, at));
+		atomic_store_explicit(&version_at(versions, at)->older, older,
+				      memory_order_release);
+		note(kv, at);
 	}
-	account(kv, address_of(version), -(int64_t)version->length);
+	account(kv, version_address(version), -(int64_t)version_length(version));
 	store_add(&versions->count, (uint64_t)-1);
-	version->length = 0;
+	atomic_store_explicit(&version->length, 0, memory_order_relaxed);
 	/* A reader who stands on it finds his way on until the epoch is over. */
-	version->hash = versions->retired;
+	atomic_store_explicit(&version->hash, versions->retired, memory_order_relaxed);
 	versions->retired = number;
+	note(kv, number);
 }
 
 void version_cut(struct kv *kv, const struct format_record *tombstone, uint64_t hash)
@@ -334,12 +352,12 @@ void version_cut(struct kv *kv, const struct format_record *tombstone, uint64_t 
 	for (at = chain.youngest; at; at = older) {
 		struct version *version = version_at(&kv->versions, at);
 
-		older = older_than(version);
-		if (version->begin >= tombstone->seq || version->end <= end)
+		older = version_older(version);
+		if (version_begin(version) >= tombstone->seq || version_end(version) <= end)
 			continue;
-		version->end = end;
-		if (!views_any_in(&kv->views, version->begin, version->end))
-			drop(kv, at);
+		end_by(kv, at, end);
+		if (!views_any_in(&kv->views, version_begin(version), version_end(version)))
+			version_drop(kv, at);
 	}
 }
 
@@ -350,7 +368,7 @@ bool version_move(struct kv *kv, uint64_t hash, uint64_t from, uint64_t to, uint
 
 	if (!index_find(&kv->versions.index, hash, member_match, &member, &place))
 		return false;
-	move(kv, version_at(&kv->versions, member.number), to, to_length);
+	move(kv, member.number, to, to_length);
 	return true;
 }
 
@@ -375,16 +393,16 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 
 	if (!number && chain.lookup.damaged)
 		return cannot_read(kv, chain.lookup.damaged);
-	for (; number; number = older_than(version)) {
+	for (; number; number = version_older(version)) {
 		version = version_at(versions, number);
-		if (version->begin <= seq)
+		if (version_begin(version) <= seq)
 			break;
 	}
-	if (!number || version->end <= seq)
+	if (!number || version_end(version) <= seq)
 		return -ENOENT;
-	*address = address_of(version);
+	*address = version_address(version);
 	/* It may be another record of the key, if what was loaded was not true: then it is none that this view sees. */
-	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version->begin)
+	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version_begin(version))
 		return cannot_read(kv, *address);
 	*out = chain.lookup.record;
 	return 0;
@@ -394,10 +412,10 @@ uint64_t version_seen(struct kv *kv, uint64_t number, uint64_t seq)
 {
 	const struct version *version;
 
-	for (; number; number = older_than(version)) {
+	for (; number; number = version_older(version)) {
 		version = version_at(&kv->versions, number);
-		if (version->begin <= seq)
-			return version->end > seq ? address_of(version) : 0;
+		if (version_begin(version) <= seq)
+			return version_end(version) > seq ? version_address(version) : 0;
 	}
 	return 0;
 }
@@ -433,11 +451,11 @@ void version_fetch(struct kv *kv, uint64_t seq, const uint64_t *hashes, uint64_t
 	for (i = 0; i < count; i++) {
 		uint64_t number = peeks[i].number;
 
-		while (number && version_at(versions, number)->begin > seq)
-			number = older_than(version_at(versions, number));
+		while (number && version_begin(version_at(versions, number)) > seq)
+			number = version_older(version_at(versions, number));
 		if (!number)
 			continue;
-		addresses[i] = address_of(version_at(versions, number));
+		addresses[i] = version_address(version_at(versions, number));
 		read_prefetch(&kv->segments, addresses[i]);
 	}
 }
@@ -449,170 +467,8 @@ bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end
 
 	if (!index_lookup(&versions->index, hash, member_match, &member))
 		return false;
-	*end = version_at(versions, member.number)->end;
+	*end = version_end(version_at(versions, member.number));
 	return true;
-}
-
-/* ---- sweeping -------------------------------------------------------------------------------- */
-
-void version_wake(struct kv *kv, uint64_t seq)
-{
-	if (!atomic_load(&kv->versions.count) || atomic_load(&kv->versions.newest_end) <= seq ||
-	    kv->info.read_only)
-		return;
-	atomic_store(&kv->versions.sweep_wanted, true);
-	if (kv->inline_maintenance)
-		version_sweep_all(kv);
-	else
-		maintain_kick(kv);
-}
-
-/* While there is none, nobody looks at records for their sake. */
-static void note_ghosts(struct versions *versions)
-{
-	unsigned i;
-
-	for (i = 0, versions->any_ghost = false; i < FORMAT_KEYSPACES; i++) {
-		struct order *ghosts = atomic_load(&versions->ghosts[i]);
-
-		versions->any_ghost |= ghosts && order_count(ghosts);
-	}
-}
-
-static void sweep_some(struct kv *kv)
-{
-	struct versions *versions = &kv->versions;
-	uint32_t stop;
-
-	if (!versions->sweep_next) {
-		atomic_store(&versions->sweep_wanted, false);
-		versions->sweep_next = 1;
-	}
-	stop = versions->used - versions->sweep_next > STEP_VERSIONS ?
-		       versions->sweep_next + STEP_VERSIONS :
-		       versions->used;
-	for (; versions->sweep_next < stop; versions->sweep_next++) {
-		const struct version *version = version_at(versions, versions->sweep_next);
-
-		if (version->length && !views_any_in(&kv->views, version->begin, version->end))
-			drop(kv, versions->sweep_next);
-	}
-	if (versions->sweep_next < versions->used)
-		return;
-	versions->sweep_next = 0;
-	note_ghosts(versions);
-}
-
-struct ahead {
-	uint64_t hashes[STEP_VERSIONS], addresses[STEP_VERSIONS];
-	unsigned count;
-};
-
-/* What the next step will look at, if it has to look at records at all. */
-static void gather_ahead(struct kv *kv, struct ahead *ahead)
-{
-	struct versions *versions = &kv->versions;
-	uint32_t number = versions->sweep_next ? versions->sweep_next : 1;
-
-	ahead->count = 0;
-	for (; versions->any_ghost && number < versions->used && ahead->count < STEP_VERSIONS; number++) {
-		const struct version *version = version_at(versions, number);
-
-		if (!version->length)
-			continue;
-		ahead->hashes[ahead->count] = version->hash;
-		ahead->addresses[ahead->count++] = address_of(version);
-	}
-}
-
-/* It comes into the cache, or from the disk, while nobody waits for the lock. */
-static void touch_ahead(struct kv *kv)
-{
-	struct ahead ahead;
-	unsigned i;
-
-	epoch_enter();
-	pthread_mutex_lock(&kv->log.lock);
-	gather_ahead(kv, &ahead);
-	pthread_mutex_unlock(&kv->log.lock);
-	for (i = 0; i < ahead.count; i++)
-		index_prefetch(&kv->versions.index, ahead.hashes[i]);
-	for (i = 0; i < ahead.count; i++)
-		lookup_prefetch(&kv->segments, ahead.addresses[i]);
-	epoch_leave();
-}
-
-static bool step(struct kv *kv)
-{
-	struct versions *versions = &kv->versions;
-	bool more;
-
-	pthread_mutex_lock(&kv->log.lock);
-	more = versions->sweep_next || atomic_load(&versions->sweep_wanted);
-	if (more)
-		sweep_some(kv);
-	more = versions->sweep_next || atomic_load(&versions->sweep_wanted);
-	pthread_mutex_unlock(&kv->log.lock);
-	return more;
-}
-
-bool version_step(struct kv *kv)
-{
-	unsigned steps = 0;
-	bool more;
-
-	do {
-		if (atomic_load_explicit(&kv->versions.count, memory_order_relaxed))
-			touch_ahead(kv);
-		more = step(kv);
-	} while (more && ++steps < STEPS);
-	return more;
-}
-
-void version_sweep_all(struct kv *kv)
-{
-	while (version_step(kv))
-		;
-}
-
-uint64_t version_pause_us(struct kv *kv)
-{
-	bool more;
-
-	pthread_mutex_lock(&kv->log.lock);
-	more = kv->versions.sweep_next || atomic_load(&kv->versions.sweep_wanted);
-	pthread_mutex_unlock(&kv->log.lock);
-	return more ? PAUSE_US : UINT64_MAX;
-}
-
-void version_free_retired(struct kv *kv)
-{
-	struct versions *versions = &kv->versions;
-	struct index_table *tables = index_take_retired(&versions->index);
-	uint32_t retired, next;
-
-	pthread_mutex_lock(&kv->log.lock);
-	retired = versions->retired;
-	versions->retired = 0;
-	pthread_mutex_unlock(&kv->log.lock);
-	if (!retired && !tables)
-		return;
-	epoch_wait();
-	index_free_retired(&versions->index, tables);
-	while (retired) {
-		unsigned some;
-
-		pthread_mutex_lock(&kv->log.lock);
-		for (some = 0; retired && some < STEP_VERSIONS; some++, retired = next) {
-			struct version *version = version_at(versions, retired);
-
-			next = (uint32_t)version->hash;
-			version->hash = versions->free;
-			versions->free = retired;
-			versions->free_count++;
-		}
-		pthread_mutex_unlock(&kv->log.lock);
-	}
 }
 
 /* ---- statistics ------------------------------------------------------------------------------ */

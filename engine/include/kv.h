@@ -557,7 +557,7 @@ KV_API uint64_t kv_live_bytes(const struct kv *kv);
 /*
  * Writes a checkpoint now, beside readers and writers: after a crash only what is committed from here on is replayed. The store does
  * that by itself whenever there is a good deal to replay. Errors: -EROFS, -EIO, -ENOSPC, -ENOMEM, -EAGAIN
- * the store grows too fast at the moment, -EBUSY views or snapshots hold versions: such a store is replayed.
+ * the store grows too fast at the moment.
  */
 KV_API KV_MUST_CHECK int kv_checkpoint(struct kv *kv);
 

@@ -384,6 +384,33 @@ static const struct crash_kv_op snapshot_checkpoints[] = {
 	END,
 };
 
+/* What they keep is saved, changed while it is saved, moved by compaction, dropped, and saved again. */
+static const struct crash_kv_op snapshot_saves[] = {
+	PUT(0, 30, 20000),
+	SNAPSHOT(0),
+	PUT(0, 20, 20000),
+	DELETE(5, 9),
+	CHECKPOINT,
+	DELETE(15, 5),
+	SYNC,
+	SNAPSHOT(1),
+	PUT(3, 20, 30000),
+	CHECKPOINT,
+	PRUNE,
+	PUT(0, 30, 30000),
+	REOPEN,
+	SNAPSHOT(0),
+	PUT(10, 9, 9000),
+	PRUNE,
+	DELETE(0, 9),
+	CHECKPOINT,
+	SNAPSHOT(1),
+	PUT(0, 12, 100),
+	REOPEN,
+	PRUNE,
+	END,
+};
+
 static const struct crash_kv_op random_life[] = {RANDOM(150), END};
 
 static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
@@ -421,6 +448,12 @@ static const struct crash_script kv_snapshots = {.ops = snapshots};
 static const struct crash_script kv_snapshot_prunes = {.ops = snapshot_prunes};
 static const struct crash_script kv_snapshot_turnover = {.ops = snapshot_turnover};
 static const struct crash_script kv_snapshot_checkpoints = {.ops = snapshot_checkpoints};
+static const struct crash_script kv_snapshot_saves = {.ops = snapshot_saves};
+static const struct crash_script kv_snapshot_steps = {.ops = snapshots, .checkpoint_interval = 1};
+static const struct crash_script kv_snapshot_always = {
+	.ops = checkpoint_life, .checkpoint_interval = 1, .snapshots = true};
+static const struct crash_script kv_snapshot_kept = {
+	.ops = snapshot_turnover, .checkpoint_interval = 3 << 20};
 static const struct crash_script kv_snapshot_random = {.ops = random_life, .snapshots = true};
 static const struct crash_script kv_snapshot_background = {
 	.ops = random_life, .snapshots = true, .background = true};
@@ -535,6 +568,10 @@ const struct crash_named crash_scripts[] = {
 	{"snapshot-prunes", &crash_kv, &kv_snapshot_prunes},
 	{"snapshot-turnover", &crash_kv, &kv_snapshot_turnover},
 	{"snapshot-checkpoints", &crash_kv, &kv_snapshot_checkpoints},
+	{"snapshot-saves", &crash_kv, &kv_snapshot_saves},
+	{"snapshot-steps", &crash_kv, &kv_snapshot_steps},
+	{"snapshot-always", &crash_kv, &kv_snapshot_always},
+	{"snapshot-kept", &crash_kv, &kv_snapshot_kept},
 	{"snapshot-random", &crash_kv, &kv_snapshot_random},
 	{"snapshot-background", &crash_kv, &kv_snapshot_background},
 	{"snapshot-long", &crash_kv, &kv_snapshot_long},

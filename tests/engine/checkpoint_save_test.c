@@ -229,25 +229,175 @@ static void test_scarce(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* Views' versions are not in it. */
+/* ---- snapshots --------------------------------------------------------------------------------- */
+
+static void delete_range(struct fixture *fixture, unsigned from, unsigned to)
+{
+	char key[32];
+
+	for (unsigned i = from; i < to; i++) {
+		key_of(key, i);
+		must_delete(fixture, i & 1, key);
+	}
+}
+
+/* What the snapshot sees of the first keys, and how many keys there are in all, a half of them ordered. */
+static void see_range(struct fixture *fixture, const char *name, unsigned to, unsigned round,
+	unsigned keys)
+{
+	char key[32], value[64];
+	struct kv_cursor *cursor;
+	struct kv_view *view;
+	struct kv_slice slice;
+	unsigned count = 0;
+
+	assert_int_equal(kv_snapshot_open(fixture->kv, name, &view), 0);
+	for (unsigned i = 0; i < to; i++) {
+		key_of(key, i);
+		sprintf(value, "value %u of round %u", i, round);
+		kv_read_begin(fixture->kv);
+		assert_int_equal(kv_view_get(view, i & 1, key, strlen(key), &slice), 0);
+		assert_int_equal(slice.size, strlen(value));
+		assert_memory_equal(slice.data, value, slice.size);
+		kv_read_end(fixture->kv);
+	}
+	assert_int_equal(kv_cursor_open_view(view, ORDERED, &cursor), 0);
+	for (int error = kv_cursor_first(cursor); !error; error = kv_cursor_next(cursor))
+		count++;
+	assert_int_equal(count, keys / 2);
+	kv_cursor_close(cursor);
+	kv_view_close(view);
+}
+
+/* What a snapshot keeps is in it: overwritten, deleted, and the state before. */
 static void test_snapshots(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+	uint64_t seq;
+	char key[32];
+
+	put_range(fixture, 0, 300, 1);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
+	put_range(fixture, 0, 200, 2);
+	delete_range(fixture, 100, 200);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "b", &seq), 0);
+	put_range(fixture, 0, 50, 3);
+	must_checkpoint(fixture);
+	stats = stats_of(fixture);
+	delete_range(fixture, 40, 60);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, 0);
+	assert_true(stats_of(fixture).recovered_batches <= 21);
+	assert_int_equal(stats_of(fixture).versions, stats.versions + 10);
+	see_range(fixture, "a", 300, 1, 300);
+	see_range(fixture, "b", 100, 2, 200);
+	have_range(fixture, 0, 40, 3);
+	key_of(key, 45);
+	must_lack(fixture, 45 & 1, key);
+	must_check_clean(fixture);
+	/* Without them, what they kept goes. */
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "a", &seq), 0);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	see_range(fixture, "b", 100, 2, 200);
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "b", &seq), 0);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	assert_int_equal(stats_of(fixture).versions, 0);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* What only a view kept is in nobody's way. */
+static void test_views(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_view *view;
+
+	put_range(fixture, 0, 300, 1);
+	assert_int_equal(kv_view_open(fixture->kv, &view), 0);
+	put_range(fixture, 0, 200, 2);
+	delete_range(fixture, 100, 200);
+	must_checkpoint(fixture);
+	kv_view_close(view);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	assert_true(stats_of(fixture).recovered_batches <= 1);
+	have_range(fixture, 0, 100, 2);
+	have_range(fixture, 200, 300, 1);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	assert_int_equal(stats_of(fixture).versions, 0);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* One that speaks of snapshots is of no use where their list is lost; the log is searched for them instead. */
+static void test_without_list(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t seq;
 
-	put_range(fixture, 0, 200, 1);
-	must_checkpoint(fixture);
+	put_range(fixture, 0, 300, 1);
 	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
-	put_range(fixture, 0, 100, 2);
-	assert_int_equal(kv_checkpoint(fixture->kv), -EBUSY);
-	must_sync(fixture);
-	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
-	/* The one from before still is good. */
-	assert_true(stats_of(fixture).recovered_batches <= 101);
-	have_range(fixture, 0, 100, 2);
-	have_range(fixture, 100, 200, 1);
+	put_range(fixture, 0, 200, 2);
+	must_checkpoint(fixture);
+	must_close(fixture);
+	assert_int_equal(sim_env_resize(fixture->sim, FORMAT_SNAPSHOTS_NAME, 5), 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_true(fixture->errors > 0);
+	see_range(fixture, "a", 300, 1, 300);
+	have_range(fixture, 0, 200, 2);
 	must_check_clean(fixture);
-	assert_int_equal(fixture->errors, 0);
+}
+
+/* The nth chunk that has to do with versions; 0: there are less. */
+static uint64_t find_chunk(struct fixture *fixture, unsigned n)
+{
+	const struct format_checkpoint_chunk *table;
+	const struct format_checkpoint *header;
+	uint64_t size;
+
+	header = (const void *)sim_env_bytes(fixture->sim, FORMAT_CHECKPOINT_NAME, &size);
+	assert_non_null(header);
+	table = (const void *)((const uint8_t *)header +
+			       (1 + header->chunks) * FORMAT_CHECKPOINT_CHUNK);
+	for (uint64_t i = 0; i < header->chunks; i++) {
+		bool counts = (table[i].section >= FORMAT_CHECKPOINT_VERSIONS &&
+				      table[i].section <= FORMAT_CHECKPOINT_GHOSTS) ||
+			      table[i].section >= FORMAT_CHECKPOINT_VERSION_BUCKETS;
+
+		if (counts && n-- == 0)
+			return (1 + i) * FORMAT_CHECKPOINT_CHUNK;
+	}
+	return 0;
+}
+
+/* Wherever the versions in it are damaged, nothing is lost: all of them are in the log. */
+static void test_damaged_versions(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t seq, at;
+	unsigned n;
+
+	put_range(fixture, 0, 300, 1);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
+	put_range(fixture, 0, 200, 2);
+	delete_range(fixture, 100, 200);
+	must_checkpoint(fixture);
+	for (n = 0; (at = find_chunk(fixture, n)); n++) {
+		must_close(fixture);
+		assert_int_equal(sim_env_flip(fixture->sim, FORMAT_CHECKPOINT_NAME,
+					 at + 8191 * (n + 1) % FORMAT_CHECKPOINT_CHUNK, n % 8),
+			0);
+		must_open(fixture, KV_OPEN_INLINE);
+		assert_int_equal(fixture->errors, 1);
+		assert_true(stats_of(fixture).recovered_batches > 500);
+		see_range(fixture, "a", 300, 1, 300);
+		have_range(fixture, 0, 100, 2);
+		must_check_clean(fixture);
+		must_checkpoint(fixture);
+	}
+	assert_true(n >= 3);
 }
 
 /* ---- many at once ------------------------------------------------------------------------------- */
@@ -347,7 +497,10 @@ int main(void)
 		INLINE_TEST(test_failing),
 		INLINE_TEST(test_kept),
 		INLINE_TEST(test_scarce),
-		INLINE_TEST(test_snapshots),
+		FIXTURE_TEST(test_snapshots),
+		INLINE_TEST(test_views),
+		INLINE_TEST(test_without_list),
+		INLINE_TEST(test_damaged_versions),
 		FIXTURE_TEST(test_beside_writers),
 	};
 

@@ -73,6 +73,7 @@ int fixture_open(struct fixture *fixture, unsigned flags)
 			1, /* as little as the store accepts, so that maps are read as well */
 		.report = fixture_hear,
 		.report_arg = fixture,
+		.checkpoint_interval = fixture->checkpoint_interval,
 	};
 
 	fixture->errors = 0;

@@ -30,6 +30,7 @@ struct fixture {
 	struct sim_env *sim;
 	struct kv_env *env;
 	struct kv *kv;        /* NULL: closed */
+	uint64_t checkpoint_interval; /* of what is opened from now on */
 	unsigned errors;      /* reported by the store */
 	char last_error[512]; /* the newest of them */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kv_view_model_test.c - random changes, views and snapshots against a model that remembers every state of every key: whatever
- * is open shows what there was at its moment, by every way of reading, through compaction, reopening and power
+ * is open shows what there was at its moment, by every way of reading, through compaction, checkpoints, reopening and power
  * failures.
  */
 #include "kv_fixture.h"
@@ -562,6 +562,13 @@ static void prune(struct model *model)
 	assert_int_equal(kv_prune(model->fixture->kv, &options, NULL, NULL, NULL), 0);
 }
 
+static void checkpoint(struct model *model)
+{
+	int result = kv_checkpoint(model->fixture->kv);
+
+	assert_true(result == 0 || result == -EAGAIN);
+}
+
 static void act(struct model *model)
 {
 	unsigned dice = below(model, 1000), keyspace = below(model, KEYSPACES);
@@ -581,8 +588,10 @@ static void act(struct model *model)
 		change_snapshot(model);
 	else if (dice < 985)
 		prune(model);
-	else if (dice < 990)
+	else if (dice < 988)
 		must_sync(model->fixture);
+	else if (dice < 990)
+		checkpoint(model);
 	else if (dice < 995)
 		reopen(model);
 	else
@@ -633,6 +642,17 @@ static void test_life(void **state)
 	live(*state, 0, seed_of(2), acts_of(2500));
 }
 
+/* A checkpoint is always being written: each change falls between two of its steps. */
+static void test_life_saved(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_close(fixture);
+	fixture->checkpoint_interval = 1;
+	must_open(fixture, KV_OPEN_INLINE);
+	live(fixture, KV_OPEN_INLINE, seed_of(4), acts_of(1000));
+}
+
 /* Small values, compressed by and by: compaction all the time. */
 static void test_life_compressed(void **state)
 {
@@ -650,6 +670,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		INLINE_TEST(test_life_inline),
 		FIXTURE_TEST(test_life),
+		INLINE_TEST(test_life_saved),
 		EMPTY_TEST(test_life_compressed),
 	};
 

@@ -23,6 +23,7 @@
 #define OPTION_UNSEALED 8u   /* its checksums stay as they are */
 #define OPTION_THREADS 16u   /* it is loaded beside what is done with the store */
 #define OPTION_SNAPSHOTS 32u /* a list of snapshots */
+#define OPTION_KEPT 64u      /* it has some, and keeps what they see */
 
 enum change {
 	CHANGE_BYTES,  /* bytes anywhere */
@@ -311,21 +312,24 @@ static void open_and_use(const struct image *image, unsigned flags, uint32_t lis
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct image *originals[2], work;
+	static struct image *originals[4], work;
 	struct fuzz_input input = {data, size};
 	uint8_t options = fuzz_u8(&input);
-	unsigned which = !!(options & OPTION_COMPRESSED);
-	unsigned files = options & OPTION_CHECKPOINT ? IMAGE_FILES : IMAGE_LOG_FILES;
+	bool compressed = options & OPTION_COMPRESSED, kept = options & OPTION_KEPT;
+	unsigned which = compressed + 2u * kept;
+	unsigned files = !(options & OPTION_CHECKPOINT) ? IMAGE_LOG_FILES :
+			 kept				? IMAGE_FILES :
+							  IMAGE_COMMON_FILES;
 	unsigned flags = options & OPTION_THREADS ? 0 : KV_OPEN_INLINE;
 	uint32_t list = options & OPTION_SNAPSHOTS ? fuzz_u32(&input) : 0;
 
 	if (!originals[which])
-		originals[which] = image_new(which);
+		originals[which] = image_new(compressed, kept);
 	image_copy(&work, originals[which]);
 	for (unsigned i = 0; i < CHANGES_MAX && input.left > 0; i++)
 		change(&input, &work, files);
 	if (files == IMAGE_LOG_FILES)
-		work.files[IMAGE_CHECKPOINT].name = NULL;
+		work.files[IMAGE_CHECKPOINT].name = work.files[IMAGE_LIST].name = NULL;
 	else if (!(options & OPTION_UNSEALED))
 		image_seal_checkpoint(&work.files[IMAGE_CHECKPOINT]);
 	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0), list);

@@ -10,7 +10,7 @@
 #include "kv.h"
 
 static const char *const file_names[IMAGE_FILES] = {
-	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME};
+	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME, FORMAT_SNAPSHOTS_NAME};
 
 static void must(bool holds)
 {
@@ -18,8 +18,8 @@ static void must(bool holds)
 		abort();
 }
 
-/* Some of everything: both keyspaces, batches, deletions, MARKs, an END, large values. */
-static void fill(struct kv *kv)
+/* Some of everything: both keyspaces, batches, deletions, MARKs, an END, large values; and what snapshots keep. */
+static void fill(struct kv *kv, bool snapshots)
 {
 	static uint8_t value[300000], key[300];
 	struct sim_random random = {1};
@@ -41,6 +41,8 @@ static void fill(struct kv *kv)
 			must(kv_put(kv, 0, &i, sizeof(i), value, sizeof(value), NULL) == 0);
 		if (i % 16 == 15)
 			must(kv_sync(kv, kv_last_seq(kv)) == 0);
+		if (i % 24 == 11 && snapshots)
+			must(kv_snapshot_create(kv, i < 24 ? "1" : "2", NULL) == 0);
 	}
 	/* Values in pieces, with holes, one of them cut off and one replaced. */
 	must(kv_write(kv, 1, "large", 5, 150000, value, 3000, NULL) == 0);
@@ -84,15 +86,16 @@ static void find_in_chunks(struct image_file *file, uint32_t stride)
 	must(file->record_count > 0);
 }
 
-static void take(struct image *image, struct sim_env *sim)
+static void take(struct image *image, struct sim_env *sim, unsigned files)
 {
-	for (unsigned i = 0; i < IMAGE_FILES; i++) {
+	for (unsigned i = 0; i < files; i++) {
 		struct image_file *file = &image->files[i];
 		const uint8_t *bytes;
 		uint64_t size;
 
 		file->name = file_names[i];
 		file->is_checkpoint = i == IMAGE_CHECKPOINT;
+		file->is_list = i == IMAGE_LIST;
 		file->bytes = malloc(IMAGE_ROOM);
 		bytes = sim_env_bytes(sim, file->name, &size);
 		must(bytes && file->bytes && size <= IMAGE_ROOM);
@@ -102,12 +105,12 @@ static void take(struct image *image, struct sim_env *sim)
 			file->used--;
 		if (i == IMAGE_CHECKPOINT)
 			find_in_chunks(file, 8);
-		else if (i > 0)
+		else if (i > 0 && i != IMAGE_LIST)
 			find_records(file);
 	}
 }
 
-struct image *image_new(bool compressed)
+struct image *image_new(bool compressed, bool snapshots)
 {
 	static const struct kv_keyspace_spec keyspaces[] = {{"hashed", false}, {"ordered", true}};
 	struct kv_create_options create = {
@@ -125,10 +128,10 @@ struct image *image_new(bool compressed)
 	must(sim_env_new(&(struct sim_options){.seed = 1}, &sim) == 0);
 	must(kv_create(sim_env_table(sim), IMAGE_STORE_PATH, &create, NULL, NULL) == 0);
 	must(kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &open, &kv) == 0);
-	fill(kv);
+	fill(kv, snapshots);
 	must(kv_sync(kv, kv_last_seq(kv)) == 0);
 	/* As a crash leaves it: with a checkpoint of which parts changed while it was written, and log behind it. */
-	take(image, sim);
+	take(image, sim, snapshots ? IMAGE_FILES : IMAGE_COMMON_FILES);
 	must(kv_close(kv) == 0);
 	sim_env_free(sim);
 	return image;
@@ -174,8 +177,12 @@ void image_seal_header(struct image_file *file)
 {
 	struct format_segment *header = (struct format_segment *)file->bytes;
 	struct format_super *super = (struct format_super *)file->bytes;
+	struct format_snapshots *list = (struct format_snapshots *)file->bytes;
 
-	if (file->record_count == 0) {
+	if (file->is_list) {
+		if (format_snapshots_size(list->count) <= IMAGE_ROOM)
+			format_snapshots_seal(list);
+	} else if (file->record_count == 0) {
 		format_super_seal(super);
 	} else {
 		struct format_segment copy = *header;

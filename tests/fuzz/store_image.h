@@ -15,14 +15,16 @@
 #define IMAGE_STORE_PATH "store"
 #define IMAGE_SEGMENT_SIZE (1u << 20)
 #define IMAGE_ROOM (2u << 20)
-#define IMAGE_FILES 4u /* superblock, a full segment, the last segment, the checkpoint */
+#define IMAGE_FILES 5u /* superblock, a full segment, the last segment, the checkpoint, the list of snapshots */
+#define IMAGE_COMMON_FILES 4u /* that every image has */
 #define IMAGE_LOG_FILES 3u
 #define IMAGE_CHECKPOINT 3u
+#define IMAGE_LIST 4u
 #define IMAGE_RECORDS_MAX 512u
 
 struct image_file {
 	const char *name;
-	bool is_checkpoint;
+	bool is_checkpoint, is_list;
 	uint8_t *bytes;                      /* IMAGE_ROOM of room */
 	uint32_t size;                       /* bytes */
 	uint32_t used;                       /* bytes, up to the last that is not zero */
@@ -34,8 +36,8 @@ struct image {
 	struct image_file files[IMAGE_FILES];
 };
 
-/* A valid store, the same each time. Ends the program if it cannot be made. */
-struct image *image_new(bool compressed);
+/* A valid store, the same each time, which may have snapshots. Ends the program if it cannot be made. */
+struct image *image_new(bool compressed, bool snapshots);
 void image_free(struct image *image);
 void image_copy(struct image *to, const struct image *from);
 /* Makes the checksum of the record at an offset right, if its sizes leave it inside the file. */
