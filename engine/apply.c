@@ -9,7 +9,7 @@
 #include "version.h"
 #include "view.h"
 
-/* Its ordered index is not there yet: changes wait, and need no room. */
+/* Its ordered index is not all there yet: changes of what is not there wait. */
 static inline bool is_loading(const struct kv *kv, unsigned keyspace)
 {
 	unsigned loading = atomic_load_explicit(&kv->orders_loading, memory_order_relaxed);
@@ -26,10 +26,10 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
 	if (views_any(kv) && !error)
 		error = version_reserve(kv, count, key_bytes);
 	for (i = 0; i < kv->info.keyspace_count && !error; i++) {
-		if (keys[i] && kv->order_of[i] && !is_loading(kv, i))
+		if (keys[i] && kv->order_of[i])
 			error = order_reserve(kv->order_of[i], keys[i], key_bytes);
 	}
-	if (keys[FORMAT_KEYSPACE_LARGE] && !error && !is_loading(kv, FORMAT_KEYSPACE_LARGE))
+	if (keys[FORMAT_KEYSPACE_LARGE] && !error)
 		error = order_reserve(kv->order_of[FORMAT_KEYSPACE_LARGE],
 				      keys[FORMAT_KEYSPACE_LARGE], key_bytes);
 	return error;

@@ -322,8 +322,18 @@ void checkpoint_await_orders(struct kv *kv, unsigned keyspaces)
 
 int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address)
 {
-	return checkpoint_orders_defer(&kv->checkpoint->orders, record->keyspace, record->key,
-				       record->key_size, address);
+	return checkpoint_orders_change(&kv->checkpoint->orders, record->keyspace, record->key,
+					record->key_size, address);
+}
+
+bool checkpoint_need(struct kv *kv, unsigned keyspace, struct kv_slice from, struct kv_slice to,
+		     bool forward)
+{
+	int result = checkpoint_orders_need(&kv->checkpoint->orders, keyspace, from, to, forward);
+
+	if (result < 0)
+		checkpoint_await_orders(kv, 1u << keyspace);
+	return result != 1;
 }
 
 void checkpoint_throttle(struct kv *kv)

@@ -6,9 +6,9 @@
  * Written beside everybody else whenever enough has been appended since the last one, and when the store is closed. Never
  * needed: one that is missing, damaged, or of another state of the log is passed over, and everything is replayed.
  *
- * Opening takes the small state from it at once. The hash index is read by chunks as look-ups need them, the ordered ones in one
- * pass each, the smallest first; a thread does what nobody has asked for yet, and then goes. Who walks through an ordered
- * keyspace waits until its index is there. What replay and commits change in it before is kept, and done then.
+ * Opening takes the small state from it at once, versions too. The hash index is read by chunks as look-ups need them, the ordered ones by
+ * stretches as cursors come to them; a thread does what nobody has asked for yet, the smallest index first, and then goes. Who needs the whole
+ * of an ordered index waits for it. What replay and commits change in it before is kept, and done then.
  *
  * Records before the checkpoint are not replayed and so not validated; that happens when they are first read (segment.h).
  */
@@ -54,7 +54,13 @@ void checkpoint_await_orders(struct kv *kv, unsigned keyspaces);
 /* Who commits while they are loaded waits for them only where more and more changes wait. Without the log's lock. */
 void checkpoint_throttle(struct kv *kv);
 
-/* A change of an ordered index that is not there yet: address 0 deletes. While replaying, or with the log's lock. -ENOMEM */
+/*
+ * Someone has moved in an ordered index that is not all there, see checkpoint_orders_need. True: more of it is there now, he must
+ * move again from where he was. Without the log's lock.
+ */
+bool checkpoint_need(struct kv *kv, unsigned keyspace, struct kv_slice from, struct kv_slice to,
+		     bool forward);
+/* A change of an ordered index that is not all there: address 0 deletes. While replaying, or with the log's lock. -ENOMEM */
 int checkpoint_defer(struct kv *kv, const struct format_record *record, uint64_t address);
 /* The loader's: is there, at this address, what a checkpoint may speak of? Damage is said, and the file removed. */
 bool checkpoint_covers(struct kv *kv, uint64_t address);

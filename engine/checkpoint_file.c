@@ -119,6 +119,37 @@ int checkpoint_reader_new(const struct checkpoint_file *file, unsigned section,
 	return 0;
 }
 
+static int next_chunk(struct checkpoint_reader *reader)
+{
+	int error = checkpoint_file_chunk(reader->file, reader->section, reader->chunk++,
+					  reader->bytes);
+
+	if (error)
+		return error;
+	reader->at = 0;
+	reader->used = sizeof(reader->bytes);
+	return 0;
+}
+
+int checkpoint_reader_seek(struct checkpoint_reader *reader, uint64_t position)
+{
+	uint64_t size = reader->file->header.sizes[reader->section];
+	int error = 0;
+
+	if (position > size)
+		return -EUCLEAN;
+	/* Who reads one stretch after the other is there already. */
+	if (reader->left == size - position)
+		return 0;
+	reader->chunk = position / CHUNK;
+	reader->left = size - position;
+	reader->at = reader->used = 0;
+	if (position % CHUNK)
+		error = next_chunk(reader);
+	reader->at = position % CHUNK;
+	return error;
+}
+
 int checkpoint_reader_read(struct checkpoint_reader *reader, void *out, size_t size)
 {
 	uint8_t *to = out;
@@ -131,12 +162,9 @@ int checkpoint_reader_read(struct checkpoint_reader *reader, void *out, size_t s
 		int error;
 
 		if (!part) {
-			error = checkpoint_file_chunk(reader->file, reader->section,
-						      reader->chunk++, reader->bytes);
+			error = next_chunk(reader);
 			if (error)
 				return error;
-			reader->at = 0;
-			reader->used = sizeof(reader->bytes);
 			continue;
 		}
 		if (part > size)

@@ -38,9 +38,11 @@ struct checkpoint_reader {
 	uint8_t bytes[FORMAT_CHECKPOINT_CHUNK];
 };
 
-/* From byte `offset` of a chunk on. -ENOMEM */
+/* -ENOMEM */
 int checkpoint_reader_new(const struct checkpoint_file *file, unsigned section,
 			  struct checkpoint_reader **out);
+/* Goes on at this byte of the section. -EUCLEAN */
+int checkpoint_reader_seek(struct checkpoint_reader *reader, uint64_t position);
 /* -EUCLEAN: there is not so much, or it is damaged. */
 int checkpoint_reader_read(struct checkpoint_reader *reader, void *out, size_t size);
 

@@ -6,77 +6,70 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
+#include "checkpoint_stretch.h"
 #include "checkpoint_version.h"
-#include "epoch.h"
 
-#define FEW_CHANGES 256u /* are done while writers wait */
 #define CHANGES_SIZE_MAX ((uint64_t)32 << 20)
 
-struct checkpoint_change {
-	struct checkpoint_change *next;
-	uint64_t address; /* 0: delete */
-	uint16_t key_size;
-	uint8_t key[];
-};
-
-/* ---- changes that wait ------------------------------------------------------------------------- */
+/* ---- stretches ----------------------------------------------------------------------------------- */
 
 void checkpoint_orders_init(struct checkpoint_orders *orders, struct kv *kv,
 			    const struct checkpoint_file *file, const _Atomic bool *stopping)
 {
-	unsigned i;
-
 	orders->kv = kv;
 	orders->file = file;
 	orders->stopping = stopping;
-	for (i = 0; i < FORMAT_KEYSPACES; i++)
-		orders->changes[i].end = &orders->changes[i].first;
 }
 
-/* The list, which begins anew. With the lock. */
-static struct checkpoint_change *take_changes(struct checkpoint_orders *orders, unsigned keyspace)
-{
-	struct checkpoint_changes *changes = &orders->changes[keyspace];
-	struct checkpoint_change *first = changes->first;
-
-	changes->first = NULL;
-	changes->end = &changes->first;
-	changes->count = 0;
-	return first;
-}
+/* ---- changes that wait ------------------------------------------------------------------------- */
 
 static uint64_t change_size(const struct checkpoint_change *change)
 {
 	return sizeof(*change) + change->key_size;
 }
 
-/* Frees them, and says how much that was. */
-static uint64_t free_changes(struct checkpoint_change *change)
+int checkpoint_stretch_catch_up(struct checkpoint_orders *orders, struct order *order,
+				struct checkpoint_stretch *stretch)
 {
-	uint64_t size = 0;
+	struct checkpoint_change *change = stretch->first;
+	int error = 0;
 
-	while (change) {
-		struct checkpoint_change *next = change->next;
-
-		size += change_size(change);
-		free(change);
-		change = next;
-	}
-	return size;
+	if (change->address)
+		error = order_put(order, change->key, change->key_size, change->address);
+	else if (order_delete(order, change->key, change->key_size) == -EINVAL)
+		error = -EINVAL;
+	stretch->first = change->next;
+	if (!stretch->first)
+		stretch->last = NULL;
+	atomic_fetch_sub(&orders->changes_size, change_size(change));
+	free(change);
+	return error;
 }
 
 void checkpoint_orders_fini(struct checkpoint_orders *orders)
 {
 	unsigned i;
 
-	for (i = 0; i < FORMAT_KEYSPACES; i++)
-		free_changes(take_changes(orders, i));
+	for (i = 0; i < FORMAT_KEYSPACES; i++) {
+		struct checkpoint_tree *tree = &orders->trees[i];
+		uint32_t n;
+
+		for (n = 0; n < tree->count; n++) {
+			struct checkpoint_change *change = tree->stretches[n].first, *next;
+
+			for (; change; change = next) {
+				next = change->next;
+				free(change);
+			}
+		}
+		free(tree->stretches);
+	}
+	free(orders->fences);
 }
 
-int checkpoint_orders_defer(struct checkpoint_orders *orders, unsigned keyspace, const void *key,
-			    size_t key_size, uint64_t address)
+static int defer(struct checkpoint_orders *orders, struct checkpoint_stretch *stretch,
+		 const void *key, size_t key_size, uint64_t address)
 {
-	struct checkpoint_changes *changes = &orders->changes[keyspace];
 	struct checkpoint_change *change = malloc(sizeof(*change) + key_size);
 
 	if (!change)
@@ -85,11 +78,26 @@ int checkpoint_orders_defer(struct checkpoint_orders *orders, unsigned keyspace,
 	change->address = address;
 	change->key_size = (uint16_t)key_size;
 	memcpy(change->key, key, key_size);
-	*changes->end = change;
-	changes->end = &change->next;
-	changes->count++;
+	if (stretch->last)
+		stretch->last->next = change;
+	else
+		stretch->first = change;
+	stretch->last = change;
 	atomic_fetch_add(&orders->changes_size, change_size(change));
 	return 0;
+}
+
+int checkpoint_orders_change(struct checkpoint_orders *orders, unsigned keyspace, const void *key,
+			     size_t key_size, uint64_t address)
+{
+	struct checkpoint_tree *tree = &orders->trees[keyspace];
+	struct checkpoint_stretch *stretch = &tree->stretches[checkpoint_stretch_find(tree, key, key_size)];
+	struct order *order = orders->kv->order_of[keyspace];
+
+	if (!checkpoint_stretch_is_present(stretch))
+		return defer(orders, stretch, key, key_size, address);
+	return address ? order_put(order, key, key_size, address) :
+			 order_delete(order, key, key_size);
 }
 
 bool checkpoint_orders_are_full(const struct checkpoint_orders *orders)
@@ -97,6 +105,8 @@ bool checkpoint_orders_are_full(const struct checkpoint_orders *orders)
 	return atomic_load_explicit(&orders->changes_size, memory_order_relaxed) >
 	       CHANGES_SIZE_MAX;
 }
+
+/* ---- what is read when the store is opened ------------------------------------------------------ */
 
 static int read_change(struct checkpoint_orders *orders, struct checkpoint_reader *reader,
 		       uint8_t *key)
@@ -118,11 +128,11 @@ static int read_change(struct checkpoint_orders *orders, struct checkpoint_reade
 	/* Of a segment that is gone: a later change says what it is now. */
 	if (error || (change.address && !checkpoint_covers(kv, change.address)))
 		return error;
-	return checkpoint_orders_defer(orders, change.keyspace, key, change.key_size,
-				       change.address);
+	return checkpoint_orders_change(orders, change.keyspace, key, change.key_size,
+					change.address);
 }
 
-int checkpoint_orders_read(struct checkpoint_orders *orders)
+static int read_changes(struct checkpoint_orders *orders)
 {
 	struct checkpoint_reader *reader = NULL;
 	uint8_t *key = malloc(KV_KEY_SIZE_MAX);
@@ -137,189 +147,126 @@ int checkpoint_orders_read(struct checkpoint_orders *orders)
 	return error;
 }
 
-static int do_changes(struct order *order, const struct checkpoint_change *change)
+/* The section in memory. */
+static int read_fences(struct checkpoint_orders *orders)
 {
-	int error = 0;
-
-	for (; change && !error; change = change->next) {
-		if (change->address)
-			error = order_put(order, change->key, change->key_size, change->address);
-		else if (order_delete(order, change->key, change->key_size) == -EINVAL)
-			error = -EINVAL;
-	}
-	return error;
-}
-
-/* ---- from the section -------------------------------------------------------------------------- */
-
-/* Where the reading of an ordered index is. */
-struct order_reader {
+	uint64_t size = orders->file->header.sizes[FORMAT_CHECKPOINT_FENCES];
 	struct checkpoint_reader *reader;
-	size_t key_size; /* 0: before the first one */
-	uint64_t address; /* 0: of a segment that went while it was saved; a change says what it is now */
-	uint8_t key[KV_KEY_SIZE_MAX], rest[KV_KEY_SIZE_MAX];
-};
+	int error;
 
-/* Is what the new key has behind their shared bytes above what the old one has there? */
-static bool is_rising(const struct order_reader *reader, size_t shared, size_t rest)
-{
-	size_t old = reader->key_size - shared;
-	int order = memcmp(reader->rest, reader->key + shared, old < rest ? old : rest);
-
-	return order > 0 || (!order && rest > old);
-}
-
-static int read_entry(struct kv *kv, struct order_reader *reader)
-{
-	struct format_checkpoint_entry entry;
-	int error = checkpoint_reader_read(reader->reader, &entry, sizeof(entry));
-
+	orders->fences = malloc(size + 1);
+	if (!orders->fences)
+		return -ENOMEM;
+	error = checkpoint_reader_new(orders->file, FORMAT_CHECKPOINT_FENCES, &reader);
 	if (error)
 		return error;
-	if (entry.shared > reader->key_size || !entry.rest ||
-	    (size_t)entry.shared + entry.rest > KV_KEY_SIZE_MAX)
-		return -EUCLEAN;
-	error = checkpoint_reader_read(reader->reader, reader->rest, entry.rest);
-	if (error)
-		return error;
-	if (!is_rising(reader, entry.shared, entry.rest))
-		return -EUCLEAN;
-	memcpy(reader->key + entry.shared, reader->rest, entry.rest);
-	reader->key_size = (size_t)entry.shared + entry.rest;
-	reader->address = checkpoint_covers(kv, entry.address) ? entry.address : 0;
-	return 0;
-}
-
-static int read_order(struct checkpoint_orders *orders, unsigned keyspace)
-{
-	struct order *order = orders->kv->order_of[keyspace];
-	struct order_reader *reader = malloc(sizeof(*reader));
-	int error = -ENOMEM;
-
-	if (!reader)
-		return error;
-	reader->key_size = 0;
-	error = checkpoint_reader_new(orders->file, FORMAT_CHECKPOINT_ORDERS + keyspace,
-				      &reader->reader);
-	if (error)
-		goto out;
-	while (!error && reader->reader->left) {
-		if (atomic_load_explicit(orders->stopping, memory_order_relaxed))
-			error = -ECANCELED;
-		if (!error)
-			error = read_entry(orders->kv, reader);
-		if (!error && reader->address)
-			error = order_put(order, reader->key, reader->key_size, reader->address);
-	}
-	free(reader->reader);
-out:
+	error = checkpoint_reader_read(reader, orders->fences, size);
 	free(reader);
 	return error;
 }
 
-/* From now on it is changed like any other. With the lock. */
-static void let_go(struct checkpoint_orders *orders, unsigned keyspace)
+/* The fence at *at, which moves behind it. -EUCLEAN */
+static int next_fence(const struct checkpoint_orders *orders, uint64_t *at,
+		      struct format_checkpoint_fence *out)
 {
-	atomic_fetch_and_explicit(&orders->kv->orders_loading, ~(1u << keyspace),
-				  memory_order_release);
+	uint64_t left = orders->file->header.sizes[FORMAT_CHECKPOINT_FENCES] - *at;
+
+	if (left < sizeof(*out))
+		return -EUCLEAN;
+	memcpy(out, orders->fences + *at, sizeof(*out));
+	if (!out->key_size || out->key_size > left - sizeof(*out) ||
+	    out->keyspace >= FORMAT_KEYSPACES || !orders->kv->order_of[out->keyspace])
+		return -EUCLEAN;
+	*at += sizeof(*out) + out->key_size;
+	return 0;
 }
 
-/* Does what waits, most of it while more comes, and lets go of the index. */
-static int catch_up(struct checkpoint_orders *orders, unsigned keyspace)
+static int count_fences(const struct checkpoint_orders *orders, uint32_t counts[FORMAT_KEYSPACES])
 {
-	struct kv *kv = orders->kv;
-	struct order *order = kv->order_of[keyspace];
-	bool last = false;
+	uint64_t at = 0;
 	int error = 0;
 
-	while (!last && !error) {
-		struct checkpoint_change *changes;
+	while (!error && at < orders->file->header.sizes[FORMAT_CHECKPOINT_FENCES]) {
+		struct format_checkpoint_fence fence;
 
-		pthread_mutex_lock(&kv->log.lock);
-		last = orders->changes[keyspace].count <= FEW_CHANGES;
-		changes = take_changes(orders, keyspace);
-		if (last) {
-			error = do_changes(order, changes);
-			if (!error && order_count(order) != atomic_load(&kv->keys[keyspace]))
-				error = -EUCLEAN;
-			if (!error)
-				let_go(orders, keyspace);
-		}
-		pthread_mutex_unlock(&kv->log.lock);
-		if (!last)
-			error = do_changes(order, changes);
-		atomic_fetch_sub(&orders->changes_size, free_changes(changes));
+		error = next_fence(orders, &at, &fence);
+		if (!error)
+			counts[fence.keyspace]++;
 	}
 	return error;
 }
 
-/* ---- without it -------------------------------------------------------------------------------- */
-
-struct rebuild {
-	struct checkpoint_orders *orders;
-	unsigned keyspace;
-};
-
-static int add_to_order(void *arg, uint64_t address)
+/* Does it stand behind the one before it, and inside the section? */
+static bool follows(const struct checkpoint_orders *orders, const struct checkpoint_tree *tree,
+		    unsigned keyspace, const struct checkpoint_stretch *stretch)
 {
-	struct rebuild *rebuild = arg;
-	struct kv *kv = rebuild->orders->kv;
-	const struct format_record *record = segments_record(&kv->segments, address);
+	uint64_t size = orders->file->header.sizes[FORMAT_CHECKPOINT_ORDERS + keyspace];
+	const struct checkpoint_stretch *before = stretch - 1;
 
-	if (!record)
-		store_damaged(kv, address);
-	if (atomic_load_explicit(rebuild->orders->stopping, memory_order_relaxed))
-		return -ECANCELED;
-	if (!record || record->keyspace != rebuild->keyspace)
-		return 0;
-	return order_put(kv->order_of[rebuild->keyspace], record->key, record->key_size, address);
+	if ((uint64_t)stretch->chunk * FORMAT_CHECKPOINT_CHUNK + stretch->offset >= size)
+		return false;
+	if (!tree->count)
+		return !stretch->chunk && !stretch->offset;
+	return before->chunk < stretch->chunk &&
+	       checkpoint_stretch_compare(before->key, before->key_size, stretch->key, stretch->key_size) < 0;
 }
 
-/* From the hash index and the records: slower, but always possible as long as these can be read. */
-static int rebuild_order(struct checkpoint_orders *orders, unsigned keyspace)
+static int place_fences(struct checkpoint_orders *orders)
 {
-	struct rebuild rebuild = {orders, keyspace};
-	struct kv *kv = orders->kv;
-	struct order *order;
-	int error = order_new(&order);
+	uint64_t at = 0;
 
-	if (error)
-		return error;
-	checkpoint_damaged(kv, "an ordered index cannot be read; it is made anew from the records");
-	/* What waits is in the hash index already. Writers and compaction wait for us. */
-	epoch_enter();
-	pthread_mutex_lock(&kv->log.lock);
-	order_free(kv->order_of[keyspace]);
-	kv->order_of[keyspace] = order;
-	atomic_fetch_sub(&orders->changes_size, free_changes(take_changes(orders, keyspace)));
-	error = index_each(&kv->index, add_to_order, &rebuild);
-	if (!error)
-		let_go(orders, keyspace);
-	pthread_mutex_unlock(&kv->log.lock);
-	epoch_leave();
-	return error;
+	while (at < orders->file->header.sizes[FORMAT_CHECKPOINT_FENCES]) {
+		struct format_checkpoint_fence fence;
+		struct checkpoint_stretch *stretch;
+		struct checkpoint_tree *tree;
+		int error = next_fence(orders, &at, &fence);
+
+		if (error)
+			return error;
+		tree = &orders->trees[fence.keyspace];
+		stretch = &tree->stretches[tree->count];
+		stretch->key = orders->fences + at - fence.key_size;
+		stretch->key_size = fence.key_size;
+		stretch->offset = fence.offset;
+		stretch->chunk = fence.chunk;
+		if (!follows(orders, tree, fence.keyspace, stretch))
+			return -EUCLEAN;
+		tree->count++;
+	}
+	return 0;
 }
 
-/* ---- one after the other ------------------------------------------------------------------------- */
-
-bool checkpoint_orders_next(const struct checkpoint_orders *orders, unsigned *keyspace)
+/* Each tree has one stretch at least, for changes to wait in. */
+static int make_stretches(struct checkpoint_orders *orders)
 {
+	uint32_t counts[FORMAT_KEYSPACES] = {0};
 	const uint64_t *sizes = orders->file->header.sizes + FORMAT_CHECKPOINT_ORDERS;
-	unsigned loading = atomic_load(&orders->kv->orders_loading), i, best = FORMAT_KEYSPACES;
+	unsigned i;
+	int error = count_fences(orders, counts);
 
-	for (i = 0; i < FORMAT_KEYSPACES; i++) {
-		if (loading & 1u << i && (best == FORMAT_KEYSPACES || sizes[i] < sizes[best]))
-			best = i;
+	for (i = 0; i < FORMAT_KEYSPACES && !error; i++) {
+		struct checkpoint_tree *tree = &orders->trees[i];
+
+		if (!orders->kv->order_of[i])
+			continue;
+		tree->stretches = calloc((size_t)counts[i] + 1, sizeof(*tree->stretches));
+		if (!tree->stretches)
+			return -ENOMEM;
+		if (!counts[i] && sizes[i])
+			error = -EUCLEAN;
 	}
-	*keyspace = best;
-	return best < FORMAT_KEYSPACES;
+	if (!error)
+		error = place_fences(orders);
+	for (i = 0; i < FORMAT_KEYSPACES && !error; i++)
+		orders->trees[i].count += orders->trees[i].stretches && !orders->trees[i].count;
+	return error;
 }
 
-int checkpoint_orders_load(struct checkpoint_orders *orders, unsigned keyspace)
+int checkpoint_orders_read(struct checkpoint_orders *orders)
 {
-	int error = read_order(orders, keyspace);
+	int error = read_fences(orders);
 
 	if (!error)
-		error = catch_up(orders, keyspace);
-	return error && error != -ECANCELED ? rebuild_order(orders, keyspace) : error;
+		error = make_stretches(orders);
+	return error ? error : read_changes(orders);
 }

@@ -24,7 +24,8 @@ int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 		return -ENOMEM;
 	cursor->kv = kv;
 	cursor->keyspace = keyspace;
-	error = order_walk_new(store_order(kv, keyspace), &cursor->walk);
+	cursor->early = atomic_load_explicit(&kv->orders_loading, memory_order_acquire) & 1u << keyspace;
+	error = order_walk_new(kv->order_of[keyspace], &cursor->walk);
 	if (!error && atomic_load(&kv->orders_failed))
 		error = -EIO;
 	if (error) {
@@ -50,6 +51,7 @@ void kv_cursor_close(struct kv_cursor *cursor)
 		return;
 	order_walk_free(cursor->walk);
 	cursor_view_fini(&cursor->view);
+	free(cursor->from.key);
 	free(cursor->lower.key);
 	free(cursor->upper.key);
 	free(cursor->keys);
@@ -112,6 +114,38 @@ int kv_cursor_set_prefix(struct kv_cursor *cursor, const void *prefix, size_t pr
 
 /* ---- moves ----------------------------------------------------------------------------------- */
 
+int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size)
+{
+	struct kv *kv = cursor->kv;
+	bool forward = to != CURSOR_LAST && to != CURSOR_BELOW && to != CURSOR_PREV, loading;
+	struct kv_slice from = {key, key_size}, here;
+	int error;
+
+	if (to == CURSOR_NEXT || to == CURSOR_PREV) {
+		from.data = order_walk_key(cursor->walk, &from.size);
+		to = forward ? CURSOR_ABOVE : CURSOR_BELOW;
+		if (!from.data)
+			return -ENOENT;
+	}
+	/* It may be the walk's own. */
+	error = cursor_set_bound(&cursor->from, from.data, from.size);
+	if (error)
+		return error;
+	from.data = cursor->from.key;
+	do {
+		loading = atomic_load_explicit(&kv->orders_loading, memory_order_acquire) &
+			  1u << cursor->keyspace;
+		error = cursor_move_walk(cursor->walk, to, from.data, from.size);
+		if (error && error != -ENOENT)
+			return error;
+		here.data = order_walk_key(cursor->walk, &here.size);
+	} while (loading && checkpoint_need(kv, cursor->keyspace, from, here, forward));
+	if (atomic_load(&kv->orders_failed))
+		return -EIO;
+	cursor->early = loading;
+	return error;
+}
+
 /* After a move of the walk: where is the cursor? */
 static int settle(struct kv_cursor *cursor, int moved)
 {
@@ -147,8 +181,8 @@ int kv_cursor_first(struct kv_cursor *cursor)
 	if (cursor->view.view)
 		return move_in_view(cursor, lower->size ? CURSOR_AT_LEAST : CURSOR_FIRST,
 				    lower->key, lower->size);
-	return settle(cursor, lower->size ? order_walk_at_least(cursor->walk, lower->key, lower->size) :
-					    order_walk_first(cursor->walk));
+	return settle(cursor, cursor_walk(cursor, lower->size ? CURSOR_AT_LEAST : CURSOR_FIRST,
+					  lower->key, lower->size));
 }
 
 int kv_cursor_last(struct kv_cursor *cursor)
@@ -158,8 +192,8 @@ int kv_cursor_last(struct kv_cursor *cursor)
 	if (cursor->view.view)
 		return move_in_view(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST, upper->key,
 				    upper->size);
-	return settle(cursor, upper->size ? order_walk_below(cursor->walk, upper->key, upper->size) :
-					    order_walk_last(cursor->walk));
+	return settle(cursor, cursor_walk(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST, upper->key,
+					  upper->size));
 }
 
 int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
@@ -170,7 +204,7 @@ int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
 		return kv_cursor_first(cursor);
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_AT_LEAST, key, key_size);
-	return settle(cursor, order_walk_at_least(cursor->walk, key, key_size));
+	return settle(cursor, cursor_walk(cursor, CURSOR_AT_LEAST, key, key_size));
 }
 
 /* A view's keys are not counted. */
@@ -186,11 +220,16 @@ static int walk_to(struct kv_cursor *cursor, uint64_t position)
 int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
 {
 	const struct cursor_bound *lower = &cursor->lower;
+	struct order *order;
 
 	if (cursor->view.view)
 		return walk_to(cursor, position);
+	/* Positions are counted: all of it has to be there. */
+	order = store_order(cursor->kv, cursor->keyspace);
+	if (atomic_load(&cursor->kv->orders_failed))
+		return settle(cursor, -EIO);
 	if (lower->size)
-		position += order_rank(cursor->kv->order_of[cursor->keyspace], lower->key, lower->size);
+		position += order_rank(order, lower->key, lower->size);
 	return settle(cursor, order_walk_select(cursor->walk, position));
 }
 
@@ -198,14 +237,14 @@ int kv_cursor_next(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_NEXT, NULL, 0);
-	return cursor->placed ? settle(cursor, order_walk_next(cursor->walk)) : -ENOENT;
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_NEXT, NULL, 0)) : -ENOENT;
 }
 
 int kv_cursor_prev(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_PREV, NULL, 0);
-	return cursor->placed ? settle(cursor, order_walk_prev(cursor->walk)) : -ENOENT;
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_PREV, NULL, 0)) : -ENOENT;
 }
 
 struct kv_slice kv_cursor_key(const struct kv_cursor *cursor)

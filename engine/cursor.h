@@ -3,6 +3,8 @@
 #ifndef CURSOR_H
 #define CURSOR_H
 
+#include <errno.h>
+
 #include "store.h"
 
 /* A key that a cursor does not pass. */
@@ -28,7 +30,9 @@ struct kv_cursor {
 	struct kv *kv;
 	unsigned keyspace;
 	bool placed; /* stands on a key; if not, it is nowhere */
+	bool early;  /* the index was not all there: moves may have to load what they come upon */
 	struct order_walk *walk;
+	struct cursor_bound from; /* of such a move: where it began */
 	struct cursor_view view; /* .view is NULL: on the store as it is */
 	struct cursor_bound lower; /* the least key it comes to */
 	struct cursor_bound upper; /* the least key beyond */
@@ -41,15 +45,51 @@ int cursor_set_bound(struct cursor_bound *bound, const void *key, size_t size);
 /* Is the key less (negative), equal, or greater? */
 int cursor_compare(struct kv_slice key, const struct cursor_bound *bound);
 
-/* Where a cursor on a view goes. */
+/* Where a cursor, or a walk of it, goes. */
 enum cursor_to {
 	CURSOR_FIRST,
 	CURSOR_LAST,
 	CURSOR_AT_LEAST, /* the key given */
+	CURSOR_ABOVE,	 /* the key given */
 	CURSOR_BELOW,	 /* the key given */
 	CURSOR_NEXT,
 	CURSOR_PREV,
 };
+
+static inline int cursor_move_walk(struct order_walk *walk, enum cursor_to to, const void *key,
+				   size_t key_size)
+{
+	switch (to) {
+	case CURSOR_FIRST:
+		return order_walk_first(walk);
+	case CURSOR_LAST:
+		return order_walk_last(walk);
+	case CURSOR_AT_LEAST:
+		return order_walk_at_least(walk, key, key_size);
+	case CURSOR_ABOVE:
+		return order_walk_above(walk, key, key_size);
+	case CURSOR_BELOW:
+		return order_walk_below(walk, key, key_size);
+	case CURSOR_NEXT:
+		return order_walk_next(walk);
+	case CURSOR_PREV:
+		return order_walk_prev(walk);
+	}
+	return -EINVAL;
+}
+
+/* cursor_walk, for one that is early. */
+int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size);
+
+/* Moves the walk over the keys that there are now. As order_walk_*; -EIO too */
+static inline int cursor_walk(struct kv_cursor *cursor, enum cursor_to to, const void *key,
+			      size_t key_size)
+{
+	if (__builtin_expect(cursor->early, 0))
+		return cursor_walk_early(cursor, to, key, key_size);
+	return cursor_move_walk(cursor->walk, to, key, key_size);
+}
+
 /*
  * Moves a cursor on a view. any: also to a key that the view does not have, where that is found out later. Inside a read section,
  * for the sake of the address.

@@ -53,7 +53,7 @@ static inline int step(struct kv_cursor *cursor)
 		return cursor_view_move(cursor, CURSOR_NEXT, NULL, 0, true);
 	if (cursor->lower.size || cursor->upper.size)
 		return kv_cursor_next(cursor);
-	error = order_walk_next(cursor->walk);
+	error = cursor_walk(cursor, CURSOR_NEXT, NULL, 0);
 	if (error != -ENOMEM)
 		cursor->placed = !error;
 	return error;

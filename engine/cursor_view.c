@@ -26,30 +26,18 @@ void cursor_view_fini(struct cursor_view *view)
 
 /* ---- the two walks --------------------------------------------------------------------------- */
 
-static int move_walk(struct order_walk *walk, enum cursor_to to, const void *key, size_t key_size)
+static int move_walk(struct kv_cursor *cursor, struct order_walk *walk, enum cursor_to to,
+		     const void *key, size_t key_size)
 {
-	switch (to) {
-	case CURSOR_FIRST:
-		return order_walk_first(walk);
-	case CURSOR_LAST:
-		return order_walk_last(walk);
-	case CURSOR_AT_LEAST:
-		return order_walk_at_least(walk, key, key_size);
-	case CURSOR_BELOW:
-		return order_walk_below(walk, key, key_size);
-	case CURSOR_NEXT:
-		return order_walk_next(walk);
-	case CURSOR_PREV:
-		return order_walk_prev(walk);
-	}
-	return -EINVAL;
+	return walk == cursor->walk ? cursor_walk(cursor, to, key, key_size) :
+				      cursor_move_walk(walk, to, key, key_size);
 }
 
 /* 0, whether it stands somewhere or not; or -ENOMEM */
-static int place_walk(struct order_walk *walk, enum cursor_to to, const void *key, size_t key_size,
-		      bool *stands)
+static int place_walk(struct kv_cursor *cursor, struct order_walk *walk, enum cursor_to to,
+		      const void *key, size_t key_size, bool *stands)
 {
-	int error = move_walk(walk, to, key, key_size);
+	int error = move_walk(cursor, walk, to, key, key_size);
 
 	if (error && error != -ENOENT)
 		return error;
@@ -61,8 +49,8 @@ static int place_walk(struct order_walk *walk, enum cursor_to to, const void *ke
 static int seek_from_here(struct kv_cursor *cursor, struct order_walk *walk, bool *stands)
 {
 	const struct cursor_bound *here = &cursor->view.here;
-	int error = cursor->view.forward ? order_walk_above(walk, here->key, here->size) :
-					   order_walk_below(walk, here->key, here->size);
+	int error = move_walk(cursor, walk, cursor->view.forward ? CURSOR_ABOVE : CURSOR_BELOW,
+			      here->key, here->size);
 
 	if (error && error != -ENOENT)
 		return error;
@@ -99,7 +87,7 @@ static int place(struct kv_cursor *cursor, enum cursor_to to, const void *key, s
 	if (to == CURSOR_NEXT || to == CURSOR_PREV)
 		error = seek_from_here(cursor, cursor->walk, &view->on_walk);
 	else
-		error = place_walk(cursor->walk, to, key, key_size, &view->on_walk);
+		error = place_walk(cursor, cursor->walk, to, key, key_size, &view->on_walk);
 	if (error)
 		return error;
 	view->ghosts_added = atomic_load(&cursor->kv->versions.ghosts_added);
@@ -109,7 +97,7 @@ static int place(struct kv_cursor *cursor, enum cursor_to to, const void *key, s
 		return error;
 	if (to == CURSOR_NEXT || to == CURSOR_PREV)
 		return seek_from_here(cursor, view->ghosts, &view->on_ghosts);
-	return place_walk(view->ghosts, to, key, key_size, &view->on_ghosts);
+	return place_walk(cursor, view->ghosts, to, key, key_size, &view->on_ghosts);
 }
 
 /* Both on from the cursor's key, in the direction that they stand in. */
@@ -121,7 +109,7 @@ static int advance(struct kv_cursor *cursor)
 	int error = 0;
 
 	if (view->on_walk && stands_here(cursor, cursor->walk))
-		error = place_walk(cursor->walk, to, NULL, 0, &view->on_walk);
+		error = place_walk(cursor, cursor->walk, to, NULL, 0, &view->on_walk);
 	if (error)
 		return error;
 	added = atomic_load(&cursor->kv->versions.ghosts_added);
@@ -133,7 +121,7 @@ static int advance(struct kv_cursor *cursor)
 			       seek_from_here(cursor, view->ghosts, &view->on_ghosts);
 	}
 	if (view->on_ghosts && stands_here(cursor, view->ghosts))
-		error = place_walk(view->ghosts, to, NULL, 0, &view->on_ghosts);
+		error = place_walk(cursor, view->ghosts, to, NULL, 0, &view->on_ghosts);
 	return error;
 }
 
