@@ -164,7 +164,7 @@ static int check_info(struct kvfs *fs)
 }
 
 /* In a read section. */
-static int read_format(struct kvfs *fs, uint64_t *next_ino)
+static int read_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 {
 	struct kv_slice value;
 	struct inode root;
@@ -182,20 +182,20 @@ static int read_format(struct kvfs *fs, uint64_t *next_ino)
 		err = meta_next_ino_decode(value, next_ino);
 	if (!err)
 		err = limit_load(fs);
-	if (!err)
+	if (!err && !repairs)
 		err = inode_get(fs, KVFS_ROOT_INO, &root);
-	if (!err && !S_ISDIR(root.mode))
+	if (!err && !repairs && !S_ISDIR(root.mode))
 		err = -EIO;
 	return err == -ENOENT || err == -EIO ? -EUCLEAN : err;
 }
 
-static int check_format(struct kvfs *fs, uint64_t *next_ino)
+static int check_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 {
 	int err = check_info(fs);
 
 	if (!err) {
 		kv_read_begin(fs->kv);
-		err = read_format(fs, next_ino);
+		err = read_format(fs, repairs, next_ino);
 		kv_read_end(fs->kv);
 	}
 	if (err == -EMEDIUMTYPE)
@@ -246,7 +246,7 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 
 	if (err)
 		return err;
-	err = check_format(fs, &next_ino);
+	err = check_format(fs, options->repairs, &next_ino);
 	if (!err && fs->read_only)
 		err = rollback_show(fs);
 	if (!err)

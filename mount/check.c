@@ -60,6 +60,19 @@ static void on_repair(void *arg, enum kv_severity severity, const char *text)
 	printf("%s\n", text);
 }
 
+/* What the store's own repair has left is made to agree. 0, CHECK_MENDED or CHECK_FAILED */
+static int repair_tree(struct kvfs *fs, const char *path)
+{
+	uint64_t mended = 0;
+	int rc = kvfs_repair(fs, on_repair, NULL, &mended);
+
+	if (rc)
+		message(KV_ERROR, "%s: the files cannot be repaired: %s", path, message_error(rc));
+	else if (mended)
+		printf("%s: %" PRIu64 " thing%s of the files mended\n", path, mended, mended == 1 ? "" : "s");
+	return rc ? CHECK_FAILED : mended ? CHECK_MENDED : CHECK_CLEAN;
+}
+
 /* 0, CHECK_MENDED or CHECK_FAILED */
 static int repair_store(const char *path)
 {
@@ -102,10 +115,13 @@ static int check_run(int argc, char **argv)
 	if (mended == CHECK_FAILED)
 		return mended;
 	progress_catch_signals();
-	store_options(path, true, &options);
+	store_options(path, !repair, &options);
+	options.repairs = repair;
 	rc = store_open(path, &options, &fs);
 	if (rc)
-		return rc == -EUCLEAN ? CHECK_FINDINGS | CHECK_FAILED : CHECK_FAILED;
+		return mended | (rc == -EUCLEAN ? CHECK_FINDINGS | CHECK_FAILED : CHECK_FAILED);
+	if (repair)
+		mended |= repair_tree(fs, path);
 	code = check_store(fs, path);
 	if (store_close(path, fs))
 		code |= CHECK_FAILED;
@@ -117,7 +133,8 @@ const struct command check_command = {
 	.arguments = "[--repair] STORE",
 	.summary = "Reads and verifies everything in a store; changes nothing unless told to",
 	.details = "  --repair  brings back what can be, and says what is lost; the store must not be\n"
-		   "            mounted. Can be run again. Copy a store that matters before\n"
+		   "            mounted. Files without a name get one in lost+found. Can be run\n"
+		   "            again. Copy a store that matters before\n"
 		   "\n"
 		   "exit codes: 0 clean, 1 mended (added to the others), 4 there are findings, 8 could not be checked, 16 wrong "
 		   "usage,\n"

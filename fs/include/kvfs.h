@@ -83,6 +83,7 @@ struct kvfs_open_options {
 	enum kvfs_atime atime;
 	bool nodiratime; /* listing a directory never moves its time of access */
 	bool frees_behind; /* very large files are freed by a thread of the file system's own */
+	bool repairs; /* kvfs_repair comes next: opens also where the root is lost */
 };
 
 /*
@@ -318,6 +319,14 @@ KV_API void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter);
 KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg,
 				    kv_progress_fn *progress, void *progress_arg,
 				    uint64_t *findings);
+
+/*
+ * Makes what a check would find of the file system's own agree again; the store's own damage is kv_repair's, and goes first. Says what
+ * was lost or moved, one message each; *mended: how many. Files and directories without a name get one in /lost+found. Can be run
+ * again, also after an interruption; durable on return. Nobody else uses the file system meanwhile. Errors: -EROFS, -ENOSPC, -ENOMEM,
+ * -EIO, -ENOTDIR "lost+found" is something else
+ */
+KV_API KV_MUST_CHECK int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended);
 
 /* ---- paths, for programs without a mount ------------------------------------------------------ */
 

@@ -133,6 +133,21 @@ static void put_entry(
 	put(tree, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
 }
 
+/* After a repair a check finds nothing, and another repair has nothing to do. */
+static void assert_repaired(struct fixture *store)
+{
+	struct findings said = {0}, left = {0};
+	uint64_t mended, count;
+
+	assert_int_equal(kvfs_repair(store->fs, gather, &said, &mended), 0);
+	assert_int_equal(mended, said.count);
+	assert_int_equal(kvfs_check(store->fs, gather, &left, NULL, NULL, &count), 0);
+	if (count)
+		fail_msg("left after the repair:\n%s\nit had said:\n%s", left.text, said.text);
+	assert_int_equal(kvfs_repair(store->fs, gather, &said, &mended), 0);
+	assert_int_equal(mended, 0);
+}
+
 /* The store is not to be clean at the end. */
 static int damaged_teardown(void **state)
 {
@@ -156,6 +171,7 @@ static int damaged_teardown(void **state)
 		(void)!kvfs_rmdir(fs, KVFS_ROOT_INO, "elsewhere");
 		(void)!kvfs_unlink(fs, ino, "large\n");
 	}
+	assert_repaired(store);
 	return fixture_remove(state);
 }
 

@@ -291,7 +291,7 @@ repaired() {
 	[ "$good" -ge "$before" ] || fail "$before files could be read, $good after the repair of round $1"
 	status=0
 	timeout "$patience" "$KVFS" check --repair "$store" >again.out 2>&1 || status=$?
-	[ $((status & 1)) = 0 ] || fail "the second repair of round $1 mended: $(cat again.out)"
+	[ "$status" = 0 ] || fail "the second repair of round $1 ended with $status: $(cat again.out)"
 }
 
 case_two_mounts() {
