@@ -41,21 +41,11 @@
 static void drop_free_files(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
-	uint32_t slot, count = atomic_load(&segments->count), unused = 0, used = 0;
+	uint32_t slot, count = atomic_load(&segments->count), used = 0;
 
-	for (slot = 0; slot < count; slot++) {
-		if (segments->table[slot])
-			++*(segments->table[slot]->id ? &used : &unused);
-	}
-	while (slot-- > 0 && unused > FREE_FILES_MIN + used / 8) {
-		struct segment *segment = segments->table[slot];
-
-		if (!segment || segment->id)
-			continue;
-		if (segment_remove(segments, segment, &kv->log.lock))
-			break;
-		unused--;
-	}
+	for (slot = 0; slot < count; slot++)
+		used += segments->table[slot] && segments->table[slot]->id;
+	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
 }
 
 static int free_one(struct kv *kv, struct segment *victim)

@@ -433,6 +433,51 @@ int log_use_reserve(struct kv *kv)
 	return has_spare ? 0 : add_spare(kv, true);
 }
 
+/* Out of the list: the newest ones, which the next to be prepared replace. */
+static struct segment *take_newest_spares(struct kv *kv, unsigned keep)
+{
+	struct log *log = &kv->log;
+	struct segment **link = &log->spares, *taken = NULL;
+	unsigned kept;
+
+	pthread_mutex_lock(&log->lock);
+	if (!log->spare_reserved && !log->spare_waiters) {
+		for (kept = 0; *link && kept < keep; kept++)
+			link = &(*link)->next;
+		taken = *link;
+		*link = NULL;
+		log->spare_count = kept;
+		/* The next append that needs one asks again. */
+		log->spare_wanted = false;
+		log->spares_target = 1;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return taken;
+}
+
+int log_drop_spares(struct kv *kv, unsigned keep)
+{
+	struct segment *spare, *spares = take_newest_spares(kv, keep);
+	int error = 0;
+
+	for (spare = spares; spare && !error; spare = spare->next)
+		error = segment_erase(&kv->segments, spare);
+	/* Back again behind later segments they would be holes in the log. */
+	if (!error && spares)
+		error = segments_sync_names(&kv->segments);
+	while (spares && !error) {
+		spare = spares;
+		spares = spare->next;
+		spare->next = NULL;
+		pthread_mutex_lock(&kv->log.lock);
+		store_add(&kv->log_bytes, -(uint64_t)FORMAT_SEGMENT_HEADER_SIZE);
+		segment_release(&kv->segments, spare);
+		pthread_mutex_unlock(&kv->log.lock);
+		kv->log.next_id -= FORMAT_SEGMENT_ID_STEP;
+	}
+	return error;
+}
+
 void log_spare_attempted(struct kv *kv, int error)
 {
 	struct log *log = &kv->log;

@@ -46,6 +46,8 @@ int log_prepare_spare(struct kv *kv);
 int log_sync_spares(struct kv *kv);
 /* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
 int log_use_reserve(struct kv *kv);
+/* The maintainer's: makes free files of all spare segments but so many; not of one that only what frees may use. */
+int log_drop_spares(struct kv *kv, unsigned keep);
 void log_spare_attempted(struct kv *kv, int error);
 
 /* The offset behind the last record of a segment, 0 of a spare one. Called with the lock. */

@@ -14,6 +14,7 @@
 #include "readahead.h"
 #include "scrub.h"
 #include "sync.h"
+#include "trim.h"
 #include "version.h"
 #include "worker.h"
 
@@ -311,6 +312,7 @@ void maintain_round(struct kv *kv)
 	warm_step(kv);
 	free_retired(kv);
 	version_free_retired(kv);
+	trim_step(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
 
@@ -331,7 +333,7 @@ void maintain_checkpoint(struct kv *kv)
 /* Under the lock: a caller that prunes changes what compaction is about meanwhile. */
 static uint64_t pause_us(struct kv *kv)
 {
-	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us, scrub_us;
+	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us, scrub_us, trim_us;
 
 	/* It has the lock nearly always, and whoever else wants it now and then only makes it wait. */
 	if (atomic_load(&kv->maintain.prunes))
@@ -342,10 +344,13 @@ static uint64_t pause_us(struct kv *kv)
 	checkpoint_us = checkpoint_pause_us(kv);
 	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? warm_pause_us(kv) : UINT64_MAX;
 	scrub_us = scrub_pause_us(kv);
+	trim_us = trim_pause_us(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
 	version_us = version_pause_us(kv);
 	if (compact_us > scrub_us)
 		compact_us = scrub_us;
+	if (compact_us > trim_us)
+		compact_us = trim_us;
 	if (compact_us > version_us)
 		compact_us = version_us;
 	if (compact_us > large_us)
@@ -404,6 +409,7 @@ static void warm_newest(struct kv *kv)
 int maintain_start(struct kv *kv)
 {
 	warm_newest(kv);
+	kv->maintain.rest.since_us = kv->env->clock_us(kv->env);
 	return worker_start(&kv->maintain.worker, maintainer, kv);
 }
 

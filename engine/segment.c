@@ -682,6 +682,23 @@ int segment_remove(struct segments *segments, struct segment *segment, pthread_m
 	return 0;
 }
 
+void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock)
+{
+	uint32_t slot, count = atomic_load(&segments->count), unused = 0;
+
+	for (slot = 0; slot < count; slot++)
+		unused += segments->table[slot] && !segments->table[slot]->id;
+	while (slot-- > 0 && unused > keep) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id)
+			continue;
+		if (segment_remove(segments, segment, lock))
+			break;
+		unused--;
+	}
+}
+
 uint32_t segment_search(const struct segments *segments, const struct segment *segment,
 			const uint8_t *base, uint32_t offset, uint32_t end, uint64_t *budget)
 {

@@ -227,6 +227,8 @@ int segment_sync_name(struct segments *segments, const struct segment *segment);
 void segment_release(struct segments *segments, struct segment *segment);
 /* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */
 int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock);
+/* The same with all free files but so many. One that cannot be removed stays. */
+void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock);
 
 int segments_take_buffer(struct segments *segments, uint8_t **out);
 void segments_give_buffer(struct segments *segments, uint8_t *buffer);

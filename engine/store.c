@@ -21,6 +21,7 @@
 #include "sync.h"
 #include "scrub.h"
 #include "times.h"
+#include "trim.h"
 #include "version.h"
 #include "view.h"
 
@@ -404,6 +405,8 @@ int kv_close(struct kv *kv)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
 	if (!error && !kv->info.read_only && log_mark(kv))
 		error = sync_flush(kv);
+	if (!error && !kv->info.read_only)
+		trim_close(kv);
 	if (!error)
 		checkpoint_write(kv);
 	kv_free(kv);

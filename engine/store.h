@@ -85,12 +85,20 @@ struct sync {
 	_Atomic bool resting;	      /* the worker sleeps without a deadline */
 };
 
+/* Since when nothing has changed, and what has been done about that. trim.c */
+struct rest {
+	uint64_t activity;
+	uint64_t since_us;
+	unsigned depth; /* 2: nothing is left to be given back */
+};
+
 /* Who prepares segments, frees them, and gives memory back. maintain.c */
 struct maintain {
 	pthread_mutex_t lock; /* held at work, outermost rank */
 	bool warming;	      /* some segment may be cold; protected by lock */
 	uint64_t warm_at_us;  /* not before; protected by lock */
 	_Atomic unsigned prunes; /* under way, by callers of kv_prune */
+	struct rest rest;     /* protected by lock */
 	struct worker worker;
 };
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* trim.c - see trim.h. */
+#include "trim.h"
+
+#include "brake.h"
+#include "log.h"
+
+#define REST_US 3000000u       /* without a change: one spare segment and one free file are left */
+#define LONG_REST_US 30000000u /* none */
+#define PAUSE_US 1000u
+#define SCARCE_SEGMENTS 16u    /* of free disk */
+
+/* Whatever uses, or makes, spare segments and free files counts here. */
+static uint64_t activity(const struct kv *kv)
+{
+	return atomic_load(&kv->log.hot.appended_bytes) + atomic_load(&kv->relocated_bytes) +
+	       atomic_load(&kv->victims);
+}
+
+static bool may_trim(struct kv *kv)
+{
+	uint64_t avail, total;
+
+	return !kv->info.read_only && !atomic_load(&kv->failed) && !brake_is_on(kv) &&
+	       !kv->env->dir_space(kv->dir, &avail, &total) &&
+	       avail >= (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
+}
+
+static int give_back(struct kv *kv, unsigned keep)
+{
+	int error;
+
+	if (!may_trim(kv))
+		return 0;
+	error = log_drop_spares(kv, keep);
+	segments_drop_free(&kv->segments, keep, &kv->log.lock);
+	return error ? error : segments_sync_names(&kv->segments);
+}
+
+void trim_step(struct kv *kv)
+{
+	struct rest *rest = &kv->maintain.rest;
+	uint64_t now_us = kv->env->clock_us(kv->env), active = activity(kv);
+	int error = 0;
+
+	if (active != rest->activity) {
+		*rest = (struct rest){.activity = active, .since_us = now_us};
+		return;
+	}
+	if (rest->depth == 0 && now_us - rest->since_us >= REST_US) {
+		rest->depth = 1;
+		error = give_back(kv, 1);
+	} else if (rest->depth == 1 && now_us - rest->since_us >= LONG_REST_US) {
+		rest->depth = 2;
+		error = give_back(kv, 0);
+	}
+	if (error)
+		store_poison(kv, error, "giving back a spare segment failed");
+}
+
+uint64_t trim_pause_us(const struct kv *kv)
+{
+	const struct rest *rest = &kv->maintain.rest;
+	uint64_t now_us = kv->env->clock_us(kv->env);
+	uint64_t at_us = rest->since_us + (rest->depth ? LONG_REST_US : REST_US);
+
+	if (rest->depth == 2 || atomic_load(&kv->failed))
+		return UINT64_MAX;
+	return at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
+}
+
+void trim_close(struct kv *kv)
+{
+	int error = give_back(kv, 0);
+
+	if (error)
+		store_report(kv, KV_INFO, "spare segments stay: %s", strerror(-error));
+}

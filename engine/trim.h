@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trim.h - gives back to the disk what is kept only for writers who go on: spare segments, and free files that would be used again.
+ *
+ * After some seconds without a change one of each is left, for who writes now and then; after half a minute, and when the store is
+ * closed, none. On a disk that is nearly full they stay: they are the reserve.
+ *
+ * The maintainer's.
+ */
+#ifndef TRIM_H
+#define TRIM_H
+
+#include "store.h"
+
+/* If the store rests. */
+void trim_step(struct kv *kv);
+/* How long until the next step has something to do. */
+uint64_t trim_pause_us(const struct kv *kv);
+/* All of it: the store is being closed, and everything is durable. What fails stays. */
+void trim_close(struct kv *kv);
+
+#endif
