@@ -28,7 +28,13 @@
 struct env_dir;	 /* an open store directory */
 struct env_file; /* an open file */
 
-enum env_advice { ENV_ADVICE_RANDOM, ENV_ADVICE_SEQUENTIAL, ENV_ADVICE_WILLNEED, ENV_ADVICE_DONTNEED };
+enum env_advice {
+	ENV_ADVICE_RANDOM,
+	ENV_ADVICE_SEQUENTIAL,
+	ENV_ADVICE_WILLNEED,
+	ENV_ADVICE_DONTNEED, /* by this process */
+	ENV_ADVICE_FORGET,   /* nor kept in the page cache, unless others have it mapped */
+};
 
 #define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */
 #define ENV_READ_ONLY (1u << 1)
@@ -71,6 +77,8 @@ struct kv_env {
 	int (*file_map)(struct env_file *file, size_t size, const void **out);
 	void (*file_unmap)(struct env_file *file, const void *map, size_t size);
 	void (*map_advise)(const void *start, size_t size, enum env_advice advice);
+	/* Which pages, of ENV_DIRECT_ALIGN bytes, of a map are in memory now: a byte for each, not 0 if it is. `start` is a page's. */
+	void (*map_resident)(const void *start, size_t size, uint8_t *pages);
 	/* True once a page of the map could not be read (it then reads as zeros). */
 	bool (*map_failed)(const void *map, size_t size);
 

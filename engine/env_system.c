@@ -540,6 +540,7 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		[ENV_ADVICE_SEQUENTIAL] = MADV_SEQUENTIAL,
 		[ENV_ADVICE_WILLNEED] = MADV_WILLNEED,
 		[ENV_ADVICE_DONTNEED] = MADV_DONTNEED,
+		[ENV_ADVICE_FORGET] = MADV_PAGEOUT,
 	};
 	uintptr_t inside = (uintptr_t)start & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
 	char *from = (char *)start - inside;
@@ -551,6 +552,20 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		from += WILLNEED_SIZE_MAX;
 	}
 	madvise(from, size, advices[advice]);
+}
+
+static void system_map_resident(const void *start, size_t size, uint8_t *pages)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), count = (size + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN;
+	size_t i;
+
+	/* Where that cannot be told all of it counts as wanted. */
+	if (page != ENV_DIRECT_ALIGN || mincore((void *)start, size, pages)) {
+		memset(pages, 1, count);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		pages[i] &= 1;
 }
 
 static bool system_map_failed(const void *map, size_t size)
@@ -620,6 +635,7 @@ static struct kv_env system_env = {
 	.file_map = system_file_map,
 	.file_unmap = system_file_unmap,
 	.map_advise = system_map_advise,
+	.map_resident = system_map_resident,
 	.map_failed = system_map_failed,
 	.buffer_new = system_buffer_new,
 	.buffer_free = system_buffer_free,

@@ -2,6 +2,8 @@
 /* scrub.c - see scrub.h. */
 #include "scrub.h"
 
+#include <stdlib.h>
+
 #define STEP_BYTES ((uint32_t)1 << 20)
 #define RATE_DEFAULT ((uint64_t)16 << 20)	     /* bytes a second */
 #define BUSY_DIVISOR 8u				     /* of the rate, while others use the store */
@@ -18,6 +20,11 @@ void scrub_init(struct kv *kv, uint64_t rate, unsigned interval_s)
 	scrub->interval_us = interval_s ? interval_s * UINT64_C(1000000) : INTERVAL_DEFAULT_US;
 	delay_us = scrub->interval_us < FIRST_DELAY_US ? scrub->interval_us : FIRST_DELAY_US;
 	scrub->at_us = now_us + delay_us;
+}
+
+void scrub_fini(struct kv *kv)
+{
+	free(kv->scrub.resident);
 }
 
 /* ---- the place ------------------------------------------------------------------------------- */
@@ -56,6 +63,38 @@ static void ask(struct kv *kv, const struct segment *segment, uint32_t offset)
 	kv->env->map_advise(atomic_load(&segment->map) + offset, end - offset, ENV_ADVICE_WILLNEED);
 }
 
+static uint32_t pages_of(const struct segment *segment)
+{
+	return (segment->end + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN;
+}
+
+static void note_resident(struct kv *kv, const struct segment *segment)
+{
+	struct scrub *scrub = &kv->scrub;
+
+	free(scrub->resident);
+	scrub->resident = malloc(pages_of(segment));
+	if (scrub->resident)
+		kv->env->map_resident(atomic_load(&segment->map), segment->end, scrub->resident);
+}
+
+/* What nobody had in memory before is not left there: a pass over everything would drive out what is in use. */
+static void forget(struct kv *kv, const struct segment *segment)
+{
+	const uint8_t *map = atomic_load(&segment->map), *resident = kv->scrub.resident;
+	uint32_t count = resident ? pages_of(segment) : 0, from, to;
+
+	for (from = 0; from < count; from = to) {
+		to = from + 1;
+		if (resident[from])
+			continue;
+		while (to < count && !resident[to])
+			to++;
+		kv->env->map_advise(map + (size_t)from * ENV_DIRECT_ALIGN,
+				    (size_t)(to - from) * ENV_DIRECT_ALIGN, ENV_ADVICE_FORGET);
+	}
+}
+
 static void enter(struct kv *kv, const struct segment *segment)
 {
 	struct scrub *scrub = &kv->scrub;
@@ -68,6 +107,7 @@ static void enter(struct kv *kv, const struct segment *segment)
 	scrub->offset = FORMAT_SEGMENT_HEADER_SIZE;
 	scrub->damaged_bytes = 0;
 	scrub->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
+	note_resident(kv, segment);
 	ask(kv, segment, scrub->offset);
 }
 
@@ -120,6 +160,7 @@ static void say_damage(struct kv *kv, struct segment *segment)
 static void leave(struct kv *kv, struct segment *segment)
 {
 	say_damage(kv, segment);
+	forget(kv, segment);
 	kv->env->map_advise(atomic_load(&segment->map), kv->segments.size, ENV_ADVICE_DONTNEED);
 	kv->scrub.id = segment->id + 1;
 	kv->scrub.born = 0;

@@ -16,6 +16,7 @@
 
 /* Options as in kv_open_options. */
 void scrub_init(struct kv *kv, uint64_t rate, unsigned interval_s);
+void scrub_fini(struct kv *kv);
 /* A MiB, if it is time. */
 void scrub_step(struct kv *kv);
 /* How long the maintainer may sleep before the next one. */

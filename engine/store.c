@@ -298,6 +298,7 @@ static void kv_free(struct kv *kv)
 		order_free(kv->order_of[i]);
 	dictionaries_free(kv);
 	large_fini(&kv->large);
+	scrub_fini(kv);
 	index_fini(&kv->index);
 	versions_fini(&kv->versions);
 	snapshots_fini(&kv->snapshots);

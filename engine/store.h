@@ -119,6 +119,7 @@ struct scrub {
 	uint32_t offset;	/* of the next record there */
 	uint32_t damaged_bytes, damaged_offset; /* there; where the first of them are */
 	uint64_t search_budget; /* there, for getting over damage */
+	uint8_t *resident;	/* its pages: was it in memory before? NULL: not known */
 	uint64_t operations;	/* of the store, at the last step */
 	_Atomic uint64_t passes, bytes, findings;
 };

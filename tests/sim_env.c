@@ -419,6 +419,11 @@ static void call_map_advise(const void *start, size_t size, enum env_advice advi
 {
 }
 
+static void call_map_resident(const void *start, size_t size, uint8_t *pages)
+{
+	memset(pages, 1, (size + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN);
+}
+
 static bool call_map_failed(const void *map, size_t size)
 {
 	return sim_file_of_map(map)->page_failed < size;
@@ -498,6 +503,7 @@ const struct kv_env sim_env_calls_table = {
 	.file_map = call_file_map,
 	.file_unmap = call_file_unmap,
 	.map_advise = call_map_advise,
+	.map_resident = call_map_resident,
 	.map_failed = call_map_failed,
 	.buffer_new = call_buffer_new,
 	.buffer_free = call_buffer_free,
