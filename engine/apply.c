@@ -99,6 +99,46 @@ static int apply_delete(struct kv *kv, const struct format_record *record, uint6
 	return delete_in_order(kv, record);
 }
 
+static inline bool is_address(void *arg, uint64_t address)
+{
+	return address == *(const uint64_t *)arg;
+}
+
+/*
+ * Was the record at this address, which is damaged, the key's? If its header and key, as they stand, say so: then what comes now takes
+ * its place, and nobody is told any more that the key may be lost. Not where a view might want it, nor for what compaction has moved,
+ * which may be older. What it takes stays accounted: its length is not certain.
+ */
+static __attribute__((noinline)) bool
+is_damaged_old(struct kv *kv, const struct format_record *record, uint64_t damaged, uint64_t hash,
+	       struct index_place *place)
+{
+	const uint8_t *base = segments_base(&kv->segments, segments_slot(&kv->segments, damaged));
+	uint32_t offset = segments_offset(&kv->segments, damaged);
+	const struct format_record *old = (const struct format_record *)(base + offset);
+
+	if (!base || views_any(kv) || (record->flags & FORMAT_RECORD_RELOCATED) ||
+	    offset + FORMAT_RECORD_HEADER_SIZE + record->key_size > kv->segments.size)
+		return false;
+	return old->key_size == record->key_size && old->keyspace == record->keyspace &&
+	       !memcmp(old->key, record->key, record->key_size) &&
+	       index_find(&kv->index, hash, is_address, &damaged, place);
+}
+
+static int replace_damaged(struct kv *kv, const struct format_record *record, uint64_t address,
+			   struct index_place *place)
+{
+	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
+		index_remove(&kv->index, place);
+		store_add(&kv->keys[record->keyspace], (uint64_t)-1);
+		return delete_in_order(kv, record);
+	}
+	mark_verified(kv, address);
+	store_account(kv, address, (int64_t)format_record_length(record));
+	index_replace(place, address);
+	return put_in_order(kv, record, address);
+}
+
 /*
  * Before the key's newest record changes: what it was is kept, if a view sees that, and so is what turns out to be older. A
  * tombstone that replay, or compaction, comes upon late ends what came to stand before it.
@@ -137,7 +177,7 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
-	bool stale = old && lookup.record->seq > record->seq;
+	bool stale = old && lookup.record->seq > record->seq, damaged = false;
 	int error;
 
 	if (atomic_load_explicit(&kv->replacing, memory_order_relaxed) != (old != 0))
@@ -147,14 +187,20 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 		if (error)
 			return error;
 	}
+	if (__builtin_expect(!old && lookup.damaged, 0))
+		damaged = is_damaged_old(kv, record, lookup.damaged, hash, &place);
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
 		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
 			format_record_length(record);
 		kv->tombstone_bytes += format_record_length(record);
+		if (damaged)
+			return replace_damaged(kv, record, address, &place);
 		return stale ? 0 : apply_delete(kv, record, old, lookup.record, &place);
 	}
 	if (stale)
 		return 0;
+	if (__builtin_expect(damaged, 0))
+		return replace_damaged(kv, record, address, &place);
 	return apply_put(kv, record, address, hash, old, lookup.record, &place);
 }
 
@@ -171,11 +217,6 @@ int apply_old(struct kv *kv, const struct format_record *record, uint64_t addres
 	if (!error && !index_lookup(&kv->index, hash, lookup_match_head, &lookup))
 		error = version_haunt(kv, record, hash);
 	return error;
-}
-
-static inline bool is_address(void *arg, uint64_t address)
-{
-	return address == *(const uint64_t *)arg;
 }
 
 int apply_move(struct kv *kv, const struct format_record *copy, uint64_t hash, uint64_t from,

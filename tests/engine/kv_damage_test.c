@@ -172,12 +172,86 @@ static void test_unreadable_page(void **state)
 	assert_true(lost > 0 && intact > 0);
 }
 
+/* Flips a bit in the middle of a key's value, wherever that stands. */
+static void damage_value(struct fixture *fixture, const char *key, size_t value_size)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < 32; slot++) {
+		char name[FORMAT_SEGMENT_NAME_SIZE];
+		const uint8_t *bytes, *found;
+		uint64_t size;
+
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes(fixture->sim, name, &size);
+		found = bytes ? memmem(bytes, size, key, strlen(key)) : NULL;
+		if (!found)
+			continue;
+		assert_int_equal(sim_env_flip(fixture->sim, name,
+					      (uint64_t)(found - bytes) + strlen(key) + value_size / 2, 3),
+				 0);
+		return;
+	}
+	fail_msg("no segment has %s", key);
+}
+
+/* What is lost is lost until it is put again, or deleted: then it is what was put, or not there. */
+static void test_damage_is_replaced(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats before, after;
+	struct kv_slice value;
+	unsigned i;
+
+	for (i = 0; i < 40; i++) {
+		char key[24];
+
+		snprintf(key, sizeof(key), "to be damaged %02u", i);
+		must_put_filled(fixture, i % 2, key, 20000, i);
+	}
+	/* With a checkpoint nothing is replayed. */
+	must_close(fixture);
+	damage_value(fixture, "to be damaged 10", 20000);
+	damage_value(fixture, "to be damaged 11", 20000);
+	damage_value(fixture, "to be damaged 13", 20000);
+	must_open(fixture, 0);
+	kv_stats(fixture->kv, &before);
+	for (i = 10; i < 14; i++) {
+		char key[24];
+		int error;
+
+		snprintf(key, sizeof(key), "to be damaged %02u", i);
+		kv_read_begin(fixture->kv);
+		error = kv_get(fixture->kv, i % 2, key, strlen(key), &value);
+		kv_read_end(fixture->kv);
+		assert_int_equal(error, i == 12 ? 0 : -EIO);
+	}
+	must_put(fixture, 0, "to be damaged 10", "new");
+	must_have(fixture, 0, "to be damaged 10", "new");
+	must_delete(fixture, 0, "to be damaged 10");
+	must_lack(fixture, 0, "to be damaged 10");
+	must_delete(fixture, 1, "to be damaged 11");
+	must_lack(fixture, 1, "to be damaged 11");
+	must_put(fixture, 1, "to be damaged 13", "new");
+	must_have(fixture, 1, "to be damaged 13", "new");
+	must_have_filled(fixture, 0, "to be damaged 12", 20000, 12);
+	kv_stats(fixture->kv, &after);
+	assert_int_equal(after.keys[0], before.keys[0] - 1);
+	assert_int_equal(after.keys[1], before.keys[1] - 1);
+	must_close(fixture);
+	must_open(fixture, 0);
+	must_lack(fixture, 0, "to be damaged 10");
+	must_lack(fixture, 1, "to be damaged 11");
+	must_have(fixture, 1, "to be damaged 13", "new");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_flipped_bits),
 		FIXTURE_TEST(test_writing_after_damage),
 		FIXTURE_TEST(test_unreadable_page),
+		FIXTURE_TEST(test_damage_is_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
