@@ -169,8 +169,9 @@ struct loading {
 	struct kv *kv;
 	const struct checkpoint_file *file;
 	uint32_t numbers;
-	uint64_t *led_to; /* a bit for each number: something leads to it */
-	uint64_t links;	  /* that do, in all */
+	/* A bit for each number, so that the index's order costs no misses: it is in use, and nothing has led to it yet. */
+	uint64_t *unled;
+	uint64_t links; /* that have, in all */
 };
 
 static int read_table(const struct loading *loading)
@@ -219,12 +220,11 @@ static int read_table_changes(const struct loading *loading)
 /* Each version has one place: in the index, or behind one younger. */
 static int lead_to(struct loading *loading, uint64_t number)
 {
-	uint64_t bit = (uint64_t)1 << number % 64, *word = &loading->led_to[number / 64];
+	uint64_t bit = (uint64_t)1 << number % 64, *word = &loading->unled[number / 64];
 
-	if (!number || number >= loading->numbers || *word & bit ||
-	    !version_length(version_at(&loading->kv->versions, number)))
+	if (number >= loading->numbers || !(*word & bit))
 		return -EUCLEAN;
-	*word |= bit;
+	*word &= ~bit;
 	loading->links++;
 	return 0;
 }
@@ -239,16 +239,11 @@ static int take_version(struct loading *loading, const struct version *version)
 	struct kv *kv = loading->kv;
 	struct versions *versions = &kv->versions;
 	uint64_t begin = version_begin(version), end = version_end(version);
-	uint32_t length = version_length(version), older = version_older(version);
-	int error = 0;
+	uint32_t length = version_length(version);
 
 	if (length % FORMAT_RECORD_ALIGN || length > kv->segments.size || begin >= end ||
 	    end > loading->file->header.last_seq || !checkpoint_covers(kv, version_address(version)))
 		return -EUCLEAN;
-	if (older)
-		error = lead_to(loading, older);
-	if (!error && older && version_begin(version_at(versions, older)) >= begin)
-		error = -EUCLEAN;
 	store_add(&versions->count, 1);
 	store_add(&versions->kept_bytes, length);
 	if (end > atomic_load_explicit(&versions->newest_end, memory_order_relaxed))
@@ -256,6 +251,26 @@ static int take_version(struct loading *loading, const struct version *version)
 	/* It was a view's, or its snapshot has gone since. */
 	if (!kv->info.read_only && !views_any_in(&kv->views, begin, end))
 		atomic_store(&versions->sweep_wanted, true);
+	return 0;
+}
+
+/* Chains go back in time. */
+static int take_links(struct loading *loading)
+{
+	struct versions *versions = &loading->kv->versions;
+	uint32_t number;
+	int error = 0;
+
+	for (number = 1; number < loading->numbers && !error; number++) {
+		const struct version *version = version_at(versions, number);
+		uint32_t older = version_length(version) ? version_older(version) : 0;
+
+		if (!older)
+			continue;
+		error = lead_to(loading, older);
+		if (!error && version_begin(version_at(versions, older)) >= version_begin(version))
+			error = -EUCLEAN;
+	}
 	return error;
 }
 
@@ -270,6 +285,7 @@ static int take_table(struct loading *loading)
 		struct version *version = version_at(versions, number);
 
 		if (version_length(version)) {
+			loading->unled[number / 64] |= (uint64_t)1 << number % 64;
 			error = take_version(loading, version);
 			continue;
 		}
@@ -282,10 +298,9 @@ static int take_table(struct loading *loading)
 	return error;
 }
 
-static bool is_version(struct kv *kv, uint64_t number)
+static bool is_number(struct kv *kv, uint64_t number)
 {
-	return number && number < kv->versions.used &&
-	       version_length(version_at(&kv->versions, number));
+	return number < kv->versions.used;
 }
 
 static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
@@ -299,7 +314,7 @@ static int load_index(struct loading *loading)
 	struct index *index = &loading->kv->versions.index;
 	struct checkpoint_buckets buckets;
 	int error = checkpoint_buckets_init(&buckets, loading->kv, loading->file,
-					    FORMAT_CHECKPOINT_VERSION_BUCKETS, is_version);
+					    FORMAT_CHECKPOINT_VERSION_BUCKETS, is_number);
 
 	if (error)
 		return error;
@@ -389,8 +404,8 @@ int versions_load(struct kv *kv, const struct checkpoint_file *file)
 		return 0;
 	if (!is_plausible(&file->header))
 		return -EUCLEAN;
-	loading.led_to = calloc(loading.numbers / 64 + 1, sizeof(uint64_t));
-	error = loading.led_to ? version_table_extend(&kv->versions, loading.numbers) : -ENOMEM;
+	loading.unled = calloc(loading.numbers / 64 + 1, sizeof(uint64_t));
+	error = loading.unled ? version_table_extend(&kv->versions, loading.numbers) : -ENOMEM;
 	if (!error)
 		error = read_table(&loading);
 	if (!error)
@@ -398,10 +413,12 @@ int versions_load(struct kv *kv, const struct checkpoint_file *file)
 	if (!error)
 		error = take_table(&loading);
 	if (!error)
+		error = take_links(&loading);
+	if (!error)
 		error = load_index(&loading);
 	if (!error)
 		error = read_ghosts(&loading);
-	free(loading.led_to);
+	free(loading.unled);
 	if (error) {
 		int again = versions_forget(kv);
 
