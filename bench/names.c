@@ -6,7 +6,7 @@
  * mount does around it (a lookup before, a hold of what the kernel learns of, its release behind). A line per
  * operation: its name, and microseconds of this thread's processor time. So also for callgrind and perf:
  *
- *	names [-n FILES] [-o OPERATION] DIRECTORY	makes and removes DIRECTORY/names.kv
+ *	names [-n FILES] DIRECTORY	makes DIRECTORY/names.kv, which must not be there, and leaves it
  */
 #include <errno.h>
 #include <stdint.h>
