@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * segment_test.c - segments that a checkpoint spoke of: proved as a whole they are read without further questions, but for the
+ * one that an address which lies could still raise.
+ */
+#include "kv_fixture.h"
+
+#include "read.h"
+
+#define KEYS 300u
+#define VALUE_SIZE 1000u
+#define LIAR "the key of lies"
+#define HOLDER "sixteen bytes it" /* so that its value is aligned as records are */
+
+static void key_of(unsigned number, char key[16])
+{
+	snprintf(key, 16, "key %08u", number);
+}
+
+/* A header such as no record has: its value ends far behind the segment. */
+static void make_lie(uint8_t *value)
+{
+	struct format_record lie = {
+		.value_size = 0x7fffffff, .key_size = sizeof(LIAR) - 1, .keyspace = HASHED};
+
+	memset(value, 0, VALUE_SIZE);
+	memcpy(value, &lie, sizeof(lie));
+	memcpy(value + sizeof(lie), LIAR, sizeof(LIAR) - 1);
+}
+
+/* Fills the store, and opens it from its checkpoint. Out: the segment that all is in. */
+static struct segment *reopened(struct fixture *fixture)
+{
+	uint8_t value[VALUE_SIZE];
+	struct segment *segment;
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, HASHED, key, VALUE_SIZE, i);
+	}
+	make_lie(value);
+	assert_int_equal(
+		kv_put(fixture->kv, HASHED, HOLDER, sizeof(HOLDER) - 1, value, sizeof(value), NULL),
+		0);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	segment = fixture->kv->log.hot.active;
+	assert_non_null(segment->verified);
+	assert_true(segment->covered > KEYS * VALUE_SIZE);
+	return segment;
+}
+
+static void have_all(struct fixture *fixture)
+{
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		must_have_filled(fixture, HASHED, key, VALUE_SIZE, i);
+	}
+}
+
+static uintptr_t flags_of(struct fixture *fixture, const struct segment *segment)
+{
+	return segments_flagged_base(&fixture->kv->segments, segment->slot) & SEGMENT_FLAGS;
+}
+
+static void test_proved(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segment *segment = reopened(fixture);
+	struct segments *segments = &fixture->kv->segments;
+
+	assert_int_equal(flags_of(fixture, segment), SEGMENT_UNVERIFIED);
+	have_all(fixture);
+	assert_true(segment_prove(segments, segment, segment->buffer));
+	segment_set_sound(segments, segment);
+	assert_int_equal(flags_of(fixture, segment), SEGMENT_UNVERIFIED | SEGMENT_SOUND);
+	have_all(fixture);
+}
+
+/* Any byte that is not as it was written. */
+static void test_not_proved(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segment *segment = reopened(fixture);
+
+	for (uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE; offset < segment->covered; offset += 997) {
+		segment->buffer[offset] ^= 1;
+		assert_false(segment_prove(&fixture->kv->segments, segment, segment->buffer));
+		segment->buffer[offset] ^= 1;
+	}
+	have_all(fixture);
+}
+
+static bool is_address(void *arg, uint64_t address)
+{
+	return address == *(const uint64_t *)arg;
+}
+
+/* An address in the index at which no record begins, but something that looks like one. */
+static void test_address_that_lies(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segment *segment = reopened(fixture);
+	struct kv *kv = fixture->kv;
+	uint64_t hash = keyhash_of(&kv->keyhash, HASHED, LIAR, sizeof(LIAR) - 1);
+	uint64_t holder = keyhash_of(&kv->keyhash, HASHED, HOLDER, sizeof(HOLDER) - 1), address;
+	const struct format_record *record;
+	struct index_place place;
+	struct kv_slice value;
+
+	assert_true(segment_prove(&kv->segments, segment, segment->buffer));
+	segment_set_sound(&kv->segments, segment);
+	kv_read_begin(kv);
+	assert_int_equal(read_find(kv, HASHED, HOLDER, sizeof(HOLDER) - 1, holder, &record, &address),
+			 0);
+	address += (FORMAT_RECORD_HEADER_SIZE + sizeof(HOLDER) - 1) / FORMAT_RECORD_ALIGN;
+	assert_int_equal(index_reserve(&kv->index, 1), 0);
+	assert_int_equal(index_insert(&kv->index, hash, address), 0);
+	assert_int_equal(kv_get(kv, HASHED, LIAR, sizeof(LIAR) - 1, &value), -EIO);
+	assert_int_equal(kv_contains(kv, HASHED, LIAR, sizeof(LIAR) - 1), -EIO);
+	kv_read_end(kv);
+	assert_int_equal(index_find(&kv->index, hash, is_address, &address, &place), address);
+	index_remove(&kv->index, &place);
+	must_lack(fixture, HASHED, LIAR);
+	have_all(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		INLINE_TEST(test_proved),
+		INLINE_TEST(test_not_proved),
+		INLINE_TEST(test_address_that_lies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
