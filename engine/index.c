@@ -591,6 +591,17 @@ static bool stretch_unmoved(struct index *index, const struct stretch *stretch)
 	return !changed && index_table_of(index, (uint32_t)stretch->from) == stretch->table;
 }
 
+/* Nothing in it? In a table that is much larger than what is in it most are, and all that a pass is about. */
+static bool is_bare(const struct index_bucket *bucket)
+{
+	uint64_t any = 0;
+	unsigned i;
+
+	for (i = 0; i < INDEX_SLOTS; i++)
+		any |= atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+	return !any;
+}
+
 static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 {
 	const struct index_table *table = stretch->table;
@@ -600,9 +611,12 @@ static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 	unsigned i;
 
 	for (; bucket <= end && (full || bucket <= stretch->last); bucket++) {
-		uint64_t low = bucket_low(table, bucket);
+		uint64_t low;
 
-		full = true;
+		full = !is_bare(&table->buckets[bucket]);
+		if (!full)
+			continue;
+		low = bucket_low(table, bucket);
 		for (i = 0; i < INDEX_SLOTS; i++) {
 			uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
 							      memory_order_acquire);

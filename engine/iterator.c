@@ -264,7 +264,8 @@ int kv_iterator_read(struct kv_iterator *iterator, const struct kv_entry **entri
 		if (iterator->place == INDEX_PLACE_END)
 			return -ENOENT;
 		found = index_stretch(&iterator->kv->index, &iterator->place, iterator->addresses);
-		found = resolve_stretch(iterator, found);
+		if (found)
+			found = resolve_stretch(iterator, found);
 	}
 	*entries = iterator->entries;
 	*count = found;
