@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
 
@@ -151,7 +153,11 @@ static bool explain(const char *path, int rc)
 		message(KV_ERROR, "%s: not a kvfs store (a store is a directory)", path);
 		return true;
 	case -EMEDIUMTYPE:
-		message(KV_ERROR, "%s: not a kvfs store", path);
+		if (getxattr(path, FUSE_FRONT_STATUS_XATTR, NULL, 0) >= 0)
+			message(KV_ERROR, "%s: not a store, but where one is mounted; use the files in it",
+				path);
+		else
+			message(KV_ERROR, "%s: not a kvfs store", path);
 		return true;
 	case -EPROTONOSUPPORT:
 		message(KV_ERROR,

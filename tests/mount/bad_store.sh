@@ -410,6 +410,8 @@ case_link_to_a_store() {
 	"$KVFS" mount link "$mnt" >/dev/null
 	expect_same "mounted" one "$("$KVFS" snapshot list link | awk '{ print $3 }')"
 	expect_fail 'in use: it is mounted on' "$KVFS" get link key
+	expect_fail 'where one is mounted' "$KVFS" get "$mnt" key
+	expect_fail 'where one is mounted' "$KVFS" list "$mnt"
 	"$KVFS" umount link
 }
 
