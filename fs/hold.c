@@ -273,3 +273,22 @@ void hold_drop(struct hold_table *table, uint64_t ino)
 		kept_free(table, entry);
 	pthread_mutex_unlock(&shard->lock);
 }
+
+void hold_drop_wrong(
+	struct hold_table *table, bool (*is_wrong)(void *arg, uint64_t ino), void *arg)
+{
+	for (unsigned i = 0; i < HOLD_SHARDS; i++) {
+		struct hold_shard *shard = &table->shards[i];
+
+		pthread_mutex_lock(&shard->lock);
+		for (size_t at = 0; at < shard->capacity; at++) {
+			struct hold_entry *entry = &shard->entries[at];
+
+			if (entry->ino && entry->kept && is_wrong(arg, entry->ino)) {
+				kept_free(table, entry);
+				entry->orphan = false;
+			}
+		}
+		pthread_mutex_unlock(&shard->lock);
+	}
+}

@@ -62,5 +62,8 @@ size_t hold_kept(struct hold_table *table, uint64_t ino, void *record, size_t si
 bool hold_is_kept(struct hold_table *table, uint64_t ino);
 /* The record is kept no longer. */
 void hold_drop(struct hold_table *table, uint64_t ino);
+/* The same of all of which is_wrong(arg, ino) says so. It is called with a shard's lock. */
+void hold_drop_wrong(
+	struct hold_table *table, bool (*is_wrong)(void *arg, uint64_t ino), void *arg);
 
 #endif

@@ -77,16 +77,30 @@ static bool is_known(struct survey *survey, uint64_t ino)
 }
 
 /* Are the contents the same, as far as the inode's record has them? */
-static bool same_contents(uint64_t ino, const struct kv_slice *was, const struct kv_slice *now)
+static bool same_contents(const struct inode *old, const struct inode *new)
+{
+	return old->contents == new->contents && old->size == new->size &&
+	       (old->contents != INODE_INLINE ||
+		       (old->body.size == new->body.size &&
+			       !memcmp(old->body.data, new->body.data, old->body.size)));
+}
+
+/*
+ * Would who holds it see other contents, or none? `now` NULL: it is held without a name and kept in memory, or is a directory that an
+ * earlier going back took away.
+ */
+static bool is_disturbed(struct survey *survey, uint64_t ino, const struct kv_slice *was,
+	const struct kv_slice *now)
 {
 	struct inode old, new;
 
-	if (inode_record_decode(ino, *was, &old) || inode_record_decode(ino, *now, &new))
+	if (!now && !hold_is_kept(&survey->fs->holds, ino))
 		return false;
-	return old.contents == new.contents && old.size == new.size &&
-	       (old.contents != INODE_INLINE ||
-		       (old.body.size == new.body.size &&
-			       !memcmp(old.body.data, new.body.data, old.body.size)));
+	if (!was || inode_record_decode(ino, *was, &old))
+		return true;
+	if (now ? inode_record_decode(ino, *now, &new) : inode_get(survey->fs, ino, &new))
+		return true;
+	return !same_contents(&old, &new);
 }
 
 /* A regular file that is held, or something that cannot be told from one. */
@@ -129,8 +143,7 @@ static int on_difference(void *arg, enum keyspace keyspace, struct kv_slice key,
 		return 0;
 	if (keyspace == KEYSPACE_EXTENT)
 		return refuse(survey, ino);
-	/* What holds a number that the tree does not have now stands in a directory that an earlier going back took away. */
-	if (now && !(was && same_contents(ino, was, now)))
+	if (is_disturbed(survey, ino, was, now))
 		(void)refuse(survey, ino);
 	return tell_changed(survey, ino, NULL, 0);
 }
@@ -169,6 +182,15 @@ int kvfs_rollback_check(struct kvfs *fs, const char *name, const struct kvfs_rol
 
 /* ---- going back ------------------------------------------------------------------------------- */
 
+static bool is_there(void *arg, uint64_t ino)
+{
+	struct kvfs *fs = arg;
+	uint8_t key[INODE_KEY_SIZE];
+
+	inode_key_encode(ino, key);
+	return !kv_contains(fs->kv, KEYSPACE_INODE, key, sizeof(key));
+}
+
 static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, const char *keep,
 	struct kvfs_rollback_watch *watch)
 {
@@ -183,6 +205,9 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (watch)
 		watch->begun = true;
 	err = restore(fs, snapshot, NULL);
+	/* What lost its name and was kept in memory for its holders may have it again. */
+	if (!err)
+		hold_drop_wrong(&fs->holds, is_there, fs);
 	if (!err)
 		err = conclude(fs);
 	/* From the decision on the tree is the snapshot's, and only who opens the store anew can finish that. */

@@ -380,6 +380,46 @@ static void test_rollback_kept_by_holders(void **state)
 	fixture_assert_clean(store);
 }
 
+/* What is kept in memory for its holders, as it has no name, comes back with its name; or is in the way. */
+static void test_rollback_of_kept(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "d"), digest;
+	struct heard heard = {0};
+	struct kvfs_rollback_watch watch = {
+		.arg = &heard, .busy = hear_busy, .changed = hear_changed};
+	struct kvfs_attr attr;
+	char text[8];
+
+	write_file(store, file, "text", 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	digest = tree_digest(store->fs);
+	kvfs_hold(store->fs, file, 1);
+	kvfs_hold(store->fs, directory, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	assert_int_equal(kvfs_rmdir(store->fs, KVFS_ROOT_INO, "d"), 0);
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
+	assert_int_equal(kvfs_getattr(store->fs, file, &attr), 0);
+	assert_int_equal(attr.nlink, 1);
+	assert_true(tree_digest(store->fs) == digest);
+	write_file(store, file, "more", 4);
+	assert_int_equal(kvfs_read(store->fs, file, text, sizeof(text), 0), 8);
+	assert_memory_equal(text, "textmore", 8);
+	fixture_mkfile(store, directory, "new");
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	/* It has been written to since. */
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), -EBUSY);
+	assert_int_equal(heard.busy, file);
+	assert_int_equal(kvfs_read(store->fs, file, text, sizeof(text), 0), 8);
+	kvfs_release(store->fs, file, 1);
+	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
+	assert_true(tree_digest(store->fs) == digest);
+	kvfs_release(store->fs, directory, 1);
+	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "d") == (int64_t)directory);
+	fixture_assert_clean(store);
+}
+
 /* The record alone decides: what the tree is to be, and what those see who only read. */
 static void test_interrupted_rollback(void **state)
 {
@@ -679,6 +719,8 @@ int main(void)
 			test_rollback_held, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_kept_by_holders, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rollback_of_kept, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup(test_interrupted_rollback, fixture_setup),
 		cmocka_unit_test_setup_teardown(test_diff, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_clone, fixture_setup, fixture_teardown),

@@ -614,17 +614,20 @@ case_rollback_in_use() {
 	echo text >"$mnt/file"
 	echo text >"$mnt/same"
 	echo text >"$mnt/attributes"
+	echo text >"$mnt/twice"
+	echo text >"$mnt/gone"
 	head -c 300000 /dev/urandom >"$mnt/large"
 	mkdir "$snapshots/one"
 	echo more >>"$mnt/file"
 	dd if=/dev/zero of="$mnt/large" bs=4096 seek=7 count=1 conv=notrunc status=none
 	echo new >"$mnt/new"
+	echo more >>"$mnt/twice"
 	mv "$mnt/old" "$mnt/moved"
 	mkdir "$mnt/made"
 	chmod 600 "$mnt/attributes"
 	for program in "f = open(mnt + '/file')" "f = open(mnt + '/file', 'a')" "f = open(mnt + '/new')" \
 		"f = os.open(mnt + '/large', os.O_RDWR); m = mmap.mmap(f, 0); os.close(f); m[5]" \
-		"f = open(mnt + '/new'); os.unlink(mnt + '/new')" "f = os.open(mnt, os.O_TMPFILE | os.O_RDWR)"; do
+		"f = open(mnt + '/twice'); os.unlink(mnt + '/twice')" "f = os.open(mnt, os.O_TMPFILE | os.O_RDWR)"; do
 		hold "$program"
 		expect_fail "open in process $holder .python3" "$KVFS" snapshot rollback "$mnt" one
 		[ -d "$mnt/moved" ] && [ "$(tail -n 1 "$mnt/file")" = more ] || fail "it changed"
@@ -633,14 +636,19 @@ case_rollback_in_use() {
 	done
 	# these may stay
 	hold "f = open(mnt + '/same', 'a+'); g = open(mnt + '/attributes'); os.chdir(mnt + '/moved')
-d = os.open(mnt + '/made', os.O_RDONLY)"
+d = os.open(mnt + '/made', os.O_RDONLY); h = open(mnt + '/gone'); os.unlink(mnt + '/gone')
+i = open(mnt + '/new'); os.unlink(mnt + '/new')"
 	cd "$mnt/dir"
 	"$KVFS" snapshot rollback --discard "$mnt" one
-	expect_same "the root" "attributes dir file large old same" "$(echo $(ls "$mnt"))"
+	expect_same "the root" "attributes dir file gone large old same twice" "$(echo $(ls "$mnt"))"
 	expect_same "a file" text "$(cat "$mnt/file")"
 	expect_same "an open one's rights" 644 "$(stat -Lc %a "/proc/$holder/fd/4")"
 	echo line >>"/proc/$holder/fd/3"
 	expect_same "an open one" "text line" "$(echo $(cat "$mnt/same"))"
+	expect_same "one that had lost its name" "text 1" "$(cat "/proc/$holder/fd/6") $(stat -Lc %h "/proc/$holder/fd/6")"
+	echo back >"$mnt/gone"
+	expect_same "and has it again" back "$(cat "/proc/$holder/fd/6")"
+	expect_same "one that has none" new "$(cat "/proc/$holder/fd/7")"
 	expect_same "where one stands" "$mnt/old" "$(ls "$mnt/old" && readlink "/proc/$holder/cwd")"
 	expect_same "here" "$mnt/dir" "$(pwd -P)"
 	echo here >here
