@@ -287,6 +287,24 @@ void status_print(const char *lines, FILE *out)
 	free(copy);
 }
 
+/* The bytes of the UTF-8 character that a text begins with; 0: it is none. */
+static size_t character_length(const char *text)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char first = (unsigned char)*text;
+	size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+	uint32_t value = first & (length == 1 ? 0x7fu : 0x7fu >> length);
+
+	for (size_t i = 1; i < length; i++) {
+		if (((unsigned char)text[i] & 0xc0) != 0x80)
+			return 0;
+		value = value << 6 | ((unsigned char)text[i] & 0x3f);
+	}
+	if (!length || value < least[length] || value > 0x10ffff || value >> 11 == 0x1b)
+		return 0;
+	return length;
+}
+
 void status_print_json_string(const char *text, FILE *out)
 {
 	fputc('"', out);
@@ -295,8 +313,10 @@ void status_print_json_string(const char *text, FILE *out)
 			fprintf(out, "\\%c", *text);
 		else if ((unsigned char)*text < 0x20)
 			fprintf(out, "\\u%04x", *text);
+		else if (character_length(text))
+			text += fwrite(text, 1, character_length(text), out) - 1;
 		else
-			fputc(*text, out);
+			fprintf(out, "\\udc%02x", (unsigned char)*text);
 	}
 	fputc('"', out);
 }
