@@ -23,6 +23,7 @@
 struct listing {
 	struct kvfs *fs;
 	bool with_attr, recursive;
+	char end; /* of a line */
 	int code;
 };
 
@@ -81,7 +82,7 @@ static void print_entry(struct listing *listing, const char *path, const struct 
 	} else if (S_ISDIR(attr->mode)) {
 		putchar('/');
 	}
-	putchar('\n');
+	putchar(listing->end);
 }
 
 static void list_directory(struct listing *listing, const char *path, uint64_t ino);
@@ -167,20 +168,23 @@ static int list_run(int argc, char **argv)
 		{"long", no_argument, NULL, 'l'},
 		{"recursive", no_argument, NULL, 'r'},
 		{"snapshot", required_argument, NULL, 's'},
+		{"null", no_argument, NULL, '0'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct kvfs_open_options options;
-	struct listing listing = {.code = 0};
+	struct listing listing = {.end = '\n'};
 	const char *store, *snapshot = NULL;
 	struct kvfs *fs;
 	int letter;
 
-	while ((letter = options_next(&list_command, argc, argv, ":lrs:h", names)) != -1) {
+	while ((letter = options_next(&list_command, argc, argv, ":lrs:0h", names)) != -1) {
 		if (letter == 'l')
 			listing.with_attr = true;
 		else if (letter == 'r')
 			listing.recursive = true;
+		else if (letter == '0')
+			listing.end = '\0';
 		else
 			snapshot = optarg;
 	}
@@ -203,11 +207,12 @@ static int list_run(int argc, char **argv)
 
 const struct command list_command = {
 	.name = "list",
-	.arguments = "[-l] [-r] [--snapshot NAME] STORE [KEY...]",
+	.arguments = "[-l] [-r] [-0] [--snapshot NAME] STORE [KEY...]",
 	.summary = "Lists keys: what is in directories, by default in the root",
 	.details = "  -l, --long       type and rights, links, owner, group, size, time of last "
 		   "change\n"
 		   "  -r, --recursive  also what is in directories below, with full paths\n"
+		   "  -0, --null       a NUL behind each instead of the end of a line, which names may have\n"
 		   "  -s, --snapshot NAME\n"
 		   "                   as it was in this snapshot\n",
 	.usage_code = 2,

@@ -93,6 +93,11 @@ case_odd_names() {
 		echo "$name" | "$KVFS" put "$store" -- "$name" || fail "put of \"$name\" ended with $?"
 		expect_same "get" "$name" "$("$KVFS" get "$store" -- "$name")"
 	done
+	echo x | "$KVFS" put "$store" $'dir/two\nlines'
+	expect_same "listed with NULs" $'%n|*|-x|dir/|dir/two\nlines|quote\'"|two words|\xff|' \
+		"$("$KVFS" list -r0 "$store" | sort -z | tr '\0' '|')"
+	"$KVFS" list --null "$store" dir | xargs -0 -I{} "$KVFS" del "$store" dir/{}
+	expect_same "nothing left" "" "$("$KVFS" list "$store" dir)"
 	store_mount
 	for name in 'two words' '*' $'\xff' '-x' "quote'\"" '%n'; do
 		expect_same "on the mount" "$name" "$(cat "$mnt/$name")"
