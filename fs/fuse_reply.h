@@ -47,6 +47,7 @@ struct fuse_snapshots {
 struct fuse_rollback {
 	pthread_mutex_t lock; /* protects what follows, but for the names, which are the thread's while it runs; a leaf */
 	bool started, running; /* started: to be joined */
+	atomic_bool ending;    /* the mount is */
 	pthread_t thread;
 	char name[KVFS_NAME_MAX + 1], keep[KVFS_NAME_MAX + 1]; /* keep "": nothing */
 	char text[1024]; /* what has become of it; "": there was none */

@@ -130,6 +130,9 @@ static bool wait_until_forgotten(const struct rollback *rollback)
 	unsigned idle = 0;
 
 	for (unsigned i = 0; held && i < FORGET_PAUSES && idle < FORGET_IDLE; i++) {
+		/* What the kernel knew at the end of a mount it forgets without a word. */
+		if (atomic_load(&rollback->front->rollback.ending) || queue.revents & POLLERR)
+			return false;
 		nanosleep(&pause, NULL);
 		before = held;
 		held = still_held(rollback);
@@ -251,6 +254,7 @@ void fuse_rollback_drain(struct fuse_front *front)
 	pthread_mutex_lock(&state->lock);
 	started = state->started;
 	state->started = false;
+	atomic_store(&state->ending, true);
 	pthread_mutex_unlock(&state->lock);
 	if (started)
 		pthread_join(state->thread, NULL);

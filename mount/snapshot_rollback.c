@@ -117,6 +117,8 @@ static void explain(const struct snapshot_place *place, const char *name, const 
 		explain_busy(place, outcome);
 	else if (rc == -EPERM)
 		message(KV_ERROR, "%s: only root and who serves the mount may do that", place->path);
+	else if (rc == -ENODATA || rc == -EOPNOTSUPP || rc == -ENOTCONN || rc == -ECONNABORTED)
+		message(KV_ERROR, "%s: the mount has ended; whether the tree went back is seen there", place->path);
 	else if (rc == -EALREADY)
 		message(KV_ERROR, "%s: it is going back to a snapshot already", place->path);
 	else if (rc == -ENOTRECOVERABLE)
