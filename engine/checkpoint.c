@@ -81,13 +81,27 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 	       entry->live_bytes <= entry->end && entry->tombstone_bytes <= entry->end;
 }
 
+/* A checkpoint outlives no segment that it needs: this one was taken away, or another file is in its place. */
+static int cannot_cover(struct kv *kv, const struct format_checkpoint_segment *entry)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	if (kv->lost_segments) /* it may be one whose header is lost, which was said */
+		return -ESTALE;
+	format_segment_name(entry->slot, name);
+	store_add(&kv->damaged, 1);
+	kv->missing_segments++;
+	store_report(kv, KV_ERROR, "%s: missing, or another segment is in its place; what it alone held is lost", name);
+	return -ESTALE;
+}
+
 static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 {
 	struct segment *segment;
 	bool emptied = entry->state == FORMAT_CHECKPOINT_EMPTIED;
 
 	if (!is_same(kv, entry))
-		return emptied ? 0 : -ESTALE;
+		return emptied ? 0 : cannot_cover(kv, entry);
 	segment = kv->segments.table[entry->slot];
 	segment->end = entry->end;
 	segment->newest_seq = entry->newest_seq;

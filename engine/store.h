@@ -252,6 +252,7 @@ struct kv {
 	bool super_damaged;
 	_Atomic bool checkpoint_damaged;
 	unsigned lost_segments; /* that are passed over, as their headers are lost */
+	uint32_t missing_segments; /* that the checkpoint needed; by recovery */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;
 	bool inline_maintenance;

@@ -245,6 +245,76 @@ static void test_damage_is_replaced(void **state)
 	must_have(fixture, 1, "to be damaged 13", "new");
 }
 
+#define MISSING_KEYS 150u
+#define MISSING_SIZE 20000u
+
+static void remove_segment(struct fixture *fixture, unsigned slot)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	struct env_dir *dir;
+
+	format_segment_name(slot, name);
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, name), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+/* How many of test_missing_segment's keys are whole; none is anything else. */
+static unsigned count_large(struct fixture *fixture)
+{
+	static uint8_t expected[MISSING_SIZE];
+	struct kv_slice value;
+	unsigned intact = 0;
+	char key[16];
+
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < MISSING_KEYS; i++) {
+		key_of(i, key);
+		if (kv_get(fixture->kv, HASHED, key, strlen(key), &value))
+			continue;
+		fill_bytes(expected, MISSING_SIZE, i);
+		assert_int_equal(value.size, MISSING_SIZE);
+		assert_memory_equal(value.data, expected, MISSING_SIZE);
+		intact++;
+	}
+	kv_read_end(fixture->kv);
+	return intact;
+}
+
+/* A segment that somebody took away is named by who opens and who checks; the rest is there, also for whoever writes on. */
+static void test_missing_segment(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned heard = 0, intact;
+	uint64_t findings;
+	char key[16];
+
+	for (unsigned i = 0; i < MISSING_KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
+	}
+	must_close(fixture);
+	remove_segment(fixture, 1);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 1);
+	assert_non_null(strstr(fixture->last_error, "seg-00000001: missing"));
+	intact = count_large(fixture);
+	assert_in_range(intact, 1, MISSING_KEYS - 1);
+	assert_int_equal(kv_check(fixture->kv, count_finding, &heard, NULL, NULL, &findings), 0);
+	assert_true(findings > 0 && heard == findings);
+	must_close(fixture);
+	must_open(fixture, 0);
+	must_put(fixture, HASHED, "more", "value");
+	must_close(fixture);
+	fixture->errors = 0;
+	must_open(fixture, 0);
+	assert_int_equal(fixture->errors, 0);
+	assert_int_equal(count_large(fixture), intact);
+	must_have(fixture, HASHED, "more", "value");
+	must_check_clean(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +322,7 @@ int main(void)
 		FIXTURE_TEST(test_writing_after_damage),
 		FIXTURE_TEST(test_unreadable_page),
 		FIXTURE_TEST(test_damage_is_replaced),
+		FIXTURE_TEST(test_missing_segment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
