@@ -104,6 +104,39 @@ static void test_crash_amid_copies(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/*
+ * What is deleted lies in segments that stay, the tombstones in one of garbage: they outlive that, and the next, as long as there
+ * is anything that would come back without them.
+ */
+static void test_deleted_stays_deleted(void **state)
+{
+	enum { OLD = 400, NEW = OLD + 400 }; /* three quarters of which stay */
+	struct kv_prune_options options = {.garbage_percent = 50};
+	struct fixture *fixture = *state;
+	struct kv_slice found;
+
+	for (unsigned key = 0; key < OLD; key++)
+		put(fixture, key, 1);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned key = round; key < OLD && round < 2; key += 8)
+			assert_int_equal(kv_delete(fixture->kv, key % 2, &key, sizeof(key), NULL), 0);
+		for (unsigned repeat = 0; repeat < 5; repeat++)
+			for (unsigned key = OLD; key < NEW; key++)
+				put(fixture, key, repeat);
+		assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
+		must_sync(fixture);
+		must_crash(fixture, SIM_LOSS_ALL, 0);
+		for (unsigned key = 0; key < OLD; key++) {
+			if (key % 8 > 1 || key % 8 > round)
+				must_hold(fixture, key, 1);
+			else
+				assert_int_equal(kv_get(fixture->kv, key % 2, &key, sizeof(key), &found),
+					-ENOENT);
+		}
+		must_check_clean(fixture);
+	}
+}
+
 static int stop_at(void *arg, uint64_t done, uint64_t total)
 {
 	assert_true(done <= total);
@@ -197,6 +230,8 @@ int main(void)
 		INLINE_TEST(test_prune),
 		FIXTURE_TEST(test_crash_amid_copies),
 		INLINE_TEST(test_crash_amid_copies),
+		FIXTURE_TEST(test_deleted_stays_deleted),
+		INLINE_TEST(test_deleted_stays_deleted),
 		FIXTURE_TEST(test_prune_is_interrupted),
 		FIXTURE_TEST(test_bad_options),
 		FIXTURE_TEST(test_cold_stays),
