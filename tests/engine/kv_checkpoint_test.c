@@ -206,7 +206,7 @@ static void test_flipped(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t size, position;
-	unsigned flips = 0, few = getenv("KVFS_TEST_QUICK") ? 3 : 1;
+	unsigned flips = 0, few = getenv("KVFS_TEST_QUICK") ? 7 : 1;
 
 	put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
