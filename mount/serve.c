@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,9 +180,24 @@ static int server_close(struct server *server)
 	return rc;
 }
 
+/*
+ * The log's buffers, up to 256 MiB, are registered with the engine's ring, and so count as locked once the capability that
+ * waives that is given up. Where the limit cannot be raised each write pins its own pages again.
+ */
+static void allow_locked_buffers(void)
+{
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) && !getrlimit(RLIMIT_MEMLOCK, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_MEMLOCK, &limit);
+	}
+}
+
 /* The store's files are nobody else's to read. */
 static void prepare_process(void)
 {
+	allow_locked_buffers();
 	umask(077);
 	prctl(PR_SET_NAME, SERVE_PROCESS_NAME);
 	if (chdir("/"))
