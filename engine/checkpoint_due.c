@@ -19,7 +19,9 @@
 #define INTERVAL_SEGMENTS 16u /* of log behind the last one make the next one due... */
 #define INTERVAL_FACTOR 4u   /* ...but not less than this times what will be written */
 #define KEPT_SEGMENTS 2u     /* emptied, and waiting for the next one... */
-#define KEPT_DIVISOR 8u	     /* ...and so much of the log */
+#define KEPT_DIVISOR 8u	     /* ...and so much of the log... */
+#define KEPT_INTERVAL_US 1000000u /* ...not oftener than this, where a stream empties segment after segment... */
+#define KEPT_DIVISOR_MAX 3u  /* ...unless it is so much */
 #define SCARCE_SEGMENTS 16u  /* of free disk: they are needed now */
 #define LOOK_INTERVAL_US 50000u
 #define BACK_OFF_US 5000000u
@@ -82,7 +84,14 @@ static bool too_much_kept(const struct kv *kv, uint64_t image)
 	       kept > atomic_load(&kv->log_bytes) / KEPT_DIVISOR && kept > image;
 }
 
-static bool is_due(const struct kv *kv, uint64_t image)
+static bool kept_is_due(const struct kv *kv, uint64_t image, uint64_t now_us)
+{
+	return too_much_kept(kv, image) &&
+	       (now_us - kv->checkpoints.kept_at_us >= KEPT_INTERVAL_US ||
+		kv->compaction.kept_bytes > atomic_load(&kv->log_bytes) / KEPT_DIVISOR_MAX);
+}
+
+static bool is_due(struct kv *kv, uint64_t image, uint64_t now_us)
 {
 	uint64_t interval = kv->checkpoint_interval;
 
@@ -91,7 +100,7 @@ static bool is_due(const struct kv *kv, uint64_t image)
 		if (interval < INTERVAL_FACTOR * image)
 			interval = INTERVAL_FACTOR * image;
 	}
-	return checkpoint_behind(kv) >= interval || too_much_kept(kv, image);
+	return checkpoint_behind(kv) >= interval || kept_is_due(kv, image, now_us);
 }
 
 /* Now, later, or, where emptied segments cannot wait for that, rather none at all. */
@@ -104,8 +113,9 @@ static void begin_if_due(struct kv *kv, uint64_t now_us)
 		(void)checkpoint_discard(kv);
 		return;
 	}
-	if (!is_due(kv, image))
+	if (!is_due(kv, image, now_us))
 		return;
+	kv->checkpoints.kept_at_us = now_us;
 	if (is_possible(kv) && has_space(kv, 2 * image + scarce))
 		error = checkpoint_save_begin(kv, true);
 	if (!error)

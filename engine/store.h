@@ -78,6 +78,8 @@ struct sync {
 	_Atomic uint64_t state;	      /* the number of the newest round, and whether someone is the flusher */
 	_Atomic uint64_t covered_seq; /* what the newest round makes durable; stored by the flusher */
 	_Atomic uint64_t durable_seq; /* stored by the flusher */
+	_Atomic uint64_t durable_bytes; /* so much of log.hot.appended_bytes; copies at the log's end have no number of
+					   their own. Stored by the flusher */
 	struct sync_bed beds[2];      /* for even and odd rounds */
 	pthread_mutex_t lock;
 	struct kv_waiter *waiters;    /* protected by lock */
@@ -144,9 +146,11 @@ struct compaction {
 	/* Nothing in them is needed any more, once the copies are durable. */
 	struct segment *emptied[COMPACTION_EMPTIED_MAX];
 	unsigned emptied_count;
+	uint64_t emptied_bytes; /* log.hot.appended_bytes when the last of them was */
 	_Atomic uint64_t kept_bytes; /* of segments that only wait for the next checkpoint */
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
+	uint64_t drop_at_us;	/* the next look for free files that are not needed; 0: there are none */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
 	uint64_t looked_live_bytes; /* that there were at the last look */
 	uint64_t raw_at_us;	/* the next look for segments to compress; 0: there may be some */
@@ -236,6 +240,7 @@ struct checkpoints {
 	uint64_t position_bytes; /* the same, of one that is not durable yet */
 	uint64_t resume_at_us;	 /* the next step, or look */
 	uint64_t retry_at_us;	 /* after a failure */
+	uint64_t kept_at_us;	 /* when one was last begun */
 	_Atomic uint64_t written, seq, bytes, took_us; /* how many; of the last one */
 };
 
