@@ -331,7 +331,7 @@ static int finish(struct checkpoint_save *save)
 
 	/* It speaks of what nobody has waited for yet. */
 	if (!error)
-		error = cold_flush(kv);
+		error = cold_flush(kv, UINT64_MAX);
 	if (!error)
 		error = write_journals(save, true);
 	if (!error)

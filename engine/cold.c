@@ -85,12 +85,13 @@ static int mark(struct kv *kv)
 	return write_out(kv);
 }
 
-int cold_flush(struct kv *kv)
+int cold_flush(struct kv *kv, uint64_t bytes)
 {
 	struct cold *cold = &kv->cold;
-	int error = sync_flush(kv);
+	bool any = cold->active && cold->active->written != cold->offset;
+	int error = any || atomic_load(&kv->sync.durable_bytes) < bytes ? sync_flush(kv) : 0;
 
-	if (error || !cold->active || cold->active->written == cold->offset)
+	if (error || !any)
 		return error;
 	error = write_out(kv);
 	return error ? error : mark(kv);

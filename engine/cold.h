@@ -25,7 +25,10 @@ uint8_t *cold_append(struct kv *kv, uint64_t size, uint64_t *address);
 void cold_shorten(struct kv *kv, uint64_t size);
 /* What was appended belongs to the log. Called with the log's lock. */
 void cold_publish(struct kv *kv);
-/* Makes the copies durable, and before them everything that was committed. A failure is final. */
-int cold_flush(struct kv *kv);
+/*
+ * Makes the copies durable, and before them everything that was committed; where there are none, so much of the log
+ * (log.hot.appended_bytes), which may be nothing to do. A failure is final.
+ */
+int cold_flush(struct kv *kv, uint64_t bytes);
 
 #endif

@@ -34,15 +34,33 @@
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
 #define FREE_FILES_MIN 4u		 /* kept for reuse; more only in proportion to the store */
+#define DROP_DELAY_US 2000000u		 /* while a stream of writes will use them again */
+#define SCARCE_SEGMENTS 16u		 /* of free disk: then they are not kept */
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* Files beyond what the store will soon use again go back to the disk. */
-static void drop_free_files(struct kv *kv)
+static bool is_scarce(struct kv *kv)
+{
+	uint64_t avail, total;
+
+	return kv->env->dir_space(kv->dir, &avail, &total) ||
+	       avail < (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
+}
+
+/*
+ * Files beyond what the store will soon use again go back to the disk. Not in the middle of a stream: making and allocating a file
+ * takes the disk longer than all else that a segment needs, and writing to it for the first time is slower as well.
+ */
+static void drop_free_files(struct kv *kv, bool streaming)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count), used = 0;
 
+	kv->compaction.drop_at_us = 0;
+	if (streaming && !is_scarce(kv)) {
+		kv->compaction.drop_at_us = kv->env->clock_us(kv->env) + DROP_DELAY_US;
+		return;
+	}
 	for (slot = 0; slot < count; slot++)
 		used += segments->table[slot] && segments->table[slot]->id;
 	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
@@ -84,12 +102,27 @@ static unsigned hold_snapshots(struct kv *kv, unsigned count)
 	return free;
 }
 
+static void drop_if_due(struct kv *kv)
+{
+	if (!kv->compaction.drop_at_us || kv->env->clock_us(kv->env) < kv->compaction.drop_at_us)
+		return;
+	drop_free_files(kv, log_is_streaming(kv));
+	if (segments_sync_names(&kv->segments))
+		(void)store_poison(kv, -EIO, "freeing a segment failed");
+}
+
+void compact_stop(struct kv *kv)
+{
+	if (kv->compaction.drop_at_us && !atomic_load(&kv->failed))
+		drop_free_files(kv, false);
+}
+
 /* What was freed can be used from here on. */
 static int finish_freeing(struct kv *kv)
 {
 	int error;
 
-	drop_free_files(kv);
+	drop_free_files(kv, !kv->inline_maintenance && log_is_streaming(kv));
 	/*
 	 * Once they are gone, so may be the tombstones that hide what is in them: they must not come back. And
 	 * the disk has their space once their names are gone for good.
@@ -111,7 +144,7 @@ static int free_emptied(struct kv *kv)
 	if (!count)
 		return 0;
 	compaction->emptied_count = 0;
-	error = cold_flush(kv);
+	error = cold_flush(kv, compaction->emptied_bytes);
 	if (error)
 		return error;
 	count = hold_snapshots(kv, count);
@@ -159,6 +192,20 @@ static bool enough_emptied(const struct kv *kv)
 	       (count >= EMPTIED_MIN && count >= segments / EMPTIED_DIVISOR);
 }
 
+/*
+ * What was emptied waits for the log, which is durable soon by itself: a flush on its account, amidst a stream of writes, would hold up
+ * the next segments. Not where that much waits, or space is wanted.
+ */
+static bool can_free(struct kv *kv)
+{
+	const struct compaction *compaction = &kv->compaction;
+
+	return compaction->emptied_count == COMPACTION_EMPTIED_MAX || kv->inline_maintenance ||
+	       brake_is_on(kv) || atomic_load(&kv->log.spare_error) ||
+	       atomic_load(&kv->sync.durable_bytes) >= compaction->emptied_bytes ||
+	       kv_durable_seq(kv) >= kv_last_seq(kv); /* nothing else is to be flushed */
+}
+
 /* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */
 static bool put_emptied(struct kv *kv, struct segment *victim)
 {
@@ -169,6 +216,7 @@ static bool put_emptied(struct kv *kv, struct segment *victim)
 		return false;
 	}
 	victim->emptied = true;
+	compaction->emptied_bytes = atomic_load(&kv->log.hot.appended_bytes);
 	compaction->emptied[compaction->emptied_count++] = victim;
 	return true;
 }
@@ -177,9 +225,8 @@ static bool put_emptied(struct kv *kv, struct segment *victim)
 static void take_dead(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
-	struct segment *dead;
-
 	uint64_t now_us = kv->env->clock_us(kv->env);
+	struct segment *dead;
 
 	/* Looking at every segment is not for each of a writer's kicks. */
 	if (now_us < compaction->look_at_us && !kv->inline_maintenance)
@@ -246,6 +293,21 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 		return error;
 	if (victim->settled)
 		compaction->victim = NULL;
+	return 1;
+}
+
+/*
+ * Takes the next victim, if there is to be one. Where contents are overwritten in sequence the best is garbage throughout: it, and
+ * all of its kind, are emptied without being read.
+ */
+static int take_next(struct kv *kv)
+{
+	struct segment *victim = compact_pick(kv);
+
+	if (!victim || !compact_is_dead(victim))
+		return take_raw(kv, victim);
+	kv->compaction.look_at_us = 0;
+	take_dead(kv);
 	return 1;
 }
 
@@ -326,11 +388,11 @@ static void step(struct kv *kv)
 	if (atomic_load(&kv->failed))
 		return;
 	if (!compaction->victim) {
-		if (enough_emptied(kv))
+		if (enough_emptied(kv) && can_free(kv))
 			free_emptied(kv);
 		if (backing_off(kv))
 			return;
-		if (!take_raw(kv, compact_pick(kv)) && !compaction->victim &&
+		if (!take_next(kv) && !compaction->victim &&
 		    kv->env->clock_us(kv->env) >= compaction->raw_at_us)
 			(void)take_to_compress(kv, RAW_CLOSED_US, UINT64_MAX);
 	}
@@ -351,7 +413,7 @@ static bool is_to_look(const struct kv *kv)
 	       atomic_load(&kv->live_bytes) < compaction->looked_live_bytes;
 }
 
-uint64_t compact_pause_us(const struct kv *kv)
+static uint64_t step_pause_us(const struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
 	uint64_t now_us, at_us = compaction->retry_at_us;
@@ -366,6 +428,18 @@ uint64_t compact_pause_us(const struct kv *kv)
 		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
 	return at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
+}
+
+uint64_t compact_pause_us(const struct kv *kv)
+{
+	uint64_t pause_us = step_pause_us(kv), at_us = kv->compaction.drop_at_us, now_us;
+
+	/* No step is taken then. */
+	if (!at_us || atomic_load(&kv->failed) || atomic_load(&kv->orders_loading))
+		return pause_us;
+	now_us = kv->env->clock_us(kv->env);
+	at_us = at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
+	return at_us < pause_us ? at_us : pause_us;
 }
 
 /* Where nothing presses, compaction takes a small share of the time; where garbage nears two thirds, all of it. */
@@ -384,6 +458,7 @@ void compact_step(struct kv *kv)
 	uint64_t started_us = kv->env->clock_us(kv->env);
 	unsigned steps = 0, steps_max = STEPS_MAX;
 
+	drop_if_due(kv);
 	if (compaction->victim && started_us < compaction->resume_at_us &&
 	    !kv->inline_maintenance)
 		return;
@@ -395,7 +470,7 @@ void compact_step(struct kv *kv)
 		let_go(kv);
 	} while (compact_is_behind(kv) && !backing_off(kv) && ++steps < steps_max);
 	/* Nothing more to empty, or a spare is wanted: what was emptied is of use now. */
-	if (!compaction->victim && compaction->emptied_count)
+	if (!compaction->victim && compaction->emptied_count && can_free(kv))
 		free_emptied(kv);
 	if (compaction->victim)
 		pace(kv, started_us);

@@ -25,6 +25,11 @@ static uint64_t garbage_of(const struct kv *kv, const struct segment *segment)
 	return kv->segments.size > needed ? kv->segments.size - needed : 0;
 }
 
+bool compact_is_dead(const struct segment *segment)
+{
+	return !needed_of(segment);
+}
+
 /* Emptied once already, in vain, for the list of snapshots could not be saved; and it has not been since. */
 static bool is_held(const struct kv *kv, const struct segment *segment)
 {
@@ -210,7 +215,7 @@ uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born
 
 static bool is_dead(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
 {
-	return !best && !needed_of(segment);
+	return !best && compact_is_dead(segment);
 }
 
 struct segment *compact_pick_dead(struct kv *kv)

@@ -29,6 +29,7 @@ uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born
 struct segment *compact_pick_for_space(struct kv *kv);
 /* One of which nothing is needed: it only has to be freed. */
 struct segment *compact_pick_dead(struct kv *kv);
+bool compact_is_dead(const struct segment *segment);
 bool compact_is_oldest(struct kv *kv, const struct segment *segment);
 
 /* Is there so much garbage that small steps are too slow? */

@@ -13,6 +13,7 @@
 #define AHEAD_BYTES 256u     /* behind the tail */
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
+#define STREAM_END_US 2000000u
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
 void log_init(struct log *log)
@@ -87,6 +88,8 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 	full->end = tail->offset + FORMAT_RECORD_HEADER_SIZE;
 	store_add(&tail->appended_bytes, FORMAT_RECORD_HEADER_SIZE);
 	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
+	full->end_seq = atomic_load(&kv->log.last_seq);
+	full->end_bytes = atomic_load(&tail->appended_bytes);
 	full->next = take_spare(&kv->log);
 	tail->active = full->next;
 	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
@@ -258,11 +261,19 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 	return 0;
 }
 
+static void set_durable(struct kv *kv, uint64_t seq, uint64_t bytes)
+{
+	store_add(&kv->synced_batches, seq - atomic_load(&kv->sync.durable_seq));
+	atomic_store(&kv->sync.durable_bytes, bytes);
+	atomic_store(&kv->sync.durable_seq, seq);
+}
+
 /* A segment is full and durable: the next one may be written, and the maintainer may have its buffer. */
 static void seal(struct kv *kv, struct segment *segment)
 {
 	struct log_tail *tail = &kv->log.hot;
 
+	set_durable(kv, segment->end_seq, segment->end_bytes);
 	tail->flushing = segment->next;
 	atomic_fetch_sub(&tail->unsealed, 1);
 	segment->sealed = true;
@@ -274,14 +285,15 @@ static int flush(struct kv *kv)
 {
 	struct log *log = &kv->log;
 	struct segment *active, *segment;
+	uint64_t seq, bytes;
 	uint32_t end;
-	uint64_t seq;
 	int error;
 
 	pthread_mutex_lock(&log->lock);
 	active = log->hot.active;
 	end = log->hot.offset;
 	seq = atomic_load(&log->last_seq);
+	bytes = atomic_load(&log->hot.appended_bytes);
 	log->dirty_since_us = 0;
 	pthread_mutex_unlock(&log->lock);
 
@@ -297,8 +309,7 @@ static int flush(struct kv *kv)
 	if (error)
 		return error;
 	store_add(&kv->syncs, 1);
-	store_add(&kv->synced_batches, seq - atomic_load(&kv->sync.durable_seq));
-	atomic_store(&kv->sync.durable_seq, seq);
+	set_durable(kv, seq, bytes);
 	return 0;
 }
 
@@ -338,6 +349,18 @@ int log_write_behind(struct kv *kv)
 }
 
 /* ---- the next segment ------------------------------------------------------------------------ */
+
+bool log_is_streaming(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	bool is;
+
+	pthread_mutex_lock(&log->lock);
+	is = log->spares_target > 1 &&
+	     kv->env->clock_us(kv->env) - log->switched_us < STREAM_END_US;
+	pthread_mutex_unlock(&log->lock);
+	return is;
+}
 
 bool log_spare_wanted(struct kv *kv, bool *pressed)
 {

@@ -38,6 +38,8 @@ int log_write_behind(struct kv *kv);
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
 
+/* Do writers fill segments within moments, and did until the last one? */
+bool log_is_streaming(struct kv *kv);
 /* Is a spare segment wanted, and does somebody wait for one? */
 bool log_spare_wanted(struct kv *kv, bool *pressed);
 /* The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that ended. */

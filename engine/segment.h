@@ -34,6 +34,8 @@ struct segment {
 	uint64_t salt;
 	uint32_t slot;
 	uint32_t end;	  /* offset behind the last record, once sealed */
+	uint64_t end_seq;   /* the last batch before that, once it is full; as the next, stored under the log's lock */
+	uint64_t end_bytes; /* log.hot.appended_bytes then */
 	uint32_t written; /* offset up to which the file has the buffer's bytes; the flusher's */
 	_Atomic bool sealed; /* complete and durable; the flusher's */
 	struct env_file *file;

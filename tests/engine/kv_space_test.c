@@ -89,6 +89,46 @@ static void test_disk_grows(void **state)
 }
 
 /* Overwriting the same keys for ever needs no more room than they take, and some. */
+struct files {
+	unsigned used, unused;
+};
+
+static int count_file(void *arg, const char *name)
+{
+	struct files *files = arg;
+
+	files->used += !strncmp(name, "seg-", 4);
+	files->unused += !strncmp(name, "free-", 5);
+	return 0;
+}
+
+/* In the middle of a stream of writes files that come free are kept for it; not for longer. */
+static void test_files_are_given_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct files files = {0, 0};
+	struct env_dir *dir;
+	char key[16];
+
+	for (unsigned i = 0; i < 600; i++) {
+		snprintf(key, sizeof(key), "key %u", i % 30);
+		must_put_filled(fixture, HASHED, key, SEGMENT_SIZE / 10, i);
+	}
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_close(fixture);
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->dir_list(dir, count_file, &files), 0);
+	fixture->env->dir_close(dir);
+	assert_true(files.used >= 3);
+	assert_true(files.unused <= 4 + files.used / 8);
+	must_open(fixture, 0);
+	for (unsigned i = 570; i < 600; i++) {
+		snprintf(key, sizeof(key), "key %u", i % 30);
+		must_have_filled(fixture, HASHED, key, SEGMENT_SIZE / 10, i);
+	}
+	must_check_clean(fixture);
+}
+
 static void test_overwriting_stays_bounded(void **state)
 {
 	struct fixture *fixture = *state;
@@ -116,6 +156,7 @@ int main(void)
 		FIXTURE_TEST(test_delete_on_full_disk),
 		INLINE_TEST(test_delete_on_full_disk_inline),
 		FIXTURE_TEST(test_disk_grows),
+		FIXTURE_TEST(test_files_are_given_back),
 		FIXTURE_TEST(test_overwriting_stays_bounded),
 	};
 

@@ -30,6 +30,29 @@ static void test_sync_survives(void **state)
 	must_check_clean(fixture);
 }
 
+/* Nobody asks for a sync, but what stands in front of the last segment is durable, and said to be. */
+static void test_full_segments_are_durable(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t durable_seq, seq = 0;
+	char key[16];
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_put_filled(fixture, HASHED, key, SEGMENT_SIZE / 10, i);
+	}
+	durable_seq = kv_durable_seq(fixture->kv);
+	assert_true(durable_seq >= 20);
+	assert_true(durable_seq < kv_last_seq(fixture->kv));
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	assert_true(kv_last_seq(fixture->kv) >= durable_seq);
+	for (unsigned i = 0; seq < durable_seq; i++, seq++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_have_filled(fixture, HASHED, key, SEGMENT_SIZE / 10, i);
+	}
+	must_check_clean(fixture);
+}
+
 static void test_close_syncs(void **state)
 {
 	struct fixture *fixture = *state;
@@ -339,6 +362,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		INLINE_TEST(test_sync_survives),
+		INLINE_TEST(test_full_segments_are_durable),
 		FIXTURE_TEST(test_close_syncs),
 		FIXTURE_TEST(test_threads_share_syncs),
 		FIXTURE_TEST(test_callbacks),
