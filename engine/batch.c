@@ -8,6 +8,7 @@
 
 #include "compress.h"
 #include "log.h"
+#include "prefetch.h"
 
 /* Shorter values are copied at once: remembering where they are costs as much. */
 #define LEND_SIZE_MIN 1024u
@@ -333,7 +334,7 @@ void batch_copy(const struct kv_batch *batch, uint8_t *to)
 
 		if (entry->value) {
 			head = FORMAT_RECORD_HEADER_SIZE + record->key_size;
-			memcpy(to + head, entry->value, record->value_size);
+			prefetch_copy(to + head, entry->value, record->value_size);
 			memset(to + head + record->value_size, 0,
 			       length - head - record->value_size);
 		}

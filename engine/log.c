@@ -5,11 +5,11 @@
 #include <errno.h>
 
 #include "maintain.h"
+#include "prefetch.h"
 
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define RESERVE_DIVISOR 16
 #define RESERVE_BELOW 4 /* segments left on the disk */
-#define LINE_SIZE 64u
 #define AHEAD_BYTES 256u     /* behind the tail */
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
@@ -37,16 +37,6 @@ void log_fini(struct log *log)
 }
 
 /* ---- appending ------------------------------------------------------------------------------- */
-
-static inline void prefetch_to_write(const void *line)
-{
-#ifdef __x86_64__
-	/* Owned at once; the compiler would ask to read. Where a processor does not know it, it does nothing. */
-	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
-#else
-	__builtin_prefetch(line, 1);
-#endif
-}
 
 static uint32_t limit(const struct kv *kv)
 {
@@ -204,11 +194,11 @@ bool log_mark(struct kv *kv)
 static inline void prefetch_tail(const uint8_t *end, uint64_t size)
 {
 	const uint8_t *line = end + AHEAD_BYTES;
-	uint64_t lines = size / LINE_SIZE + 1;
+	uint64_t lines = size / PREFETCH_LINE + 1;
 
 	if (lines > AHEAD_LINES_MAX)
 		return;
-	for (; lines--; line += LINE_SIZE)
+	for (; lines--; line += PREFETCH_LINE)
 		prefetch_to_write(line);
 }
 
