@@ -3,19 +3,22 @@
  * readahead.c - see readahead.h.
  *
  * Maps are advised MADV_RANDOM, right for look-ups, under which a 64 KiB value would come in sixteen reads of 4 KiB. Each
- * thread remembers how far it has asked in one segment; records that follow each other in the log, as those of a file
- * that was written in sequence do, are asked for a window ahead.
+ * thread remembers what it has asked for in one segment; records that follow each other in the log, as those of a file
+ * that was written in sequence do, are asked for a window ahead. Some may be missing between them, which another thread reads: a
+ * mount's client that is moved to another processor goes on in that one's queue. The first records of a segment are taken for the
+ * continuation of what ended in the one before.
  */
 #include "readahead.h"
 
 #define WINDOW ((uint32_t)2 << 20) /* bytes asked for at once, when reading in sequence */
+#define GAP_MAX (WINDOW / 4)		/* between two values that count as in sequence */
 #define PAGE_SIZE 4096u
 
 struct progress {
 	const uint8_t *map;
 	uint64_t id;
-	uint32_t next;	/* offset behind the last value */
-	uint32_t asked; /* offset up to which the disk was asked */
+	uint32_t next;	       /* offset behind the last value */
+	uint32_t begin, asked; /* from here to there the disk was asked */
 };
 
 static void ask(struct kv *kv, const uint8_t *map, uint32_t from, uint32_t to)
@@ -33,13 +36,15 @@ void readahead_value(struct kv *kv, uint64_t address, const struct format_record
 	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
 	uint32_t from = segments_offset(segments, address);
 	uint32_t to = from + (uint32_t)format_record_length(record), ahead;
-	bool sequential;
+	bool same, sequential;
 
 	if (!map)
 		return;
-	if (progress.map != map || progress.id != segment->id || from > progress.asked)
-		progress = (struct progress){map, segment->id, 0, from};
-	sequential = from - progress.next < PAGE_SIZE; /* a small record may stand between */
+	same = progress.map == map && progress.id == segment->id;
+	sequential = (same && from >= progress.next && from - progress.next < GAP_MAX) ||
+		     from - FORMAT_SEGMENT_HEADER_SIZE < READAHEAD_VALUE_MIN;
+	if (!same || from < progress.begin || from > progress.asked)
+		progress = (struct progress){map, segment->id, 0, from, from};
 	progress.next = to;
 	if (to <= progress.asked && (!sequential || progress.asked - to > WINDOW / 2))
 		return;

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* readahead_test.c - what the disk is asked for before large values are read from maps. */
+#include "kv_fixture.h"
+
+#include "env.h"
+
+#define VALUE_SIZE 60000u
+#define VALUES 60u
+#define MAPPED 34u /* of them are surely not in the newest segment */
+#define ASKED_MAX 4096u
+
+struct range {
+	const uint8_t *start;
+	size_t size;
+};
+
+static struct range asked[ASKED_MAX];
+static unsigned asked_count;
+static size_t asked_bytes;
+
+static void note_advice(const void *start, size_t size, enum env_advice advice)
+{
+	if (advice != ENV_ADVICE_WILLNEED)
+		return;
+	assert_true(asked_count < ASKED_MAX);
+	asked[asked_count++] = (struct range){start, size};
+	asked_bytes += size;
+}
+
+/* Was the disk asked for all of it? */
+static bool was_asked(const uint8_t *data, size_t size)
+{
+	const uint8_t *at = data, *end = data + size;
+	bool further = true;
+
+	while (at < end && further) {
+		further = false;
+		for (unsigned i = 0; i < asked_count; i++) {
+			if (at >= asked[i].start && at < asked[i].start + asked[i].size) {
+				at = asked[i].start + asked[i].size;
+				further = true;
+			}
+		}
+	}
+	return at >= end;
+}
+
+static void key_of(unsigned number, char key[16])
+{
+	snprintf(key, 16, "key %06u", number);
+}
+
+/* A store whose values are in maps, all but the newest. */
+static void put_and_reopen(struct fixture *fixture)
+{
+	char key[16];
+
+	for (unsigned i = 0; i < VALUES; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, HASHED, key, VALUE_SIZE, i);
+	}
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	asked_count = 0;
+	asked_bytes = 0;
+	fixture->env->map_advise = note_advice;
+}
+
+/* Reads the value; true: it was asked for before. */
+static bool read_one(struct fixture *fixture, unsigned number)
+{
+	struct kv_slice value;
+	char key[16];
+	bool was;
+
+	key_of(number, key);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_get(fixture->kv, HASHED, key, strlen(key), &value), 0);
+	assert_int_equal(value.size, VALUE_SIZE);
+	was = was_asked(value.data, value.size);
+	kv_read_end(fixture->kv);
+	return was;
+}
+
+static void test_in_sequence(void **state)
+{
+	put_and_reopen(*state);
+	for (unsigned i = 0; i < MAPPED; i++)
+		assert_true(read_one(*state, i));
+	/* A window at a time, not value by value, and nothing twice but a page where two meet. */
+	assert_true(asked_count <= MAPPED / 2);
+	assert_true(asked_bytes <= VALUES * (size_t)VALUE_SIZE + 3 * SEGMENT_SIZE);
+}
+
+static void test_backwards(void **state)
+{
+	put_and_reopen(*state);
+	for (unsigned i = MAPPED; i-- > 0;)
+		assert_true(read_one(*state, i));
+}
+
+static void test_at_random(void **state)
+{
+	struct sim_random random = {7};
+
+	put_and_reopen(*state);
+	for (unsigned i = 0; i < 4 * MAPPED; i++)
+		assert_true(read_one(*state, (unsigned)sim_random_below(&random, MAPPED)));
+}
+
+/* As one of two threads that read a file by turns sees it. */
+static void test_every_other(void **state)
+{
+	put_and_reopen(*state);
+	for (unsigned i = 0; i < MAPPED; i += 2)
+		assert_true(read_one(*state, i));
+	assert_true(asked_count <= MAPPED / 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		INLINE_TEST(test_in_sequence),
+		INLINE_TEST(test_backwards),
+		INLINE_TEST(test_at_random),
+		INLINE_TEST(test_every_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
