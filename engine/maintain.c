@@ -18,7 +18,7 @@
 #include "version.h"
 #include "worker.h"
 
-#define SAMPLE_SIZE ((uint32_t)1 << 20) /* bytes of a segment */
+#define SAMPLE_SIZE FORMAT_SEGMENT_SIZE_MIN /* bytes of a segment */
 #define PRUNE_PAUSE_US 20000u /* between rounds beside somebody who prunes, and looks after compaction himself */
 #define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define WARM_DELAY_US 50000u		/* after opening: who only wants one key has closed the store by then */
@@ -60,18 +60,36 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	return oldest;
 }
 
-/* Are records so large, going by the first of them, that they are better read when asked for? */
+/* Are records so large, going by the first of them, that they are better read when asked for? They need not be valid. */
 static bool has_large_records(const struct segment *segment, const uint8_t *buffer)
 {
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, end = offset + SAMPLE_SIZE;
+	uint32_t end = segment->end < SAMPLE_SIZE ? segment->end : SAMPLE_SIZE;
+	uint64_t offset = FORMAT_SEGMENT_HEADER_SIZE;
 	unsigned count = 0;
 
-	while (offset < end && offset < segment->end) {
-		offset += (uint32_t)format_record_length(
-			(const struct format_record *)(buffer + offset));
+	while (offset + FORMAT_RECORD_HEADER_SIZE <= end) {
+		offset += format_record_length((const struct format_record *)(buffer + offset));
 		count++;
 	}
 	return count < SAMPLE_SIZE / READAHEAD_VALUE_MIN;
+}
+
+/* Reads it into a buffer, but for one of large records, of which the beginning has to be read to know. */
+static uint8_t *fetch(struct kv *kv, const struct segment *segment)
+{
+	struct segments *segments = &kv->segments;
+	uint8_t *buffer;
+
+	if (segments_take_buffer(segments, &buffer))
+		return NULL;
+	if (segments->env->file_read(segment->file, buffer, SAMPLE_SIZE, 0) ||
+	    has_large_records(segment, buffer) ||
+	    segments->env->file_read(segment->file, buffer + SAMPLE_SIZE,
+				     segments->size - SAMPLE_SIZE, SAMPLE_SIZE)) {
+		segments_give_buffer(segments, buffer);
+		return NULL;
+	}
+	return buffer;
 }
 
 /*
@@ -133,12 +151,9 @@ static bool make_resident(struct kv *kv, struct segment *segment)
 	if (residents + LOG_SPARES_MAX >= segments->buffers_max)
 		return false;
 	/* What cannot be read whole is left to those who read parts of it. */
-	if (segment_fetch(segments, segment, &buffer))
+	buffer = fetch(kv, segment);
+	if (!buffer)
 		return true;
-	if (has_large_records(segment, buffer)) {
-		segments_give_buffer(segments, buffer);
-		return true;
-	}
 	/* Now, in a streak, instead of record by record as they are read. */
 	sound = segment->verified && segment_prove(segments, segment, buffer);
 	pthread_mutex_lock(&kv->log.lock);

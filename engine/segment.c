@@ -610,18 +610,6 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 	return buffer;
 }
 
-int segment_fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer)
-{
-	int error = segments_take_buffer(segments, buffer);
-
-	if (error)
-		return error;
-	error = segments->env->file_read(segment->file, *buffer, segments->size, 0);
-	if (error)
-		segments_give_buffer(segments, *buffer);
-	return error;
-}
-
 const uint8_t *segment_use_buffer(struct segments *segments, struct segment *segment,
 				  uint8_t *buffer)
 {
@@ -634,10 +622,22 @@ const uint8_t *segment_use_buffer(struct segments *segments, struct segment *seg
 	return map;
 }
 
+static int fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer)
+{
+	int error = segments_take_buffer(segments, buffer);
+
+	if (error)
+		return error;
+	error = segments->env->file_read(segment->file, *buffer, segments->size, 0);
+	if (error)
+		segments_give_buffer(segments, *buffer);
+	return error;
+}
+
 int segment_resume(struct segments *segments, struct segment *segment)
 {
 	uint8_t *buffer;
-	int error = segment_fetch(segments, segment, &buffer);
+	int error = fetch(segments, segment, &buffer);
 
 	if (error)
 		return error;

@@ -213,12 +213,10 @@ static inline void segment_mark_verified(struct segment *segment, uint32_t offse
 		atomic_fetch_or_explicit(&segment->verified[offset >> 9],
 					 (uint64_t)1 << (offset >> 3 & 63), memory_order_relaxed);
 }
-/* The way back: a buffer with the file's bytes; then, under the log's lock, readers use that. The map is to be unmapped after the
- * epoch. -ENOMEM, or what reading says */
-int segment_fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer);
+/* The way back: under the log's lock readers use a buffer with the file's bytes. The map is to be unmapped after the epoch. */
 const uint8_t *segment_use_buffer(struct segments *segments, struct segment *segment,
 				  uint8_t *buffer);
-/* The same, before anybody reads, for a segment that is to be appended to again. */
+/* The same, reading them, before anybody else reads, for a segment that is to be appended to again. -ENOMEM, or what reading says */
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
 int segment_erase(struct segments *segments, struct segment *segment);
