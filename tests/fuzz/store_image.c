@@ -153,7 +153,8 @@ void image_copy(struct image *to, const struct image *from)
 		if (!bytes)
 			bytes = calloc(1, IMAGE_ROOM);
 		must(bytes != NULL);
-		memcpy(bytes, from->files[i].bytes, from->files[i].used);
+		if (from->files[i].used)
+			memcpy(bytes, from->files[i].bytes, from->files[i].used);
 		if (used > from->files[i].used)
 			memset(bytes + from->files[i].used, 0, used - from->files[i].used);
 		to->files[i] = from->files[i];
