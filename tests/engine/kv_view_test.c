@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* kv_view_test.c - views and snapshots, one promise at a time; kv_view_model_test.c has them all at once. */
+#include <stdatomic.h>
+
 #include "format.h"
 #include "kv_fixture.h"
 
@@ -364,10 +366,12 @@ static void test_space(void **state)
 }
 
 static int (*rename_file)(struct env_dir *dir, const char *from, const char *to);
+static atomic_bool list_refused; /* asked by the store's threads */
 
 static int rename_but_list(struct env_dir *dir, const char *from, const char *to)
 {
-	return strcmp(to, FORMAT_SNAPSHOTS_NAME) ? rename_file(dir, from, to) : -EIO;
+	return strcmp(to, FORMAT_SNAPSHOTS_NAME) || !list_refused ? rename_file(dir, from, to) :
+								     -EIO;
 }
 
 /*
@@ -381,8 +385,11 @@ static void test_list_cannot_be_written(void **state)
 	struct kv_view *view;
 	uint64_t stuck;
 
+	must_close(fixture);
 	rename_file = sim_env_table(fixture->sim)->rename;
 	sim_env_table(fixture->sim)->rename = rename_but_list;
+	list_refused = true;
+	must_open(fixture, 0);
 	put_values(fixture, 1);
 	must_snapshot(fixture, "one");
 	for (unsigned stamp = 2; stamp <= 5; stamp++)
@@ -400,7 +407,7 @@ static void test_list_cannot_be_written(void **state)
 	must_crash(fixture, SIM_LOSS_ALL, 0);
 	assert_int_equal(kv_snapshot_open(fixture->kv, "one", &view), -ENOENT);
 	stuck = stats_of(fixture).log_bytes;
-	sim_env_table(fixture->sim)->rename = rename_file;
+	list_refused = false;
 	put_values(fixture, 7);
 	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
 	assert_true(stats_of(fixture).log_bytes < stuck);
