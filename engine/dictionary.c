@@ -19,7 +19,7 @@ struct dictionaries {
 
 	/* The maintainer's */
 	bool known; /* the set below is what is in the store */
-	uint64_t present[WORDS];
+	_Atomic uint64_t present[WORDS]; /* counted by who asks for statistics */
 	struct dictionary_choice choices[FORMAT_KEYSPACES];
 	ZSTD_CCtx *encoder;
 };
