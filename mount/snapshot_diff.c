@@ -7,7 +7,6 @@
  */
 #include "snapshot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "message.h"
 #include "options.h"
 #include "store.h"
@@ -173,31 +173,27 @@ static int compare_name(const struct pair *pair, const char *name, bool in_from)
 	return rc;
 }
 
-/* The names of one of the two. In the roots, one of a file that the directory of snapshots hides is not looked at. */
+struct side {
+	const struct pair *pair;
+	bool in_from;
+};
+
+/* In the roots, a name of a file that the directory of snapshots hides is not looked at. */
+static int compare_in_side(void *arg, const char *name)
+{
+	const struct side *side = arg;
+
+	if (!*side->pair->path && !strcmp(name, OWN_NAME))
+		return 0;
+	return compare_name(side->pair, name, side->in_from);
+}
+
+/* The names of one of the two. */
 static int walk_names(const struct pair *pair, bool in_from)
 {
-	int fd = openat(in_from ? pair->from : pair->to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	int rc = 0;
+	struct side side = {.pair = pair, .in_from = in_from};
 
-	if (!dir) {
-		rc = -errno;
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	errno = 0;
-	while (!rc && (entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
-			(*pair->path || strcmp(entry->d_name, OWN_NAME)))
-			rc = compare_name(pair, entry->d_name, in_from);
-		errno = 0;
-	}
-	if (!rc && errno)
-		rc = -errno;
-	closedir(dir);
-	return rc;
+	return directory_each(in_from ? pair->from : pair->to, compare_in_side, &side);
 }
 
 static int walk(const struct pair *pair)

@@ -4,7 +4,6 @@
  */
 #include "tree_copy.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
@@ -14,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#include "directory.h"
 
 #define PIECE_SIZE (1u << 20)
 #define ATTRIBUTES (KVFS_SET_MODE | KVFS_SET_UID | KVFS_SET_GID)
@@ -233,33 +234,30 @@ static int copy_entry(struct tree_copy *copy, int directory, const char *name, u
 	return rc ? rc : copy_attributes(copy, directory, name, &st, attr.ino);
 }
 
+struct copied_directory {
+	struct tree_copy *copy;
+	int fd;
+	uint64_t ino; /* of the copy */
+};
+
+/* The innermost name is what is told of a failure. */
+static int copy_name(void *arg, const char *name)
+{
+	const struct copied_directory *to = arg;
+	int rc = copy_entry(to->copy, to->fd, name, to->ino);
+
+	if (rc && rc != -ECANCELED && !to->copy->at) {
+		snprintf(to->copy->name, sizeof(to->copy->name), "%s", name);
+		to->copy->at = to->copy->name;
+	}
+	return rc;
+}
+
 static int copy_directory(struct tree_copy *copy, int directory, uint64_t ino)
 {
-	int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	int rc = 0;
+	struct copied_directory to = {.copy = copy, .fd = directory, .ino = ino};
 
-	if (!dir) {
-		rc = -errno;
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	errno = 0;
-	while (!rc && (entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			rc = copy_entry(copy, directory, entry->d_name, ino);
-		if (rc && rc != -ECANCELED && !copy->at) {
-			snprintf(copy->name, sizeof(copy->name), "%s", entry->d_name);
-			copy->at = copy->name;
-		}
-		errno = 0;
-	}
-	if (!rc && errno)
-		rc = -errno;
-	closedir(dir);
-	return rc;
+	return directory_each(directory, copy_name, &to);
 }
 
 int tree_copy(struct tree_copy *copy, int directory)
