@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* kv_fixture.c - a store on a simulated disk, for tests of what kv.h promises. */
 #include "kv_fixture.h"
+#include "read_section.h"
 
 static const struct kv_keyspace_spec keyspaces[] = {{"hashed", false}, {"ordered", true}};
 
@@ -58,6 +59,7 @@ int fixture_teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
+	read_section_abandon();
 	kv_close(fixture->kv);
 	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
 	sim_env_free(fixture->sim);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "read_section.h"
+
 const struct kvfs_caller fixture_root = {.privileged = true};
 
 void fixture_empty(struct fixture *store)
@@ -56,6 +58,7 @@ int fixture_setup(void **state)
 
 int fixture_teardown(void **state)
 {
+	read_section_abandon();
 	fixture_assert_clean(*state);
 	return fixture_remove(state);
 }
@@ -64,6 +67,7 @@ int fixture_remove(void **state)
 {
 	struct fixture *store = *state;
 
+	read_section_abandon();
 	fixture_close(store);
 	fixture_forget(state);
 	return 0;
