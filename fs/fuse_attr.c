@@ -128,7 +128,7 @@ void fuse_attr_setattr(
 	if (!fuse_is_snapshots(ino))
 		rc = kvfs_setattr(node.fs, node.ino, &wanted,
 			set_mask(to_set, fuse_caller(req).privileged), &attr);
-	fuse_reply_attr_changed(req, rc, &attr);
+	fuse_reply_attr_changed(req, rc, &attr, to_set & FUSE_SET_ATTR_SIZE);
 }
 
 void fuse_attr_statfs(fuse_req_t req, fuse_ino_t ino)

@@ -91,12 +91,12 @@ static void entry_send(struct fuse_front *front, fuse_req_t req, const struct kv
 		fuse_node_release(front, attr->ino, 1);
 }
 
-static void attr_send(fuse_req_t req, const struct kvfs_attr *attr)
+static void attr_send(fuse_req_t req, const struct kvfs_attr *attr, double timeout_s)
 {
 	struct stat st;
 
 	fuse_stat_fill(attr, &st);
-	fuse_reply_attr(req, &st, attr_timeout_s(attr));
+	fuse_reply_attr(req, &st, timeout_s);
 }
 
 void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
@@ -111,7 +111,7 @@ void fuse_reply_attr_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 	if (rc)
 		fuse_reply_status(req, rc);
 	else
-		attr_send(req, attr);
+		attr_send(req, attr, attr_timeout_s(attr));
 }
 
 void fuse_reply_held(fuse_req_t req, int rc, const struct kvfs_attr *attr)
@@ -173,7 +173,7 @@ static void deferred_done(struct kv_waiter *waiter, int status)
 	} else if (deferred->kind == DEFERRED_ENTRY) {
 		entry_send(front, deferred->req, &deferred->attr);
 	} else if (deferred->kind == DEFERRED_ATTR) {
-		attr_send(deferred->req, &deferred->attr);
+		attr_send(deferred->req, &deferred->attr, FUSE_CHANGED_TIMEOUT_S);
 	} else {
 		fuse_reply_status(deferred->req, 0);
 	}
@@ -267,12 +267,13 @@ void fuse_reply_held_made(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 		entry_send(front, req, attr);
 }
 
-void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *attr)
+void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *attr, bool resized)
 {
 	if (rc)
 		fuse_reply_status(req, rc);
 	else if (fuse_front_of(req)->options.sync >= FUSE_FRONT_SYNC_ALL)
 		defer(req, DEFERRED_ATTR, attr);
 	else
-		attr_send(req, attr);
+		attr_send(req, attr,
+			resized || S_ISDIR(attr->mode) ? FUSE_TIMEOUT_S : FUSE_CHANGED_TIMEOUT_S);
 }

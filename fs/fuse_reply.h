@@ -23,6 +23,12 @@
  * for which it may believe names, attributes, and that a name is not there.
  */
 #define FUSE_TIMEOUT_S 1e9
+/*
+ * The answer to a change of attributes is to be believed by who asked for it, and others ask. The kernel takes it into its cache whatever it has been
+ * told in the meantime, and so a rollback that came between (fuse_rollback.c) would be undone there for ever. Directories, and files that got another
+ * size, cannot meet that: see tell_stale, and same_contents in rollback.c.
+ */
+#define FUSE_CHANGED_TIMEOUT_S 0.0
 /* The attributes of .snapshots follow those of the root. */
 #define FUSE_SNAPSHOTS_TIMEOUT_S 1.0
 
@@ -95,7 +101,8 @@ void fuse_reply_name_made(fuse_req_t req, int rc, const struct kvfs_attr *attr);
 void fuse_reply_held_made(fuse_req_t req, int rc, const struct kvfs_attr *attr);
 /* The result of a change of an inode: without and with its attributes. */
 void fuse_reply_inode_changed(fuse_req_t req, int rc);
-void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *attr);
+void fuse_reply_attr_changed(
+	fuse_req_t req, int rc, const struct kvfs_attr *attr, bool resized);
 /* Answers when all that was done before is durable. */
 void fuse_reply_when_durable(fuse_req_t req);
 

@@ -31,6 +31,7 @@
 /* Linux 6.18; newer than some systems' headers. */
 #define NOTIFY_PRUNE 9
 #define PRUNE_MAX 512u
+#define ANY_NAME "-" /* if there is one, it is looked up again */
 
 struct notify_prune {
 	struct fuse_out_header header;
@@ -141,22 +142,31 @@ static bool wait_until_forgotten(const struct rollback *rollback)
 	return !held;
 }
 
-/* An entry, or an inode, that the kernel does not know any more is no error. */
+/*
+ * An entry, or an inode, that the kernel does not know any more is no error.
+ *
+ * First the names, each under its directory's lock, and of each inode one that stands for all, so that the lock of every directory that changed is
+ * taken. Whoever was answered before the gate closed and has not looked at the answer yet holds one of them: it comes into the
+ * cache (attributes of a directory that were set, an inode that got a link) before the inodes are told of, and not after.
+ */
 static void tell_stale(const struct rollback *rollback)
 {
 	struct fuse_session *fuse = rollback->front->session;
 
-	for (size_t at = 0; at < rollback->stale_size;) {
-		const char *name = rollback->stale + at + sizeof(uint64_t);
-		size_t size = strlen(name);
-		uint64_t ino;
+	for (int inodes = 0; inodes < 2; inodes++) {
+		for (size_t at = 0; at < rollback->stale_size;) {
+			const char *name = rollback->stale + at + sizeof(uint64_t);
+			size_t size = strlen(name);
+			uint64_t ino;
 
-		memcpy(&ino, rollback->stale + at, sizeof(ino));
-		if (size)
-			(void)fuse_lowlevel_notify_inval_entry(fuse, ino, name, size);
-		else
-			(void)fuse_lowlevel_notify_inval_inode(fuse, ino, 0, 0);
-		at += sizeof(ino) + size + 1;
+			memcpy(&ino, rollback->stale + at, sizeof(ino));
+			at += sizeof(ino) + size + 1;
+			if (!inodes)
+				(void)fuse_lowlevel_notify_inval_entry(
+					fuse, ino, size ? name : ANY_NAME, size ? size : strlen(ANY_NAME));
+			else if (!size)
+				(void)fuse_lowlevel_notify_inval_inode(fuse, ino, 0, 0);
+		}
 	}
 }
 

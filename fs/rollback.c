@@ -76,10 +76,14 @@ static bool is_known(struct survey *survey, uint64_t ino)
 	return ino == KVFS_ROOT_INO || hold_is_held(&survey->fs->holds, ino);
 }
 
-/* Are the contents the same, as far as the inode's record has them? */
+/*
+ * Are the contents the same, as far as the inode's record has them, and nobody has written to them since? (The kernel keeps the attributes that come
+ * with a new size however old they are: fuse_attr.c.)
+ */
 static bool same_contents(const struct inode *old, const struct inode *new)
 {
 	return old->contents == new->contents && old->size == new->size &&
+	       old->mtime.tv_sec == new->mtime.tv_sec && old->mtime.tv_nsec == new->mtime.tv_nsec &&
 	       (old->contents != INODE_INLINE ||
 		       (old->body.size == new->body.size &&
 			       !memcmp(old->body.data, new->body.data, old->body.size)));

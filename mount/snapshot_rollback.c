@@ -23,6 +23,8 @@
 #include "store.h"
 
 #define PAUSE_NS 5000000
+#define BUSY_PAUSE_NS 100000000
+#define BUSY_TRIES 20u /* while nobody is seen who has a file open: who had, is through with it */
 #define BUSY_MAX 64u
 
 /* ---- a mount ---------------------------------------------------------------------------------- */
@@ -98,15 +100,27 @@ static void print_user(void *arg, pid_t pid, const char *program, const char *pa
 	message(KV_ERROR, "%s: open in process %d (%s)", path, (int)pid, program);
 }
 
-static void explain_busy(const struct snapshot_place *place, const struct outcome *outcome)
+static void note_user(void *arg, pid_t pid, const char *program, const char *path)
+{
+	*(bool *)arg = true;
+}
+
+/* Tells `each` of those that have one of the files open; false: there are none that can be seen. */
+static bool find_users(
+	const struct snapshot_place *place, const struct outcome *outcome, file_user_fn *each)
 {
 	struct stat st;
-	bool told = false;
+	bool found = false;
 
-	message(KV_ERROR, "%s: files that would change or go are open; nothing was changed", place->path);
 	if (!stat(place->root, &st))
-		file_users_find(st.st_dev, outcome->busy, outcome->busy_count, print_user, &told);
-	if (!told)
+		file_users_find(st.st_dev, outcome->busy, outcome->busy_count, each, &found);
+	return found;
+}
+
+static void explain_busy(const struct snapshot_place *place, const struct outcome *outcome)
+{
+	message(KV_ERROR, "%s: files that would change or go are open; nothing was changed", place->path);
+	if (!find_users(place, outcome, print_user))
 		message(KV_ERROR, "%s: who has files open: fuser -vm %s", place->path, place->root);
 }
 
@@ -134,6 +148,7 @@ static int roll_back_mount(const struct snapshot_place *place, const char *name,
 {
 	size_t name_size = strlen(name) + 1, keep_size = keep ? strlen(keep) + 1 : 0;
 	char request[2 * (KVFS_NAME_MAX + 1)];
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
 	struct outcome outcome = {0};
 	int rc = write_back(place->root);
 
@@ -142,8 +157,13 @@ static int roll_back_mount(const struct snapshot_place *place, const char *name,
 		memcpy(request + name_size, keep, keep_size);
 	if (!rc)
 		rc = ask(place->root, request, name_size + keep_size, &outcome);
-	if (rc == -EBUSY && forget_unused(place->root))
+	for (unsigned i = 0; i < BUSY_TRIES && rc == -EBUSY && forget_unused(place->root); i++) {
 		rc = ask(place->root, request, name_size + keep_size, &outcome);
+		if (rc == -EBUSY && find_users(place, &outcome, note_user))
+			break;
+		if (rc == -EBUSY)
+			nanosleep(&pause, NULL);
+	}
 	if (rc)
 		explain(place, name, keep, &outcome, rc);
 	return rc;

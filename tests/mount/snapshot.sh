@@ -5,7 +5,8 @@
 
 cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
 	mounted_alone others rollback_killed commands commands_on_a_store rollback rollback_mounted
-	rollback_in_use rollback_beside_others rollback_mounted_killed clone clone_mounted)
+	rollback_in_use rollback_beside_others rollback_beside_attributes
+	rollback_mounted_killed clone clone_mounted)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -713,6 +714,46 @@ case_rollback_beside_others() {
 	same_tree before "$mnt/tree"
 	store_remount
 	same_tree before "$mnt/tree"
+}
+
+# attributes_change DIR - modes, times, names of everything, once and by several at a time; no file is opened
+attributes_change() {
+	python3 - "$1" <<-'END'
+	import os, random, sys, threading
+	top = sys.argv[1]
+	dirs, files = [[os.path.join(top, kind, name) for name in os.listdir(os.path.join(top, kind))] for kind in ("dirs", "files")]
+	def change(all, step):
+	    random.shuffle(all)
+	    for path in all:
+	        step(path)
+	steps = (dirs, lambda path: os.chmod(path, 0o711)), (dirs, lambda path: os.utime(path, (1, 2))), \
+	    (files, lambda path: os.chmod(path, 0o640)), (files, lambda path: os.link(path, path + ".link"))
+	threads = [threading.Thread(target=change, args=(list(all), step)) for all, step in steps]
+	for thread in threads: thread.start()
+	for thread in threads: thread.join()
+	END
+}
+
+# What was answered before the tree went back, and is looked at after, is not what the kernel goes on to believe.
+case_rollback_beside_attributes() {
+	local i changer
+	prepare
+	mkdir -p "$mnt/tree/files" "$mnt/tree/dirs/"{1..150}
+	for i in {1..150}; do echo "$i" >"$mnt/tree/files/$i"; done
+	mkdir "$snapshots/one"
+	for i in $(seq "$(rounds 25 10)"); do
+		attributes_change "$mnt/tree" &
+		changer=$!
+		"$KVFS" snapshot rollback --discard "$mnt" one
+		"$KVFS" snapshot rollback --discard "$mnt" one
+		wait "$changer" || fail "who changed attributes ended with $?"
+		find "$mnt/tree" | sort >names
+		xargs stat -c '%n %a %h %s %.Y %.Z' <names >known
+		xargs stat --cached=never -c '%n %a %h %s %.Y %.Z' <names >true
+		diff known true || fail "the kernel believes in what is not so"
+		"$KVFS" snapshot rollback --discard "$mnt" one
+		expect_same "nothing differs" "" "$("$KVFS" snapshot diff "$mnt" one)"
+	done
 }
 
 # The tree is the old one or the other, whenever the serving process is killed.
