@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "log.h"
+#include "segment_file.h"
 #include "sync.h"
 
 /* Segments' worth of free disk below which copies go to the log's end: the reserve is for what frees. */

@@ -17,6 +17,7 @@
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
+#include "segment_file.h"
 #include "snapshot.h"
 #include "survey.h"
 #include "sync.h"

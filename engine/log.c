@@ -6,6 +6,7 @@
 
 #include "maintain.h"
 #include "prefetch.h"
+#include "segment_file.h"
 
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define RESERVE_DIVISOR 16

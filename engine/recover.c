@@ -9,6 +9,7 @@
 #include "checkpoint.h"
 #include "dictionary.h"
 #include "log.h"
+#include "segment_file.h"
 #include "snapshot.h"
 
 struct loaded {

@@ -11,6 +11,8 @@
  * A file has a segment's name only while its header is whole: a header that a crash tore is never in the log, and one in the
  * log that is not valid is damage.
  *
+ * segment_file.h has what is done to these files as such: names, and those that are free.
+ *
  * An address is a slot and an offset in units of 8 bytes. A slot is a position in the table and names the file; an id is
  * the segment's place in the log.
  *
@@ -185,12 +187,8 @@ bool segments_failed(const struct segments *segments, uint64_t address);
 
 /* A free slot's file, or a new one, allocated, with a durable header and a buffer. -ENOSPC, -ENOMEM, -EIO */
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);
-/* Sees to it that so many free files are allocated: the next segments need no space from the disk. -ENOSPC, -EIO */
-int segments_keep_free(struct segments *segments, uint32_t count);
 /* An existing segment: header read, or its copy, and checked. -EUCLEAN, -EPROTONOSUPPORT */
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out);
-/* A file that is not in the log, to be used for the next segment. */
-int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
 /* For a sealed segment whose buffer is given up: what will be asked most often about its large values stays in memory. */
 void segment_keep_heads(struct segments *segments, struct segment *segment);
 /* Maps the file of a sealed segment; then, under the log's lock, makes readers use the map. The buffer is to be given back after
@@ -218,17 +216,8 @@ const uint8_t *segment_use_buffer(struct segments *segments, struct segment *seg
 				  uint8_t *buffer);
 /* The same, reading them, before anybody else reads, for a segment that is to be appended to again. -ENOMEM, or what reading says */
 int segment_resume(struct segments *segments, struct segment *segment);
-/* Makes the slot free: first on disk, then, under the log's lock, in memory, when no reader can reach it any more. */
-int segment_erase(struct segments *segments, struct segment *segment);
-/* Makes the present names of all files durable, those that are gone as well. Any thread. */
-int segments_sync_names(struct segments *segments);
-/* Makes the file's present name durable. Any thread. */
-int segment_sync_name(struct segments *segments, const struct segment *segment);
+/* Makes the slot free in memory, under the log's lock, when it is so on disk (segment_erase) and no reader can reach it any more. */
 void segment_release(struct segments *segments, struct segment *segment);
-/* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */
-int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock);
-/* The same with all free files but so many. One that cannot be removed stays. */
-void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock);
 
 int segments_take_buffer(struct segments *segments, uint8_t **out);
 void segments_give_buffer(struct segments *segments, uint8_t *buffer);

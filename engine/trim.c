@@ -4,6 +4,7 @@
 
 #include "brake.h"
 #include "log.h"
+#include "segment_file.h"
 
 #define REST_US 3000000u       /* without a change: one spare segment and one free file are left */
 #define LONG_REST_US 30000000u /* none */

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* segment_file.c - see segment_file.h. */
+#include "segment_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int segment_file_open(struct segments *segments, uint32_t slot, bool listed, unsigned flags,
+		      struct segment **out)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	if (!segment)
+		return -ENOMEM;
+	segment->slot = slot;
+	segment->listed = listed;
+	/* What is written stays in the buffer: a copy in the page cache would be a second one. */
+	flags |= flags & ENV_READ_ONLY ? 0 : ENV_DIRECT;
+	(listed ? format_segment_name : format_free_name)(slot, name);
+	error = segments->env->file_open(segments->dir, name, flags, &segment->file);
+	if (error) {
+		free(segment);
+		return error;
+	}
+	*out = segment;
+	return 0;
+}
+
+void segment_file_close(struct segments *segments, struct segment *segment)
+{
+	if (!segment)
+		return;
+	segments->env->file_close(segment->file);
+	free(segment);
+}
+
+void segment_file_enter(struct segments *segments, struct segment *segment)
+{
+	/* A free file under the same number gives way: it is of no use to anyone. */
+	segment_file_close(segments, segments->table[segment->slot]);
+	segments->table[segment->slot] = segment;
+	if (segment->slot >= atomic_load(&segments->count))
+		atomic_store(&segments->count, segment->slot + 1);
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+int segment_file_rename(struct segments *segments, struct segment *segment, bool listed)
+{
+	char segment_name[FORMAT_SEGMENT_NAME_SIZE], free_name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	format_segment_name(segment->slot, segment_name);
+	format_free_name(segment->slot, free_name);
+	error = segments->env->rename(segments->dir, listed ? free_name : segment_name,
+				      listed ? segment_name : free_name);
+	if (error)
+		return error;
+	segment->listed = listed;
+	segment->rename = atomic_fetch_add(&segments->renames, 1) + 1;
+	return 0;
+}
+
+int segments_sync_names(struct segments *segments)
+{
+	uint64_t renames = atomic_load(&segments->renames);
+	uint64_t synced = atomic_load(&segments->renames_synced);
+	int error;
+
+	if (renames <= synced)
+		return 0;
+	error = segments->env->dir_sync(segments->dir);
+	if (error)
+		return error;
+	/* Another thread may have synced more meanwhile. */
+	while (synced < renames &&
+	       !atomic_compare_exchange_weak(&segments->renames_synced, &synced, renames))
+		;
+	return 0;
+}
+
+int segment_sync_name(struct segments *segments, const struct segment *segment)
+{
+	if (segment->rename <= atomic_load(&segments->renames_synced))
+		return 0;
+	return segments_sync_names(segments);
+}
+
+int segment_erase(struct segments *segments, struct segment *segment)
+{
+	return segment_file_rename(segments, segment, false);
+}
+
+/* ---- free files ------------------------------------------------------------------------------ */
+
+/* A new file, entered under the first slot that has none. */
+static int slot_new(struct segments *segments, struct segment **out)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+	int error;
+
+	for (slot = 0; slot < segments->slots_max; slot++) {
+		if (slot < count && segments->table[slot])
+			continue;
+		error = segment_file_open(segments, slot, false, ENV_CREATE, out);
+		if (error == -EEXIST)
+			continue;
+		if (!error)
+			segment_file_enter(segments, *out);
+		return error;
+	}
+	return -ENOSPC;
+}
+
+static bool is_ready(const struct segments *segments, const struct segment *segment)
+{
+	return segment->allocated && !segment->listed &&
+	       segment->rename <= atomic_load(&segments->renames_synced);
+}
+
+/* A free file; one that can be used as it is, if there is one. */
+static struct segment *free_file(const struct segments *segments)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+	struct segment *found = NULL;
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id)
+			continue;
+		if (is_ready(segments, segment))
+			return segment;
+		if (!found || segment->allocated)
+			found = segment;
+	}
+	return found;
+}
+
+/* New files come last: reused ones sync faster. */
+int segment_file_take(struct segments *segments, struct segment **out)
+{
+	struct segment *found = free_file(segments);
+	int error;
+
+	if (!found)
+		return slot_new(segments, out);
+	*out = found;
+	/* A preparation that failed half-way leaves the name behind. */
+	error = found->listed ? segment_erase(segments, found) : 0;
+	/* The log must not find the file under its old name once it is overwritten. */
+	return error ? error : segment_sync_name(segments, found);
+}
+
+int segment_file_allocate(struct segments *segments, struct segment *segment)
+{
+	int error = 0;
+
+	if (!segment->allocated)
+		error = segments->env->file_allocate(segment->file, segments->size);
+	if (!error)
+		segment->allocated = true;
+	return error;
+}
+
+int segments_keep_free(struct segments *segments, uint32_t wanted)
+{
+	uint32_t slot, count = atomic_load(&segments->count), ready = 0;
+	struct segment *segment;
+	int error = 0;
+
+	for (slot = 0; slot < count && ready < wanted && !error; slot++) {
+		segment = segments->table[slot];
+		if (!segment || segment->id)
+			continue;
+		error = segment_file_allocate(segments, segment);
+		ready++;
+	}
+	for (; ready < wanted && !error; ready++) {
+		error = slot_new(segments, &segment);
+		if (!error)
+			error = segment_file_allocate(segments, segment);
+	}
+	return error;
+}
+
+int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
+{
+	struct segment *segment;
+	int error;
+
+	if (slot >= segments->slots_max || segments->table[slot])
+		return 0;
+	error = segment_file_open(segments, slot, false, read_only ? ENV_READ_ONLY : 0, &segment);
+	if (!error)
+		segment_file_enter(segments, segment);
+	return error;
+}
+
+int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	format_free_name(segment->slot, name);
+	error = segments->env->unlink(segments->dir, name);
+	if (error)
+		return error;
+	atomic_fetch_add(&segments->renames, 1);
+	pthread_mutex_lock(lock);
+	segments->table[segment->slot] = NULL;
+	pthread_mutex_unlock(lock);
+	segment_file_close(segments, segment);
+	return 0;
+}
+
+void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock)
+{
+	uint32_t slot, count = atomic_load(&segments->count), unused = 0;
+
+	for (slot = 0; slot < count; slot++)
+		unused += segments->table[slot] && !segments->table[slot]->id;
+	while (slot-- > 0 && unused > keep) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id)
+			continue;
+		if (segment_remove(segments, segment, lock))
+			break;
+		unused--;
+	}
+}
