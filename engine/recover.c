@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "apply.h"
 #include "checkpoint.h"
-#include "dictionary.h"
 #include "log.h"
+#include "replay.h"
 #include "segment_file.h"
 #include "snapshot.h"
 
@@ -97,267 +96,7 @@ static int check_ids(struct kv *kv, const struct loaded *loaded)
 	return 0;
 }
 
-/* ---- replaying ------------------------------------------------------------------------------- */
-
-struct replay {
-	struct kv *kv;
-	struct segment *segment;
-	const uint8_t *base;
-	uint64_t last_seq;   /* of the batches that were committed */
-	uint64_t newest_seq; /* of copies as well */
-	uint64_t marked_seq; /* of the last MARK of the log's end */
-	bool first; /* no batch of this segment was applied yet */
-	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
-	bool torn;  /* what follows may be the rest of the last one */
-	uint64_t search_budget; /* of this segment */
-	uint32_t marks[3];	/* offsets of the last ones that were met, the oldest first */
-	bool mark_known;	/* the last MARK of this segment was looked for */
-	uint32_t mark_offset;
-	uint64_t mark_seq;
-};
-
-static bool is_cold(const struct replay *replay)
-{
-	return format_segment_is_cold(replay->segment->id);
-}
-
-static int64_t record_at(const struct replay *replay, uint32_t offset)
-{
-	return segment_validate(&replay->kv->segments, replay->segment, replay->base, offset);
-}
-
-static const struct format_record *record_ptr(const struct replay *replay, uint32_t offset)
-{
-	return (const struct format_record *)(replay->base + offset);
-}
-
-static bool seq_follows(const struct replay *replay, const struct format_record *record)
-{
-	if (record->flags & FORMAT_RECORD_RELOCATED)
-		return true;
-	if (replay->torn && record->seq == replay->last_seq)
-		return true;
-	return replay->first ? record->seq > replay->last_seq :
-			       record->seq == replay->last_seq + 1;
-}
-
-/*
- * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records, and where it showed that
- * there is none.
- */
-static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t *count,
-			 uint32_t *broken)
-{
-	const struct format_record *first = record_ptr(replay, offset);
-
-	*count = 0;
-	for (;;) {
-		int64_t length = record_at(replay, offset);
-		const struct format_record *record = record_ptr(replay, offset);
-
-		*broken = offset;
-		if (length <= 0)
-			return 0;
-		if (format_record_is_bare(record))
-			return *count ? 0 : offset + (uint32_t)length;
-		if (*count ? record->seq != first->seq : !seq_follows(replay, record))
-			return 0;
-		offset += (uint32_t)length;
-		++*count;
-		if (!(record->flags & FORMAT_RECORD_MORE))
-			return offset;
-	}
-}
-
-static int apply_one(struct replay *replay, const struct format_record *record, uint32_t offset)
-{
-	struct kv *kv = replay->kv;
-	uint64_t address = segments_address(&kv->segments, replay->segment->slot, offset);
-	uint64_t hash = keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
-
-	/* Without its lead, which was damaged, nobody knows who may see it. */
-	if (record->flags & FORMAT_RECORD_OLD)
-		return replay->until ? apply_old(kv, record, address, hash, replay->until) : 0;
-	return apply_record(kv, record, address, hash);
-}
-
-static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
-{
-	struct kv *kv = replay->kv;
-	int error = index_reserve(&kv->index, count);
-
-	while (count-- && !error) {
-		const struct format_record *record = record_ptr(replay, offset);
-
-		error = apply_one(replay, record, offset);
-		/* Copies stand before and behind what was committed when they were. */
-		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
-			replay->first = false;
-			replay->last_seq = record->seq;
-		}
-		dictionary_note(replay->segment, record);
-		if (record->seq > replay->segment->newest_seq)
-			replay->segment->newest_seq = record->seq;
-		offset += (uint32_t)format_record_length(record);
-	}
-	kv->recovered_batches++;
-	replay->torn = false;
-	return error;
-}
-
-/* The next offset from which on records are valid again, or the segment's size. */
-static uint32_t resync(struct replay *replay, uint32_t offset)
-{
-	const struct segments *segments = &replay->kv->segments;
-
-	return segment_search(segments, replay->segment, replay->base, offset, segments->size,
-			      &replay->search_budget);
-}
-
-/* The MARK with the highest number at or behind an offset. */
-static void find_mark(struct replay *replay, uint32_t offset)
-{
-	replay->mark_known = true;
-	while ((offset = resync(replay, offset)) < replay->kv->segments.size) {
-		const struct format_record *record = record_ptr(replay, offset);
-
-		/* Both say in a cold segment that what stands before them was durable. */
-		if ((record->flags & FORMAT_RECORD_MARK && record->seq >= replay->mark_seq) ||
-		    (is_cold(replay) && record->flags & FORMAT_RECORD_END)) {
-			replay->mark_seq = record->seq;
-			replay->mark_offset = offset;
-		}
-		offset += (uint32_t)format_record_length(record);
-	}
-}
-
-/* Does a record behind the offset say that what belongs here was durable? */
-static bool was_durable(struct replay *replay, uint32_t offset)
-{
-	if (!replay->mark_known)
-		find_mark(replay, offset);
-	return replay->mark_offset > offset &&
-	       (is_cold(replay) || replay->mark_seq > replay->last_seq);
-}
-
-/*
- * From an offset at which no whole batch is, though there was one, on past what is damaged: `broken`. The batch's other records
- * are as they were, and count.
- */
-static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, uint32_t broken)
-{
-	int error = count ? apply_batch(replay, *offset, count) : 0;
-	uint32_t next = resync(replay, broken + FORMAT_RECORD_ALIGN);
-	char name[FORMAT_SEGMENT_NAME_SIZE];
-
-	format_segment_name(replay->segment->slot, name);
-	store_report(replay->kv, KV_ERROR,
-		     "%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
-		     "readable",
-		     name, next - broken, broken);
-	store_add(&replay->kv->damaged, 1);
-	replay->kv->passed_over_bytes += next - broken;
-	replay->segment->damaged = true;
-	replay->first = true; /* numbers are missing */
-	replay->until = 0;
-	replay->torn = true;
-	*offset = next;
-	return error;
-}
-
-/* Neither batch nor END. Out: until when the record behind it was its key's newest; 0: it does not say. */
-static uint64_t take_bare(struct replay *replay, const struct format_record *record)
-{
-	if (record->flags & FORMAT_RECORD_OLD)
-		return record->seq;
-	/* A MARK's number may be of a batch whose segment is gone. */
-	if (record->seq > replay->last_seq)
-		replay->last_seq = record->seq;
-	return 0;
-}
-
-static void note_mark(struct replay *replay, uint32_t offset)
-{
-	replay->marks[0] = replay->marks[1];
-	replay->marks[1] = replay->marks[2];
-	replay->marks[2] = offset;
-}
-
-/* Replays one segment. Out: where its records end, and whether it was closed by an END. */
-static int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
-{
-	uint32_t start = replay->segment->covered ? replay->segment->covered :
-						    FORMAT_SEGMENT_HEADER_SIZE;
-	uint32_t offset = start, next, broken;
-	struct kv *kv = replay->kv;
-	uint64_t count;
-	int error;
-
-	last |= is_cold(replay); /* nobody waited for its end */
-	replay->first = true;
-	replay->until = 0;
-	replay->torn = false;
-	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
-	replay->mark_known = false;
-	replay->mark_offset = 0;
-	replay->mark_seq = 0;
-	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
-	*closed = false;
-	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
-		next = batch_at(replay, offset, &count, &broken);
-		if (!next) {
-			if (last && !was_durable(replay, offset))
-				break;
-			error = skip_damage(replay, &offset, count, broken);
-			if (error)
-				return error;
-			continue;
-		}
-		if (record_ptr(replay, offset)->flags & FORMAT_RECORD_END) {
-			*closed = true;
-			offset = next;
-			break;
-		}
-		if (!count && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
-			note_mark(replay, offset);
-		if (!count && !is_cold(replay) && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
-			replay->marked_seq = record_ptr(replay, offset)->seq;
-		error = count ? apply_batch(replay, offset, count) : 0;
-		if (error)
-			return error;
-		replay->until = count ? 0 : take_bare(replay, record_ptr(replay, offset));
-		offset = next;
-	}
-	/*
-	 * A flush that ended before a MARK began after the MARK before the one before it was appended. Copies follow no number, so
-	 * nothing nearer to the MARK is certain.
-	 */
-	replay->segment->sure = replay->marks[0];
-	if (replay->segment->newest_seq > replay->newest_seq)
-		replay->newest_seq = replay->segment->newest_seq;
-	*end = offset;
-	/* The header counts as well, where a checkpoint has not counted it. */
-	if (!replay->segment->covered)
-		start = 0;
-	store_add(&kv->log_bytes, offset - start);
-	kv->recovered_bytes += offset - start;
-	return 0;
-}
-
 /* ---- the end of the log ---------------------------------------------------------------------- */
-
-/* Nothing was ever durable in it: damage at its beginning alone does not make it one that was not used. */
-static bool is_empty(struct kv *kv, struct segment *segment)
-{
-	struct replay replay = {.kv = kv, .segment = segment,
-				.base = segments_base(&kv->segments, segment->slot), .first = true,
-				.search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments)};
-	uint32_t broken;
-	uint64_t count;
-
-	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken) &&
-	       !was_durable(&replay, FORMAT_SEGMENT_HEADER_SIZE);
-}
 
 /* Prepared segments that the crash left behind the end of the log. */
 static int drop_empty(struct kv *kv, struct loaded *loaded)
@@ -365,7 +104,7 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 	int error = 0;
 
 	while (loaded->count > 1 && !loaded->segments[loaded->count - 1]->covered &&
-	       is_empty(kv, loaded->segments[loaded->count - 1]) && !error) {
+	       replay_finds_nothing(kv, loaded->segments[loaded->count - 1]) && !error) {
 		struct segment *segment = loaded->segments[--loaded->count];
 
 		error = kv->info.read_only ? 0 : segment_erase(&kv->segments, segment);
@@ -550,7 +289,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		if (i == hot_last) {
 			hot = replay.segment;
 			hot_closed = closed;
-		} else if (is_cold(&replay) && !closed && !error && !kv->info.read_only) {
+		} else if (replay_is_cold(&replay) && !closed && !error && !kv->info.read_only) {
 			error = close_on_disk(kv, replay.segment, end);
 		}
 	}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay.h - one segment's records, batch by batch, to the indexes: what is whole and in its place counts.
+ *
+ * Which batches these are says FORMAT.md, Validity: each record valid, numbers that follow each other, the last record of
+ * a batch without MORE. What comes instead is the end of the log, or damage, which is reported and passed over.
+ *
+ * Threads: the one that opens the store, before anybody else knows of it.
+ */
+#ifndef REPLAY_H
+#define REPLAY_H
+
+#include "store.h"
+
+/* `segment` and `base` are set by the caller for each segment; what follows `marked_seq` is about that one alone. */
+struct replay {
+	struct kv *kv;
+	struct segment *segment;
+	const uint8_t *base;
+	uint64_t last_seq;   /* of the batches that were committed */
+	uint64_t newest_seq; /* of copies as well */
+	uint64_t marked_seq; /* of the last MARK of the log's end */
+	bool first; /* no batch of this segment was applied yet */
+	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
+	bool torn;  /* what follows may be the rest of the last one */
+	uint64_t search_budget; /* of this segment */
+	uint32_t marks[3];	/* offsets of the last ones that were met, the oldest first */
+	bool mark_known;	/* the last MARK of this segment was looked for */
+	uint32_t mark_offset;
+	uint64_t mark_seq;
+};
+
+static inline bool replay_is_cold(const struct replay *replay)
+{
+	return format_segment_is_cold(replay->segment->id);
+}
+
+/*
+ * Replays `segment`, whose bytes are at `base`, behind what a checkpoint says of it. In the last one of the log's end what
+ * is not whole may be what a crash has torn off. Out: where its records end, and whether it was closed by an END. -ENOMEM
+ */
+int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed);
+
+/* Nothing was ever durable in it: damage at its beginning alone does not make it one that was not used. */
+bool replay_finds_nothing(struct kv *kv, struct segment *segment);
+
+#endif
