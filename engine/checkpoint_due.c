@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "brake.h"
 #include "checkpoint_save.h"
 #include "compact.h"
 #include "maintain.h"
@@ -76,12 +77,13 @@ static bool has_space(struct kv *kv, uint64_t need)
 	return !kv->env->dir_space(kv->dir, &avail, &total) && avail >= need;
 }
 
+/* Where writers wait for what compaction frees, the log's size is no matter. */
 static bool too_much_kept(const struct kv *kv, uint64_t image)
 {
 	uint64_t kept = kv->compaction.kept_bytes;
 
-	return kept > (uint64_t)KEPT_SEGMENTS * kv->segments.size &&
-	       kept > atomic_load(&kv->log_bytes) / KEPT_DIVISOR && kept > image;
+	return kept > (uint64_t)KEPT_SEGMENTS * kv->segments.size && kept > image &&
+	       (brake_is_on(kv) || kept > atomic_load(&kv->log_bytes) / KEPT_DIVISOR);
 }
 
 static bool kept_is_due(const struct kv *kv, uint64_t image, uint64_t now_us)

@@ -31,6 +31,7 @@
 #define STEPS_INLINE(kv) ((kv)->segments.size / STEP_BYTES * 3)
 #define EMPTIED_MIN 2u			 /* freed together, at least, and so much of a larger log: */
 #define EMPTIED_DIVISOR 8u
+#define ADVANCE_SEGMENTS 2u		 /* of garbage that was passed and is not freed yet: writers go on for it */
 #define RAW_CLOSED_US 60000000u		 /* before values are compressed that nothing else moves */
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
@@ -79,6 +80,7 @@ static int free_one(struct kv *kv, struct segment *victim)
 	segment_release(&kv->segments, victim);
 	pthread_mutex_unlock(&kv->log.lock);
 	store_add(&kv->victims, 1);
+	kv->compaction.freed += victim->gained;
 	return 0;
 }
 
@@ -183,14 +185,14 @@ void compact_free_kept(struct kv *kv)
 		(void)finish_freeing(kv);
 }
 
-/* Freeing costs a sync or two: many at once, but no large part of the log. */
+/* Freeing costs a sync or two: many at once, but no large part of the log; and few where writers wait for it. */
 static bool enough_emptied(const struct kv *kv)
 {
 	unsigned count = kv->compaction.emptied_count;
 	uint64_t segments = atomic_load(&kv->log_bytes) / kv->segments.size;
 
 	return count == COMPACTION_EMPTIED_MAX ||
-	       (count >= EMPTIED_MIN && count >= segments / EMPTIED_DIVISOR);
+	       (count >= EMPTIED_MIN && (brake_is_on(kv) || count >= segments / EMPTIED_DIVISOR));
 }
 
 /*
@@ -222,6 +224,13 @@ static bool put_emptied(struct kv *kv, struct segment *victim)
 	return true;
 }
 
+/* So much of the segment is garbage got rid of, as soon as it is freed. */
+static void gain(struct kv *kv, struct segment *segment, uint64_t bytes)
+{
+	segment->gained += bytes;
+	kv->compaction.gained += bytes;
+}
+
 /* Those that need no copying, all at once. */
 static void take_dead(struct kv *kv)
 {
@@ -236,7 +245,7 @@ static void take_dead(struct kv *kv)
 	compaction->looked_live_bytes = atomic_load(&kv->live_bytes);
 	while (compaction->emptied_count < COMPACTION_EMPTIED_MAX &&
 	       (dead = compact_pick_dead(kv)) && put_emptied(kv, dead))
-		compaction->gained += dead->end;
+		gain(kv, dead, dead->end);
 }
 
 /* ---- the course of a victim ------------------------------------------------------------------ */
@@ -349,19 +358,25 @@ static int pass_share(struct kv *kv)
 
 	copied = atomic_load(&kv->relocated_bytes) - copied;
 	passed = compaction->offset - offset;
-	compaction->gained += passed > copied ? passed - copied : 0;
+	gain(kv, compaction->victim, passed > copied ? passed - copied : 0);
 	return error;
 }
 
-/* Writers who wait for compaction go on as far as it has come. */
+/*
+ * Writers who wait for compaction go on as far as it has come: as much as was freed, and a little of what will be. Who is killed
+ * before that gains nothing, and all over again the next time.
+ */
 static void let_go(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
-	uint64_t gained = compaction->gained;
-
-	compaction->gained = 0;
+	uint64_t most = compaction->freed + (uint64_t)ADVANCE_SEGMENTS * kv->segments.size;
+	uint64_t told = compaction->gained < most ? compaction->gained : most;
+	uint64_t news = told > compaction->told ? told - compaction->told : 0;
 	/* Nothing to be gained yet is not nothing more to gain. */
-	brake_update(kv, gained || (!compaction->victim && !large_has_more(kv)) ? gained : 1);
+	bool more = compaction->victim || compaction->emptied_count || large_has_more(kv);
+
+	compaction->told += news;
+	brake_update(kv, news || !more ? news : 1);
 }
 
 /* Copies a share of the victim, if there is one. */
@@ -457,7 +472,8 @@ void compact_step(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
 	uint64_t started_us = kv->env->clock_us(kv->env);
-	unsigned steps = 0, steps_max = STEPS_MAX;
+	/* A checkpoint takes its steps between these, and what it lets go of is gained sooner than anything else. */
+	unsigned steps = 0, steps_max = kv->checkpoint_save ? 1 : STEPS_MAX;
 
 	drop_if_due(kv);
 	if (compaction->victim && started_us < compaction->resume_at_us &&

@@ -311,6 +311,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->tombstone_bytes = 0;
 	segment->newest_seq = 0;
 	segment->snapshots_seq = 0;
+	segment->gained = 0;
 	segment->unreadable = false;
 	segment->held = false;
 	segment->emptied = segment->settled = false;

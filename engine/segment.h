@@ -60,6 +60,7 @@ struct segment {
 	uint64_t seen_us;	      /* when it was first found sealed; the maintainer's */
 	uint64_t dictionaries[4];     /* numbers of those that values in it name, as bits; the maintainer's */
 	uint32_t damaged_bytes;	      /* found by the scrub; the maintainer's */
+	uint64_t gained;	      /* bytes of garbage that compaction has passed in it; the maintainer's */
 	uint64_t snapshots_seq;	      /* of its youngest record of a snapshot; under the log's lock */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */
 	bool emptied;		      /* nothing in it is needed; the maintainer's */

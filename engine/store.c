@@ -377,6 +377,9 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		error = recover(kv);
 	if (!error)
 		checkpoint_start(kv);
+	/* What was too much when the last process ended is too much now. */
+	if (!error && !read_only)
+		(void)brake_check(kv);
 	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);

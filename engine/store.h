@@ -141,7 +141,9 @@ struct compaction {
 	uint32_t offset;	/* of the next record to look at */
 	uint32_t asked;		/* offset up to which the disk was asked for it */
 	bool oldest;		/* no older segment is left */
-	uint64_t gained;	/* garbage bytes got rid of since writers were told */
+	uint64_t gained;	/* garbage bytes passed, since the store was opened */
+	uint64_t freed;		/* of them, in segments that are freed */
+	uint64_t told;		/* of them, writers have heard of */
 	uint64_t search_budget; /* of this victim, for getting over damage */
 	/* Nothing in them is needed any more, once the copies are durable. */
 	struct segment *emptied[COMPACTION_EMPTIED_MAX];

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "brake.h"
+#include "compact.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -150,6 +151,78 @@ static void test_who_waits_is_woken(void **state)
 	free_bare(kv);
 }
 
+/* ---- what is gained, and when ------------------------------------------------------------------ */
+
+#define ROUNDS 40u
+#define ROUND_KEYS 10u
+#define ROUND_VALUE 90000u
+
+static void overwrite_all(struct fixture *fixture, unsigned round)
+{
+	char key[20];
+	unsigned i;
+
+	for (i = 0; i < ROUND_KEYS; i++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_put_filled(fixture, HASHED, key, ROUND_VALUE, round * ROUND_KEYS + i);
+	}
+}
+
+/* Some forty segments, nearly all of them garbage throughout, which nobody has looked for yet. */
+static void make_garbage(struct fixture *fixture)
+{
+	struct kv_view *views[ROUNDS];
+	unsigned round;
+
+	for (round = 0; round < ROUNDS; round++) {
+		overwrite_all(fixture, round);
+		assert_int_equal(kv_view_open(fixture->kv, &views[round]), 0);
+	}
+	for (round = 0; round < ROUNDS; round++)
+		kv_view_close(views[round]);
+	must_sync(fixture);
+	assert_true(atomic_load(&fixture->kv->log_bytes) > 30 * (uint64_t)SEGMENT_SIZE);
+	assert_true(atomic_load(&fixture->kv->live_bytes) < 4 * (uint64_t)SEGMENT_SIZE);
+}
+
+static void test_is_on_from_the_start(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_garbage(fixture);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_true(brake_is_on(fixture->kv));
+}
+
+static void set_named(struct kv *kv, bool named)
+{
+	uint32_t slot;
+
+	for (slot = 0; slot < atomic_load(&kv->segments.count); slot++) {
+		if (kv->segments.table[slot])
+			kv->segments.table[slot]->named = named;
+	}
+}
+
+/* What was emptied and cannot be freed would be emptied again by the next process, if this one were killed: it is worth little. */
+static void test_credit_is_for_what_is_freed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+
+	make_garbage(fixture);
+	set_named(kv, true);
+	compact_step(kv);
+	assert_true(atomic_load(&kv->compaction.kept_bytes) > 10 * (uint64_t)SEGMENT_SIZE);
+	assert_true(kv->compaction.gained > 10 * (uint64_t)SEGMENT_SIZE);
+	assert_true(kv->compaction.told <= 2 * (uint64_t)SEGMENT_SIZE);
+	set_named(kv, false);
+	compact_free_kept(kv);
+	compact_step(kv);
+	assert_true(kv->compaction.told > 10 * (uint64_t)SEGMENT_SIZE);
+}
+
 /* ---- the whole: threads that overwrite as fast as they can ----------------------------------- */
 
 #define THREADS 4u
@@ -209,6 +282,8 @@ int main(void)
 		cmocka_unit_test(test_doses_are_small_and_grow),
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_who_waits_is_woken),
+		INLINE_TEST(test_is_on_from_the_start),
+		INLINE_TEST(test_credit_is_for_what_is_freed),
 		FIXTURE_TEST(test_the_log_stays_bounded),
 	};
 

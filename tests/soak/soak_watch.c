@@ -12,11 +12,11 @@
 #define GROWTH_SLACK (48u << 20) /* bytes */
 #define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
 /*
- * Disk bytes over what the head and snapshots need, at most: writers wait from 4 on, but each of many short lives adds what it appends before
- * compaction, which begins anew with it, has freed anything. And the segments that any store has.
+ * Disk bytes over what the head and snapshots need, at most: writers wait from 4 on, and files for reuse are an eighth. And the segments
+ * that any store has: eight of log, spares, what was emptied and waits for a checkpoint.
  */
-#define AMPLIFICATION_MAX 7.0
-#define SEGMENTS_ANY 48u
+#define AMPLIFICATION_MAX 5.0
+#define SEGMENTS_ANY 32u
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
