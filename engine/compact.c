@@ -36,33 +36,25 @@
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
 #define FREE_FILES_MIN 4u		 /* kept for reuse; more only in proportion to the store */
-#define DROP_DELAY_US 2000000u		 /* while a stream of writes will use them again */
 #define SCARCE_SEGMENTS 16u		 /* of free disk: then they are not kept */
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-static bool is_scarce(struct kv *kv)
-{
-	uint64_t avail, total;
-
-	return kv->env->dir_space(kv->dir, &avail, &total) ||
-	       avail < (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
-}
-
 /*
  * Files beyond what the store will soon use again go back to the disk. Not in the middle of a stream: making and allocating a file
- * takes the disk longer than all else that a segment needs, and writing to it for the first time is slower as well.
+ * takes the disk longer than all else that a segment needs, and writing to it for the first time is slower as well. What stays
+ * then goes when the store rests (trim.c).
  */
-static void drop_free_files(struct kv *kv, bool streaming)
+static void drop_free_files(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count), used = 0;
+	uint64_t avail, total;
+	bool scarce = kv->env->dir_space(kv->dir, &avail, &total) ||
+		      avail < (uint64_t)SCARCE_SEGMENTS * segments->size;
 
-	kv->compaction.drop_at_us = 0;
-	if (streaming && !is_scarce(kv)) {
-		kv->compaction.drop_at_us = kv->env->clock_us(kv->env) + DROP_DELAY_US;
+	if (!scarce && !kv->inline_maintenance && log_is_streaming(kv))
 		return;
-	}
 	for (slot = 0; slot < count; slot++)
 		used += segments->table[slot] && segments->table[slot]->id;
 	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
@@ -105,27 +97,12 @@ static unsigned hold_snapshots(struct kv *kv, unsigned count)
 	return free;
 }
 
-static void drop_if_due(struct kv *kv)
-{
-	if (!kv->compaction.drop_at_us || kv->env->clock_us(kv->env) < kv->compaction.drop_at_us)
-		return;
-	drop_free_files(kv, log_is_streaming(kv));
-	if (segments_sync_names(&kv->segments))
-		(void)store_poison(kv, -EIO, "freeing a segment failed");
-}
-
-void compact_stop(struct kv *kv)
-{
-	if (kv->compaction.drop_at_us && !atomic_load(&kv->failed))
-		drop_free_files(kv, false);
-}
-
 /* What was freed can be used from here on. */
 static int finish_freeing(struct kv *kv)
 {
 	int error;
 
-	drop_free_files(kv, !kv->inline_maintenance && log_is_streaming(kv));
+	drop_free_files(kv);
 	/*
 	 * Once they are gone, so may be the tombstones that hide what is in them: they must not come back. And
 	 * the disk has their space once their names are gone for good.
@@ -429,7 +406,7 @@ static bool is_to_look(const struct kv *kv)
 	       atomic_load(&kv->live_bytes) < compaction->looked_live_bytes;
 }
 
-static uint64_t step_pause_us(const struct kv *kv)
+uint64_t compact_pause_us(const struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
 	uint64_t now_us, at_us = compaction->retry_at_us;
@@ -444,18 +421,6 @@ static uint64_t step_pause_us(const struct kv *kv)
 		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
 	return at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
-}
-
-uint64_t compact_pause_us(const struct kv *kv)
-{
-	uint64_t pause_us = step_pause_us(kv), at_us = kv->compaction.drop_at_us, now_us;
-
-	/* No step is taken then. */
-	if (!at_us || atomic_load(&kv->failed) || atomic_load(&kv->orders_loading))
-		return pause_us;
-	now_us = kv->env->clock_us(kv->env);
-	at_us = at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
-	return at_us < pause_us ? at_us : pause_us;
 }
 
 /* Where nothing presses, compaction takes a small share of the time; where garbage nears two thirds, all of it. */
@@ -475,7 +440,6 @@ void compact_step(struct kv *kv)
 	/* A checkpoint takes its steps between these, and what it lets go of is gained sooner than anything else. */
 	unsigned steps = 0, steps_max = kv->checkpoint_save ? 1 : STEPS_MAX;
 
-	drop_if_due(kv);
 	if (compaction->victim && started_us < compaction->resume_at_us &&
 	    !kv->inline_maintenance)
 		return;

@@ -21,8 +21,6 @@ uint64_t compact_pause_us(const struct kv *kv);
 /* As garbage_permille: only segments of which the replay passed something over. */
 #define COMPACT_DAMAGED 2000u
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
-/* Gives back what was only kept for a stream of writes. Before closing, when the maintainer has ended. */
-void compact_stop(struct kv *kv);
 /* Frees what was emptied and kept for a checkpoint that is not the last one any more. */
 void compact_free_kept(struct kv *kv);
 /* Empties one segment at once, into what is left of the log and, if need be, the reserve. False: none is worth it. */

@@ -10,7 +10,6 @@
 
 #include "brake.h"
 #include "checkpoint.h"
-#include "compact.h"
 #include "checkpoint_save.h"
 #include "dictionary.h"
 #include "large.h"
@@ -402,7 +401,6 @@ int kv_close(struct kv *kv)
 	if (!kv)
 		return 0;
 	stop_threads(kv);
-	compact_stop(kv);
 	/* Looks into the index, for which it has to be there, or to come. */
 	if (!kv->inline_maintenance && times_due_us(kv) != UINT64_MAX)
 		times_sample(kv);

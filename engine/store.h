@@ -152,7 +152,6 @@ struct compaction {
 	_Atomic uint64_t kept_bytes; /* of segments that only wait for the next checkpoint */
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
-	uint64_t drop_at_us;	/* the next look for free files that are not needed; 0: there are none */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
 	uint64_t looked_live_bytes; /* that there were at the last look */
 	uint64_t raw_at_us;	/* the next look for segments to compress; 0: there may be some */
