@@ -312,6 +312,16 @@ void maintain_kick(struct kv *kv)
 	worker_kick(&kv->maintain.worker);
 }
 
+/*
+ * Between any two things that may wait for the disk: a stream of writes uses up its spares while one of them does. Not where writers are to
+ * wait for compaction; and where callers do the work there is nobody else who writes.
+ */
+static void prepare_between(struct kv *kv)
+{
+	if (!kv->inline_maintenance && atomic_load(&kv->log.spare_wanted) && !brake_is_on(kv))
+		prepare_if_wanted(kv);
+}
+
 void maintain_round(struct kv *kv)
 {
 	pthread_mutex_lock(&kv->maintain.lock);
@@ -319,8 +329,11 @@ void maintain_round(struct kv *kv)
 	/* Both change ordered indexes. */
 	if (!atomic_load(&kv->orders_loading)) {
 		compact_step(kv);
+		prepare_between(kv);
 		free_large(kv);
+		prepare_between(kv);
 		checkpoint_step(kv);
+		prepare_between(kv);
 	}
 	(void)version_step(kv);
 	scrub_step(kv);

@@ -62,6 +62,15 @@ static void take(struct survey *survey, const struct format_record *record)
 	survey->used += sample->size;
 }
 
+/* Of a map that is advised for look-ups each page would be read by itself, and the one after it when that is there. */
+static void ask(struct kv *kv, const struct segment *segment)
+{
+	const uint8_t *map = atomic_load(&segment->map);
+
+	if (map)
+		kv->env->map_advise(map, segment->end, ENV_ADVICE_WILLNEED);
+}
+
 /* One record in each stretch of the segment: whether it is still needed does not matter, it is of the same kind. */
 static void take_samples(struct survey *survey, const struct segment *segment)
 {
@@ -219,6 +228,7 @@ int survey_segment(struct kv *kv, const struct segment *segment)
 	survey->bytes = malloc((size_t)SAMPLES_MAX * SAMPLE_SIZE_MAX);
 	if (!survey->bytes)
 		goto out;
+	ask(kv, segment);
 	take_samples(survey, segment);
 	for (keyspace = 0; keyspace < FORMAT_KEYSPACE_ENGINE; keyspace++)
 		survey_keyspace(survey, keyspace);
