@@ -120,6 +120,11 @@ static int close_active(struct kv *kv)
 	return 0;
 }
 
+int cold_close(struct kv *kv)
+{
+	return kv->cold.active ? close_active(kv) : 0;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* The lowest number of a segment at the log's end that is not durable throughout. */

@@ -30,5 +30,7 @@ void cold_publish(struct kv *kv);
  * (log.hot.appended_bytes), which may be nothing to do. A failure is final.
  */
 int cold_flush(struct kv *kv, uint64_t bytes);
+/* Ends the segment that takes copies, durably, if there is one: the store is being closed. A failure is final. */
+int cold_close(struct kv *kv);
 
 #endif

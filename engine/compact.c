@@ -265,14 +265,13 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 	bool none;
 	int error;
 
-	/* At the log's end copies would stay as they are. */
-	if (kv->info.compress != KV_COMPRESS_BACKGROUND ||
-	    cold_reserve(kv, FORMAT_RECORD_HEADER_SIZE))
+	if (kv->info.compress != KV_COMPRESS_BACKGROUND)
 		return 0;
 	victim = compact_pick_raw(kv, closed_us, born_max, &none);
 	compaction->raw_at_us =
 		kv->env->clock_us(kv->env) + (none ? RAW_CLOSED_US : RAW_POLL_US);
-	if (!victim)
+	/* At the log's end copies would stay as they are. */
+	if (!victim || cold_reserve(kv, FORMAT_RECORD_HEADER_SIZE))
 		return 0;
 	compaction->raw_at_us = 0;
 	error = take_raw(kv, victim);

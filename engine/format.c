@@ -232,6 +232,7 @@ static bool record_shape_valid(const struct format_record *record, unsigned keys
 		return false;
 	if (format_record_is_bare(record))
 		return (record->flags == FORMAT_RECORD_MARK || record->flags == FORMAT_RECORD_END ||
+			record->flags == FORMAT_RECORD_CLOSED ||
 			record->flags == FORMAT_RECORD_OLD) &&
 		       !record->value_size && !record->keyspace;
 	if (record->flags & (FORMAT_RECORD_MARK | FORMAT_RECORD_END))

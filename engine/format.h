@@ -351,6 +351,8 @@ bool format_snapshot_name_valid(const char *name, size_t size);
 #define FORMAT_RECORD_RELOCATED (1u << 3) /* moved here by compaction; seq is the original's */
 #define FORMAT_RECORD_MARK (1u << 4)
 #define FORMAT_RECORD_END (1u << 5)
+/* Bare: in the last segment of a store that was closed; what is next appended takes its place. */
+#define FORMAT_RECORD_CLOSED (FORMAT_RECORD_MARK | FORMAT_RECORD_END)
 #define FORMAT_RECORD_OLD (1u << 6) /* a copy that was not its key's newest; or, bare, until when the next one was */
 #define FORMAT_RECORD_LARGE (1u << 7) /* the value is the header of a large one: large_header.h */
 #define FORMAT_RECORD_FLAGS 0xffu

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "epoch.h"
 #include "maintain.h"
 #include "prefetch.h"
 #include "segment_file.h"
@@ -39,9 +40,14 @@ void log_fini(struct log *log)
 
 /* ---- appending ------------------------------------------------------------------------------- */
 
-static uint32_t limit(const struct kv *kv)
+void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset)
 {
-	return kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
+	struct log_tail *tail = &kv->log.hot;
+
+	tail->active = tail->flushing = segment;
+	tail->offset = offset;
+	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
+	segment->written = offset;
 }
 
 /* Writers that fill a segment within moments would wait for one that is prepared half-way: more are kept ready. */
@@ -129,7 +135,7 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 	struct log_tail *tail = &log->hot;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
 	uint32_t reserve = kv->segments.size / RESERVE_DIVISOR;
-	bool fits = tail->offset + need <= limit(kv);
+	bool fits = tail->offset + need <= tail->limit;
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
 		return -EROFS;
@@ -138,7 +144,7 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 		fits = true;
 	}
 	if (!fits ||
-	    (!usable_spare(log, frees) && !frees && tail->offset + need > limit(kv) - reserve)) {
+	    (!usable_spare(log, frees) && !frees && tail->offset + need > tail->limit - reserve)) {
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}
@@ -179,7 +185,7 @@ bool log_mark(struct kv *kv)
 
 	pthread_mutex_lock(&kv->log.lock);
 	if (durable_seq != tail->marked_seq && (tail->appended_bytes || kv->recovered_bytes) &&
-	    tail->offset + FORMAT_RECORD_HEADER_SIZE <= limit(kv)) {
+	    tail->offset + FORMAT_RECORD_HEADER_SIZE <= tail->limit) {
 		size = append_mark(tail, durable_seq);
 		store_add(&kv->log_bytes, size);
 		store_add(&tail->appended_bytes, size);
@@ -224,6 +230,16 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address)
 /* ---- flushing -------------------------------------------------------------------------------- */
 
 /*
+ * A CLOSED says that nothing is behind it. So its block is written, and durable, before that is no longer true: from then on it is not valid.
+ */
+static int overwrite_closed(struct kv *kv, struct segment *segment, uint32_t block)
+{
+	return kv->log.hot.closed ? kv->env->file_write(segment->file, segment->buffer + block,
+							 ENV_DIRECT_ALIGN, block, true) :
+				    0;
+}
+
+/*
  * Writes a segment's bytes up to `end`, in whole blocks, around the page cache: the first block is written again with what
  * it held, the last one with whatever the buffer has behind the end. That may be a record that is just
  * being copied there: it counts for nothing until a later flush writes it whole.
@@ -239,6 +255,10 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 	if (from == end)
 		error = sync ? kv->env->file_sync(segment->file) : 0;
 	else
+		error = last - first > ENV_DIRECT_ALIGN || !sync ?
+				overwrite_closed(kv, segment, first) :
+				0;
+	if (!error && from != end)
 		error = kv->env->file_write(segment->file, segment->buffer + first, last - first,
 					    first, sync);
 	if (!error && sync)
@@ -246,6 +266,7 @@ static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, b
 	if (error)
 		return error;
 	segment->written = end;
+	tail->closed &= from == end;
 	store_add(&tail->written_bytes, end - from);
 	atomic_fetch_add_explicit(&kv->written_bytes, from == end ? 0 : last - first,
 				  memory_order_relaxed);
@@ -505,4 +526,60 @@ void log_spare_attempted(struct kv *kv, int error)
 	log->spare_attempts++;
 	pthread_cond_broadcast(&log->room);
 	pthread_mutex_unlock(&log->lock);
+}
+
+/* ---- closing, and opening what was closed --------------------------------------------------------- */
+
+int log_close(struct kv *kv)
+{
+	struct log_tail *tail = &kv->log.hot;
+	struct segment *segment = tail->active;
+	uint32_t first = tail->offset & ~(ENV_DIRECT_ALIGN - 1);
+	uint32_t behind = tail->offset + FORMAT_RECORD_HEADER_SIZE;
+	uint32_t last = (behind + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+
+	/* It rests, and has one. */
+	if (!tail->limit || tail->closed || behind > kv->segments.size ||
+	    tail->flushing != segment || segment->written != tail->offset)
+		return 0;
+	format_record_seal_bare((struct format_record *)(segment->buffer + tail->offset),
+				atomic_load(&kv->log.last_seq), FORMAT_RECORD_CLOSED, segment->salt);
+	memset(segment->buffer + behind, 0, last - behind);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
+}
+
+void log_rest(struct kv *kv, struct segment *segment, uint32_t offset)
+{
+	log_go_on(kv, segment, offset);
+	segment->sealed = false;
+	kv->log.hot.limit = 0;
+	kv->log.hot.closed = true;
+}
+
+int log_wake(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	struct segment *segment = log->hot.active;
+	const uint8_t *map = NULL;
+	uint8_t *buffer;
+	int error;
+
+	if (log->hot.limit)
+		return 0;
+	error = segment_fetch_tail(&kv->segments, segment, log->hot.offset, &buffer);
+	pthread_mutex_lock(&log->lock);
+	if (!error) {
+		map = segment_use_buffer(&kv->segments, segment, buffer);
+		log->hot.limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
+	}
+	log->spare_wanted = false;
+	log->spare_error = error;
+	log->spare_attempts++;
+	pthread_cond_broadcast(&log->room);
+	pthread_mutex_unlock(&log->lock);
+	if (!map)
+		return error;
+	epoch_wait();
+	kv->env->file_unmap(segment->file, map, kv->segments.size);
+	return 0;
 }

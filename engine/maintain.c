@@ -165,6 +165,17 @@ static bool make_resident(struct kv *kv, struct segment *segment)
 	return true;
 }
 
+/* Somebody appends, or may do so: the log's end comes into its buffer. */
+static void wake_log(struct kv *kv)
+{
+	struct segment *segment = kv->log.hot.active;
+
+	if (log_wake(kv))
+		return;
+	segment->cold = is_unproved(segment);
+	kv->maintain.warming |= segment->cold;
+}
+
 /* Reads in the newest cold segment, one at a time, while writers have all they want. */
 static void warm_step(struct kv *kv)
 {
@@ -176,6 +187,10 @@ static void warm_step(struct kv *kv)
 	if (!kv->maintain.warming || log_spare_wanted(kv, &pressed) ||
 	    kv->env->clock_us(kv->env) < kv->maintain.warm_at_us)
 		return;
+	if (log_rests(kv)) {
+		wake_log(kv);
+		return;
+	}
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
@@ -258,6 +273,11 @@ static void prepare_if_wanted(struct kv *kv)
 	unsigned prepared = 0;
 	bool pressed;
 
+	if (log_rests(kv)) {
+		if (log_spare_wanted(kv, &pressed))
+			wake_log(kv);
+		return;
+	}
 	while (log_spare_wanted(kv, &pressed) && !atomic_load(&kv->failed)) {
 		if (!make_room(kv, pressed)) {
 			if (!pressed)
@@ -428,9 +448,11 @@ static void warm_newest(struct kv *kv)
 		if (!next)
 			break;
 		below = next->id;
-		next->cold = atomic_load(&next->map) || is_unproved(next);
+		next->cold = (atomic_load(&next->map) && next != kv->log.hot.active) ||
+			     is_unproved(next);
 		kv->maintain.warming |= next->cold;
 	}
+	kv->maintain.warming |= log_rests(kv);
 	kv->maintain.warm_at_us = kv->env->clock_us(kv->env) + WARM_DELAY_US;
 }
 

@@ -141,7 +141,7 @@ static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
 	uint32_t first = segment->sure & ~(ENV_DIRECT_ALIGN - 1);
 	uint32_t last = (end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
 
-	if (!segment->buffer || first >= last)
+	if (first >= last)
 		return kv->env->file_sync(segment->file);
 	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
 }
@@ -153,9 +153,7 @@ static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 
 	if (error)
 		return error;
-	segment->written = end;
-	kv->log.hot.active = kv->log.hot.flushing = segment;
-	kv->log.hot.offset = end;
+	log_go_on(kv, segment, end);
 	return 0;
 }
 
@@ -167,39 +165,26 @@ static int begin_segment(struct kv *kv)
 	if (error)
 		return error;
 	kv->log.next_id += FORMAT_SEGMENT_ID_STEP;
-	kv->log.hot.active = kv->log.hot.flushing = segment;
-	kv->log.hot.offset = FORMAT_SEGMENT_HEADER_SIZE;
+	log_go_on(kv, segment, FORMAT_SEGMENT_HEADER_SIZE);
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	return 0;
 }
 
-/* Replays a segment from its map. */
-static int replay_mapped(struct replay *replay, bool last, uint32_t *end, bool *closed)
+/* Replays a segment from its map; what was cut off is in a buffer. */
+static int replay_mapped(struct replay *replay, bool last, uint32_t *end, enum replay_end *how)
 {
 	struct kv *kv = replay->kv;
 	int error;
 
 	replay->base = segments_base(&kv->segments, replay->segment->slot);
 	if (replay->segment->buffer)
-		return replay_segment(replay, last, end, closed);
+		return replay_segment(replay, last, end, how);
 	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
-	error = replay_segment(replay, last, end, closed);
+	error = replay_segment(replay, last, end, how);
 	if (!error && kv->env->map_failed(replay->base, kv->segments.size))
 		error = -EIO;
 	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_RANDOM);
 	return error;
-}
-
-/* The last segment of a store that is to be written goes into a buffer first: it may be appended to. */
-static int replay_resumed(struct replay *replay, uint32_t *end, bool *closed)
-{
-	struct segments *segments = &replay->kv->segments;
-	int error = segment_resume(segments, replay->segment);
-
-	if (error)
-		return error;
-	replay->base = replay->segment->buffer;
-	return replay_segment(replay, true, end, closed);
 }
 
 /* Closes a segment to which nothing is appended any more, so that from now on what is missing in it is damage. */
@@ -244,20 +229,27 @@ static size_t last_hot(const struct loaded *loaded)
 	return SIZE_MAX;
 }
 
-static int go_on(struct kv *kv, struct segment *segment, uint32_t end, bool closed, bool followed)
+static int go_on(struct kv *kv, struct segment *segment, enum replay_end how, bool followed)
 {
 	int error;
 
 	if (!segment)
 		return begin_segment(kv);
-	error = write_again(kv, segment, end);
+	if (how == REPLAY_CLOSED && !followed && !segment->damaged) {
+		log_rest(kv, segment, segment->end);
+		return 0;
+	}
+	/* Its end is to be seen to, and it may be appended to. */
+	error = segment->buffer ? 0 : segment_resume(&kv->segments, segment);
+	if (!error)
+		error = write_again(kv, segment, segment->end);
 	if (error)
 		return error;
 	/* One that is damaged is closed: it can then be emptied. */
-	if (!closed && !followed && !segment->damaged)
-		return resume(kv, segment, end);
-	if (!closed) {
-		error = close_on_disk(kv, segment, end);
+	if (how != REPLAY_SEALED && !followed && !segment->damaged)
+		return resume(kv, segment, segment->end);
+	if (how != REPLAY_SEALED) {
+		error = close_on_disk(kv, segment, segment->end);
 		if (error)
 			return error;
 	}
@@ -269,27 +261,26 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 {
 	struct replay replay = {
 		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq};
+	enum replay_end hot_how = REPLAY_SEALED;
 	struct segment *hot = NULL;
 	size_t i, hot_last = last_hot(loaded);
-	bool hot_closed = true;
 	int error = 0;
 
 	for (i = 0; i < loaded->count && !error; i++) {
+		enum replay_end how = REPLAY_SEALED;
 		uint32_t end = 0;
-		bool closed = true;
 
 		replay.segment = loaded->segments[i];
 		if (replay.segment->complete)
 			end = replay.segment->end;
-		else if (i == hot_last && !kv->info.read_only)
-			error = replay_resumed(&replay, &end, &closed);
 		else
-			error = replay_mapped(&replay, i == hot_last, &end, &closed);
+			error = replay_mapped(&replay, i == hot_last, &end, &how);
 		replay.segment->end = end;
 		if (i == hot_last) {
 			hot = replay.segment;
-			hot_closed = closed;
-		} else if (replay_is_cold(&replay) && !closed && !error && !kv->info.read_only) {
+			hot_how = how;
+		} else if (replay_is_cold(&replay) && how == REPLAY_OPEN && !error &&
+			   !kv->info.read_only) {
 			error = close_on_disk(kv, replay.segment, end);
 		}
 	}
@@ -300,9 +291,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 	atomic_store(&kv->log.last_seq, replay.newest_seq);
 	atomic_store(&kv->sync.durable_seq, replay.newest_seq);
 	kv->log.hot.marked_seq = replay.marked_seq;
-	if (kv->info.read_only)
-		return 0;
-	return go_on(kv, hot, hot ? hot->end : 0, hot_closed, hot_last + 1 < loaded->count);
+	return kv->info.read_only ? 0 : go_on(kv, hot, hot_how, hot_last + 1 < loaded->count);
 }
 
 /* New numbers are higher than all that are there. */

@@ -162,6 +162,29 @@ static uint64_t take_bare(struct replay *replay, const struct format_record *rec
 	return 0;
 }
 
+static bool is_end(const struct replay *replay, uint32_t offset)
+{
+	return record_ptr(replay, offset)->flags == FORMAT_RECORD_END;
+}
+
+static bool is_closed(const struct replay *replay, uint32_t offset)
+{
+	return record_ptr(replay, offset)->flags == FORMAT_RECORD_CLOSED;
+}
+
+/*
+ * What comes to stand in a CLOSED's place is first written as far as its block goes, and nothing else before that is durable
+ * (log.c): so if anything was, and it was torn, it shows there.
+ */
+static bool is_zero_to_block_end(const struct replay *replay, uint32_t offset)
+{
+	for (; offset % ENV_DIRECT_ALIGN; offset++) {
+		if (replay->base[offset])
+			return false;
+	}
+	return true;
+}
+
 static void note_mark(struct replay *replay, uint32_t offset)
 {
 	replay->marks[0] = replay->marks[1];
@@ -169,11 +192,12 @@ static void note_mark(struct replay *replay, uint32_t offset)
 	replay->marks[2] = offset;
 }
 
-int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed)
+int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_end *how)
 {
 	uint32_t start = replay->segment->covered ? replay->segment->covered :
 						    FORMAT_SEGMENT_HEADER_SIZE;
 	uint32_t offset = start, next, broken;
+	bool hot_last = last && !replay_is_cold(replay);
 	struct kv *kv = replay->kv;
 	uint64_t count;
 	int error;
@@ -187,7 +211,7 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed
 	replay->mark_offset = 0;
 	replay->mark_seq = 0;
 	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
-	*closed = false;
+	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);
 		if (!next) {
@@ -198,8 +222,14 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed
 				return error;
 			continue;
 		}
-		if (record_ptr(replay, offset)->flags & FORMAT_RECORD_END) {
-			*closed = true;
+		if (hot_last && !count && is_closed(replay, offset)) {
+			/* Else what was to take its place was torn, and is to be erased. */
+			if (is_zero_to_block_end(replay, next))
+				*how = REPLAY_CLOSED;
+			break;
+		}
+		if (is_end(replay, offset)) {
+			*how = REPLAY_SEALED;
 			offset = next;
 			break;
 		}

@@ -30,6 +30,12 @@ struct replay {
 	uint64_t mark_seq;
 };
 
+enum replay_end {
+	REPLAY_OPEN,   /* no record says so */
+	REPLAY_SEALED, /* an END */
+	REPLAY_CLOSED, /* a CLOSED: nothing was written behind it */
+};
+
 static inline bool replay_is_cold(const struct replay *replay)
 {
 	return format_segment_is_cold(replay->segment->id);
@@ -37,9 +43,9 @@ static inline bool replay_is_cold(const struct replay *replay)
 
 /*
  * Replays `segment`, whose bytes are at `base`, behind what a checkpoint says of it. In the last one of the log's end what
- * is not whole may be what a crash has torn off. Out: where its records end, and whether it was closed by an END. -ENOMEM
+ * is not whole may be what a crash has torn off. Out: where its records end (before a CLOSED), and what says so. -ENOMEM
  */
-int replay_segment(struct replay *replay, bool last, uint32_t *end, bool *closed);
+int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_end *how);
 
 /* Nothing was ever durable in it: damage at its beginning alone does not make it one that was not used. */
 bool replay_finds_nothing(struct kv *kv, struct segment *segment);

@@ -440,22 +440,33 @@ const uint8_t *segment_use_buffer(struct segments *segments, struct segment *seg
 	return map;
 }
 
-static int fetch(struct segments *segments, const struct segment *segment, uint8_t **buffer)
+static int fetch(struct segments *segments, const struct segment *segment, uint32_t end,
+		 uint8_t **buffer)
 {
 	int error = segments_take_buffer(segments, buffer);
 
 	if (error)
 		return error;
-	error = segments->env->file_read(segment->file, *buffer, segments->size, 0);
+	error = segments->env->file_read(segment->file, *buffer, end, 0);
 	if (error)
 		segments_give_buffer(segments, *buffer);
+	return error;
+}
+
+int segment_fetch_tail(struct segments *segments, const struct segment *segment, uint32_t end,
+		       uint8_t **buffer)
+{
+	int error = fetch(segments, segment, end, buffer);
+
+	if (!error)
+		memset(*buffer + end, 0, -end & (ENV_DIRECT_ALIGN - 1));
 	return error;
 }
 
 int segment_resume(struct segments *segments, struct segment *segment)
 {
 	uint8_t *buffer;
-	int error = fetch(segments, segment, &buffer);
+	int error = fetch(segments, segment, segments->size, &buffer);
 
 	if (error)
 		return error;

@@ -215,6 +215,9 @@ static inline void segment_mark_verified(struct segment *segment, uint32_t offse
 /* The way back: under the log's lock readers use a buffer with the file's bytes. The map is to be unmapped after the epoch. */
 const uint8_t *segment_use_buffer(struct segments *segments, struct segment *segment,
 				  uint8_t *buffer);
+/* A buffer with what the file has below `end`, and zeros to the end of that block: the rest is still to be written. */
+int segment_fetch_tail(struct segments *segments, const struct segment *segment, uint32_t end,
+		       uint8_t **buffer);
 /* The same, reading them, before anybody else reads, for a segment that is to be appended to again. -ENOMEM, or what reading says */
 int segment_resume(struct segments *segments, struct segment *segment);
 /* Makes the slot free in memory, under the log's lock, when it is so on disk (segment_erase) and no reader can reach it any more. */

@@ -11,6 +11,7 @@
 #include "brake.h"
 #include "checkpoint.h"
 #include "checkpoint_save.h"
+#include "cold.h"
 #include "dictionary.h"
 #include "large.h"
 #include "log.h"
@@ -410,9 +411,13 @@ int kv_close(struct kv *kv)
 	if (!error && !kv->info.read_only && log_mark(kv))
 		error = sync_flush(kv);
 	if (!error && !kv->info.read_only)
+		error = cold_close(kv);
+	if (!error && !kv->info.read_only)
 		trim_close(kv);
 	if (!error)
 		checkpoint_write(kv);
+	if (!error && !kv->info.read_only)
+		error = log_close(kv);
 	kv_free(kv);
 	return error;
 }

@@ -30,12 +30,14 @@
 struct log_tail {
 	struct segment *active;
 	uint32_t offset;		/* in active, of the next record */
+	uint32_t limit;			/* no record but an END ends behind it; 0: the tail rests. log_wake */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
 	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
 	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the maintainer's. brake.c */
 	_Atomic uint64_t written_bytes;	/* of them; stored by the flusher */
 	_Atomic uint32_t unsealed;	/* segments before `active` that are not durable yet */
 	struct segment *flushing;	/* the oldest segment with unwritten bytes; the flusher's */
+	bool closed;			/* a CLOSED stands where its unwritten bytes go; the flusher's */
 };
 
 /* The log: its end, and the segments that come next. log.c */

@@ -5,6 +5,7 @@
  */
 #include "kv_fixture.h"
 
+#include "log.h"
 #include "read.h"
 
 #define KEYS 300u
@@ -46,6 +47,7 @@ static struct segment *reopened(struct fixture *fixture)
 	must_close(fixture);
 	must_open(fixture, KV_OPEN_INLINE);
 	segment = fixture->kv->log.hot.active;
+	assert_int_equal(log_wake(fixture->kv), 0);
 	assert_non_null(segment->verified);
 	assert_true(segment->covered > KEYS * VALUE_SIZE);
 	return segment;
