@@ -210,6 +210,24 @@ static const struct crash_kv_op reopens[] = {
 	END,
 };
 
+/* Closed in order, and then less, or more, than a block is written where that was said. */
+static const struct crash_kv_op rests[] = {
+	PUT(0, 2, 100),
+	REOPEN,
+	BATCH(0, 12, 900),
+	SYNC,
+	REOPEN,
+	PUT(3, 1, 30),
+	SYNC,
+	REOPEN,
+	PUT(4, 2, 200),
+	NOTIFY,
+	REOPEN,
+	BATCH(6, 3, 3000),
+	PUT(0, 1, 9),
+	END,
+};
+
 /* Checkpoints written, replaced, and opened from with little, much and compacted log behind them. */
 static const struct crash_kv_op checkpoints[] = {
 	PUT(0, 20, 20000),
@@ -426,6 +444,7 @@ static const struct crash_script kv_prunes = {.ops = prunes};
 static const struct crash_script kv_packs = {.ops = packs, .background = true};
 static const struct crash_script kv_random_background = {.ops = random_life, .background = true};
 static const struct crash_script kv_reopens = {.ops = reopens};
+static const struct crash_script kv_rests = {.ops = rests};
 static const struct crash_script kv_checkpoints = {.ops = checkpoints};
 static const struct crash_script kv_checkpoint_turnover = {.ops = checkpoint_turnover};
 static const struct crash_script kv_checkpoint_random = {.ops = checkpoint_life};
@@ -551,6 +570,7 @@ const struct crash_named crash_scripts[] = {
 	{"packs", &crash_kv, &kv_packs},
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
+	{"rests", &crash_kv, &kv_rests},
 	{"checkpoints", &crash_kv, &kv_checkpoints},
 	{"checkpoint-turnover", &crash_kv, &kv_checkpoint_turnover},
 	{"checkpoint-random", &crash_kv, &kv_checkpoint_random},

@@ -432,6 +432,41 @@ static void test_rests_until_it_is_written_to(void **state)
 	must_check_clean(fixture);
 }
 
+static uint64_t sync_writes(struct fixture *fixture)
+{
+	uint64_t writes = sim_env_calls(fixture->sim, SIM_FAULT_WRITE);
+
+	assert_int_equal(kv_sync(fixture->kv, kv_last_seq(fixture->kv)), 0);
+	return sim_env_calls(fixture->sim, SIM_FAULT_WRITE) - writes;
+}
+
+/* Where it was closed the first block is written before the others: else these could be there behind a record that says that nothing is. */
+static void test_first_block_goes_first(void **state)
+{
+	struct fixture *fixture = *state;
+
+	must_put(fixture, HASHED, "first", "1");
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	must_put_filled(fixture, HASHED, "second", 10000, 2);
+	sim_env_fail(fixture->sim, SIM_FAULT_WRITE, 2, 1, -EIO);
+	assert_int_equal(kv_sync(fixture->kv, kv_last_seq(fixture->kv)), -EIO);
+	sim_env_fail(fixture->sim, SIM_FAULT_WRITE, 0, 0, 0);
+	assert_int_equal(kv_close(fixture->kv), -EIO);
+	must_open(fixture, KV_OPEN_INLINE);
+	/* No CLOSED any more. */
+	assert_int_equal(resident_bytes(fixture), SEGMENT_SIZE);
+	must_have(fixture, HASHED, "first", "1");
+	must_put_filled(fixture, HASHED, "second", 10000, 2);
+	assert_int_equal(sync_writes(fixture), 1);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	must_put_filled(fixture, HASHED, "second", 10000, 3);
+	assert_int_equal(sync_writes(fixture), 2);
+	must_put_filled(fixture, HASHED, "second", 10000, 4);
+	assert_int_equal(sync_writes(fixture), 1);
+}
+
 /* The same beside threads: one change after each opening, and nothing else. */
 static void test_rests_beside_threads(void **state)
 {
@@ -548,6 +583,7 @@ int main(void)
 		FIXTURE_TEST(test_open_faults_after_a_crash),
 		INLINE_TEST(test_rests_until_it_is_written_to),
 		FIXTURE_TEST(test_rests_beside_threads),
+		INLINE_TEST(test_first_block_goes_first),
 		INLINE_TEST(test_torn_behind_the_close),
 		FIXTURE_TEST(test_comes_back_into_memory),
 	};
