@@ -250,7 +250,7 @@ int checkpoint_open(struct kv *kv)
 	error = checkpoint_file_open(&checkpoint->file, kv->env, kv->dir, kv->segments.uuid);
 	kv->checkpoint_there = error != -ENOENT;
 	if (!error) {
-		error = take_over(kv, checkpoint);
+		error = kv->without_checkpoint ? -ESTALE : take_over(kv, checkpoint);
 		if (!error)
 			return 0;
 		uncover_segments(kv);
@@ -286,7 +286,8 @@ static void load(struct kv *kv)
 		tell(checkpoint);
 	}
 	if (error && error != -ECANCELED) {
-		atomic_store(&kv->orders_failed, true);
+		/* Before they are said to be there: who asks for one then is told. */
+		atomic_store(&kv->orders_failed, atomic_load(&kv->orders_loading));
 		(void)store_poison(kv, error, "an ordered index could not be loaded");
 	}
 	atomic_store_explicit(&kv->orders_loading, 0, memory_order_release);

@@ -76,6 +76,12 @@ static inline void store_need_orders(struct kv *kv)
 		checkpoint_await_orders(kv, UINT32_MAX);
 }
 
+/* Could the ordered index not be loaded? What is in memory of it is not all, and nobody may take it for that. */
+static inline bool store_order_failed(const struct kv *kv, unsigned keyspace)
+{
+	return atomic_load(&kv->orders_failed) & 1u << keyspace;
+}
+
 /* The ordered index of a keyspace, NULL if it has none. */
 static inline struct order *store_order(struct kv *kv, unsigned keyspace)
 {

@@ -296,6 +296,9 @@ static int rebuild(struct checkpoint_orders *orders, unsigned keyspace)
 	}
 	if (!error)
 		error = index_each(&kv->index, add_to_order, &arg);
+	/* A part of that index is missing as well: nobody knows which keys there are. */
+	if (!error && atomic_load(&kv->index.failed))
+		error = -EIO;
 	if (!error && order_count(kv->order_of[keyspace]) != atomic_load(&kv->keys[keyspace]))
 		error = drop_strangers(kv, keyspace);
 	return error;

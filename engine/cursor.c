@@ -26,7 +26,7 @@ int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 	cursor->keyspace = keyspace;
 	cursor->early = atomic_load_explicit(&kv->orders_loading, memory_order_acquire) & 1u << keyspace;
 	error = order_walk_new(kv->order_of[keyspace], &cursor->walk);
-	if (!error && atomic_load(&kv->orders_failed))
+	if (!error && store_order_failed(kv, keyspace))
 		error = -EIO;
 	if (error) {
 		kv_cursor_close(cursor);
@@ -140,10 +140,15 @@ int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *k
 			return error;
 		here.data = order_walk_key(cursor->walk, &here.size);
 	} while (loading && checkpoint_need(kv, cursor->keyspace, from, here, forward));
-	if (atomic_load(&kv->orders_failed))
+	if (store_order_failed(kv, cursor->keyspace))
 		return -EIO;
 	cursor->early = loading;
 	return error;
+}
+
+int cursor_nowhere(const struct kv_cursor *cursor)
+{
+	return cursor->early && store_order_failed(cursor->kv, cursor->keyspace) ? -EIO : -ENOENT;
 }
 
 /* After a move of the walk: where is the cursor? */
@@ -226,7 +231,7 @@ int kv_cursor_select(struct kv_cursor *cursor, uint64_t position)
 		return walk_to(cursor, position);
 	/* Positions are counted: all of it has to be there. */
 	order = store_order(cursor->kv, cursor->keyspace);
-	if (atomic_load(&cursor->kv->orders_failed))
+	if (store_order_failed(cursor->kv, cursor->keyspace))
 		return settle(cursor, -EIO);
 	if (lower->size)
 		position += order_rank(order, lower->key, lower->size);
@@ -237,14 +242,14 @@ int kv_cursor_next(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_NEXT, NULL, 0);
-	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_NEXT, NULL, 0)) : -ENOENT;
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_NEXT, NULL, 0)) : cursor_nowhere(cursor);
 }
 
 int kv_cursor_prev(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_PREV, NULL, 0);
-	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_PREV, NULL, 0)) : -ENOENT;
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_PREV, NULL, 0)) : cursor_nowhere(cursor);
 }
 
 struct kv_slice kv_cursor_key(const struct kv_cursor *cursor)

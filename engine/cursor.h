@@ -81,6 +81,9 @@ static inline int cursor_move_walk(struct order_walk *walk, enum cursor_to to, c
 /* cursor_walk, for one that is early. */
 int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size);
 
+/* Of a cursor that stands nowhere: what a move from there is told. Not that all is over, where the index could not be loaded. */
+int cursor_nowhere(const struct kv_cursor *cursor);
+
 /* Moves the walk over the keys that there are now. As order_walk_*; -EIO too */
 static inline int cursor_walk(struct kv_cursor *cursor, enum cursor_to to, const void *key,
 			      size_t key_size)

@@ -197,7 +197,7 @@ int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries, size_t ma
 	if (cursor->view.view && cursor->placed && cursor_view_settle(cursor) == -ENOMEM)
 		cursor->placed = false;
 	if (!done && max)
-		return error ? error : -ENOENT;
+		return error ? error : cursor_nowhere(cursor);
 	*count = done;
 	return 0;
 }

@@ -220,7 +220,7 @@ int cursor_view_move(struct kv_cursor *cursor, enum cursor_to to, const void *ke
 	int error;
 
 	if ((to == CURSOR_NEXT || to == CURSOR_PREV) && !cursor->placed)
-		return -ENOENT;
+		return cursor_nowhere(cursor);
 	error = go(cursor, to, key, key_size, any);
 	cursor->view.ready = !error;
 	/* Without memory it is where it was, or on a key that the view does not have. */

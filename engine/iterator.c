@@ -212,6 +212,12 @@ static size_t leave_given(struct kv_iterator *iterator, size_t count)
 	return left;
 }
 
+/* Nothing more is found: that was all, unless a part of the index could not be read. */
+static int end_of(const struct kv_iterator *iterator)
+{
+	return atomic_load(&iterator->kv->index.failed) ? -EIO : -ENOENT;
+}
+
 /* The next versions of the stretch. */
 static size_t read_versions(struct kv_iterator *iterator)
 {
@@ -248,7 +254,7 @@ static int read_in_view(struct kv_iterator *iterator, size_t *found)
 		else if (iterator->place != INDEX_PLACE_END)
 			*found = read_newest(iterator);
 		else
-			return -ENOENT;
+			return end_of(iterator);
 	} while (!*found);
 	return 0;
 }
@@ -256,13 +262,15 @@ static int read_in_view(struct kv_iterator *iterator, size_t *found)
 int kv_iterator_read(struct kv_iterator *iterator, const struct kv_entry **entries, size_t *count)
 {
 	size_t found = 0;
+	int error;
 
 	value_forget();
-	if (iterator->view && read_in_view(iterator, &found))
-		return -ENOENT;
+	error = iterator->view ? read_in_view(iterator, &found) : 0;
+	if (error)
+		return error;
 	while (!found) {
 		if (iterator->place == INDEX_PLACE_END)
-			return -ENOENT;
+			return end_of(iterator);
 		found = index_stretch(&iterator->kv->index, &iterator->place, iterator->addresses);
 		if (found)
 			found = resolve_stretch(iterator, found);

@@ -24,6 +24,8 @@ int kv_rank(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 
 	if (!order || !key_size || key_size > KV_KEY_SIZE_MAX)
 		return -EINVAL;
+	if (store_order_failed(kv, keyspace))
+		return -EIO;
 	*rank = order_rank(order, key, key_size);
 	return 0;
 }
@@ -36,6 +38,8 @@ int kv_count_range(struct kv *kv, unsigned keyspace, const void *from, size_t fr
 
 	if (!order || from_size > KV_KEY_SIZE_MAX || to_size > KV_KEY_SIZE_MAX)
 		return -EINVAL;
+	if (store_order_failed(kv, keyspace))
+		return -EIO;
 	if (from_size && to_size) {
 		*count = order_count_range(order, from, from_size, to, to_size);
 	} else if (to_size) {

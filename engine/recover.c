@@ -286,6 +286,9 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 	}
 	if (error)
 		return error;
+	/* What was replaced, or deleted, could not be looked up in it: neither index is right. */
+	if (atomic_load(&kv->index.failed))
+		return -ESTALE;
 	if (replay.last_seq > replay.newest_seq)
 		replay.newest_seq = replay.last_seq;
 	atomic_store(&kv->log.last_seq, replay.newest_seq);

@@ -11,7 +11,10 @@
 
 #include "store.h"
 
-/* Fills the indexes; unless read-only, leaves an active segment to append to. -EUCLEAN, -EIO, -ENOMEM, -ENOSPC */
+/*
+ * Fills the indexes; unless read-only, leaves an active segment to append to. -EUCLEAN, -EIO, -ENOMEM, -ENOSPC;
+ * -ESTALE: a part of the checkpoint that the replay needed cannot be read.
+ */
 int recover(struct kv *kv);
 
 #endif

@@ -334,17 +334,15 @@ static int start_threads(struct kv *kv)
 	return error;
 }
 
-int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *options,
-	    struct kv **out)
+/* Without a checkpoint: as if there were none. -ESTALE: there is one, but it must be done without. */
+static int open_with(struct kv_env *env, const char *path, const struct kv_open_options *options,
+		     bool without_checkpoint, struct kv **out)
 {
-	static const struct kv_open_options defaults;
-	struct kv *kv;
-	bool read_only;
+	bool read_only = options->flags & KV_OPEN_READ_ONLY;
 	uint64_t started_us;
+	struct kv *kv;
 	int error;
 
-	options = options ? options : &defaults;
-	read_only = options->flags & KV_OPEN_READ_ONLY;
 	kv = aligned_alloc(64, (sizeof(*kv) + 63) & ~(size_t)63);
 	if (!kv)
 		return -ENOMEM;
@@ -354,6 +352,7 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	kv->report_arg = options->report_arg;
 	kv->warm_size = memory_size() / WARM_MEMORY_SHARE;
 	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
+	kv->without_checkpoint = without_checkpoint;
 	kv->checkpoint_interval = options->checkpoint_interval;
 	kv->commit_interval_us =
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
@@ -383,15 +382,30 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);
-	if (error) {
+	if (error && error != -ESTALE)
 		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));
+	if (error)
 		goto out;
-	}
 	kv->open_us = kv->env->clock_us(kv->env) - started_us;
 	*out = kv;
 	return 0;
 out:
 	kv_free(kv);
+	return error;
+}
+
+int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *options,
+	    struct kv **out)
+{
+	static const struct kv_open_options defaults;
+	int error = open_with(env, path, options ? options : &defaults, false, out);
+
+	if (error == -ESTALE) {
+		error = open_with(env, path, options ? options : &defaults, true, out);
+		/* Of the checkpoint, which was said. */
+		if (!error)
+			store_add(&(*out)->damaged, 1);
+	}
 	return error;
 }
 

@@ -275,7 +275,8 @@ struct kv {
 	struct order *order_of[FORMAT_KEYSPACES]; /* NULL: not ordered; see store_order */
 	struct checkpoint *checkpoint; /* that is being loaded, or NULL. checkpoint.c */
 	_Atomic unsigned orders_loading; /* ordered indexes that are not there yet, a bit each; cleared under log.lock */
-	_Atomic bool orders_failed;    /* and could not be loaded */
+	_Atomic unsigned orders_failed; /* and could not be loaded: a bit each */
+	bool without_checkpoint;       /* there may be one, which is not to be used */
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */
 	uint64_t checkpoint_interval;  /* bytes of log; 0: as it sees fit */

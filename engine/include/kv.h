@@ -353,7 +353,8 @@ KV_API void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter);
  * survives every concurrent change: a move goes to the nearest key in its direction that is there at
  * that moment. The key is the cursor's own copy, valid until its next move; the value needs the read section
  * in which it was asked for. Moves return 0, -ENOENT beyond the last key (the cursor is then nowhere, and
- * next and prev return -ENOENT until it is placed again), -ENOMEM.
+ * next and prev return -ENOENT until it is placed again), -ENOMEM; -EIO for good where the index cannot be loaded: a store that is
+ * opened again makes it anew.
  */
 KV_API KV_MUST_CHECK int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out);
 KV_API void kv_cursor_close(struct kv_cursor *cursor);
@@ -380,7 +381,7 @@ KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_sli
  * out, or nowhere. Keys deleted meanwhile are left out. Much faster than steps, because records are
  * fetched ahead. Call inside a read section; keys and values live as those of kv_multi_get, but the key of an
  * entry that cannot be read (its status says why) lives until the cursor's next move. Errors: -ENOENT the cursor is
- * nowhere, or all was deleted to the end; -ENOMEM.
+ * nowhere, or all was deleted to the end; -ENOMEM, -EIO as of moves.
  */
 KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries,
 					size_t max, size_t *count);
@@ -391,7 +392,7 @@ KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entr
 KV_API KV_MUST_CHECK int kv_count(struct kv *kv, unsigned keyspace, uint64_t *count);
 /*
  * Of an ordered keyspace, without walking: how many keys are less than this one, which need not be there; how many are in [from, to)
- * (a size of 0: no bound). -EINVAL
+ * (a size of 0: no bound). -EINVAL, -EIO the index cannot be loaded
  */
 KV_API KV_MUST_CHECK int kv_rank(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				 uint64_t *rank);
@@ -417,7 +418,7 @@ KV_API void kv_iterator_close(struct kv_iterator *iterator);
 /*
  * The next some dozens to hundreds of entries: the array is the iterator's, until its next read. Call inside a read section, which
  * may end between two calls; keys and values live as those of kv_multi_get. The status of an entry that cannot be
- * read is -EIO; its key may be empty. -ENOENT: that was all.
+ * read is -EIO; its key may be empty. -ENOENT: that was all. -EIO: that was not, but a part of the index cannot be read.
  */
 KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
 					  const struct kv_entry **entries, size_t *count);

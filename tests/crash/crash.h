@@ -16,6 +16,7 @@
 
 struct crash_subject {
 	const char *name;
+	bool excuses; /* `verify` tells an error that a call may give from a wrong answer */
 	/* What a run starts with: nothing on the disk. `random` is the subject's for all its
 	 * choices. */
 	int (*new)(const void *script, struct kv_env *env, struct sim_random *random, void **out);

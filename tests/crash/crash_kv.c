@@ -176,7 +176,7 @@ static int subject_close(void *arg)
 
 	if (subject->kv) {
 		result = kv_close(subject->kv);
-		if (result == 0 && !crash_unverified)
+		if (result == 0)
 			kv_model_synced(subject->model, kv_model_last(subject->model));
 	}
 	subject->kv = NULL;
@@ -549,6 +549,7 @@ static uint64_t script_capacity(const void *arg)
 const struct crash_subject crash_kv = {
 	.capacity = script_capacity,
 	.name = "kv",
+	.excuses = true,
 	.new = subject_new,
 	.free = subject_free,
 	.create = subject_create,

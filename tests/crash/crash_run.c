@@ -279,9 +279,9 @@ static int open_with_fault(struct life *life, const struct crash_fault *fault)
 	count_calls(life);
 	if (result < 0 && !came)
 		crash_fail("opening failed without cause: %s", strerror(-result));
-	/* What was asked for and not given, for want of a page or of memory, may be missing until it is opened again. */
+	/* What could not be read, for want of a page or of memory, may be an error until it is opened again: but not missing. */
 	crash_may_complain = true;
-	crash_unverified = fault->kind == SIM_FAULT_READ || fault->kind == CRASH_FAULT_MEMORY;
+	crash_unverified = !life->ops->excuses && (fault->kind == SIM_FAULT_READ || fault->kind == CRASH_FAULT_MEMORY);
 	if (result == 0 && !crash_unverified)
 		(void)life->ops->verify(life->subject);
 	if (!failed)
