@@ -74,6 +74,9 @@ void trim_close(struct kv *kv)
 {
 	int error = give_back(kv, 0);
 
-	if (error)
-		store_report(kv, KV_INFO, "spare segments stay: %s", strerror(-error));
+	if (!error)
+		return;
+	store_report(kv, KV_INFO, "spare segments stay: %s", strerror(-error));
+	/* Nobody knows which of them are in the log still: no checkpoint may speak of them. */
+	atomic_store(&kv->failed, error);
 }
