@@ -172,8 +172,7 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 	result = fs_op_do(op, subject->fs, &subject->held_ino);
 	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
-	if (possible && (result == -EROFS ||
-				((result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))))
+	if (possible && (result == -EROFS || result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))
 		forget(subject);
 	if (possible)
 		return result;
