@@ -250,7 +250,7 @@ static int take_version(struct loading *loading, const struct version *version)
 		atomic_store(&versions->newest_end, end);
 	/* It was a view's, or its snapshot has gone since. */
 	if (!kv->info.read_only && !views_any_in(&kv->views, begin, end))
-		atomic_store(&versions->sweep_wanted, true);
+		version_sweep_whole(kv);
 	return 0;
 }
 
@@ -286,6 +286,7 @@ static int take_table(struct loading *loading)
 
 		if (version_length(version)) {
 			loading->unled[number / 64] |= (uint64_t)1 << number % 64;
+			version_ends_widen(version_ends_at(versions, number), version_end(version));
 			error = take_version(loading, version);
 			continue;
 		}

@@ -60,7 +60,8 @@ void snapshot_drop(struct kv *kv, unsigned at)
 	struct snapshots *snapshots = &kv->snapshots;
 	struct snapshot *snapshot = snapshots->list[at];
 
-	(void)views_remove(&kv->views, snapshot->seq);
+	if (views_remove(&kv->views, snapshot->seq))
+		version_let_go(kv, snapshot->seq);
 	snapshots->count--;
 	memmove(snapshots->list + at, snapshots->list + at + 1,
 		(snapshots->count - at) * sizeof(struct snapshot *));

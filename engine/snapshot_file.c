@@ -185,7 +185,7 @@ int snapshots_settle(struct kv *kv)
 	}
 	/* Versions were kept for what the log turned out to delete. */
 	if (atomic_load(&kv->versions.count) && !kv->info.read_only && kv->recovered_batches)
-		atomic_store(&kv->versions.sweep_wanted, true);
+		version_sweep_whole(kv);
 	if (atomic_load(&snapshots->saved_seq) <= last_seq)
 		return 0;
 	atomic_store(&snapshots->saved_seq, last_seq);

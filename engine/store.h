@@ -215,6 +215,9 @@ struct versions {
 	_Atomic uint64_t ghosts_added; /* pairs as the trees themselves */
 	bool any_ghost;		       /* since a sweep last found none */
 	_Atomic bool sweep_wanted;     /* some may not be needed any more */
+	uint64_t wanted_from, wanted_to; /* those which end behind the one, up to the other; 0, 0: none */
+	uint64_t sweep_from, sweep_to; /* the same, of the sweep under way */
+	uint64_t swept;		       /* that sweeps have looked at */
 	uint32_t sweep_next;	       /* number to look at; 0: no sweep is under way */
 	struct version_saving *saving; /* or NULL. checkpoint_version.c */
 };

@@ -13,6 +13,9 @@
 #include "view.h"
 
 #define GHOST_ADDRESS 1u   /* a ghost's record is found by its hash */
+#define VERSION_CHUNK_SIZE                                                                         \
+	((size_t)VERSION_CHUNK * sizeof(struct version) +                                          \
+	 (size_t)VERSION_CHUNK / VERSION_BLOCK * sizeof(struct version_ends))
 
 int versions_init(struct versions *versions)
 {
@@ -53,7 +56,7 @@ int version_table_extend(struct versions *versions, uint64_t numbers)
 	while (versions->room < numbers) {
 		uint32_t chunk = versions->room / VERSION_CHUNK;
 		struct version *memory =
-			chunk < VERSION_CHUNKS ? calloc(VERSION_CHUNK, sizeof(*memory)) : NULL;
+			chunk < VERSION_CHUNKS ? calloc(1, VERSION_CHUNK_SIZE) : NULL;
 
 		if (!memory)
 			return -ENOMEM;
@@ -202,6 +205,7 @@ static void end_by(struct kv *kv, uint32_t number, uint64_t end)
 	if (version_end(version) <= end)
 		return;
 	atomic_store_explicit(&version->end, end, memory_order_relaxed);
+	version_ends_widen(version_ends_at(&kv->versions, number), end);
 	note(kv, number);
 }
 
@@ -248,6 +252,7 @@ int version_keep(struct kv *kv, const struct format_record *record, uint64_t add
 		end_by(kv, older, record->seq);
 	number = take_number(versions);
 	fill(version_at(versions, number), record, address, hash, end, older);
+	version_ends_widen(version_ends_at(versions, number), end);
 	note(kv, number);
 	account(kv, address, (int64_t)format_record_length(record));
 	store_add(&versions->count, 1);

@@ -60,7 +60,11 @@ uint64_t version_seen(struct kv *kv, uint64_t number, uint64_t seq);
 /* Is the record at this address a version, and until when? Once it is not, it never is again. */
 bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end);
 
-/* The last view of this moment has ended: there may be something to sweep. No lock is held. */
+/* The last view of this moment has ended, and is none any more: what it alone saw is to be swept. With the log's lock. */
+void version_let_go(struct kv *kv, uint64_t seq);
+/* Nobody knows what views have ended: all are to be looked at. While the store is being opened, or with the log's lock. */
+void version_sweep_whole(struct kv *kv);
+/* After that: there may be something to sweep. No lock is held. */
 void version_wake(struct kv *kv, uint64_t seq);
 /* One step of sweeping, if there is anything to sweep: true if there is more. No lock is held; the maintainer's. */
 bool version_step(struct kv *kv);

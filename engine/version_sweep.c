@@ -12,7 +12,8 @@
 #include "version_table.h"
 #include "view.h"
 
-#define STEP_VERSIONS 64u /* looked at without letting go of the lock: some 10 us */
+#define STEP_VERSIONS VERSION_BLOCK /* looked at without letting go of the lock: some 10 us */
+#define SKIP_BLOCKS 256u  /* passed over, likewise */
 #define STEPS 16u	  /* in a row */
 #define PAUSE_US 100u	  /* until the next ones */
 
@@ -28,6 +29,30 @@ void version_wake(struct kv *kv, uint64_t seq)
 		version_sweep_all(kv);
 	else
 		maintain_kick(kv);
+}
+
+/* What ends behind `from`, and at `to` at the latest, may not be needed any more. */
+static void want(struct versions *versions, uint64_t from, uint64_t to)
+{
+	if (!versions->wanted_to || from < versions->wanted_from)
+		versions->wanted_from = from;
+	if (to > versions->wanted_to)
+		versions->wanted_to = to;
+}
+
+/*
+ * A version that this view alone saw ends behind it, and not behind the next view.
+ */
+void version_let_go(struct kv *kv, uint64_t seq)
+{
+	if (atomic_load_explicit(&kv->versions.newest_end, memory_order_relaxed) > seq)
+		want(&kv->versions, seq, views_next(&kv->views, seq));
+}
+
+void version_sweep_whole(struct kv *kv)
+{
+	want(&kv->versions, 0, UINT64_MAX);
+	atomic_store(&kv->versions.sweep_wanted, true);
 }
 
 /* While there is none, nobody looks at records for their sake. */
@@ -48,24 +73,69 @@ static bool is_garbage(const struct kv *kv, const struct version *version)
 	       !views_any_in(&kv->views, version_begin(version), version_end(version));
 }
 
+/* Are there versions in the block with this number that the sweep is about? */
+static bool is_concerned(const struct versions *versions, uint32_t number)
+{
+	const struct version_ends *ends = version_ends_at(versions, number);
+
+	return ends->latest > versions->sweep_from && ~ends->earliest_inverted <= versions->sweep_to;
+}
+
+static uint32_t end_of_block(const struct versions *versions, uint32_t number)
+{
+	uint32_t end = number / VERSION_BLOCK * VERSION_BLOCK + VERSION_BLOCK;
+
+	return end < versions->used ? end : versions->used;
+}
+
+static void begin_sweep(struct versions *versions)
+{
+	atomic_store(&versions->sweep_wanted, false);
+	versions->sweep_from = versions->wanted_from;
+	versions->sweep_to = versions->wanted_to;
+	versions->wanted_from = versions->wanted_to = 0;
+	versions->sweep_next = 1;
+}
+
+static void skip_blocks(struct versions *versions)
+{
+	unsigned skipped;
+
+	for (skipped = 0; skipped < SKIP_BLOCKS && versions->sweep_next < versions->used &&
+			  !is_concerned(versions, versions->sweep_next);
+	     skipped++)
+		versions->sweep_next = end_of_block(versions, versions->sweep_next);
+}
+
+static void sweep_block(struct kv *kv)
+{
+	struct versions *versions = &kv->versions;
+	uint32_t number = versions->sweep_next, stop = end_of_block(versions, number);
+	struct version_ends left = {0, 0};
+
+	for (; number < stop; number++) {
+		const struct version *version = version_at(versions, number);
+
+		if (is_garbage(kv, version))
+			version_drop(kv, number);
+		if (version_length(version))
+			version_ends_widen(&left, version_end(version));
+	}
+	*version_ends_at(versions, versions->sweep_next) = left;
+	versions->swept += stop - versions->sweep_next;
+	versions->sweep_next = stop;
+}
+
 static void sweep_some(struct kv *kv)
 {
 	struct versions *versions = &kv->versions;
-	uint32_t stop;
 
-	if (!versions->sweep_next) {
-		atomic_store(&versions->sweep_wanted, false);
-		versions->sweep_next = 1;
-	}
-	stop = versions->used - versions->sweep_next > STEP_VERSIONS ?
-		       versions->sweep_next + STEP_VERSIONS :
-		       versions->used;
-	for (; versions->sweep_next < stop; versions->sweep_next++) {
-		const struct version *version = version_at(versions, versions->sweep_next);
-
-		if (is_garbage(kv, version))
-			version_drop(kv, versions->sweep_next);
-	}
+	if (!versions->sweep_next)
+		begin_sweep(versions);
+	else if (is_concerned(versions, versions->sweep_next))
+		sweep_block(kv);
+	else
+		skip_blocks(versions);
 	if (versions->sweep_next < versions->used)
 		return;
 	versions->sweep_next = 0;
@@ -81,12 +151,12 @@ struct ahead {
 static void gather_ahead(struct kv *kv, struct ahead *ahead)
 {
 	struct versions *versions = &kv->versions;
-	uint32_t number = versions->sweep_next ? versions->sweep_next : 1;
-	uint32_t left = versions->used - number;
-	uint32_t stop = number + (left < STEP_VERSIONS ? left : STEP_VERSIONS);
+	uint32_t number = versions->sweep_next, stop;
 
 	ahead->count = 0;
-	for (; versions->any_ghost && number < stop; number++) {
+	if (!number || !versions->any_ghost || !is_concerned(versions, number))
+		return;
+	for (stop = end_of_block(versions, number); number < stop; number++) {
 		const struct version *version = version_at(versions, number);
 
 		if (!is_garbage(kv, version))

@@ -32,6 +32,33 @@ static inline struct version *version_at(const struct versions *versions, uint64
 	       number % VERSION_CHUNK;
 }
 
+/*
+ * Between which batches the versions of a block end, or wider: numbers are given out in the order of ends, but for those that are used
+ * again, so that who looks for versions which a certain view saw has few blocks to look at. All zeros: the block is empty.
+ * Behind the versions of each chunk; with the log's lock.
+ */
+struct version_ends {
+	uint64_t latest, earliest_inverted;
+};
+
+#define VERSION_BLOCK 64u /* versions */
+
+static inline struct version_ends *version_ends_at(const struct versions *versions, uint64_t number)
+{
+	struct version *chunk = atomic_load_explicit(&versions->chunks[number / VERSION_CHUNK],
+						     memory_order_relaxed);
+
+	return (struct version_ends *)(chunk + VERSION_CHUNK) + number % VERSION_CHUNK / VERSION_BLOCK;
+}
+
+static inline void version_ends_widen(struct version_ends *ends, uint64_t end)
+{
+	if (ends->latest < end)
+		ends->latest = end;
+	if (ends->earliest_inverted < ~end)
+		ends->earliest_inverted = ~end;
+}
+
 static inline uint32_t version_older(const struct version *version)
 {
 	return atomic_load_explicit(&version->older, memory_order_acquire);

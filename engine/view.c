@@ -90,6 +90,13 @@ bool views_any_in(const struct views *views, uint64_t from, uint64_t to)
 	return i < views->count && views->points[i].seq < to;
 }
 
+uint64_t views_next(const struct views *views, uint64_t seq)
+{
+	unsigned i = find_point(views, seq + 1);
+
+	return i < views->count ? views->points[i].seq : UINT64_MAX;
+}
+
 /* ---- views ----------------------------------------------------------------------------------- */
 
 int view_new(struct kv *kv, uint64_t seq, struct kv_view **out)
@@ -131,6 +138,8 @@ void kv_view_close(struct kv_view *view)
 	seq = view->seq;
 	pthread_mutex_lock(&kv->log.lock);
 	last = views_remove(&kv->views, seq);
+	if (last)
+		version_let_go(kv, seq);
 	kv->views.open--;
 	pthread_mutex_unlock(&kv->log.lock);
 	free(view);

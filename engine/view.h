@@ -23,6 +23,9 @@ bool views_remove(struct views *views, uint64_t seq);
 /* Does somebody read a moment in [from, to)? */
 bool views_any_in(const struct views *views, uint64_t from, uint64_t to);
 
+/* The first moment behind this one that somebody reads; UINT64_MAX: there is none. */
+uint64_t views_next(const struct views *views, uint64_t seq);
+
 static inline bool views_any(const struct kv *kv)
 {
 	return __builtin_expect(
