@@ -124,54 +124,36 @@ static void count_entries(struct index *index, uint64_t n)
 			      memory_order_relaxed);
 }
 
-/* Every store in a slot that a look-up may find. */
-static inline __attribute__((always_inline)) void
-store_slot(struct index_table *table, _Atomic uint64_t *slot, uint64_t entry)
-{
-	atomic_store_explicit(slot, entry, memory_order_release);
-	if (__builtin_expect(table->saving != NULL, 0))
-		index_save_note(table->saving, slot, entry);
-}
-
-static void fill_slot(struct index *index, struct index_table *table, _Atomic uint64_t *slot,
-		      uint64_t hash, uint64_t address)
-{
-	uint64_t tag = (uint64_t)index_fingerprint(hash) << INDEX_ADDRESS_BITS;
-
-	assert(address && address <= INDEX_ADDRESS_MASK);
-	assert(!atomic_load_explicit(slot, memory_order_relaxed));
-	store_slot(table, slot, tag | address);
-	count_entries(index, 1);
-}
-
 int index_insert_at(struct index *index, const struct index_place *place, uint64_t hash,
 		    uint64_t address)
 {
+	assert(address && address <= INDEX_ADDRESS_MASK);
 	if (!place->slot)
 		return index_insert(index, hash, address);
-	fill_slot(index, place->table, place->slot, hash, address);
+	assert(!atomic_load_explicit(place->slot, memory_order_relaxed));
+	index_enter(place->table, place->home, place->bucket, place->slot, index_fingerprint(hash),
+		    address);
+	count_entries(index, 1);
 	return 0;
 }
 
 int index_insert(struct index *index, uint64_t hash, uint64_t address)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
-	_Atomic uint64_t *slot;
 	struct index_table *table;
 	int error;
 
+	assert(address && address <= INDEX_ADDRESS_MASK);
 	for (;;) {
 		table = index_table_of(index, fingerprint);
-
 		index_need(table, index_home(table, fingerprint));
-		slot = index_empty_slot(table, index_home(table, fingerprint));
-		if (slot)
+		if (index_enter_first(table, fingerprint, address))
 			break;
 		error = index_rebuild(index);
 		if (error)
 			return error;
 	}
-	fill_slot(index, table, slot, hash, address);
+	count_entries(index, 1);
 	return 0;
 }
 
@@ -179,30 +161,18 @@ void index_replace(struct index_place *place, uint64_t address)
 {
 	uint64_t entry = atomic_load_explicit(place->slot, memory_order_relaxed);
 
-	store_slot(place->table, place->slot, (entry & ~INDEX_ADDRESS_MASK) | address);
+	index_store(place->table, place->slot, (entry & ~INDEX_ADDRESS_MASK) | address);
 }
 
-/* An entry in `bucket` whose home is at or before `hole`, or NULL. */
-static _Atomic uint64_t *spilled_past(struct index_table *table, uint64_t bucket, uint64_t hole,
-				      bool *full)
-{
-	uint64_t low = index_bucket_low(table, bucket);
-	_Atomic uint64_t *found = NULL;
-	unsigned i;
+/* ---- removal ---------------------------------------------------------------------------------
+ *
+ * A gap must not hide what had spilled past it. So the slot is filled, by the nearest entry that has spilled past it, whose own is
+ * filled likewise, until there is none; only the last one becomes a gap. On the way no slot is ever empty: a reader on his way to an
+ * entry behind does not stop there.
+ */
 
-	*full = true;
-	for (i = 0; i < INDEX_SLOTS; i++) {
-		_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
-		uint64_t entry = atomic_load_explicit(slot, memory_order_relaxed);
-
-		if (!entry)
-			*full = false;
-		else if (!found &&
-			 index_home(table, index_fingerprint_from(low, entry)) <= hole)
-			found = slot;
-	}
-	return found;
-}
+/* In a slot whose entry has just been pulled back: no look-up's, and no gap. */
+#define GONE ((uint64_t)1 << INDEX_ADDRESS_BITS)
 
 static bool bucket_full(const struct index_bucket *bucket)
 {
@@ -215,44 +185,109 @@ static bool bucket_full(const struct index_bucket *bucket)
 	return true;
 }
 
-/* Moves an entry nearer to its home; readers who miss it meanwhile look again. */
-static void pull_back(struct index *index, struct index_table *table, uint64_t bucket,
-		      _Atomic uint64_t *from, _Atomic uint64_t *to)
+/* The first entry of a bucket that could stand in an earlier one. */
+static bool spilled_into(struct index_table *table, uint64_t bucket, uint64_t earlier,
+			 struct index_place *found)
 {
-	uint64_t entry = atomic_load_explicit(from, memory_order_relaxed);
-	uint64_t home = index_home(table, index_fingerprint_at(table, bucket, entry));
-	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
+	uint64_t low = index_bucket_low(table, bucket);
+	unsigned i;
+
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+		uint64_t entry = atomic_load_explicit(slot, memory_order_relaxed);
+		uint64_t home = index_home(table, index_fingerprint_from(low, entry));
+
+		if (!(entry & INDEX_ADDRESS_MASK) || home > earlier)
+			continue;
+		*found = (struct index_place){slot, table, bucket, home};
+		return true;
+	}
+	return false;
+}
+
+/* The nearest entry that could stand in the bucket but has spilled past it. */
+static bool spilled_past(struct index_table *table, uint64_t bucket, struct index_place *found)
+{
+	uint64_t behind = bucket, last = bucket + INDEX_REACH;
+
+	if (last > table->count + INDEX_REACH - 1)
+		last = table->count + INDEX_REACH - 1;
+	while (bucket_full(&table->buckets[behind]) && behind++ < last) {
+		index_need(table, behind);
+		if (spilled_into(table, behind, bucket, found))
+			return true;
+	}
+	return false;
+}
+
+/* The spill bits that entries in this bucket need of that home. */
+static unsigned spills_in(const struct index_table *table, uint64_t bucket, uint64_t home)
+{
+	uint64_t low = index_bucket_low(table, bucket);
+	unsigned spills = 0, i;
+
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
+						      memory_order_relaxed);
+		uint32_t fingerprint = index_fingerprint_from(low, entry);
+
+		if (entry & INDEX_ADDRESS_MASK && index_home(table, fingerprint) == home)
+			spills |= 1u << index_spill_slot(fingerprint);
+	}
+	return spills;
+}
+
+/* Something of this home has ceased to stand behind it: takes back the spill bits that nothing needs any more. */
+static void update_spills(struct index_table *table, uint64_t bucket)
+{
+	uint64_t behind = bucket;
+	unsigned spills = 0, i;
+
+	while (bucket_full(&table->buckets[behind]) && behind++ < bucket + INDEX_REACH) {
+		index_need(table, behind);
+		spills |= spills_in(table, behind, bucket);
+	}
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		_Atomic uint64_t *slot = &table->buckets[bucket].slots[i];
+		uint64_t entry = atomic_load_explicit(slot, memory_order_relaxed);
+
+		if (entry & INDEX_SPILL && !(spills >> i & 1))
+			index_store(table, slot, entry & ~INDEX_SPILL);
+	}
+}
+
+/* The spill bit is not the entry's: it stays where it is. */
+static void overwrite(const struct index_place *place, uint64_t entry)
+{
+	uint64_t there = atomic_load_explicit(place->slot, memory_order_relaxed);
+
+	index_store(place->table, place->slot, (there & INDEX_SPILL) | (entry & ~INDEX_SPILL));
+}
+
+/* Moves an entry nearer to its home; readers who miss it meanwhile, or see it twice, look again. */
+static void pull_back(struct index *index, const struct index_place *from,
+		      const struct index_place *to)
+{
+	_Atomic uint32_t *version = &index->versions[from->home % INDEX_STRIPES];
 
 	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
-	store_slot(table, to, entry);
-	store_slot(table, from, 0);
+	overwrite(to, atomic_load_explicit(from->slot, memory_order_relaxed));
+	overwrite(from, GONE);
+	if (to->bucket == from->home)
+		update_spills(to->table, to->bucket);
 	atomic_fetch_add_explicit(version, 1, memory_order_acq_rel);
 }
 
-/*
- * Empties a slot, and fills the gap with an entry that had spilled past it, as long as there is one: the invariant that a
- * look-up may stop at a gap.
- */
 void index_remove(struct index *index, struct index_place *place)
 {
 	struct index_table *table = place->table;
-	_Atomic uint64_t *hole = place->slot;
-	uint64_t hole_bucket = place->bucket, bucket;
-	bool full = bucket_full(&table->buckets[hole_bucket]);
+	struct index_place hole = *place, from;
 
-	store_slot(table, hole, 0);
+	for (; spilled_past(table, hole.bucket, &from); hole = from)
+		pull_back(index, &from, &hole);
+	/* Nothing stands behind this bucket that could stand in it: it needs no spill bit either. */
+	index_store(table, hole.slot, 0);
+	if (place->bucket != place->home)
+		update_spills(table, place->home);
 	count_entries(index, (uint64_t)-1);
-	for (bucket = hole_bucket + 1; full && bucket <= hole_bucket + INDEX_REACH &&
-				       bucket < table->count + INDEX_REACH;
-	     bucket++) {
-		_Atomic uint64_t *from;
-
-		index_need(table, bucket);
-		from = spilled_past(table, bucket, hole_bucket, &full);
-		if (!from)
-			continue;
-		pull_back(index, table, bucket, from, hole);
-		hole = from;
-		hole_bucket = bucket;
-	}
 }

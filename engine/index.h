@@ -2,15 +2,24 @@
 /*
  * index.h - the hash index: a key's 64-bit hash -> the log address of its newest record.
  *
- * A table of cache-line buckets of eight 8-byte slots. A slot is (tag, address); 0 is empty. Entries are placed in the
- * order of their hash's top 32 bits, the fingerprint: home bucket = fingerprint * buckets / 2^32, spilling into the next
- * buckets when that one is full. The tag is the fingerprint's low 24 bits; its high bits follow from where the slot
+ * A table of cache-line buckets of eight 8-byte slots; 0 is an empty one.
+ *
+ *     63      62         40 39           0
+ *     +-------+------------+-------------+
+ *     | spill | tag        | address     |   spill is the bucket's, not the entry's
+ *
+ * Entries are placed in the order of their hash's top 31 bits, the fingerprint: home bucket = fingerprint * buckets / 2^31, spilling
+ * into the next buckets when that one is full. The tag is the fingerprint's low 23 bits; its high bits follow from where the slot
  * stands, so a table grows without looking at a key, in one streaming pass from the old table to a larger one, a few
  * buckets with each insert. Until an old bucket has moved, its entries are found in the old table.
  *
+ * The spill bits of a bucket's slots are a filter of what has spilled out of it: slot i has it while an entry whose home this
+ * is, and whose fingerprint ends in i, stands in a bucket behind.
+ *
  * Invariants
  *   An entry with home h stands in bucket p, h <= p <= h + INDEX_REACH, and buckets h..p-1 are full.
- *   So a look-up ends at the first bucket with an empty slot.
+ *   If p > h, h has its spill bit. With all changes done, h has no others; a bucket that is not full has none.
+ *   So a look-up ends at the first bucket with an empty slot, nearly always at the first of all.
  *
  * Threads: one writer at a time (the commit lock), any number of readers inside an epoch, without locks. A reader that found
  * nothing looks again if the writer moved an entry of this home or the table's boundary meanwhile.
@@ -31,6 +40,9 @@
 #define INDEX_STRIPES 256u
 #define INDEX_ADDRESS_BITS 40u
 #define INDEX_ADDRESS_MASK (((uint64_t)1 << INDEX_ADDRESS_BITS) - 1)
+#define INDEX_SPILL ((uint64_t)1 << 63)
+#define INDEX_TAG_MASK (~INDEX_ADDRESS_MASK & ~INDEX_SPILL)
+#define INDEX_FINGERPRINT_BITS 31u
 
 struct index_bucket {
 	_Atomic uint64_t slots[INDEX_SLOTS];
@@ -74,6 +86,7 @@ struct index_place {
 	_Atomic uint64_t *slot; /* NULL: there is no gap within reach */
 	struct index_table *table;
 	uint64_t bucket;
+	uint64_t home; /* of the hash */
 };
 
 int index_init(struct index *index);
@@ -156,17 +169,28 @@ int index_each(struct index *index, int (*each)(void *arg, uint64_t address), vo
  */
 #define INDEX_STRETCH_HOMES 32u
 #define INDEX_STRETCH_MAX ((INDEX_STRETCH_HOMES + INDEX_REACH) * INDEX_SLOTS)
-#define INDEX_PLACE_END ((uint64_t)1 << 32)
+#define INDEX_PLACE_END ((uint64_t)1 << INDEX_FINGERPRINT_BITS)
 size_t index_stretch(struct index *index, uint64_t *place, uint64_t addresses[INDEX_STRETCH_MAX]);
 
 static inline uint32_t index_fingerprint(uint64_t hash)
 {
-	return (uint32_t)(hash >> 32);
+	return (uint32_t)(hash >> (64 - INDEX_FINGERPRINT_BITS));
 }
 
 static inline uint64_t index_home(const struct index_table *table, uint32_t fingerprint)
 {
-	return (uint64_t)fingerprint * table->count >> 32;
+	return (uint64_t)fingerprint * table->count >> INDEX_FINGERPRINT_BITS;
+}
+
+static inline uint64_t index_tag(uint32_t fingerprint)
+{
+	return (uint64_t)fingerprint << INDEX_ADDRESS_BITS & INDEX_TAG_MASK;
+}
+
+/* The slot that has its home's spill bit for entries like this one. */
+static inline unsigned index_spill_slot(uint32_t fingerprint)
+{
+	return fingerprint % INDEX_SLOTS;
 }
 
 /* The table that holds this fingerprint now. */
@@ -190,55 +214,65 @@ static inline void index_prefetch(struct index *index, uint64_t hash)
 	struct index_bucket *buckets =
 		atomic_load_explicit(&index->hint_buckets, memory_order_relaxed);
 
-	__builtin_prefetch(&buckets[(uint64_t)fingerprint * count >> 32]);
+	__builtin_prefetch(&buckets[(uint64_t)fingerprint * count >> INDEX_FINGERPRINT_BITS]);
 }
 
 /*
- * Which slots of a bucket are empty, and which have the tag: bit i for slot i. Without branches, for where in a bucket
- * something stands nobody could predict.
+ * Which slots of a bucket are empty, which have the tag, and which a spill bit: bit i for slot i. Without branches, for where in a
+ * bucket something stands nobody could predict.
  */
+struct index_masks {
+	unsigned match, empty, spills;
+};
+
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
 /*
  * Four slots at a time. x86 loads each aligned slot at once and in order, as the atomic loads below would; the fence keeps the
  * compiler from moving them. Whoever follows a slot loads it once more.
  */
-static inline __attribute__((always_inline)) unsigned
-index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *empty)
+static inline __attribute__((always_inline)) struct index_masks
+index_bucket_masks(const struct index_bucket *bucket, uint64_t tag)
 {
 	const __m128i *pairs = (const __m128i *)(const void *)bucket->slots;
-	const __m128i want = _mm_set1_epi32((int)(tag >> INDEX_ADDRESS_BITS));
-	unsigned match = 0, none = 0, i;
+	const __m128i tag_mask = _mm_set1_epi32((int)(INDEX_TAG_MASK >> 32));
+	const __m128i want = _mm_set1_epi32((int)(tag >> 32));
+	struct index_masks masks = {0, 0, 0};
+	unsigned i;
 
 	for (i = 0; i < INDEX_SLOTS; i += 4) {
 		__m128 first = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2]));
 		__m128 second = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2 + 1]));
 		__m128i low = _mm_castps_si128(_mm_shuffle_ps(first, second, 0x88));
-		__m128i high = _mm_castps_si128(_mm_shuffle_ps(first, second, 0xdd));
-		__m128i tags = _mm_srli_epi32(high, INDEX_ADDRESS_BITS - 32);
+		__m128 high = _mm_shuffle_ps(first, second, 0xdd);
+		__m128i tags = _mm_and_si128(_mm_castps_si128(high), tag_mask);
 		__m128i same = _mm_cmpeq_epi32(tags, want);
-		__m128i zero = _mm_cmpeq_epi32(_mm_or_si128(low, high), _mm_setzero_si128());
+		__m128i zero = _mm_cmpeq_epi32(_mm_or_si128(low, _mm_castps_si128(high)),
+					       _mm_setzero_si128());
 
-		match |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same)) << i;
-		none |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) << i;
+		masks.match |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same)) << i;
+		masks.empty |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) << i;
+		masks.spills |= (unsigned)_mm_movemask_ps(high) << i; /* the highest bits */
 	}
 	atomic_signal_fence(memory_order_acquire);
-	*empty = none;
-	return match & ~none;
+	masks.match &= ~masks.empty;
+	return masks;
 }
 #else
-static inline __attribute__((always_inline)) unsigned
-index_bucket_masks(const struct index_bucket *bucket, uint64_t tag, unsigned *empty)
+static inline __attribute__((always_inline)) struct index_masks
+index_bucket_masks(const struct index_bucket *bucket, uint64_t tag)
 {
-	unsigned match = 0, none = 0, i;
+	struct index_masks masks = {0, 0, 0};
+	unsigned i;
 
 	for (i = 0; i < INDEX_SLOTS; i++) {
 		uint64_t entry = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
 
-		none |= (unsigned)(entry == 0) << i;
-		match |= (unsigned)((entry ^ tag) >> INDEX_ADDRESS_BITS == 0) << i;
+		masks.empty |= (unsigned)(entry == 0) << i;
+		masks.match |= (unsigned)(((entry ^ tag) & INDEX_TAG_MASK) == 0) << i;
+		masks.spills |= (unsigned)(entry >> 63) << i;
 	}
-	*empty = none;
-	return match & ~none;
+	masks.match &= ~masks.empty;
+	return masks;
 }
 #endif
 
@@ -247,56 +281,60 @@ static inline __attribute__((always_inline)) void
 index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t address), void *arg)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
-	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS;
 	struct index_table *table = index_table_of(index, fingerprint);
 	struct index_bucket *bucket = &table->buckets[index_home(table, fingerprint)];
 	/* What is not loaded yet is empty. */
-	unsigned empty, match = index_bucket_masks(bucket, tag, &empty);
+	unsigned match = index_bucket_masks(bucket, index_tag(fingerprint)).match;
 
 	for (; match; match &= match - 1) {
 		uint64_t entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(match)],
 						      memory_order_acquire);
 
-		if (entry)
+		if (entry & INDEX_ADDRESS_MASK)
 			each(arg, entry & INDEX_ADDRESS_MASK);
 	}
 }
 
 /*
  * Scans one table for an entry that matches. The compiler inlines `match`, which decides whether the record at an
- * address has the key that is sought.
+ * address has the key that is sought. Who wants to know the place goes on to a gap.
  */
 typedef bool index_match_fn(void *arg, uint64_t address);
 
 static inline __attribute__((always_inline)) uint64_t
-index_scan_from(struct index_table *table, uint64_t bucket, uint32_t fingerprint,
+index_scan_from(struct index_table *table, uint64_t home, uint32_t fingerprint,
 		index_match_fn *match, void *arg, struct index_place *place)
 {
-	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS, last = bucket + INDEX_REACH;
-	unsigned empty, tagged;
+	uint64_t tag = index_tag(fingerprint), bucket = home, last = home + INDEX_REACH;
+	struct index_masks masks;
 
 	index_need(table, bucket);
 	do {
-		tagged = index_bucket_masks(&table->buckets[bucket], tag, &empty);
-		for (; tagged; tagged &= tagged - 1) {
+		masks = index_bucket_masks(&table->buckets[bucket], tag);
+		for (; masks.match; masks.match &= masks.match - 1) {
 			_Atomic uint64_t *slot =
-				&table->buckets[bucket].slots[__builtin_ctz(tagged)];
+				&table->buckets[bucket].slots[__builtin_ctz(masks.match)];
 			/* Once more: the writer may have put something else there, or moved it (see index_lookup). */
 			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
+			uint64_t address = entry & INDEX_ADDRESS_MASK;
 
-			if (!entry || (entry ^ tag) & ~INDEX_ADDRESS_MASK)
+			if (!address || (entry ^ tag) & INDEX_TAG_MASK)
 				continue;
-			if (!match(arg, entry & INDEX_ADDRESS_MASK))
+			if (!match(arg, address))
 				continue;
 			if (place)
-				*place = (struct index_place){slot, table, bucket};
-			return entry & INDEX_ADDRESS_MASK;
+				*place = (struct index_place){slot, table, bucket, home};
+			return address;
 		}
-	} while (!empty && bucket++ < last);
+		if (!place && bucket == home && !(masks.spills >> index_spill_slot(fingerprint) & 1))
+			return 0;
+	} while (!masks.empty && bucket++ < last);
 	if (place)
 		*place = (struct index_place){
-			empty ? &table->buckets[bucket].slots[__builtin_ctz(empty)] : NULL, table,
-			bucket};
+			masks.empty ?
+				&table->buckets[bucket].slots[__builtin_ctz(masks.empty)] :
+				NULL,
+			table, bucket, home};
 	return 0;
 }
 
@@ -338,25 +376,25 @@ static inline __attribute__((always_inline)) uint64_t
 index_probe(struct index *index, uint64_t hash, bool *absent)
 {
 	uint32_t fingerprint = index_fingerprint(hash);
-	uint64_t tag = (uint64_t)fingerprint << INDEX_ADDRESS_BITS, entry;
+	uint64_t tag = index_tag(fingerprint), entry;
 	struct index_table *table = index_table_of(index, fingerprint);
 	uint64_t home = index_home(table, fingerprint);
 	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
 	uint32_t before = atomic_load_explicit(version, memory_order_acquire);
 	struct index_bucket *bucket = &table->buckets[home];
-	unsigned empty, tagged;
+	struct index_masks masks;
 
 	*absent = false;
 	if (__builtin_expect(atomic_load_explicit(&table->source, memory_order_acquire) != NULL, 0))
 		return 0;
-	tagged = index_bucket_masks(bucket, tag, &empty);
-	if (tagged) {
-		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(tagged)],
+	masks = index_bucket_masks(bucket, tag);
+	if (masks.match) {
+		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(masks.match)],
 					     memory_order_acquire);
-		return (entry ^ tag) & ~INDEX_ADDRESS_MASK ? 0 : entry & INDEX_ADDRESS_MASK;
+		return (entry ^ tag) & INDEX_TAG_MASK ? 0 : entry & INDEX_ADDRESS_MASK;
 	}
 	/* As in index_lookup. */
-	*absent = empty && !(before & 1) &&
+	*absent = !(masks.spills >> index_spill_slot(fingerprint) & 1) && !(before & 1) &&
 		  atomic_load_explicit(version, memory_order_relaxed) == before &&
 		  index_table_of(index, fingerprint) == table;
 	return 0;

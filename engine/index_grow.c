@@ -35,7 +35,6 @@ static bool copy_bucket(struct index_table *table, uint64_t bucket, uint64_t fro
 	for (i = 0; i < INDEX_SLOTS; i++) {
 		uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
 						      memory_order_relaxed);
-		_Atomic uint64_t *slot;
 		uint32_t fingerprint;
 		uint64_t home;
 
@@ -47,10 +46,8 @@ static bool copy_bucket(struct index_table *table, uint64_t bucket, uint64_t fro
 		home = index_home(table, fingerprint);
 		if (home < from || home >= to)
 			continue;
-		slot = index_empty_slot(target, index_home(target, fingerprint));
-		if (!slot)
+		if (!index_enter_first(target, fingerprint, entry & INDEX_ADDRESS_MASK))
 			return false;
-		atomic_store_explicit(slot, entry, memory_order_release);
 	}
 	return true;
 }

@@ -12,12 +12,14 @@ static int each_of_table(struct index_table *table, uint64_t first_home,
 	int stop;
 
 	for (bucket = first_home; bucket < table->count + INDEX_REACH; bucket++) {
+		uint64_t low = index_bucket_low(table, bucket);
+
 		for (i = 0; i < INDEX_SLOTS; i++) {
 			uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
 							      memory_order_relaxed);
 
-			if (!entry || index_home(table, index_fingerprint_at(table, bucket, entry)) <
-					      first_home)
+			if (!entry ||
+			    index_home(table, index_fingerprint_from(low, entry)) < first_home)
 				continue;
 			stop = each(arg, entry & INDEX_ADDRESS_MASK);
 			if (stop)
@@ -132,7 +134,8 @@ static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 
 			full = full && entry;
 			addresses[count] = entry & INDEX_ADDRESS_MASK;
-			count += entry && fingerprint >= stretch->from && fingerprint < stretch->to;
+			count += addresses[count] && fingerprint >= stretch->from &&
+				 fingerprint < stretch->to;
 		}
 	}
 	return count;

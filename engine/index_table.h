@@ -8,8 +8,8 @@
 #include "index.h"
 
 /*
- * The fewest buckets for which place and tag give back the fingerprint: the 2^32 fingerprints, over the buckets, times
- * the window of homes that a place leaves open, must not exceed a tag's 2^24.
+ * The fewest buckets for which place and tag give back the fingerprint: the 2^31 fingerprints, over the buckets, times
+ * the window of homes that a place leaves open, must not exceed a tag's 2^23.
  */
 #define INDEX_COUNT_MIN ((uint64_t)(INDEX_REACH + 1) << 8)
 
@@ -23,7 +23,7 @@ int index_rebuild(struct index *index);
 /* The least fingerprint whose home is this one. */
 static inline uint64_t index_home_low(const struct index_table *table, uint64_t home)
 {
-	return ((home << 32) + table->count - 1) / table->count;
+	return ((home << INDEX_FINGERPRINT_BITS) + table->count - 1) / table->count;
 }
 
 /* The least fingerprint that an entry in this bucket can have. */
@@ -31,7 +31,7 @@ static inline uint64_t index_bucket_low(const struct index_table *table, uint64_
 {
 	uint64_t first = bucket > INDEX_REACH ? bucket - INDEX_REACH : 0;
 
-	return ((first << 32) + table->count - 1) / table->count;
+	return ((first << INDEX_FINGERPRINT_BITS) + table->count - 1) / table->count;
 }
 
 /* The fingerprint of an entry in a bucket with this low end: the one in its window that has the tag. */
@@ -39,27 +39,50 @@ static inline uint32_t index_fingerprint_from(uint64_t low, uint64_t entry)
 {
 	uint64_t tag = entry >> INDEX_ADDRESS_BITS;
 
-	return (uint32_t)(low + ((tag - low) & 0xffffff));
+	return (uint32_t)(low + ((tag - low) & (INDEX_TAG_MASK >> INDEX_ADDRESS_BITS)));
 }
 
-static inline uint32_t index_fingerprint_at(const struct index_table *table, uint64_t bucket,
-					    uint64_t entry)
+/* Every store in a slot that a look-up may find. */
+static inline __attribute__((always_inline)) void
+index_store(struct index_table *table, _Atomic uint64_t *slot, uint64_t entry)
 {
-	return index_fingerprint_from(index_bucket_low(table, bucket), entry);
+	atomic_store_explicit(slot, entry, memory_order_release);
+	if (__builtin_expect(table->saving != NULL, 0))
+		index_save_note(table->saving, slot, entry);
 }
 
-/* The first empty slot from the home on, or NULL if the reach is full. */
-static inline _Atomic uint64_t *index_empty_slot(struct index_table *table, uint64_t home)
+/* A new entry in a gap of this bucket; if that is not its home, that says so first. */
+static inline void index_enter(struct index_table *table, uint64_t home, uint64_t bucket,
+			       _Atomic uint64_t *gap, uint32_t fingerprint, uint64_t address)
 {
-	uint64_t bucket;
+	_Atomic uint64_t *slot;
+	uint64_t there;
+
+	if (bucket != home) {
+		slot = &table->buckets[home].slots[index_spill_slot(fingerprint)];
+		there = atomic_load_explicit(slot, memory_order_relaxed);
+		if (!(there & INDEX_SPILL))
+			index_store(table, slot, there | INDEX_SPILL);
+	}
+	index_store(table, gap, index_tag(fingerprint) | address);
+}
+
+/* The same in the first gap from its home on. False: the reach is full. */
+static inline bool index_enter_first(struct index_table *table, uint32_t fingerprint,
+				     uint64_t address)
+{
+	uint64_t home = index_home(table, fingerprint), bucket;
 	unsigned empty;
 
 	for (bucket = home; bucket <= home + INDEX_REACH; bucket++) {
-		index_bucket_masks(&table->buckets[bucket], 0, &empty);
-		if (empty)
-			return &table->buckets[bucket].slots[__builtin_ctz(empty)];
+		empty = index_bucket_masks(&table->buckets[bucket], 0).empty;
+		if (!empty)
+			continue;
+		index_enter(table, home, bucket,
+			    &table->buckets[bucket].slots[__builtin_ctz(empty)], fingerprint, address);
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * iterator.c - all keys of a keyspace, hashed or ordered, in the order of their hashes.
  *
- * The iterator's place is a number in the range of the hash's top 32 bits. The index is ordered by it, through growth as well, and a
+ * The iterator's place is a number in the range of the hash's top 31 bits. The index is ordered by it, through growth as well, and a
  * key never moves in that order, whatever happens to its record: so what is there all the time comes exactly once, no
  * matter what compaction and writers do, nothing is held up, and the only state is a number. The alternative, a pass over the log, would read a store that is not
  * in memory in sequence; but a record that moves meanwhile would be met twice or never, unless segments not yet visited
@@ -204,7 +204,7 @@ static size_t leave_given(struct kv_iterator *iterator, size_t count)
 		const struct kv_entry *entry = &iterator->entries[i];
 		uint64_t hash = entry->key.size ? hash_of(iterator, entry) : 0;
 
-		if (entry->key.size && (hash >> 32 >= iterator->versions_to ||
+		if (entry->key.size && (index_fingerprint(hash) >= iterator->versions_to ||
 					was_given(iterator, hash, entry->seq)))
 			continue;
 		iterator->entries[left++] = *entry;
