@@ -218,63 +218,85 @@ static inline void index_prefetch(struct index *index, uint64_t hash)
 }
 
 /*
- * Which slots of a bucket are empty, which have the tag, and which a spill bit: bit i for slot i. Without branches, for where in a
- * bucket something stands nobody could predict.
+ * Which slots of a bucket have the tag, and which are empty: bit i for slot i. Without branches, for where in a bucket
+ * something stands nobody could predict. An empty slot has a tag of zeros.
  */
-struct index_masks {
-	unsigned match, empty, spills;
-};
-
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
 /*
  * Four slots at a time. x86 loads each aligned slot at once and in order, as the atomic loads below would; the fence keeps the
  * compiler from moving them. Whoever follows a slot loads it once more.
  */
-static inline __attribute__((always_inline)) struct index_masks
-index_bucket_masks(const struct index_bucket *bucket, uint64_t tag)
+static inline __attribute__((always_inline)) unsigned
+index_bucket_tagged(const struct index_bucket *bucket, uint64_t tag)
 {
 	const __m128i *pairs = (const __m128i *)(const void *)bucket->slots;
-	const __m128i tag_mask = _mm_set1_epi32((int)(INDEX_TAG_MASK >> 32));
+	const __m128i mask = _mm_set1_epi32((int)(INDEX_TAG_MASK >> 32));
 	const __m128i want = _mm_set1_epi32((int)(tag >> 32));
-	struct index_masks masks = {0, 0, 0};
+	__m128i same[INDEX_SLOTS / 4];
 	unsigned i;
+
+	for (i = 0; i < INDEX_SLOTS / 4; i++) {
+		__m128 first = _mm_castsi128_ps(_mm_load_si128(&pairs[2 * i]));
+		__m128 second = _mm_castsi128_ps(_mm_load_si128(&pairs[2 * i + 1]));
+		__m128i high = _mm_castps_si128(_mm_shuffle_ps(first, second, 0xdd));
+
+		same[i] = _mm_cmpeq_epi32(_mm_and_si128(high, mask), want);
+	}
+	atomic_signal_fence(memory_order_acquire);
+	return (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same[0])) |
+	       (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same[1])) << 4;
+}
+
+static inline __attribute__((always_inline)) unsigned
+index_bucket_empty(const struct index_bucket *bucket)
+{
+	const __m128i *pairs = (const __m128i *)(const void *)bucket->slots;
+	unsigned empty = 0, i;
 
 	for (i = 0; i < INDEX_SLOTS; i += 4) {
 		__m128 first = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2]));
 		__m128 second = _mm_castsi128_ps(_mm_load_si128(&pairs[i / 2 + 1]));
-		__m128i low = _mm_castps_si128(_mm_shuffle_ps(first, second, 0x88));
-		__m128 high = _mm_shuffle_ps(first, second, 0xdd);
-		__m128i tags = _mm_and_si128(_mm_castps_si128(high), tag_mask);
-		__m128i same = _mm_cmpeq_epi32(tags, want);
-		__m128i zero = _mm_cmpeq_epi32(_mm_or_si128(low, _mm_castps_si128(high)),
-					       _mm_setzero_si128());
+		__m128 both = _mm_or_ps(_mm_shuffle_ps(first, second, 0x88),
+					_mm_shuffle_ps(first, second, 0xdd));
+		__m128i zero = _mm_cmpeq_epi32(_mm_castps_si128(both), _mm_setzero_si128());
 
-		masks.match |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(same)) << i;
-		masks.empty |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) << i;
-		masks.spills |= (unsigned)_mm_movemask_ps(high) << i; /* the highest bits */
+		empty |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) << i;
 	}
 	atomic_signal_fence(memory_order_acquire);
-	masks.match &= ~masks.empty;
-	return masks;
+	return empty;
 }
 #else
-static inline __attribute__((always_inline)) struct index_masks
-index_bucket_masks(const struct index_bucket *bucket, uint64_t tag)
+static inline __attribute__((always_inline)) unsigned
+index_bucket_tagged(const struct index_bucket *bucket, uint64_t tag)
 {
-	struct index_masks masks = {0, 0, 0};
-	unsigned i;
+	unsigned match = 0, i;
 
 	for (i = 0; i < INDEX_SLOTS; i++) {
 		uint64_t entry = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
 
-		masks.empty |= (unsigned)(entry == 0) << i;
-		masks.match |= (unsigned)(((entry ^ tag) & INDEX_TAG_MASK) == 0) << i;
-		masks.spills |= (unsigned)(entry >> 63) << i;
+		match |= (unsigned)(((entry ^ tag) & INDEX_TAG_MASK) == 0) << i;
 	}
-	masks.match &= ~masks.empty;
-	return masks;
+	return match;
+}
+
+static inline __attribute__((always_inline)) unsigned
+index_bucket_empty(const struct index_bucket *bucket)
+{
+	unsigned empty = 0, i;
+
+	for (i = 0; i < INDEX_SLOTS; i++)
+		empty |= (unsigned)!atomic_load_explicit(&bucket->slots[i], memory_order_acquire)
+			 << i;
+	return empty;
 }
 #endif
+
+/* May an entry with this fingerprint, whose home this is, stand in a bucket behind? To be asked after looking at the bucket. */
+static inline bool index_has_spilled(const struct index_bucket *home, uint32_t fingerprint)
+{
+	return atomic_load_explicit(&home->slots[index_spill_slot(fingerprint)],
+				    memory_order_acquire) & INDEX_SPILL;
+}
 
 /* Calls each(arg, address) for what a look-up of the hash is likely to look at. Inside an epoch. */
 static inline __attribute__((always_inline)) void
@@ -284,7 +306,7 @@ index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t 
 	struct index_table *table = index_table_of(index, fingerprint);
 	struct index_bucket *bucket = &table->buckets[index_home(table, fingerprint)];
 	/* What is not loaded yet is empty. */
-	unsigned match = index_bucket_masks(bucket, index_tag(fingerprint)).match;
+	unsigned match = index_bucket_tagged(bucket, index_tag(fingerprint));
 
 	for (; match; match &= match - 1) {
 		uint64_t entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(match)],
@@ -306,14 +328,15 @@ index_scan_from(struct index_table *table, uint64_t home, uint32_t fingerprint,
 		index_match_fn *match, void *arg, struct index_place *place)
 {
 	uint64_t tag = index_tag(fingerprint), bucket = home, last = home + INDEX_REACH;
-	struct index_masks masks;
+	unsigned tagged, empty;
 
 	index_need(table, bucket);
 	do {
-		masks = index_bucket_masks(&table->buckets[bucket], tag);
-		for (; masks.match; masks.match &= masks.match - 1) {
+		tagged = index_bucket_tagged(&table->buckets[bucket], tag);
+		empty = index_bucket_empty(&table->buckets[bucket]);
+		for (; tagged; tagged &= tagged - 1) {
 			_Atomic uint64_t *slot =
-				&table->buckets[bucket].slots[__builtin_ctz(masks.match)];
+				&table->buckets[bucket].slots[__builtin_ctz(tagged)];
 			/* Once more: the writer may have put something else there, or moved it (see index_lookup). */
 			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
 			uint64_t address = entry & INDEX_ADDRESS_MASK;
@@ -326,15 +349,14 @@ index_scan_from(struct index_table *table, uint64_t home, uint32_t fingerprint,
 				*place = (struct index_place){slot, table, bucket, home};
 			return address;
 		}
-		if (!place && bucket == home && !(masks.spills >> index_spill_slot(fingerprint) & 1))
+		if (!place && bucket == home &&
+		    !index_has_spilled(&table->buckets[home], fingerprint))
 			return 0;
-	} while (!masks.empty && bucket++ < last);
+	} while (!empty && bucket++ < last);
 	if (place)
 		*place = (struct index_place){
-			masks.empty ?
-				&table->buckets[bucket].slots[__builtin_ctz(masks.empty)] :
-				NULL,
-			table, bucket, home};
+			empty ? &table->buckets[bucket].slots[__builtin_ctz(empty)] : NULL, table,
+			bucket, home};
 	return 0;
 }
 
@@ -382,19 +404,19 @@ index_probe(struct index *index, uint64_t hash, bool *absent)
 	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
 	uint32_t before = atomic_load_explicit(version, memory_order_acquire);
 	struct index_bucket *bucket = &table->buckets[home];
-	struct index_masks masks;
+	unsigned tagged;
 
 	*absent = false;
 	if (__builtin_expect(atomic_load_explicit(&table->source, memory_order_acquire) != NULL, 0))
 		return 0;
-	masks = index_bucket_masks(bucket, tag);
-	if (masks.match) {
-		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(masks.match)],
+	tagged = index_bucket_tagged(bucket, tag);
+	if (tagged) {
+		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(tagged)],
 					     memory_order_acquire);
 		return (entry ^ tag) & INDEX_TAG_MASK ? 0 : entry & INDEX_ADDRESS_MASK;
 	}
 	/* As in index_lookup. */
-	*absent = !(masks.spills >> index_spill_slot(fingerprint) & 1) && !(before & 1) &&
+	*absent = !index_has_spilled(bucket, fingerprint) && !(before & 1) &&
 		  atomic_load_explicit(version, memory_order_relaxed) == before &&
 		  index_table_of(index, fingerprint) == table;
 	return 0;

@@ -101,42 +101,62 @@ static bool stretch_unmoved(struct index *index, const struct stretch *stretch)
 	return !changed && index_table_of(index, (uint32_t)stretch->from) == stretch->table;
 }
 
-/* Nothing in it? In a table that is much larger than what is in it most are, and all that a pass is about. */
-static bool is_bare(const struct index_bucket *bucket)
+/* All of a bucket. Out: how many. */
+static inline size_t copy_all(const struct index_bucket *bucket, uint64_t *addresses)
 {
-	uint64_t any = 0;
+	size_t count = 0;
 	unsigned i;
 
-	for (i = 0; i < INDEX_SLOTS; i++)
-		any |= atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
-	return !any;
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		addresses[count] = atomic_load_explicit(&bucket->slots[i], memory_order_acquire) &
+				   INDEX_ADDRESS_MASK;
+		count += addresses[count] != 0;
+	}
+	return count;
 }
 
+/* What is of the stretch. */
+static size_t copy_own(const struct stretch *stretch, uint64_t bucket, uint64_t *addresses)
+{
+	uint64_t low = index_bucket_low(stretch->table, bucket);
+	size_t count = 0;
+	unsigned i;
+
+	for (i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t entry = atomic_load_explicit(&stretch->table->buckets[bucket].slots[i],
+						      memory_order_acquire);
+		uint32_t fingerprint = index_fingerprint_from(low, entry);
+
+		addresses[count] = entry & INDEX_ADDRESS_MASK;
+		count += addresses[count] && fingerprint >= stretch->from &&
+			 fingerprint < stretch->to;
+	}
+	return count;
+}
+
+/*
+ * Behind a gap in it and before its last home a bucket has nothing that is not of the stretch: what spilled from before it
+ * would stand in the gap.
+ */
 static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 {
 	const struct index_table *table = stretch->table;
 	uint64_t bucket = stretch->first, end = stretch->last + INDEX_REACH;
+	bool full = true, gap = false;
 	size_t count = 0;
-	bool full = true;
-	unsigned i;
+	unsigned empty;
 
 	for (; bucket <= end && (full || bucket <= stretch->last); bucket++) {
-		uint64_t low;
-
-		full = !is_bare(&table->buckets[bucket]);
-		if (!full)
-			continue;
-		low = index_bucket_low(table, bucket);
-		for (i = 0; i < INDEX_SLOTS; i++) {
-			uint64_t entry = atomic_load_explicit(&table->buckets[bucket].slots[i],
-							      memory_order_acquire);
-			uint32_t fingerprint = index_fingerprint_from(low, entry);
-
-			full = full && entry;
-			addresses[count] = entry & INDEX_ADDRESS_MASK;
-			count += addresses[count] && fingerprint >= stretch->from &&
-				 fingerprint < stretch->to;
-		}
+		empty = index_bucket_empty(&table->buckets[bucket]);
+		full = !empty;
+		/* In a table that is much larger than what is in it most are bare, and all that a pass is about. */
+		if (empty == (1u << INDEX_SLOTS) - 1)
+			;
+		else if (gap && bucket < stretch->last)
+			count += copy_all(&table->buckets[bucket], addresses + count);
+		else
+			count += copy_own(stretch, bucket, addresses + count);
+		gap |= !full;
 	}
 	return count;
 }

@@ -75,7 +75,7 @@ static inline bool index_enter_first(struct index_table *table, uint32_t fingerp
 	unsigned empty;
 
 	for (bucket = home; bucket <= home + INDEX_REACH; bucket++) {
-		empty = index_bucket_masks(&table->buckets[bucket], 0).empty;
+		empty = index_bucket_empty(&table->buckets[bucket]);
 		if (!empty)
 			continue;
 		index_enter(table, home, bucket,

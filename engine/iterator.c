@@ -76,13 +76,23 @@ void kv_iterator_close(struct kv_iterator *iterator)
 	free(iterator);
 }
 
-static inline void prefetch(const struct segments *segments, uint64_t address, unsigned reach)
-{
-	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
-				segments_offset(segments, address);
+/* Where segments are: the same for all records of a stretch, and told the compiler so. */
+struct places {
+	_Atomic(const uint8_t *) *bases;
+	unsigned shift, reach;
+	uint32_t mask;
+};
 
-	__builtin_prefetch(record);
-	__builtin_prefetch(record + reach);
+/* Where the record is, with its segment's flags in the lowest bits; asks for it. */
+static inline uintptr_t locate(const struct places *places, uint64_t address)
+{
+	uintptr_t base = (uintptr_t)atomic_load_explicit(&places->bases[address >> places->shift],
+							 memory_order_acquire);
+	uintptr_t record = base + ((uint32_t)(address << 3) & places->mask);
+
+	__builtin_prefetch((const void *)record);
+	__builtin_prefetch((const void *)(record + places->reach));
+	return record;
 }
 
 /* A record that cannot be read from where it stands without further ado. True: as resolve. */
@@ -115,14 +125,12 @@ static __attribute__((noinline)) bool resolve_slowly(const struct kv_iterator *i
 }
 
 /* True: there is an entry at this address. A page that cannot be read is zeros, and its record has no key. */
-static inline bool resolve(const struct kv_iterator *iterator, const struct segments *segments,
-			   uint64_t address, struct kv_entry *entry)
+static inline bool resolve(const struct kv_iterator *iterator, uintptr_t located, uint64_t address,
+			   struct kv_entry *entry)
 {
-	uintptr_t base = segments_flagged_base(segments, segments_slot(segments, address));
-	const struct format_record *record =
-		(const struct format_record *)(base + segments_offset(segments, address));
+	const struct format_record *record = (const struct format_record *)located;
 
-	if (__builtin_expect(base & SEGMENT_FLAGS ||
+	if (__builtin_expect(located & SEGMENT_FLAGS ||
 				     record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
 		return resolve_slowly(iterator, address, entry);
 	if (record->keyspace != iterator->keyspace)
@@ -140,17 +148,25 @@ static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 {
 	uint64_t begun_us = fetch_group(iterator->kv, iterator->addresses, candidates);
 	const struct segments *segments = &iterator->kv->segments;
+	const struct places places = {
+		.bases = segments->bases,
+		.shift = segments->shift,
+		.mask = segments->size - 1,
+		/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
+		.reach = iterator->flags & KV_ITERATE_KEYS ? 32 : 64,
+	};
 	const uint64_t *addresses = iterator->addresses;
-	/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
-	unsigned reach = iterator->flags & KV_ITERATE_KEYS ? 32 : 64;
+	uintptr_t located[AHEAD];
 	size_t count = 0, i;
 
 	for (i = 0; i < AHEAD && i < candidates; i++)
-		prefetch(segments, addresses[i], reach);
+		located[i] = locate(&places, addresses[i]);
 	for (i = 0; i < candidates; i++) {
+		uintptr_t record = located[i % AHEAD];
+
 		if (i + AHEAD < candidates)
-			prefetch(segments, addresses[i + AHEAD], reach);
-		count += resolve(iterator, segments, addresses[i], &iterator->entries[count]);
+			located[i % AHEAD] = locate(&places, addresses[i + AHEAD]);
+		count += resolve(iterator, record, addresses[i], &iterator->entries[count]);
 	}
 	fetch_done(iterator->kv, begun_us, candidates);
 	return count;

@@ -115,9 +115,11 @@ static void check_spills(struct index *index)
 				wanted[home] |= (uint8_t)(1u << index_spill_slot(fingerprint));
 		}
 	}
-	for (bucket = 0; bucket < buckets; bucket++)
-		assert_int_equal(index_bucket_masks(&table->buckets[bucket], 0).spills,
-				 wanted[bucket]);
+	for (bucket = 0; bucket < buckets; bucket++) {
+		for (i = 0; i < INDEX_SLOTS; i++)
+			assert_int_equal(index_has_spilled(&table->buckets[bucket], i),
+					 wanted[bucket] >> i & 1);
+	}
 	free(wanted);
 }
 
@@ -137,8 +139,7 @@ static void masks_of_a_bucket(void **state)
 	for (round = 0; round < 20000; round++) {
 		_Alignas(64) struct index_bucket bucket;
 		uint64_t sought = round % 3 ? tag : 0;
-		unsigned match_wanted = 0, empty_wanted = 0, spills_wanted = 0;
-		struct index_masks masks;
+		unsigned match_wanted = 0, empty_wanted = 0, spills_wanted = 0, spills = 0;
 
 		for (i = 0; i < INDEX_SLOTS; i++) {
 			uint64_t entry = 0, address = mix(seed++) & INDEX_ADDRESS_MASK;
@@ -162,14 +163,14 @@ static void masks_of_a_bucket(void **state)
 				entry ^= INDEX_SPILL;
 			atomic_init(&bucket.slots[i], entry);
 			empty_wanted |= (unsigned)!entry << i;
-			match_wanted |=
-				(unsigned)(entry && !((entry ^ sought) & INDEX_TAG_MASK)) << i;
+			match_wanted |= (unsigned)!((entry ^ sought) & INDEX_TAG_MASK) << i;
 			spills_wanted |= (unsigned)!!(entry & INDEX_SPILL) << i;
 		}
-		masks = index_bucket_masks(&bucket, sought);
-		assert_int_equal(masks.match, match_wanted);
-		assert_int_equal(masks.empty, empty_wanted);
-		assert_int_equal(masks.spills, spills_wanted);
+		assert_int_equal(index_bucket_tagged(&bucket, sought), match_wanted);
+		assert_int_equal(index_bucket_empty(&bucket), empty_wanted);
+		for (i = 0; i < INDEX_SLOTS; i++)
+			spills |= (unsigned)index_has_spilled(&bucket, i) << i;
+		assert_int_equal(spills, spills_wanted);
 	}
 }
 
