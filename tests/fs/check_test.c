@@ -16,6 +16,7 @@
 #include "keyspaces.h"
 #include "meta_record.h"
 #include "orphan_record.h"
+#include "read_section.h"
 #include "xattr_record.h"
 
 /* A small tree with something of every kind. */
@@ -155,6 +156,7 @@ static int damaged_teardown(void **state)
 	struct kvfs_attr root = {0};
 	struct kvfs *fs = store->fs;
 
+	read_section_abandon();
 	/* Walking the damaged tree gives errors and no harm. */
 	(void)!kvfs_getattr(fs, KVFS_ROOT_INO, &root);
 	for (uint64_t ino = 1; ino < 20; ino++) {

@@ -124,6 +124,7 @@ case_kill_while_mounting() {
 		daemon=$!
 		sleep "0.0$((RANDOM % 7))$((RANDOM % 10))"
 		daemon_kill
+		processes_end # the one that mounts for it
 		mount_clear
 		store_check
 	done

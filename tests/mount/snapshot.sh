@@ -855,7 +855,7 @@ case_clone_mounted() {
 	expect_same "a list to inherit" "$(cd before && getfacl deep)" "$(cd "$mnt/tree" && getfacl deep)"
 	expect_same "one of a link" link "$(getfattr -h --only-values -n trusted.of "$mnt/tree/deep/symlink")"
 	[ "$(stat -c %b "$mnt/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
-	"$KVFS" umount "$mnt"
+	unmount "$mnt"
 }
 
 scratch_main "$@"

@@ -39,7 +39,9 @@ stress() {
 		--fallocate-bytes 64m --fiemap-bytes 32m --revio-bytes 64m "${options[@]}" 2>&1) ||
 		fail "stress-ng: $(grep -m 1 -E 'fail|error' <<<"$output" || tail -n 1 <<<"$output")"
 	! grep -q 'fail:' <<<"$output" || fail "stress-ng: $(grep -m 1 'fail:' <<<"$output")"
-	expect_same "files left by stress-ng" "" "$(ls -A "$mnt/stress")"
+	# on a slow machine it kills those that take too long to clean up
+	rm -rf "$mnt/stress"
+	[ ! -e "$mnt/stress" ] || fail "what stress-ng left cannot be removed"
 }
 
 case_contents() {
