@@ -11,6 +11,7 @@
 #include "fuse_snapshot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 /*
  * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages. With strict times of
@@ -22,6 +23,10 @@ void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (front->open_needless) {
 		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	if ((fi->flags & O_ACCMODE) != O_RDONLY && kvfs_is_snapshot(fuse_node_of(req, ino).fs)) {
+		fuse_reply_err(req, EROFS);
 		return;
 	}
 	fi->keep_cache = !front->options.strict_atime;

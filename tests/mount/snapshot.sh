@@ -184,6 +184,12 @@ case_refused() {
 	expect_same "all as before" "dir file one" "$(echo $(ls "$mnt" "$snapshots" | grep -v : | sort))"
 	rm -rf "$snapshots/one" 2>/dev/null && fail "rm -rf deleted a snapshot"
 	[ -e "$snapshots/one/file" ] || fail "rm -rf took something out of a snapshot"
+	# where openings are asked for, so is this one
+	store_remount -o strictatime
+	expect_fail 'read-only' dd if=/dev/null of="$snapshots/one/file" conv=notrunc status=none
+	expect_fail 'read-only' bash -c ': <>"$1"' - "$snapshots/one/file"
+	expect_same "read all the same" text "$(cat "$snapshots/one/file")"
+	dd if=/dev/null of="$mnt/file" conv=notrunc status=none
 }
 
 # What had the name before the directory is where it was for whoever looks past it.
