@@ -61,27 +61,14 @@ static void make_tree(struct fixture *store, struct tree *tree)
 	fixture_assert_clean(store);
 }
 
-struct findings {
-	unsigned count;
-	char text[8192];
-};
-
-static void gather(void *arg, enum kv_severity severity, const char *message)
-{
-	struct findings *findings = arg;
-	size_t used = strlen(findings->text);
-
-	findings->count++;
-	snprintf(findings->text + used, sizeof(findings->text) - used, "%s\n", message);
-}
-
 /* Something is found, and it says this. */
 static void expect_finding(struct tree *tree, const char *text)
 {
-	struct findings findings = {0};
+	static struct findings findings;
 	uint64_t count;
 
-	assert_int_equal(kvfs_check(tree->store->fs, gather, &findings, NULL, NULL, &count), 0);
+	findings = (struct findings){0};
+	assert_int_equal(kvfs_check(tree->store->fs, fixture_gather, &findings, NULL, NULL, &count), 0);
 	assert_int_equal(count, findings.count);
 	if (!strstr(findings.text, text))
 		fail_msg("expected \"%s\" among:\n%s", text, findings.text);
@@ -134,21 +121,6 @@ static void put_entry(
 	put(tree, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
 }
 
-/* After a repair a check finds nothing, and another repair has nothing to do. */
-static void assert_repaired(struct fixture *store)
-{
-	struct findings said = {0}, left = {0};
-	uint64_t mended, count;
-
-	assert_int_equal(kvfs_repair(store->fs, gather, &said, &mended), 0);
-	assert_int_equal(mended, said.count);
-	assert_int_equal(kvfs_check(store->fs, gather, &left, NULL, NULL, &count), 0);
-	if (count)
-		fail_msg("left after the repair:\n%s\nit had said:\n%s", left.text, said.text);
-	assert_int_equal(kvfs_repair(store->fs, gather, &said, &mended), 0);
-	assert_int_equal(mended, 0);
-}
-
 /* The store is not to be clean at the end. */
 static int damaged_teardown(void **state)
 {
@@ -173,7 +145,7 @@ static int damaged_teardown(void **state)
 		(void)!kvfs_rmdir(fs, KVFS_ROOT_INO, "elsewhere");
 		(void)!kvfs_unlink(fs, ino, "large\n");
 	}
-	assert_repaired(store);
+	fixture_assert_repaired(store, "a damaged record");
 	return fixture_remove(state);
 }
 
@@ -381,12 +353,12 @@ static int stop_at_once(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 
 static void test_stop(void **state)
 {
-	struct findings findings = {0};
+	static struct findings findings;
 	struct fixture *store = *state;
 	uint64_t count = 99;
 
 	assert_int_equal(
-		kvfs_check(store->fs, gather, &findings, stop_at_once, NULL, &count), -ECANCELED);
+		kvfs_check(store->fs, fixture_gather, &findings, stop_at_once, NULL, &count), -ECANCELED);
 	assert_int_equal(count, 99);
 	/* And nothing stays locked. */
 	fixture_mkfile(store, KVFS_ROOT_INO, "f");

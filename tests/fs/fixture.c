@@ -107,6 +107,31 @@ void fixture_assert_clean(struct fixture *store)
 	assert_int_equal(findings, 0);
 }
 
+void fixture_gather(void *arg, enum kv_severity severity, const char *message)
+{
+	struct findings *findings = arg;
+	size_t used = strlen(findings->text);
+
+	findings->count++;
+	snprintf(findings->text + used, sizeof(findings->text) - used, "%s\n", message);
+}
+
+void fixture_assert_repaired(struct fixture *store, const char *when)
+{
+	static struct findings said, left;
+	uint64_t mended, count;
+
+	said = left = (struct findings){0};
+	assert_int_equal(kvfs_repair(store->fs, fixture_gather, &said, &mended), 0);
+	assert_int_equal(mended, said.count);
+	assert_int_equal(kvfs_check(store->fs, fixture_gather, &left, NULL, NULL, &count), 0);
+	if (count)
+		fail_msg("%s, left after the repair:\n%s\nit had said:\n%s", when, left.text, said.text);
+	assert_int_equal(kvfs_repair(store->fs, fixture_gather, &said, &mended), 0);
+	if (mended)
+		fail_msg("%s, twice:\n%s", when, said.text);
+}
+
 uint64_t fixture_mkdir(struct fixture *store, uint64_t parent, const char *name)
 {
 	struct kvfs_attr attr;

@@ -46,6 +46,17 @@ void fixture_open(struct fixture *store);
 void fixture_reopen(struct fixture *store);
 /* Fails the test if a check finds anything. */
 void fixture_assert_clean(struct fixture *store);
+/* Repairs: a check then finds nothing, and another repair has nothing to do. `when` is said where that is not so. */
+void fixture_assert_repaired(struct fixture *store, const char *when);
+
+/* What is found, a line each. */
+struct findings {
+	unsigned count;
+	char text[65536];
+};
+
+/* For arg: a struct findings. */
+void fixture_gather(void *arg, enum kv_severity severity, const char *message);
 
 /* What every test does. */
 uint64_t fixture_mkdir(struct fixture *store, uint64_t parent, const char *name);

@@ -144,36 +144,6 @@ static void damage(struct fixture *store)
 
 /* ---- what is left ---------------------------------------------------------------------------- */
 
-struct said {
-	unsigned count;
-	char text[65536];
-};
-
-static void hear(void *arg, enum kv_severity severity, const char *message)
-{
-	struct said *said = arg;
-	size_t used = strlen(said->text);
-
-	said->count++;
-	snprintf(said->text + used, sizeof(said->text) - used, "%s\n", message);
-}
-
-static void assert_mended(struct fixture *store, unsigned round)
-{
-	static struct said said, left;
-	uint64_t mended, count;
-
-	said = left = (struct said){0};
-	assert_int_equal(kvfs_repair(store->fs, hear, &said, &mended), 0);
-	assert_int_equal(mended, said.count);
-	assert_int_equal(kvfs_check(store->fs, hear, &left, NULL, NULL, &count), 0);
-	if (count)
-		fail_msg("round %u, left after the repair:\n%s\nit had said:\n%s", round, left.text, said.text);
-	assert_int_equal(kvfs_repair(store->fs, hear, &said, &mended), 0);
-	if (mended)
-		fail_msg("round %u, twice:\n%s", round, said.text);
-}
-
 static void assert_contents(struct fixture *store, unsigned number, unsigned round)
 {
 	static uint8_t expected[SIZE_MAX_BYTES], data[SIZE_MAX_BYTES];
@@ -198,6 +168,7 @@ static void test_random(void **state)
 
 	for (unsigned round = 0; round < count; round++) {
 		struct fixture *store = *state;
+		char when[32];
 
 		random_state = round + 1;
 		make_tree(store);
@@ -205,7 +176,8 @@ static void test_random(void **state)
 			damage(store);
 		store->open.repairs = true;
 		fixture_reopen(store);
-		assert_mended(store, round);
+		snprintf(when, sizeof(when), "round %u", round);
+		fixture_assert_repaired(store, when);
 		store->open.repairs = false;
 		fixture_reopen(store);
 		for (unsigned i = 0; i < FILES; i++)
