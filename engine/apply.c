@@ -172,6 +172,12 @@ static int apply_special(struct kv *kv, const struct format_record *record, uint
 	return keep_for_views(kv, record, address, hash, old, old_record);
 }
 
+static inline void note_replacing(struct kv *kv, uint64_t old)
+{
+	if (atomic_load_explicit(&kv->replacing, memory_order_relaxed) != (old != 0))
+		atomic_store_explicit(&kv->replacing, old != 0, memory_order_relaxed);
+}
+
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
 {
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
@@ -180,8 +186,7 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	bool stale = old && lookup.record->seq > record->seq, damaged = false;
 	int error;
 
-	if (atomic_load_explicit(&kv->replacing, memory_order_relaxed) != (old != 0))
-		atomic_store_explicit(&kv->replacing, old != 0, memory_order_relaxed);
+	note_replacing(kv, old);
 	if (__builtin_expect(views_any(kv) | (record->keyspace == FORMAT_KEYSPACE_ENGINE), 0)) {
 		error = apply_special(kv, record, address, hash, old, lookup.record);
 		if (error)
@@ -202,6 +207,28 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	if (__builtin_expect(damaged, 0))
 		return replace_damaged(kv, record, address, &place);
 	return apply_put(kv, record, address, hash, old, lookup.record, &place);
+}
+
+int apply_committed(struct kv *kv, const struct format_record *record, uint64_t address,
+		    uint64_t hash)
+{
+	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct index_place place;
+	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
+	int64_t length = (int64_t)format_record_length(record);
+
+	if (__builtin_expect(lookup.damaged != 0, 0))
+		return apply_record(kv, record, address, hash);
+	note_replacing(kv, old);
+	mark_verified(kv, address);
+	store_account(kv, address, length);
+	if (old) {
+		store_account(kv, old, -(int64_t)format_record_length(lookup.record));
+		index_replace(&place, address);
+		return 0;
+	}
+	store_add(&kv->keys[record->keyspace], 1);
+	return index_insert_at(&kv->index, &place, hash, address);
 }
 
 int apply_old(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,

@@ -16,6 +16,9 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
  * -ENOMEM only where index_insert says so, or without a reservation.
  */
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);
+/* The same in fewer steps, for a value that has just been committed, in a keyspace of the user's without order, while there is no view. */
+int apply_committed(struct kv *kv, const struct format_record *record, uint64_t address,
+		    uint64_t hash);
 
 /*
  * A record that was copied when it was not its key's newest any more, since the batch `end`: it is kept if a view sees

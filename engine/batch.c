@@ -112,21 +112,6 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	return 0;
 }
 
-/* A key's bytes: what is short, as usual, without a call. */
-static inline void copy_key(uint8_t *to, const uint8_t *from, size_t size)
-{
-	uint64_t first, last;
-
-	if (__builtin_expect(size - 8 > 8, 0)) {
-		memcpy(to, from, size);
-		return;
-	}
-	memcpy(&first, from, 8);
-	memcpy(&last, from + size - 8, 8);
-	memcpy(to, &first, 8);
-	memcpy(to + size - 8, &last, 8);
-}
-
 /* The header and key of the next record, of which so many bytes of value stand here, and the padding behind them. */
 static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace, const void *key,
 					  size_t key_size, uint64_t value_size, uint64_t here,
@@ -138,17 +123,7 @@ static struct format_record *begin_record(struct kv_batch *batch, unsigned keysp
 	/* The rest of the work on the record passes while the line comes. */
 	index_prefetch(&batch->kv->index, hash);
 	batch->entries[batch->count].hash = hash;
-	record->check = 0;
-	record->seq = 0;
-	record->flags = flags;
-	record->value_size = (uint32_t)value_size;
-	record->key_size = (uint16_t)key_size;
-	record->keyspace = (uint8_t)keyspace;
-	record->zero = 0;
-	/* The last word whole, before what is not padding in it. */
-	memset((uint8_t *)record + format_record_size(key_size, here) - FORMAT_RECORD_ALIGN, 0,
-	       FORMAT_RECORD_ALIGN);
-	copy_key(record->key, key, key_size);
+	batch_lay_out(record, keyspace, key, key_size, value_size, here, flags);
 	return record;
 }
 

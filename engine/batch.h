@@ -9,6 +9,8 @@
 #ifndef BATCH_H
 #define BATCH_H
 
+#include <string.h>
+
 #include "condition.h"
 #include "format.h"
 #include "store.h"
@@ -90,6 +92,38 @@ static inline size_t batch_stride(const struct format_record *record, const stru
 	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
 }
 
+/* A key's bytes: what is short, as usual, without a call. */
+static inline void batch_copy_key(uint8_t *to, const uint8_t *from, size_t size)
+{
+	uint64_t first, last;
+
+	if (__builtin_expect(size - 8 > 8, 0)) {
+		memcpy(to, from, size);
+		return;
+	}
+	memcpy(&first, from, 8);
+	memcpy(&last, from + size - 8, 8);
+	memcpy(to, &first, 8);
+	memcpy(to + size - 8, &last, 8);
+}
+
+/* All of a record's bytes but the value: without a number, and not checked yet. here: bytes of the value that will stand behind the key. */
+static inline void batch_lay_out(struct format_record *record, unsigned keyspace, const void *key,
+				 size_t key_size, uint64_t value_size, uint64_t here, unsigned flags)
+{
+	record->check = 0;
+	record->seq = 0;
+	record->flags = flags;
+	record->value_size = (uint32_t)value_size;
+	record->key_size = (uint16_t)key_size;
+	record->keyspace = (uint8_t)keyspace;
+	record->zero = 0;
+	/* The last word whole, before what is not padding in it. */
+	memset((uint8_t *)record + format_record_size(key_size, here) - FORMAT_RECORD_ALIGN, 0,
+	       FORMAT_RECORD_ALIGN);
+	batch_copy_key(record->key, key, key_size);
+}
+
 /* As kv_batch_..., for a key of a right size in any keyspace, the engine's own as well. */
 int batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 	       const struct kv_slice *parts, unsigned count);
@@ -109,6 +143,11 @@ int batch_delete_since(struct kv_batch *batch, unsigned keyspace, const void *ke
 void batch_finish(struct kv_batch *batch);
 /* As kv_commit, but leaves in the batch what is in it. */
 int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
+/*
+ * A batch of this one record, with flags, sizes, keyspace, key, value and padding in their places. -EAGAIN: not so, nothing changed; to be
+ * tried as a batch. Else as kv_commit.
+ */
+int commit_single(struct kv *kv, struct format_record *record, uint64_t hash, uint64_t *seq);
 /* Copies the records as they will stand in the log: batch->size bytes. */
 void batch_copy(const struct kv_batch *batch, uint8_t *to);
 

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "lookup.h"
 #include "sync.h"
+#include "view.h"
 
 /* Gives the records their number and place, and enters them into the indexes. more: others of the batch follow. */
 static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t *at,
@@ -124,6 +125,18 @@ static int append(struct kv *kv, const struct kv_batch *batch, const struct kv_b
 	return error;
 }
 
+/* The batch has been appended: from here on it counts. error: of entering it in the indexes. */
+static inline int publish(struct kv *kv, uint64_t seq, int error)
+{
+	if (!error && __builtin_expect(atomic_load_explicit(&kv->index.failed, memory_order_relaxed), 0))
+		error = -EIO;
+	if (!kv->log.dirty_since_us)
+		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
+	atomic_store_explicit(&kv->log.last_seq, seq, memory_order_release);
+	/* In the log but not in the indexes: memory and log differ, and only opening again mends that. */
+	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
+}
+
 static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 {
 	const struct kv_batch *doomed = NULL;
@@ -142,26 +155,70 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		return error;
 	next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
 	error = append(kv, batch, doomed, next_seq);
-	if (!error && atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
-		error = -EIO;
-	if (!kv->log.dirty_since_us)
-		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
-	atomic_store_explicit(&kv->log.last_seq, next_seq, memory_order_release);
 	*seq = next_seq;
-	/* In the log but not in the indexes: memory and log differ, and only opening again mends that. */
-	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
+	return publish(kv, next_seq, error);
 }
 
-/*
- * The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. A key that is new has
- * none, and to find that out here costs more than it brings: it is guessed from what the last change found.
- */
+/* Is there nothing that a change of one record, in place of a batch, would have to heed or wait for? Called with the lock. */
+static inline bool is_quiet(const struct kv *kv, uint64_t size)
+{
+	return log_has_room(kv, size) && !atomic_load_explicit(&kv->failed, memory_order_relaxed) &&
+	       !atomic_load_explicit(&kv->keys[FORMAT_KEYSPACE_LARGE], memory_order_relaxed) &&
+	       !atomic_load_explicit(&kv->orders_loading, memory_order_relaxed) && !views_any(kv);
+}
+
+static inline int record_reserve(struct kv *kv, const struct format_record *record)
+{
+	struct order *order = kv->order_of[record->keyspace];
+	int error = 0;
+
+	if (record->flags & FORMAT_RECORD_TOMBSTONE)
+		return 0;
+	if (__builtin_expect(!index_has_room(&kv->index, 1), 0))
+		error = index_reserve(&kv->index, 1);
+	return order && !error ? order_reserve(order, 1, record->key_size) : error;
+}
+
+static int record_locked(struct kv *kv, const struct format_record *record, uint64_t hash,
+			 uint64_t size, uint64_t *seq)
+{
+	uint64_t address, next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
+	bool tombstone = record->flags & FORMAT_RECORD_TOMBSTONE;
+	struct format_record *placed;
+	int error;
+
+	if (__builtin_expect(!is_quiet(kv, size), 0))
+		return -EAGAIN;
+	error = record_reserve(kv, record);
+	if (error)
+		return error;
+	placed = (struct format_record *)log_append(kv, size, &address);
+	memcpy(placed, record, size);
+	placed->seq = next_seq;
+	placed->check ^= format_record_place(placed, kv->log.hot.active->salt);
+	error = tombstone || kv->order_of[record->keyspace] ?
+			apply_record(kv, placed, address, hash) :
+			apply_committed(kv, placed, address, hash);
+	store_add(tombstone ? &kv->deletes : &kv->puts, 1);
+	store_add(&kv->batches, 1);
+	store_add(&kv->appended_bytes, size);
+	*seq = next_seq;
+	return publish(kv, next_seq, error);
+}
+
+/* A key that is new has no record that will be replaced, and to find that out costs more than it brings: it is guessed. */
+static inline bool foresees_old(const struct kv *kv)
+{
+	return atomic_load_explicit(&kv->replacing, memory_order_relaxed) ||
+	       atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed);
+}
+
+/* The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. */
 static void prefetch(struct kv *kv, const struct kv_batch *batch)
 {
 	unsigned i;
 
-	if (batch->count == 1 && !atomic_load_explicit(&kv->replacing, memory_order_relaxed) &&
-	    !atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed))
+	if (batch->count == 1 && !foresees_old(kv))
 		return;
 	epoch_enter();
 	for (i = 0; i < batch->count; i++)
@@ -209,6 +266,32 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 		sync_committed(kv);
 		brake_feel(kv, batch->size);
 	}
+	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
+	if (seq_out)
+		*seq_out = seq;
+	return 0;
+}
+
+int commit_single(struct kv *kv, struct format_record *record, uint64_t hash, uint64_t *seq_out)
+{
+	uint64_t begun_ns, seq, size = format_record_length(record);
+	int error;
+
+	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
+	if (foresees_old(kv)) {
+		epoch_enter();
+		index_peek(&kv->index, hash, lookup_prefetch, &kv->segments);
+		epoch_leave();
+	}
+	record->check = format_record_body_hash(record);
+
+	pthread_mutex_lock(&kv->log.lock);
+	error = record_locked(kv, record, hash, size, &seq);
+	pthread_mutex_unlock(&kv->log.lock);
+	if (error)
+		return error;
+	sync_committed(kv);
+	brake_feel(kv, size);
 	timing_end(&kv->timing, KV_OPERATION_COMMIT, begun_ns);
 	if (seq_out)
 		*seq_out = seq;

@@ -38,6 +38,9 @@
 #define INDEX_SLOTS 8u	 /* per bucket: one cache line */
 #define INDEX_REACH 63u	 /* buckets an entry may stand behind its home */
 #define INDEX_STRIPES 256u
+/* Growth starts when more than INDEX_FILL_NUM / INDEX_FILL_DEN of the slots are taken. */
+#define INDEX_FILL_NUM 4
+#define INDEX_FILL_DEN 5
 #define INDEX_ADDRESS_BITS 40u
 #define INDEX_ADDRESS_MASK (((uint64_t)1 << INDEX_ADDRESS_BITS) - 1)
 #define INDEX_SPILL ((uint64_t)1 << 63)
@@ -215,6 +218,22 @@ static inline void index_prefetch(struct index *index, uint64_t hash)
 		atomic_load_explicit(&index->hint_buckets, memory_order_relaxed);
 
 	__builtin_prefetch(&buckets[(uint64_t)fingerprint * count >> INDEX_FINGERPRINT_BITS]);
+}
+
+static inline bool index_is_over(const struct index_table *table, uint64_t entries, unsigned num,
+				 unsigned den)
+{
+	return entries * den > table->count * INDEX_SLOTS * num;
+}
+
+/* Has index_reserve nothing to do? The writer's. */
+static inline bool index_has_room(struct index *index, uint64_t count)
+{
+	struct index_table *table = atomic_load_explicit(&index->table, memory_order_relaxed);
+	uint64_t entries = atomic_load_explicit(&index->entries, memory_order_relaxed) + count;
+
+	return !atomic_load_explicit(&table->next, memory_order_relaxed) &&
+	       !index_is_over(table, entries, INDEX_FILL_NUM, INDEX_FILL_DEN);
 }
 
 /*

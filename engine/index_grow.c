@@ -4,9 +4,7 @@
 
 #include <errno.h>
 
-/* Growth starts when more than FILL_MAX of the slots are taken, to 1.2 times as many: 10 to 12 bytes an entry. */
-#define FILL_NUM 4
-#define FILL_DEN 5
+/* To 1.2 times as many buckets: 10 to 12 bytes an entry. */
 #define GROWTH_NUM 6
 #define GROWTH_DEN 5
 /* A table up to this size is doubled instead, as its memory does not count: half of all puts' work would be moving entries. */
@@ -140,7 +138,7 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 {
 	bool small = table->count * sizeof(struct index_bucket) < DOUBLE_BELOW;
 	uint64_t count = small ? table->count * 2 : table->count * GROWTH_NUM / GROWTH_DEN;
-	uint64_t needed = (entries / INDEX_SLOTS + 1) * FILL_DEN / FILL_NUM * GROWTH_NUM / GROWTH_DEN;
+	uint64_t needed = (entries / INDEX_SLOTS + 1) * INDEX_FILL_DEN / INDEX_FILL_NUM * GROWTH_NUM / GROWTH_DEN;
 	struct index_table *next;
 
 	index_save_lose(table);
@@ -156,11 +154,6 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 	return 0;
 }
 
-static bool over(const struct index_table *table, uint64_t entries, unsigned num, unsigned den)
-{
-	return entries * den > table->count * INDEX_SLOTS * num;
-}
-
 int index_reserve(struct index *index, uint64_t count)
 {
 	uint64_t entries = atomic_load_explicit(&index->entries, memory_order_relaxed) + count;
@@ -171,12 +164,12 @@ int index_reserve(struct index *index, uint64_t count)
 			atomic_load_explicit(&index->table, memory_order_relaxed);
 		bool growing = atomic_load_explicit(&table->next, memory_order_relaxed) != NULL;
 
-		if (!growing && !over(table, entries, FILL_NUM, FILL_DEN))
+		if (!growing && !index_is_over(table, entries, INDEX_FILL_NUM, INDEX_FILL_DEN))
 			return 0;
 		/* Growing needs all of it: not while it is still being loaded, or saved, if it need not be. */
 		if ((table->saving ||
 		     atomic_load_explicit(&table->source, memory_order_relaxed)) &&
-		    !over(table, entries, 9, 10))
+		    !index_is_over(table, entries, 9, 10))
 			return 0;
 		if (!growing) {
 			error = start_growth(index, table, entries);
@@ -184,7 +177,7 @@ int index_reserve(struct index *index, uint64_t count)
 				return error;
 		}
 		/* Too many for the old table to take its share: all of it now. */
-		if (!over(table, entries, 9, 10))
+		if (!index_is_over(table, entries, 9, 10))
 			return move_some(index, count * MOVE_PER_INSERT);
 		error = move_some(index, table->count);
 		if (error)

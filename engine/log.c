@@ -139,6 +139,8 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
 		return -EROFS;
+	if (log_has_room(kv, size))
+		return 0;
 	if (!fits && usable_spare(log, frees)) {
 		switch_segment(kv, tail);
 		fits = true;

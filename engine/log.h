@@ -53,6 +53,16 @@ int log_flush(struct kv *kv);
 /* The flusher's: writes a piece of what was appended; at the end of a segment makes that durable. A failure is final. */
 int log_write_behind(struct kv *kv);
 
+/* Do so many bytes and a MARK fit, with nothing to be asked for, thought of or waited for? Called with the lock. */
+static inline bool log_has_room(const struct kv *kv, uint64_t size)
+{
+	const struct log *log = &kv->log;
+	uint64_t end = log->hot.offset + size + FORMAT_RECORD_HEADER_SIZE;
+
+	return log->spares && !log->spare_reserved ? end <= kv->segments.size - FORMAT_RECORD_HEADER_SIZE :
+						     end <= kv->segments.size / 2;
+}
+
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
 

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* put.c - single changes: a batch of one, on the stack if it is small, so that nothing is allocated. */
+/*
+ * put.c - single changes: where nothing else is going on, a record without a batch around it, in as few steps as can be; else a
+ * batch of one, on the stack if it is small, so that nothing is allocated.
+ */
 #include <errno.h>
 
+#include "batch.h"
+#include "keyhash_inline.h"
 #include "large.h"
 
 #define STACK_SIZE 4096u /* bytes of record */
+#define QUICK_SIZE 2048u /* bytes of value */
 
 /* Adds the change to the batch, a deletion if there is no value, and commits it. */
 static int commit_change(struct kv *kv, struct kv_batch *batch, unsigned keyspace, const void *key,
@@ -21,7 +27,7 @@ static int commit_change(struct kv *kv, struct kv_batch *batch, unsigned keyspac
 	return error ? error : batch_commit(kv, batch, seq);
 }
 
-static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+static __attribute__((noinline)) int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		      const struct kv_slice *value, uint64_t *seq)
 {
 	size_t value_size = value ? value->size : 0;
@@ -43,11 +49,35 @@ static int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t 
 	return error;
 }
 
-int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
+/* Of a short key, with a short value that is stored as it is. -EAGAIN: it has to be a batch. */
+static inline __attribute__((always_inline)) int
+change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
+	       size_t value_size, unsigned flags, uint64_t *seq)
+{
+	_Alignas(8) uint8_t bytes[FORMAT_RECORD_HEADER_SIZE + KEYHASH_SHORT_MAX + QUICK_SIZE + FORMAT_RECORD_ALIGN];
+	struct format_record *record = (struct format_record *)bytes;
+	uint64_t hash;
+
+	if (value_size > QUICK_SIZE || !keyhash_is_short(&kv->keyhash, key_size) || kv->info.read_only ||
+	    keyspace >= kv->info.keyspace_count || kv->info.compress == KV_COMPRESS_INLINE)
+		return -EAGAIN;
+	hash = keyhash_short(&kv->keyhash, keyspace, key, key_size);
+	/* The rest of the work on the record passes while the line comes. */
+	index_prefetch(&kv->index, hash);
+	batch_lay_out(record, keyspace, key, key_size, value_size, value_size, flags);
+	if (value_size)
+		memcpy(record->key + key_size, value, value_size);
+	return commit_single(kv, record, hash, seq);
+}
+
+__attribute__((flatten)) int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
 	   size_t value_size, uint64_t *seq)
 {
 	struct kv_slice slice = {value, value_size};
+	int error = change_quickly(kv, keyspace, key, key_size, value, value_size, 0, seq);
 
+	if (__builtin_expect(error != -EAGAIN, 1))
+		return error;
 	if (value_size > kv->info.value_size_max)
 		return stream_put(kv, keyspace, key, key_size, value, value_size, seq);
 	return commit_one(kv, keyspace, key, key_size, &slice, seq);
@@ -55,5 +85,7 @@ int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, c
 
 int kv_delete(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t *seq)
 {
-	return commit_one(kv, keyspace, key, key_size, NULL, seq);
+	int error = change_quickly(kv, keyspace, key, key_size, NULL, 0, FORMAT_RECORD_TOMBSTONE, seq);
+
+	return error != -EAGAIN ? error : commit_one(kv, keyspace, key, key_size, NULL, seq);
 }

@@ -203,6 +203,103 @@ static void test_refused_batch_is_kept(void **state)
 	must_check_clean(fixture);
 }
 
+struct sizes {
+	size_t key, value; /* bytes */
+};
+
+/* Commits one change, by itself or as a batch of one; and says how much more the log and what is needed of it have become. */
+static void change_one(struct fixture *fixture, bool as_batch, unsigned keyspace, const uint8_t *key,
+	struct sizes sizes, const uint8_t *value, uint64_t more[3])
+{
+	struct kv_stats before, after;
+	struct kv_batch *batch;
+
+	kv_stats(fixture->kv, &before);
+	if (as_batch) {
+		assert_int_equal(kv_batch_new(fixture->kv, &batch), 0);
+		assert_int_equal(value ? kv_batch_put(batch, keyspace, key, sizes.key, value, sizes.value) :
+					 kv_batch_delete(batch, keyspace, key, sizes.key),
+			0);
+		assert_int_equal(kv_commit(fixture->kv, batch, NULL), 0);
+		kv_batch_free(batch);
+	} else {
+		assert_int_equal(
+			value ? kv_put(fixture->kv, keyspace, key, sizes.key, value, sizes.value, NULL) :
+				kv_delete(fixture->kv, keyspace, key, sizes.key, NULL),
+			0);
+	}
+	kv_stats(fixture->kv, &after);
+	assert_int_equal(after.puts - before.puts, value != NULL);
+	assert_int_equal(after.deletes - before.deletes, value == NULL);
+	assert_int_equal(after.last_seq - before.last_seq, 1);
+	more[0] = after.appended_bytes - before.appended_bytes;
+	more[1] = after.live_bytes - before.live_bytes;
+	more[2] = after.keys[keyspace] - before.keys[keyspace];
+}
+
+static void must_have_bytes(struct fixture *fixture, unsigned keyspace, const uint8_t *key,
+	struct sizes sizes, const uint8_t *value)
+{
+	struct kv_slice found;
+
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_get(fixture->kv, keyspace, key, sizes.key, &found), 0);
+	assert_int_equal(found.size, sizes.value);
+	assert_memory_equal(found.data, value, sizes.value);
+	kv_read_end(fixture->kv);
+}
+
+/* The same changes of two keys, of one by itself and of the other as a batch. */
+static void change_alike(struct fixture *fixture, unsigned keyspace, struct sizes sizes)
+{
+	uint8_t keys[2][64], values[2][4096];
+	uint64_t more[2][3];
+
+	for (unsigned i = 0; i < 2; i++)
+		fill_bytes(values[i], sizes.value, sizes.key * 5000 + sizes.value + i);
+	for (unsigned i = 0; i < 2; i++) {
+		fill_bytes(keys[i], sizes.key, sizes.key * 5000 + sizes.value);
+		keys[i][0] = (uint8_t)(i + 2 * (sizes.value % 100));
+	}
+	for (unsigned step = 0; step < 5; step++) {
+		/* new, over it, gone, gone already, there again */
+		const uint8_t *value = step == 2 || step == 3 ? NULL : values[step == 1];
+
+		for (unsigned i = 0; i < 2; i++)
+			change_one(fixture, i, keyspace, keys[i], sizes, value, more[i]);
+		assert_memory_equal(more[0], more[1], sizeof(more[0]));
+		for (unsigned i = 0; i < 2 && value; i++)
+			must_have_bytes(fixture, keyspace, keys[i], sizes, value);
+	}
+}
+
+static void change_all_alike(struct fixture *fixture)
+{
+	static const size_t key_sizes[] = {2, 7, 8, 9, 15, 16, 17, 40};
+	static const size_t value_sizes[] = {0, 1, 7, 8, 99, 2047, 2048, 2049, 3000};
+
+	for (unsigned i = 0; i < 2 * 8 * 9; i++)
+		change_alike(fixture, i % 2, (struct sizes){key_sizes[i / 2 % 8], value_sizes[i / 16]});
+	must_check_clean(fixture);
+}
+
+/* A change by itself, which takes its own way where nothing else is going on, comes to the same as a batch of one. */
+static void test_alone_as_in_batch(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_view *view;
+
+	change_all_alike(fixture);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	must_check_clean(fixture);
+	change_all_alike(fixture);
+	assert_int_equal(kv_view_open(fixture->kv, &view), 0);
+	change_all_alike(fixture);
+	kv_view_close(view);
+	must_check_clean(fixture);
+}
+
 static void test_stats(void **state)
 {
 	struct fixture *fixture = *state;
@@ -340,6 +437,7 @@ int main(void)
 		FIXTURE_TEST(test_value_sizes),
 		FIXTURE_TEST(test_batch),
 		FIXTURE_TEST(test_refused_batch_is_kept),
+		INLINE_TEST(test_alone_as_in_batch),
 		FIXTURE_TEST(test_stats),
 		EMPTY_TEST(test_blake2b),
 		EMPTY_TEST(test_compressed),
