@@ -134,15 +134,24 @@ static void leaf_give(struct order *order, struct order_node *leaf)
 	order_pool_give(&order->pool, leaf);
 }
 
+/* Does the first leaf keep what it has, neither more nor less? At the end of a run. */
+static bool plan_keeps_first(const struct plan *plan)
+{
+	return plan->sources == 1 && plan->outs > 1 && plan->key >= plan->cut[1] &&
+	       plan->cut[1] == plan->nodes[0]->count;
+}
+
 static void plan_carry_out(struct order *order, struct plan *plan)
 {
 	struct order_edit edit = {.at = plan->at, .removed = plan->sources, .added = plan->outs};
+	bool keeps_first = plan_keeps_first(plan);
 
 	for (unsigned i = 0; i < plan->outs; i++) {
 		unsigned from = plan->cut[i], to = plan->cut[i + 1];
 		struct order_node *page = order_scratch_page(order, ORDER_SCRATCH_OUT + i);
 
-		order_page_build(page, 0, plan->items + from, to - from, plan->prefix[i]);
+		if (i || !keeps_first)
+			order_page_build(page, 0, plan->items + from, to - from, plan->prefix[i]);
 		if (plan->key >= from && plan->key < to) {
 			page->last_insert = (uint16_t)(plan->key - from);
 			page->run = plan->run;
@@ -158,7 +167,10 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 			plan->nodes[i] = order_pool_take(&order->pool, 0);
 			leaf_link(order, plan->nodes[i], plan->nodes[i - 1]);
 		}
-		order_page_copy(plan->nodes[i], order_scratch_page(order, ORDER_SCRATCH_OUT + i));
+		if (i || !keeps_first)
+			order_page_copy(plan->nodes[i], order_scratch_page(order, ORDER_SCRATCH_OUT + i));
+		else
+			plan->nodes[i]->run = 0;
 		order_leaf_touch(order, plan->nodes[i]);
 		edit.nodes[i] = plan->nodes[i];
 	}
@@ -170,17 +182,37 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 
 /* ---- too full ----------------------------------------------------------------------------- */
 
+/*
+ * A leaf that begins with one key of a run would have all of it for its prefix, and be built again with each digit
+ * that the next ones change: what fits a head costs no room, so the prefix is the last leaf's.
+ */
+static void plan_foresee(struct plan *plan)
+{
+	unsigned out = plan->key == plan->cut[1] ? 1 : 0, prefix = plan->nodes[0]->prefix_size;
+	const struct order_item_ref *key = &plan->items[plan->key];
+
+	if (plan->cut[out + 1] - plan->cut[out] > 1)
+		return;
+	if (prefix + ORDER_HEAD_SIZE < key->size)
+		prefix = key->size - ORDER_HEAD_SIZE;
+	if (prefix < plan->prefix[out])
+		plan->prefix[out] = prefix;
+}
+
 /* Keys that arrive in order: the new one goes where the next can be put beside it, behind (or
  * before) a full leaf. */
 static bool overflow_run(struct plan *plan, unsigned index)
 {
 	unsigned keys = plan->nodes[0]->count;
+	bool cut = false;
 
 	if (plan->run >= RUN_MIN)
-		return plan_cut(plan, index == keys ? index : index + 1);
-	if (plan->run <= -RUN_MIN)
-		return plan_cut(plan, index == 0 ? 1 : index);
-	return false;
+		cut = plan_cut(plan, index == keys ? index : index + 1);
+	else if (plan->run <= -RUN_MIN)
+		cut = plan_cut(plan, index == 0 ? 1 : index);
+	if (cut)
+		plan_foresee(plan);
+	return cut;
 }
 
 /* A key at either end that shares too little with the others: to the neighbour, or alone. */

@@ -96,6 +96,9 @@ unsigned order_page_find(
 	key += prefix;
 	size -= prefix;
 	head = order_head(key, size);
+	/* Keys that come in order go behind all others. */
+	if (count && slots[count - 1] >> 16 < head)
+		return count;
 	low = lower_bound(slots, count, head << 16);
 	if (low == count || slots[low] >> 16 != head)
 		return low;
