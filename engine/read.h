@@ -32,14 +32,18 @@ int read_value_then(const struct kv_view *view, const struct format_record *reco
 /* Can all of the record be read, key and value? -EIO */
 int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address);
 
-/* Asks for a record that will be looked at soon: header, key and a small value. */
-static inline void read_prefetch(const struct segments *segments, uint64_t address)
+/*
+ * Asks for a record that will be looked at soon: header, key and a small value. Returns where it is, with the flags of its segment's
+ * base in the lowest bits, for the same read section.
+ */
+static inline uintptr_t read_prefetch(const struct segments *segments, uint64_t address)
 {
-	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
-				segments_offset(segments, address);
+	uintptr_t base = segments_flagged_base(segments, segments_slot(segments, address));
+	uintptr_t record = base + segments_offset(segments, address);
 
-	__builtin_prefetch(record);
-	__builtin_prefetch(record + 64);
+	__builtin_prefetch((const void *)record);
+	__builtin_prefetch((const void *)(record + 64));
+	return record;
 }
 
 /* Asks for what is behind the header of a record that is looked at next. */
