@@ -172,6 +172,11 @@ static int do_mount(const struct mount_call *call)
 			strcmp(directory, store) ? " or in it" : "");
 		goto out;
 	}
+	/* Whatever is then looked up from the root waits for a server that looks up things itself. */
+	if (!strcmp(directory, "/")) {
+		message(KV_ERROR, "/: is the root of all; nothing can be mounted on it");
+		goto out;
+	}
 	request.store = store;
 	request.directory = directory;
 	code = call->fake ? MOUNT_OK : serve(&request);

@@ -4,7 +4,7 @@
 # bad_mount.sh - mount points and arguments that cannot work: said on the terminal, with an exit code, before
 # anything goes into the background; and a mount that is in use stays
 
-cases=(no_mount_point file_as_mount_point mounted_already not_empty unknown_options wrong_usage bad_values
+cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
 	umount_of_nothing umount_while_busy dead_mount odd_paths closed_streams)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -43,6 +43,16 @@ case_mounted_already() {
 	echo inner >"$mnt/below/file"
 	unmount "$mnt/below"
 	expect_same "get" inner "$("$KVFS" get other file)"
+}
+
+# In a namespace of its own: a mount there would hide the whole system.
+case_root() {
+	local point
+	prepare
+	ln -s / link
+	for point in / /./ /.. "$SCRATCH/link"; do
+		expect_fail 'root of all' unshare --mount --propagation private -- "$KVFS" mount "$store" "$point" -f
+	done
 }
 
 # Hidden for the time of the mount, and said so; back afterwards.
