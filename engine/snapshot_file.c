@@ -144,8 +144,9 @@ static int write_file(struct kv *kv, const struct format_snapshots *header)
 
 	(void)kv->env->unlink(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME);
 	error = kv->env->file_open(kv->dir, FORMAT_SNAPSHOTS_NEW_NAME, ENV_CREATE, &file);
+	/* the store's directory was removed: no snapshot is missing */
 	if (error)
-		return error;
+		return error == -ENOENT ? -EIO : error;
 	error = kv->env->file_write(file, header, format_snapshots_size(header->count), 0, true);
 	kv->env->file_close(file);
 	if (!error)

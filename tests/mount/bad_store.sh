@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory newer_format damaged_super truncated_super damaged_value
-	damaged_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
+	damaged_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -419,6 +419,38 @@ case_link_to_a_store() {
 lines_of() {
 	! "$@" >said 2>&1 </dev/null || fail "succeeded: $*"
 	wc -l <said
+}
+
+# done_or_refused COMMAND... - it goes well, or fails for what is wrong with the store
+done_or_refused() {
+	local output
+	output=$("$@" 2>&1) || grep -qiE 'input/output|read-only' <<<"$output" || fail "$*: $output"
+}
+
+# Who makes something then is not told that something is missing which is there. What was read before can be read.
+case_removed_while_mounted() {
+	local i
+	needs_kvfs_here
+	store_make --segment-size 2M
+	store_mount
+	echo text >"$mnt/before"
+	echo text >"$mnt/other"
+	sync "$mnt"
+	rm -r "$store"
+	for i in {1..40}; do
+		head -c 1000000 /dev/urandom 2>/dev/null >"$mnt/large$i" || break
+	done 2>/dev/null
+	[ "$i" -lt 40 ] || fail "40 MB are in a store of which nothing is left"
+	expect_fail 'input/output|read-only' dd if=/dev/zero of="$mnt/new" bs=5M count=2
+	for i in {1..50}; do
+		done_or_refused mkdir "$mnt/dir$i" "$mnt/.snapshots/$i"
+		done_or_refused ln -s "$(printf 't%.0s' {1..2000})" "$mnt/link$i"
+	done
+	done_or_refused rm "$mnt/other"
+	expect_same "the file" text "$(cat "$mnt/before")"
+	unmount "$mnt"
+	wait "$daemon" 2>/dev/null || true # it says that the last changes could not be written, or not
+	daemon=
 }
 
 # One reason is one line.
