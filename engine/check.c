@@ -248,7 +248,7 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	if (kv->lost_segments)
 		finding(&check, "%u segments cannot be read: their headers are lost", kv->lost_segments);
 	if (kv->missing_segments)
-		finding(&check, "%u segments that the checkpoint speaks of are missing: what they alone held is lost",
+		finding(&check, "%u segments of the log are missing: what they alone held is lost",
 			kv->missing_segments);
 	/* Damage that opening met and skipped is still there for the walk to find. */
 	pthread_mutex_lock(&kv->log.lock);

@@ -91,6 +91,7 @@ static int cannot_cover(struct kv *kv, const struct format_checkpoint_segment *e
 	format_segment_name(entry->slot, name);
 	store_add(&kv->damaged, 1);
 	kv->missing_segments++;
+	kv->missing_id = entry->id;
 	store_report(kv, KV_ERROR, "%s: missing, or another segment is in its place; what it alone held is lost", name);
 	return -ESTALE;
 }

@@ -127,8 +127,7 @@ int cold_close(struct kv *kv)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* The lowest number of a segment at the log's end that is not durable throughout. */
-static uint64_t oldest_unsealed(struct kv *kv)
+uint64_t cold_before(struct kv *kv)
 {
 	uint32_t slot, count = atomic_load(&kv->segments.count);
 	uint64_t oldest = UINT64_MAX;
@@ -156,7 +155,7 @@ static bool is_scarce(struct kv *kv)
 static int open_next(struct kv *kv)
 {
 	struct cold *cold = &kv->cold;
-	uint64_t before = oldest_unsealed(kv), id = before - FORMAT_SEGMENT_ID_STEP + 1;
+	uint64_t before = cold_before(kv), id = before - FORMAT_SEGMENT_ID_STEP + 1;
 	struct segment *segment;
 	int error;
 

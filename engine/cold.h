@@ -17,6 +17,8 @@
 
 #include "store.h"
 
+/* The number of the oldest segment at the log's end that is not durable throughout: all below it are, or are gone. */
+uint64_t cold_before(struct kv *kv);
 /* Makes sure that `size` bytes fit behind the last copy. -EAGAIN: not now, use the log's end. -ENOSPC, -EIO */
 int cold_reserve(struct kv *kv, uint64_t size);
 /* The memory and address of the next copy, of a size that was reserved. It counts from cold_publish on. */

@@ -17,6 +17,7 @@
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
+#include "manifest.h"
 #include "segment_file.h"
 #include "snapshot.h"
 #include "survey.h"
@@ -58,6 +59,14 @@ static void drop_free_files(struct kv *kv)
 	for (slot = 0; slot < count; slot++)
 		used += segments->table[slot] && segments->table[slot]->id;
 	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
+}
+
+/* The list of segments says that they may be gone, before they are. */
+static int announce(struct kv *kv)
+{
+	int error = manifest_write(kv);
+
+	return error ? store_poison(kv, error, "writing the list of segments failed") : 0;
 }
 
 static int free_one(struct kv *kv, struct segment *victim)
@@ -129,16 +138,19 @@ static int free_emptied(struct kv *kv)
 		return error;
 	count = hold_snapshots(kv, count);
 	epoch_wait();
-	for (i = 0; i < count && !error; i++) {
+	for (i = 0; i < count; i++) {
 		struct segment *segment = compaction->emptied[i];
 
-		if (segment->named) {
-			store_add(&compaction->kept_bytes, segment->end);
-			segment->kept = true;
-			continue;
-		}
-		error = free_one(kv, segment);
-		freed++;
+		segment->kept = segment->named;
+		segment->leaving = !segment->named;
+		store_add(&compaction->kept_bytes, segment->kept ? segment->end : 0);
+		freed += segment->leaving;
+	}
+	if (freed)
+		error = announce(kv);
+	for (i = 0; i < count && !error; i++) {
+		if (compaction->emptied[i]->leaving)
+			error = free_one(kv, compaction->emptied[i]);
 	}
 	return error || !freed ? error : finish_freeing(kv);
 }
@@ -148,15 +160,23 @@ void compact_free_kept(struct kv *kv)
 	uint32_t slot, count = atomic_load(&kv->segments.count), freed = 0;
 	int error = 0;
 
-	for (slot = 0; slot < count && !error; slot++) {
+	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = kv->segments.table[slot];
 
 		if (!segment || !segment->kept || segment->named)
 			continue;
 		store_add(&kv->compaction.kept_bytes, -(uint64_t)segment->end);
 		segment->kept = false;
-		error = free_one(kv, segment);
+		segment->leaving = true;
 		freed++;
+	}
+	if (freed)
+		error = announce(kv);
+	for (slot = 0; slot < count && freed && !error; slot++) {
+		struct segment *segment = kv->segments.table[slot];
+
+		if (segment && segment->leaving)
+			error = free_one(kv, segment);
 	}
 	if (!error && freed)
 		(void)finish_freeing(kv);

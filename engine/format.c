@@ -16,6 +16,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in 
 #define SEGMENT_MAGIC 0x0a0d6765736b768bull
 /* As bytes: 0x8b, "kvsnp", CR, LF. */
 #define SNAPSHOTS_MAGIC 0x0a0d706e73766b8bull
+#define MANIFEST_MAGIC 0x0a0d666e6d766b8bull
 #define CHECKPOINT_MAGIC 0x0a0d706b636b768bull
 
 static uint64_t super_check(const struct format_super *super)
@@ -407,6 +408,48 @@ int format_snapshots_validate(const struct format_snapshots *header, uint64_t si
 		if (!snapshot_valid(&entries[i], header->seq))
 			return -EUCLEAN;
 		if (i && memcmp(entries[i - 1].name, entries[i].name, sizeof(entries[i].name)) >= 0)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+/* ---- manifest -------------------------------------------------------------------------------- */
+
+static uint64_t manifest_check(const struct format_manifest_page *page)
+{
+	struct format_manifest copy = page->header;
+
+	copy.check = XXH3_64bits(page->entries, copy.count * sizeof(page->entries[0]));
+	return XXH3_64bits(&copy, sizeof(copy));
+}
+
+void format_manifest_seal(struct format_manifest_page *page)
+{
+	page->header.magic = MANIFEST_MAGIC;
+	page->header.version = FORMAT_VERSION;
+	page->header.check = manifest_check(page);
+}
+
+static bool manifest_header_valid(const struct format_manifest *header, const uint8_t uuid[16])
+{
+	return header->magic == MANIFEST_MAGIC && header->version == FORMAT_VERSION &&
+	       header->count <= FORMAT_MANIFEST_ENTRIES_MAX && !header->zero &&
+	       header->top < FORMAT_SEGMENT_ID_MAX && !format_segment_is_cold(header->top) &&
+	       !memcmp(header->uuid, uuid, 16);
+}
+
+int format_manifest_validate(const struct format_manifest_page *page, const uint8_t uuid[16])
+{
+	uint32_t i;
+
+	if (!manifest_header_valid(&page->header, uuid) ||
+	    page->header.check != manifest_check(page))
+		return -EUCLEAN;
+	for (i = 0; i < page->header.count; i++) {
+		const struct format_manifest_entry *entry = &page->entries[i];
+
+		if (!entry->id || entry->id >= FORMAT_SEGMENT_ID_MAX || entry->zero ||
+		    (i && entry->id <= entry[-1].id))
 			return -EUCLEAN;
 	}
 	return 0;

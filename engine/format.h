@@ -330,6 +330,55 @@ int format_snapshots_validate(const struct format_snapshots *header, uint64_t si
 /* Is this a name that a snapshot may have? */
 bool format_snapshot_name_valid(const char *name, size_t size);
 
+/* ---- manifest ---------------------------------------------------------------------------------
+ *
+ * The segments that were in the log when one was last freed, so that one that is missing is missed. Two copies of a page, which are written one after
+ * the other, so that one of them is whole at any moment; the higher generation counts.
+ *
+ * 0       8       16      20      24                40          48      56      64
+ * +-------+-------+-------+-------+-----------------+-----------+-------+-------+-------- - - -
+ * | magic | check |version| count | uuid of store   |generation | top   | zeros | count x 24: id (8), salt (8), slot (4), 0 (4)
+ * +-------+-------+-------+-------+-----------------+-----------+-------+-------+-------- - - -
+ * check: XXH3-64 of the header with that of the entries in its place. top: all segments at the log's end with ids up to this one are listed or were freed, as far
+ * as there was room; behind it none was freed: their ids have no gap. Ids rise. */
+#define FORMAT_MANIFEST_NAME "manifest"
+#define FORMAT_MANIFEST_PAGE_SIZE 8192u
+#define FORMAT_MANIFEST_COPIES 2u
+
+struct format_manifest {
+	uint64_t magic;
+	uint64_t check;
+	uint32_t version;
+	uint32_t count;
+	uint8_t uuid[16];
+	uint64_t generation;
+	uint64_t top;
+	uint64_t zero;
+};
+static_assert(sizeof(struct format_manifest) == 64, "manifest header size");
+
+struct format_manifest_entry {
+	uint64_t id, salt;
+	uint32_t slot;
+	uint32_t zero;
+};
+static_assert(sizeof(struct format_manifest_entry) == 24, "manifest entry size");
+
+#define FORMAT_MANIFEST_ENTRIES_MAX                                                                \
+	((FORMAT_MANIFEST_PAGE_SIZE - sizeof(struct format_manifest)) / sizeof(struct format_manifest_entry))
+
+struct format_manifest_page {
+	struct format_manifest header;
+	struct format_manifest_entry entries[FORMAT_MANIFEST_ENTRIES_MAX];
+	uint8_t zeros[16];
+};
+static_assert(sizeof(struct format_manifest_page) == FORMAT_MANIFEST_PAGE_SIZE, "manifest page size");
+
+/* Fills in magic, version and check. */
+void format_manifest_seal(struct format_manifest_page *page);
+/* 0, or -EUCLEAN: not a list of this store's segments. */
+int format_manifest_validate(const struct format_manifest_page *page, const uint8_t uuid[16]);
+
 /* ---- record -----------------------------------------------------------------------------------
  *
  * 0       8  9    16      20  22 23 24

@@ -7,6 +7,7 @@
 
 #include "checkpoint.h"
 #include "log.h"
+#include "manifest.h"
 #include "replay.h"
 #include "segment_file.h"
 #include "snapshot.h"
@@ -326,15 +327,20 @@ int recover(struct kv *kv)
 	error = check_ids(kv, &loaded);
 	if (error)
 		goto out;
-	if (loaded.count)
-		number_on(kv, &loaded);
 	error = snapshots_load(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = checkpoint_open(kv);
 	if (!error)
 		error = drop_empty(kv, &loaded);
+	/* Numbers have no gap: those that were not used are used now. */
+	if (!error && loaded.count)
+		number_on(kv, &loaded);
+	if (!error)
+		error = manifest_judge(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = replay_all(kv, &loaded);
+	if (!error)
+		error = manifest_settle(kv);
 	if (!error)
 		error = snapshots_settle(kv);
 	atomic_store(&kv->checkpoints.behind_from, -kv->recovered_bytes);

@@ -315,7 +315,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->unreadable = false;
 	segment->held = false;
 	segment->emptied = segment->settled = false;
-	segment->named = segment->named_next = false;
+	segment->named = segment->named_next = segment->leaving = false;
 	segment->damaged = segment->header_damaged = false;
 	segment->missing = 0;
 	segment->seen_us = 0;
@@ -490,7 +490,7 @@ void segment_release(struct segments *segments, struct segment *segment)
 	segments_give_buffer(segments, segment->buffer);
 	segment->buffer = NULL;
 	segment->cold = false;
-	segment->sealed = false;
+	segment->sealed = segment->leaving = false;
 	segment->id = 0;
 }
 

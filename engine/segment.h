@@ -67,6 +67,7 @@ struct segment {
 	bool held;		      /* ... but it stays until the list of snapshots is saved; the maintainer's */
 	bool kept;		      /* and nobody looks at it, but a checkpoint names it; likewise */
 	bool named;		      /* the durable checkpoint speaks of it: it stays; the maintainer's */
+	bool leaving;		      /* about to be freed; the maintainer's */
 	bool named_next;	      /* and one that is being written; likewise */
 	bool cold;		      /* it is worth being read in and was not yet; the maintainer's */
 	uint32_t missing;	      /* bytes at the file's end, of one that was cut off */

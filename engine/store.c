@@ -16,6 +16,7 @@
 #include "large.h"
 #include "log.h"
 #include "maintain.h"
+#include "manifest.h"
 #include "recover.h"
 #include "snapshot.h"
 #include "super.h"
@@ -179,7 +180,12 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 		if (!error && entries)
 			error = -EEXIST;
 		if (!error)
+			error = manifest_create(env, dir, super.uuid);
+		if (!error)
 			error = write_super(env, dir, &super);
+		/* Empty again, as it was. */
+		if (error && !entries)
+			(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
 		env->dir_close(dir);
 	}
 	if (error == -EEXIST)
@@ -309,6 +315,8 @@ static void kv_free(struct kv *kv)
 	sync_fini(&kv->sync);
 	maintain_fini(&kv->maintain);
 	timing_fini(&kv->timing);
+	if (kv->manifest)
+		kv->env->file_close(kv->manifest);
 	if (kv->super)
 		kv->env->file_close(kv->super);
 	if (kv->dir)

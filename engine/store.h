@@ -263,7 +263,11 @@ struct kv {
 	bool super_damaged;
 	_Atomic bool checkpoint_damaged;
 	unsigned lost_segments; /* that are passed over, as their headers are lost */
-	uint32_t missing_segments; /* that the checkpoint needed; by recovery */
+	uint32_t missing_segments; /* that should be there; by recovery */
+	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
+	struct env_file *manifest; /* the list of segments, once it was written to; the maintainer's, as the next */
+	uint64_t manifest_generation;
+	bool manifest_stale;	   /* it misses some, or is none; by recovery */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;
 	bool inline_maintenance;

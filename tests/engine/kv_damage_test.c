@@ -248,12 +248,10 @@ static void test_damage_is_replaced(void **state)
 #define MISSING_KEYS 150u
 #define MISSING_SIZE 20000u
 
-static void remove_segment(struct fixture *fixture, unsigned slot)
+static void remove_file(struct fixture *fixture, const char *name)
 {
-	char name[FORMAT_SEGMENT_NAME_SIZE];
 	struct env_dir *dir;
 
-	format_segment_name(slot, name);
 	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
 	assert_int_equal(fixture->env->unlink(dir, name), 0);
 	assert_int_equal(fixture->env->dir_sync(dir), 0);
@@ -295,7 +293,7 @@ static void test_missing_segment(void **state)
 		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
 	}
 	must_close(fixture);
-	remove_segment(fixture, 1);
+	remove_file(fixture, "seg-00000001");
 	must_open(fixture, KV_OPEN_READ_ONLY);
 	assert_int_equal(fixture->errors, 1);
 	assert_non_null(strstr(fixture->last_error, "seg-00000001: missing"));
@@ -315,6 +313,123 @@ static void test_missing_segment(void **state)
 	must_check_clean(fixture);
 }
 
+/* Errors that opening read-only reports, as if there were no checkpoint. */
+static unsigned errors_of_opening(struct fixture *fixture)
+{
+	fixture->errors = 0;
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	must_close(fixture);
+	return fixture->errors;
+}
+
+#define SLOTS_MAX 64u
+
+/* Each file of the log but the last, which the log might as well not have: taken away, it is missed; back again, all is well. */
+static unsigned take_each_away(struct fixture *fixture, unsigned slot_last)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	unsigned missed = 0;
+
+	for (unsigned slot = 0; slot < SLOTS_MAX; slot++) {
+		const uint8_t *bytes;
+		uint8_t *copy;
+		uint64_t size;
+
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes(fixture->sim, name, &size);
+		if (!bytes || slot == slot_last)
+			continue;
+		copy = malloc(size);
+		assert_non_null(copy);
+		memcpy(copy, bytes, size);
+		remove_file(fixture, name);
+		assert_int_equal(errors_of_opening(fixture), 1);
+		assert_non_null(strstr(fixture->last_error, "missing"));
+		assert_int_equal(sim_env_put_file(fixture->sim, name, copy, size), 0);
+		free(copy);
+		assert_int_equal(errors_of_opening(fixture), 0);
+		missed++;
+	}
+	return missed;
+}
+
+/* The slot with the highest number: where the log ends. */
+static unsigned last_slot(struct fixture *fixture)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	uint64_t size, last_id = 0;
+	unsigned last = 0;
+
+	for (unsigned slot = 0; slot < SLOTS_MAX; slot++) {
+		const struct format_segment *header;
+
+		format_segment_name(slot, name);
+		header = (const struct format_segment *)sim_env_bytes(fixture->sim, name, &size);
+		if (header && header->id > last_id && !format_segment_is_cold(header->id)) {
+			last_id = header->id;
+			last = slot;
+		}
+	}
+	return last;
+}
+
+/* Without a checkpoint the list of segments knows what there must be, and the numbers behind it have no gap. */
+static void test_missing_without_checkpoint(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_prune_report report;
+	char key[16];
+
+	for (unsigned i = 0; i < MISSING_KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
+	}
+	must_close(fixture);
+	remove_file(fixture, FORMAT_CHECKPOINT_NAME);
+	/* Nothing was ever freed. */
+	assert_true(take_each_away(fixture, last_slot(fixture)) >= 2);
+	must_open(fixture, KV_OPEN_INLINE);
+	for (unsigned i = 0; i < MISSING_KEYS; i += 2) {
+		key_of(i, key);
+		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
+	}
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, &report), 0);
+	for (unsigned i = 0; i < MISSING_KEYS; i++) {
+		key_of(i, key);
+		must_put_filled(fixture, ORDERED, key, MISSING_SIZE, i);
+	}
+	must_close(fixture);
+	remove_file(fixture, FORMAT_CHECKPOINT_NAME);
+	/* Some were, there are copies in cold ones, and others came behind them. */
+	assert_true(take_each_away(fixture, last_slot(fixture)) >= 4);
+	must_open(fixture, 0);
+	assert_int_equal(fixture->errors, 0);
+	must_check_clean(fixture);
+}
+
+/* A list that is damaged in one copy is as good as whole; without any, the store works, and has one again. */
+static void test_damaged_manifest(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t size;
+
+	fill_store(fixture);
+	assert_int_equal(sim_env_flip(fixture->sim, FORMAT_MANIFEST_NAME, 40, 3), 0);
+	must_open(fixture, 0);
+	must_close(fixture);
+	assert_int_equal(sim_env_flip(fixture->sim, FORMAT_MANIFEST_NAME, FORMAT_MANIFEST_PAGE_SIZE, 3), 0);
+	must_open(fixture, 0);
+	assert_int_equal(count_intact(fixture), KEYS);
+	must_close(fixture);
+	remove_file(fixture, FORMAT_MANIFEST_NAME);
+	must_open(fixture, 0);
+	assert_int_equal(count_intact(fixture), KEYS);
+	must_close(fixture);
+	assert_non_null(sim_env_bytes(fixture->sim, FORMAT_MANIFEST_NAME, &size));
+	assert_int_equal(size, FORMAT_MANIFEST_COPIES * FORMAT_MANIFEST_PAGE_SIZE);
+	assert_int_equal(fixture->errors, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +438,8 @@ int main(void)
 		FIXTURE_TEST(test_unreadable_page),
 		FIXTURE_TEST(test_damage_is_replaced),
 		FIXTURE_TEST(test_missing_segment),
+		FIXTURE_TEST(test_missing_without_checkpoint),
+		FIXTURE_TEST(test_damaged_manifest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* manifest.c - see manifest.h. */
+#include "manifest.h"
+
+#include <errno.h>
+
+#include "cold.h"
+
+#define PAGE ((uint64_t)FORMAT_MANIFEST_PAGE_SIZE)
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* One behind the other: at any moment one of them is whole, and when this returns both are. */
+static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page)
+{
+	unsigned i;
+	int error = 0;
+
+	format_manifest_seal(page);
+	for (i = 0; i < FORMAT_MANIFEST_COPIES && !error; i++)
+		error = env->file_write(file, page, sizeof(*page), i * PAGE, true);
+	return error;
+}
+
+int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16])
+{
+	struct format_manifest_page page = {0};
+	struct env_file *file;
+	int error = env->file_open(dir, FORMAT_MANIFEST_NAME, ENV_CREATE, &file);
+
+	if (error)
+		return error;
+	memcpy(page.header.uuid, uuid, sizeof(page.header.uuid));
+	error = env->file_allocate(file, FORMAT_MANIFEST_COPIES * PAGE);
+	if (!error)
+		error = write_copies(env, file, &page);
+	env->file_close(file);
+	return error;
+}
+
+/* Its name is durable, and so are its records, or nobody has missed them yet. */
+static bool is_durable(const struct kv *kv, const struct segment *segment)
+{
+	return (segment->sealed || segment == kv->cold.active) &&
+	       segment->rename <= atomic_load(&kv->segments.renames_synced);
+}
+
+/* In the order of the ids. */
+static void insert(struct format_manifest_page *page, const struct segment *segment)
+{
+	uint32_t i = page->header.count++;
+
+	for (; i && page->entries[i - 1].id > segment->id; i--)
+		page->entries[i] = page->entries[i - 1];
+	page->entries[i] = (struct format_manifest_entry){
+		.id = segment->id, .salt = segment->salt, .slot = segment->slot};
+}
+
+/* Those that the checkpoint names, or those that it does not. Below `before`, the first of the log's end that is not durable throughout. */
+static void list(struct kv *kv, struct format_manifest_page *page, uint64_t before, bool named)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+
+	for (slot = 0; slot < count && page->header.count < FORMAT_MANIFEST_ENTRIES_MAX; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		if (segment && segment->id && segment->id < before && segment->named == named &&
+		    !segment->leaving && is_durable(kv, segment))
+			insert(page, segment);
+	}
+}
+
+static int open_file(struct kv *kv)
+{
+	int error;
+
+	if (kv->manifest)
+		return 0;
+	error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
+	if (error != -ENOENT)
+		return error;
+	/* Somebody has taken it away. */
+	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
+	if (!error)
+		error = kv->env->dir_sync(kv->dir);
+	return error ? error : kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
+}
+
+int manifest_write(struct kv *kv)
+{
+	struct format_manifest_page page = {0};
+	uint64_t before = cold_before(kv);
+	int error = open_file(kv);
+
+	if (error)
+		return error;
+	memcpy(page.header.uuid, kv->segments.uuid, sizeof(page.header.uuid));
+	page.header.generation = kv->manifest_generation + 1;
+	page.header.top = before - FORMAT_SEGMENT_ID_STEP;
+	/* What the checkpoint names it will miss by itself. */
+	list(kv, &page, before, false);
+	list(kv, &page, before, true);
+	error = write_copies(kv->env, kv->manifest, &page);
+	if (!error)
+		kv->manifest_generation++;
+	return error;
+}
+
+/* ---- judging --------------------------------------------------------------------------------- */
+
+/* Out: the newest copy that is whole. -ENOENT, -EUCLEAN, or what reading says */
+static int read_newest(struct kv *kv, struct format_manifest_page *out)
+{
+	struct format_manifest_page page;
+	struct env_file *file;
+	int error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, ENV_READ_ONLY, &file);
+	int found = -EUCLEAN;
+	unsigned i;
+
+	if (error)
+		return error;
+	for (i = 0; i < FORMAT_MANIFEST_COPIES; i++) {
+		/* One that cannot be read is as good as damaged: there is the other one. */
+		error = kv->env->file_read(file, &page, sizeof(page), i * PAGE);
+		if (!error)
+			error = format_manifest_validate(&page, kv->segments.uuid);
+		if (error || (!found && page.header.generation <= out->header.generation))
+			continue;
+		*out = page;
+		found = 0;
+	}
+	kv->env->file_close(file);
+	return found;
+}
+
+static void miss(struct kv *kv)
+{
+	store_add(&kv->damaged, 1);
+	kv->missing_segments++;
+}
+
+/* Those that are listed; both lists rise. */
+static void judge_listed(struct kv *kv, const struct format_manifest_page *page,
+			 struct segment *const *segments, size_t count)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	size_t at = 0;
+	uint32_t i;
+
+	for (i = 0; i < page->header.count; i++) {
+		const struct format_manifest_entry *entry = &page->entries[i];
+
+		while (at < count && segments[at]->id < entry->id)
+			at++;
+		if ((at < count && segments[at]->id == entry->id && segments[at]->salt == entry->salt) ||
+		    entry->id == kv->missing_id)
+			continue;
+		format_segment_name(entry->slot, name);
+		miss(kv);
+		store_report(kv, KV_ERROR, "%s: missing, or another segment is in its place; what it alone held is lost",
+			     name);
+	}
+}
+
+/* Those behind them: numbers without a gap. */
+static void judge_order(struct kv *kv, uint64_t top, struct segment *const *segments, size_t count)
+{
+	uint64_t next = top + FORMAT_SEGMENT_ID_STEP, count_missing;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t id = segments[i]->id;
+
+		if (id <= top || format_segment_is_cold(id))
+			continue;
+		count_missing = id > next ? (id - next) / FORMAT_SEGMENT_ID_STEP : 0;
+		if (kv->missing_id >= next && kv->missing_id < id && !format_segment_is_cold(kv->missing_id))
+			count_missing--;
+		if (count_missing) {
+			miss(kv);
+			store_report(kv, KV_ERROR, "%llu segments before number %llu of the log are missing; what "
+				     "they held is lost", (unsigned long long)count_missing,
+				     (unsigned long long)(id / FORMAT_SEGMENT_ID_STEP));
+		}
+		next = id + FORMAT_SEGMENT_ID_STEP;
+	}
+}
+
+int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
+{
+	struct format_manifest_page page = {0};
+	int error = read_newest(kv, &page);
+
+	if (error == -ENOENT || error == -EUCLEAN || error == -ENODATA) {
+		store_report(kv, KV_WARNING, "%s: missing or damaged; it is made anew, but a segment that is "
+			     "missing now is not missed", FORMAT_MANIFEST_NAME);
+		kv->manifest_stale = true;
+		return 0;
+	}
+	if (error)
+		return error;
+	kv->manifest_generation = page.header.generation;
+	/* It may be one whose header is lost, which was said. */
+	if (kv->lost_segments)
+		return 0;
+	judge_listed(kv, &page, segments, count);
+	judge_order(kv, page.header.top, segments, count);
+	/* What was said need not be said for ever. */
+	kv->manifest_stale = kv->missing_segments;
+	return 0;
+}
+
+int manifest_settle(struct kv *kv)
+{
+	return kv->manifest_stale && !kv->info.read_only ? manifest_write(kv) : 0;
+}
