@@ -110,6 +110,8 @@ static int check_run(int argc, char **argv)
 		repair = repair || letter == 'R';
 	options_arguments(&check_command, argc, 1, 1);
 	path = argv[optind];
+	if (store_confine(path))
+		return CHECK_FAILED;
 	if (repair)
 		mended = repair_store(path);
 	if (mended == CHECK_FAILED)

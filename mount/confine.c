@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * confine.c - what a server gives up (see confine.h).
+ * confine.c - what a server, or a command that reads a store, gives up (see confine.h).
  *
  *	capabilities	all; but for reading and writing a store that belongs to somebody else
  *	privileges	none can be gained any more (no_new_privs)
@@ -141,6 +141,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(rename),
 	SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(mkdir),
 	SCMP_SYS(mkdirat), SCMP_SYS(getcwd), SCMP_SYS(chdir), SCMP_SYS(umask),
+	SCMP_SYS(getxattr),
 	/* waiting and telling */
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(futex), SCMP_SYS(futex_waitv),

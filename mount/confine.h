@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * confine.h - the process that serves a mount gives up what it does not need, before it reads the first byte of a store
+ * confine.h - the process that serves a mount, or reads a store for a command, gives up what it does not need, before it reads the first byte of a store
  * that may be hostile: capabilities, new privileges, system calls, files outside the store.
  */
 #ifndef CONFINE_H

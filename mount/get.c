@@ -88,7 +88,7 @@ static int get_run(int argc, char **argv)
 	store = argv[optind];
 	buffer = malloc(PIECE_SIZE);
 	store_options(store, true, &options);
-	if (!buffer || store_open(store, &options, &fs)) {
+	if (!buffer || store_confine(store) || store_open(store, &options, &fs)) {
 		free(buffer);
 		return 1;
 	}

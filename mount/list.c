@@ -191,7 +191,7 @@ static int list_run(int argc, char **argv)
 	options_arguments(&list_command, argc, 1, 0);
 	store = argv[optind];
 	store_options(store, true, &options);
-	if (store_open(store, &options, &fs))
+	if (store_confine(store) || store_open(store, &options, &fs))
 		return 1;
 	if (store_show(store, fs, snapshot, &listing.fs)) {
 		(void)store_close(store, fs);

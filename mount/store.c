@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
@@ -205,6 +206,16 @@ static void warn_of_others(const char *path)
 	if (!stat(path, &st) && st.st_mode & (S_IWGRP | S_IWOTH))
 		message(KV_WARNING, "%s: others may write in this directory; to make it private: chmod 700 %s",
 			path, path);
+}
+
+int store_confine(const char *path)
+{
+	struct stat st;
+	int rc = stat(path, &st) ? 0 : confine(path);
+
+	if (rc)
+		message(KV_ERROR, "%s: this process cannot give up its rights: %s", path, message_error(rc));
+	return rc;
 }
 
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)

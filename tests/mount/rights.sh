@@ -7,7 +7,7 @@
 
 cases=(private_modes given_directory lock_of_replaced_super confined_is_confined server_is_confined
 	server_of_anothers_store not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
-	default_permissions_always ordinary_user logs_have_no_contents)
+	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -50,6 +50,41 @@ case_given_directory() {
 	store_mount
 	store_unmount
 	grep -qi 'others' daemon.log || fail "nothing is said of a directory in which everybody may write"
+}
+
+command_is_confined() {
+	[ "$(sed -n 's/^NoNewPrivs:[[:space:]]*//p' "/proc/$command/status")" = 1 ] &&
+		[ "$(sed -n 's/^Seccomp:[[:space:]]*//p' "/proc/$command/status")" = 2 ] &&
+		[ "$(sed -n 's/^CapEff:[[:space:]]*//p' "/proc/$command/status")" = 0000000000000000 ]
+}
+
+# Commands that read a store which may come from a stranger give up the same, and work: one of them is looked at while
+# nobody reads what it writes.
+case_commands_are_confined() {
+	local what
+	prepare
+	store_mount
+	confined_here
+	store_unmount
+	head -c 3000000 /dev/urandom >large
+	"$KVFS" put "$store" large <large
+	mkfifo pipe
+	"$KVFS" get "$store" large >pipe &
+	command=$!
+	exec 5<pipe
+	await "a confined kvfs get" command_is_confined
+	cat <&5 >copy
+	exec 5<&-
+	wait "$command" || fail "kvfs get ends with $?"
+	cmp large copy || fail "it gives out something else"
+	expect_same "list" large "$("$KVFS" list "$store")"
+	for what in check "check --repair"; do
+		# shellcheck disable=SC2086 # two words
+		"$KVFS" $what "$store" >out 2>&1 || fail "kvfs $what: $(cat out)"
+		grep -q clean out || fail "kvfs $what says $(cat out)"
+	done
+	! "$KVFS" check "$store.missing" >out 2>&1 || fail "a store that is not there is clean"
+	grep -q "no such store" out || fail "a store that is not there is not said to be: $(cat out)"
 }
 
 # Whoever restores a superblock from a copy does not get a second lock with it.
