@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# stress.sh - stress-ng's stressors of file systems find nothing to complain about
+# stress.sh - stress-ng's stressors of file systems find nothing to complain about; thousands of clients at once
 #
 # They run beside each other in a directory of the mount and verify what they get back (--verify); what a stressor finds
 # wrong, it says with "fail:".
+#
+# Environment: OVERLOAD, the program overload
 
-cases=(contents names attributes space)
+cases=(contents names attributes space overload)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -58,6 +60,40 @@ case_attributes() {
 
 case_space() {
 	stress fallocate fpunch fsize fiemap revio io chattr
+}
+
+# peak NAME - the greatest value of this line of the server's status while the process `clients` works
+peak() {
+	local value state most=0
+	while state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$clients/status" 2>/dev/null) &&
+		[ -n "$state" ] && [ "$state" != Z ]; do
+		value=$(sed -n "s/^$1:[[:space:]]*\([0-9]*\).*/\1/p" "/proc/$daemon/status")
+		[ "${value:-0}" -le "$most" ] || most=$value
+		sleep 0.05
+	done
+	echo "$most"
+}
+
+# Thousands at once wait their turn in the kernel: the server has as many threads as ever, and memory within its bound (fs/DESIGN.md,
+# What a flood may take); all are served, what they were answered is true, and all of it is there after a remount.
+case_overload() {
+	local count clients most_kib
+	count=$(rounds 2000 1000 8000)
+	store_make
+	store_mount
+	mkdir "$mnt/flood"
+	"$OVERLOAD" work "$mnt/flood" "$count" >report 2>&1 &
+	clients=$!
+	if [ -n "$daemon" ] && [ "$("$KVFS" stat "$mnt" | awk '$1 == "confined" { print $2 }')" != none ]; then
+		most_kib=$(peak RssAnon)
+		[ "$most_kib" -lt 524288 ] || fail "the server took $most_kib KiB"
+	fi
+	wait "$clients" || fail "overload: $(tail -n 3 report)"
+	echo "$(cat report)${most_kib:+; the server at most $most_kib KiB}"
+	expect_same "files" $((count * 3)) "$(find "$mnt/flood" -name 'f*' -type f | wc -l)"
+	expect_same "other files" 0 "$(find "$mnt/flood" -type f ! -name 'f*' | wc -l)"
+	store_remount
+	"$OVERLOAD" verify "$mnt/flood" "$count" >report 2>&1 || fail "afterwards: $(tail -n 3 report)"
 }
 
 scratch_main "$@"
