@@ -439,6 +439,9 @@ bool fs_model_apply(struct fs_model *model, const struct fs_op *op)
 		return change_snapshot(model, op);
 	case FS_OP_COPY:
 		return copy_range(model, op);
+	case FS_OP_LET_GO:
+		hold(model, 0);
+		return true;
 	default:
 		return false;
 	}

@@ -40,7 +40,8 @@ enum fs_op_kind {
 	FS_OP_SNAPSHOT_DELETE,
 	FS_OP_ROLLBACK,
 	FS_OP_COPY, /* 4 times `size` bytes of path from `offset` to other: fs_copy_range */
-	FS_OP_KINDS
+	FS_OP_KINDS,
+	FS_OP_LET_GO = FS_OP_KINDS /* of what is held: nothing that is chosen, but what a refused ROLLBACK has done */
 };
 
 #define FS_PATH(first, second) ((uint8_t)(((first) + 1) * 16 + (second)))

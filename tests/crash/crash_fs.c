@@ -150,6 +150,17 @@ static void forget(struct subject *subject)
 		(void)fs_model_apply(&subject->model, &subject->ops[i]);
 }
 
+/* Before a tree goes back what is held is let go of, whatever becomes of it. */
+static void refused(struct subject *subject, const struct fs_op *op)
+{
+	static const struct fs_op let_go = {.kind = FS_OP_LET_GO};
+
+	forget(subject);
+	/* In the place of what was forgotten. */
+	if (op->kind == FS_OP_ROLLBACK && remember(subject, &let_go) == 0)
+		(void)fs_model_apply(&subject->model, &let_go);
+}
+
 /* Going back, once it is decided, is finished by who opens the store. */
 static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 {
@@ -173,7 +184,7 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
 	if (possible && (result == -EROFS || result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))
-		forget(subject);
+		refused(subject, op);
 	if (possible)
 		return result;
 	if (result == 0)
