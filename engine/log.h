@@ -59,8 +59,8 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 	const struct log *log = &kv->log;
 	uint64_t end = log->hot.offset + size + FORMAT_RECORD_HEADER_SIZE;
 
-	return log->spares && !log->spare_reserved ? end <= kv->segments.size - FORMAT_RECORD_HEADER_SIZE :
-						     end <= kv->segments.size / 2;
+	/* A tail that rests has a limit of 0. */
+	return end <= (log->spares && !log->spare_reserved ? log->hot.limit : log->hot.limit / 2);
 }
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
