@@ -15,6 +15,8 @@
 #include "scratch.h"
 #include "stripe.h"
 
+#define FS_DIRECTORIES 64u
+
 struct kvfs {
 	struct kv *kv;
 	struct kv_view *view; /* of a snapshot: what is read, and nothing is changed; NULL: the head */
@@ -31,6 +33,7 @@ struct kvfs {
 	struct number_source numbers;
 	struct scratch_pool scratch;
 	struct hold_table holds;
+	_Atomic uint64_t directories[FS_DIRECTORIES]; /* some inodes that are, or were, directories; a hint (namespace.c) */
 	bool frees_behind; /* the reaper may be used */
 	struct reaper reaper;
 	struct stripe_table *stripes; /* NULL: a snapshot, which needs no locks */

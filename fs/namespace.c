@@ -10,15 +10,25 @@
 #include "inode.h"
 #include "orphan.h"
 
-/* There is no such entry: because there cannot be any? */
+/*
+ * There is no such entry: because there cannot be any? An inode keeps its type, and its number is never another's; one that is gone is
+ * -ENOENT as well. So what was seen to be a directory need not be read again: every new name is first looked up in vain.
+ */
 static int entry_missing(struct kvfs *fs, uint64_t parent_ino)
 {
+	_Atomic uint64_t *known = &fs->directories[parent_ino % FS_DIRECTORIES];
 	struct inode parent;
-	int err = inode_get(fs, parent_ino, &parent);
+	int err;
 
+	if (atomic_load_explicit(known, memory_order_relaxed) == parent_ino)
+		return -ENOENT;
+	err = inode_get(fs, parent_ino, &parent);
 	if (err)
 		return err;
-	return S_ISDIR(parent.mode) ? -ENOENT : -ENOTDIR;
+	if (!S_ISDIR(parent.mode))
+		return -ENOTDIR;
+	atomic_store_explicit(known, parent_ino, memory_order_relaxed);
+	return -ENOENT;
 }
 
 static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct dirent_key *key,

@@ -58,12 +58,25 @@ static size_t list_size(const struct xattr_key *key)
 	return key->size - XATTR_PREFIX_SIZE + 1;
 }
 
+/*
+ * Most stores hold no attribute at all, and yet are asked for one before the first write to each file (security.capability) and by
+ * `ls -l`: no need to look anywhere.
+ */
+static bool xattrs_none(struct kvfs *fs)
+{
+	uint64_t count;
+
+	return !fs->view && !kv_count(fs->kv, KEYSPACE_XATTR, &count) && !count;
+}
+
 int xattr_value(struct kvfs *fs, uint64_t ino, const char *name, struct kv_slice *value)
 {
 	struct xattr_key key;
 	int err = key_encode(ino, name, &key);
 
-	if (!err)
+	if (!err && xattrs_none(fs))
+		err = -ENODATA;
+	else if (!err)
 		err = record_get(fs, KEYSPACE_XATTR, key.bytes, key.size, value);
 	return err == -ENOENT ? -ENODATA : err;
 }

@@ -41,6 +41,30 @@ static void test_create(void **state)
 	assert_int_equal(fixture_attr(store, attr.ino).rdev, 0x103);
 }
 
+/* Why a name is not there depends on what it was looked for in, however often and in whatever order that is asked. */
+static void test_absent(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "d"), file;
+	char name[16];
+
+	for (unsigned i = 0; i < 2 * FS_DIRECTORIES; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		file = fixture_mkfile(store, KVFS_ROOT_INO, name);
+		assert_int_equal(fixture_lookup(store, file, "x"), -ENOTDIR);
+		assert_int_equal(fixture_lookup(store, directory, "x"), -ENOENT);
+		assert_int_equal(fixture_lookup(store, file, "x"), -ENOTDIR);
+		assert_int_equal(fixture_lookup(store, directory, "x"), -ENOENT);
+	}
+	assert_int_equal(fixture_lookup(store, file + 1000, "x"), -ENOENT);
+	fixture_mkfile(store, directory, "x");
+	assert_true(fixture_lookup(store, directory, "x") > 0);
+	assert_int_equal(kvfs_unlink(store->fs, directory, "x"), 0);
+	assert_int_equal(fixture_lookup(store, directory, "x"), -ENOENT);
+	assert_int_equal(kvfs_rmdir(store->fs, KVFS_ROOT_INO, "d"), 0);
+	assert_int_equal(fixture_lookup(store, directory, "x"), -ENOENT);
+}
+
 static void test_names(void **state)
 {
 	struct fixture *store = *state;
@@ -239,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_absent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_directories, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(

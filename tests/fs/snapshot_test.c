@@ -92,6 +92,26 @@ static void test_names(void **state)
 
 /* ---- what is in it --------------------------------------------------------------------------- */
 
+/* The only attribute is gone from the head. */
+static void test_last_attribute(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	struct kvfs *fs;
+	char value;
+
+	assert_int_equal(kvfs_getxattr(store->fs, ino, "user.x", &value, 1), -ENODATA);
+	assert_int_equal(kvfs_setxattr(store->fs, ino, "user.x", "1", 1, 0), 0);
+	assert_int_equal(kvfs_getxattr(store->fs, ino, "user.x", &value, 1), 1);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	assert_int_equal(kvfs_removexattr(store->fs, ino, "user.x"), 0);
+	assert_int_equal(kvfs_getxattr(store->fs, ino, "user.x", &value, 1), -ENODATA);
+	fs = open_snapshot(store, "s");
+	assert_int_equal(kvfs_getxattr(fs, ino, "user.x", &value, 1), 1);
+	assert_int_equal(value, '1');
+	assert_int_equal(kvfs_close(fs), 0);
+}
+
 static void test_as_it_was(void **state)
 {
 	struct fixture *store = *state;
@@ -707,6 +727,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_as_it_was, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_last_attribute, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_changes_nothing, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_model, fixture_setup, fixture_teardown),
