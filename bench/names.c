@@ -3,8 +3,9 @@
  * names - processor time of the core's operations on names, without a mount
  *
  * One thread makes files in one directory, looks them up, renames and removes them: each operation with what a
- * mount does around it (a lookup before, a hold of what the kernel learns of, its release behind). A line per
- * operation: its name, and microseconds of this thread's processor time. So also for callgrind and perf:
+ * mount does around it (a lookup before, also of a name that is to be new; a question for capabilities before a write;
+ * a hold of what the kernel learns of, its release behind). A line per operation: its name, and microseconds of this
+ * thread's processor time. So also for callgrind and perf:
  *
  *	names [-n FILES] DIRECTORY	makes DIRECTORY/names.kv, which must not be there, and leaves it
  */
@@ -56,6 +57,8 @@ static void make(unsigned number, const char *name)
 {
 	struct kvfs_attr attr;
 
+	if (kvfs_lookup(fs, directory_ino, name, &attr) != -ENOENT)
+		die("lookup of a new name", -EEXIST);
 	check("mknod", kvfs_mknod(fs, &caller, directory_ino, name, S_IFREG | 0644, 0, &attr));
 	kvfs_hold(fs, attr.ino, 1);
 	kvfs_release(fs, attr.ino, 1);
@@ -67,6 +70,8 @@ static void fill(unsigned number, const char *name)
 	struct kvfs_attr attr;
 
 	check("lookup", kvfs_lookup(fs, directory_ino, name, &attr));
+	if (kvfs_getxattr(fs, attr.ino, "security.capability", NULL, 0) != -ENODATA)
+		die("getxattr", -EIO);
 	if (kvfs_write(fs, attr.ino, contents, sizeof(contents), 0, 0) != sizeof(contents))
 		die("write", -EIO);
 }
@@ -86,8 +91,11 @@ static void stat_only(unsigned number, const char *name)
 static void move(unsigned number, const char *name)
 {
 	char new_name[32];
+	struct kvfs_attr attr;
 
 	snprintf(new_name, sizeof(new_name), "moved-%08u", number);
+	if (kvfs_lookup(fs, directory_ino, new_name, &attr) != -ENOENT)
+		die("lookup of a new name", -EEXIST);
 	check("rename", kvfs_rename(fs, directory_ino, name, directory_ino, new_name, 0));
 }
 
