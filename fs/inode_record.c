@@ -188,23 +188,21 @@ static bool contents_valid(const struct inode *inode)
 	}
 }
 
-/* How many of these fields are there. */
-static unsigned count(unsigned fields, unsigned first, unsigned bits)
+/* How many of the lowest four bits are set: a digit for each number that they can be. */
+static unsigned count(unsigned bits)
 {
-	unsigned number = 0;
-
-	for (unsigned bit = 0; bit < bits; bit++)
-		number += fields / (first << bit) & 1;
-	return number;
+	return (unsigned)(UINT64_C(0x4332322132212110) >> (bits & 15) * 4) & 15;
 }
 
 /* How long the head is. */
 static size_t head_size(unsigned fields)
 {
 	size_t time_size = fields & FIELD_WIDE ? 12 : 8;
+	unsigned times = count(fields & (FIELD_MTIME | FIELD_BTIME | FIELD_ATIME));
+	unsigned wide = count(fields / FIELD_SIZE & 7);
+	unsigned narrow = count(fields / FIELD_NLINK) + (fields / FIELD_FLAGS & 1);
 
-	return sizeof(struct inode_fixed) + time_size * (1 + count(fields, FIELD_MTIME, 3)) +
-	       8 * count(fields, FIELD_SIZE, 3) + 4 * count(fields, FIELD_NLINK, 5);
+	return sizeof(struct inode_fixed) + time_size * (1 + times) + 8 * wide + 4 * narrow;
 }
 
 static uint32_t get_32(const uint8_t **at)

@@ -277,14 +277,24 @@ static int rename_locked(struct rename *rename)
 	return err ? err : change_commit(&rename->change);
 }
 
+/* What is not set here, more than a KiB, is written before it is read. */
+static void rename_init(
+	struct rename *rename, uint64_t parent_ino, uint64_t new_parent_ino, unsigned flags)
+{
+	rename->flags = flags;
+	rename->parents[0] = parent_ino;
+	rename->parents[1] = new_parent_ino;
+	rename->entries[0] = rename->entries[1] = (struct dirent){0};
+	rename->replaces = false;
+	rename->tree_locked = false;
+	rename->fate = ORPHAN_NAMED;
+	rename->whiteout_ino = 0;
+}
+
 int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t new_parent_ino,
 	const char *new_name, unsigned flags)
 {
-	struct rename rename = {
-		.flags = flags,
-		.parents = {parent_ino, new_parent_ino},
-		.fate = ORPHAN_NAMED,
-	};
+	struct rename rename;
 	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
@@ -293,6 +303,7 @@ int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t
 	if (name_is_dot(name) || name_is_dotdot(name) || name_is_dot(new_name) ||
 		name_is_dotdot(new_name))
 		return -EBUSY;
+	rename_init(&rename, parent_ino, new_parent_ino, flags);
 	err = entry_key(fs, parent_ino, name, &rename.keys[0]);
 	if (!err)
 		err = entry_key(fs, new_parent_ino, new_name, &rename.keys[1]);
