@@ -6,6 +6,7 @@
 
 #include "apply.h"
 #include "dictionary.h"
+#include "prefetch.h"
 
 static int64_t record_at(const struct replay *replay, uint32_t offset)
 {
@@ -55,6 +56,70 @@ static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t 
 	}
 }
 
+/* ---- what comes next ---------------------------------------------------------------------------- */
+
+/*
+ * Each record waits for memory three times, and each wait is for an address that the one before it brought: the bucket of its key, the bit
+ * that says whether what it replaces was validated, and that record. So all three are asked for while records before it are applied. Nothing
+ * here is believed: what is met has not been validated.
+ */
+#define PEEK_AHEAD (REPLAY_AHEAD / 2)
+#define RECORD_LINES 3u
+
+static void prefetch_old(void *arg, uint64_t address)
+{
+	const struct segments *segments = arg;
+	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
+	const struct segment *segment = segments->table[slot];
+	const uint8_t *base = segments_base(segments, slot);
+	unsigned i;
+
+	if (!base || !segment)
+		return;
+	if (segment->verified)
+		__builtin_prefetch((const void *)&segment->verified[offset >> 9]);
+	for (i = 0; i < RECORD_LINES; i++)
+		__builtin_prefetch(base + offset + i * PREFETCH_LINE);
+}
+
+/* Asks for the buckets of the next records, as many as there is room for. */
+static void ask_ahead(struct replay *replay)
+{
+	struct replay_ahead *ahead = &replay->ahead;
+	const struct segments *segments = &replay->kv->segments;
+
+	while (ahead->asked - ahead->applied < REPLAY_AHEAD) {
+		const struct format_record *record = record_ptr(replay, ahead->offset);
+
+		if (!format_record_plausible(record, segments->size - ahead->offset,
+					     segments->keyspace_count))
+			return;
+		ahead->offset += (uint32_t)format_record_length(record);
+		if (format_record_is_bare(record))
+			continue;
+		ahead->hashes[ahead->asked % REPLAY_AHEAD] = keyhash_of(
+			&replay->kv->keyhash, record->keyspace, record->key, record->key_size);
+		index_prefetch(&replay->kv->index, ahead->hashes[ahead->asked++ % REPLAY_AHEAD]);
+	}
+}
+
+/* Before a record at this offset is applied. */
+static void look_ahead(struct replay *replay, uint32_t offset)
+{
+	struct replay_ahead *ahead = &replay->ahead;
+
+	/* Damage was passed over. */
+	if (ahead->offset <= offset)
+		*ahead = (struct replay_ahead){.offset = offset};
+	ask_ahead(replay);
+	while (ahead->peeked != ahead->asked && ahead->peeked - ahead->applied < PEEK_AHEAD)
+		index_peek(&replay->kv->index, ahead->hashes[ahead->peeked++ % REPLAY_AHEAD],
+			   prefetch_old, &replay->kv->segments);
+	ahead->applied += ahead->applied != ahead->peeked;
+}
+
+/* ---- batches ------------------------------------------------------------------------------------- */
+
 static int apply_one(struct replay *replay, const struct format_record *record, uint32_t offset)
 {
 	struct kv *kv = replay->kv;
@@ -75,6 +140,7 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 	while (count-- && !error) {
 		const struct format_record *record = record_ptr(replay, offset);
 
+		look_ahead(replay, offset);
 		error = apply_one(replay, record, offset);
 		/* Copies stand before and behind what was committed when they were. */
 		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
@@ -211,6 +277,7 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 	replay->mark_offset = 0;
 	replay->mark_seq = 0;
 	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
+	replay->ahead = (struct replay_ahead){0};
 	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);

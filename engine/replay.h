@@ -12,6 +12,15 @@
 
 #include "store.h"
 
+#define REPLAY_AHEAD 32u /* records */
+
+/* What is asked for before its turn comes: of the next records' keys the index's buckets, then what they replace. */
+struct replay_ahead {
+	uint32_t offset; /* of the first record that was not looked at */
+	unsigned asked, peeked, applied; /* records of the segment */
+	uint64_t hashes[REPLAY_AHEAD];
+};
+
 /* `segment` and `base` are set by the caller for each segment; what follows `marked_seq` is about that one alone. */
 struct replay {
 	struct kv *kv;
@@ -28,6 +37,7 @@ struct replay {
 	bool mark_known;	/* the last MARK of this segment was looked for */
 	uint32_t mark_offset;
 	uint64_t mark_seq;
+	struct replay_ahead ahead;
 };
 
 enum replay_end {
