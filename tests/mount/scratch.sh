@@ -124,12 +124,13 @@ is_mounted() {
 	grep -qF " $1 " <(mounts_list)
 }
 
-# All mount points of this machine, one a line between blanks.
+# All mount points of this machine, one a line between blanks. Read through a pipe: the shell's read goes back in a file after each
+# line, and where another mount has come or gone since, the place is not the same any more and lines are missed.
 mounts_list() {
 	local point
-	while read -r _ _ _ _ point _; do
+	cat /proc/self/mountinfo | while read -r _ _ _ _ point _; do
 		printf ' %b \n' "$point"
-	done </proc/self/mountinfo
+	done
 }
 
 # store_mount [OPTION...] - mounts the store on $mnt and waits until it answers; $daemon is the process

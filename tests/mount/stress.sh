@@ -21,7 +21,7 @@ alone() {
 		while read -r _ point _; do
 			printf -v point %b "$point"
 			[[ $point != */kvfs-*/* || $point = "$own" ]] || umount -l "$point" 2>/dev/null || true
-		done </proc/self/mounts
+		done <<<"$(cat /proc/self/mounts)"
 		exec "$@"' bash "$mnt" "$@"
 }
 
