@@ -9,15 +9,20 @@
 #include <string.h>
 
 #define CAPACITY_MIN 64u
+#define BLOCK 4u /* numbers in a row */
 
 struct hold_kept {
 	size_t size;
 	uint8_t bytes[];
 };
 
+/*
+ * Files that were made one after the other are mostly looked up and let go of one after the other: their entries are neighbours, in
+ * blocks of some lines of memory.
+ */
 static uint64_t hold_hash(uint64_t ino)
 {
-	return ino * UINT64_C(0x9e3779b97f4a7c15);
+	return ino / BLOCK * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static struct hold_shard *hold_shard(struct hold_table *table, uint64_t ino)
@@ -28,7 +33,7 @@ _Static_assert(HOLD_SHARDS == 1u << (64 - 58), "the top bits of the hash");
 
 static size_t hold_home(const struct hold_shard *shard, uint64_t ino)
 {
-	return (size_t)(hold_hash(ino) >> 20) & (shard->capacity - 1);
+	return (size_t)((hold_hash(ino) >> 20) * BLOCK + ino % BLOCK) & (shard->capacity - 1);
 }
 
 /* The inode's entry, or the free one where it would be. Needs a free entry. */
