@@ -24,6 +24,9 @@
 #include "view.h"
 
 #define AHEAD 32u /* records asked for before they are needed */
+/* Stretches of a table that is nearly empty are taken together, up to so many entries. */
+#define TOGETHER 256u
+#define ENTRIES_MAX (TOGETHER + INDEX_STRETCH_MAX)
 
 struct given {
 	uint64_t hash, seq;
@@ -38,8 +41,8 @@ struct kv_iterator {
 	uint64_t versions_place, versions_to; /* of the versions behind what was given out last */
 	struct given given[INDEX_STRETCH_MAX]; /* on a view: newest records of these hashes */
 	size_t given_count;
-	uint64_t addresses[INDEX_STRETCH_MAX];
-	struct kv_entry entries[INDEX_STRETCH_MAX];
+	uint64_t addresses[ENTRIES_MAX];
+	struct kv_entry entries[ENTRIES_MAX];
 };
 
 int kv_iterator_open(struct kv *kv, unsigned keyspace, unsigned flags, struct kv_iterator **out)
@@ -287,7 +290,10 @@ int kv_iterator_read(struct kv_iterator *iterator, const struct kv_entry **entri
 	while (!found) {
 		if (iterator->place == INDEX_PLACE_END)
 			return end_of(iterator);
-		found = index_stretch(&iterator->kv->index, &iterator->place, iterator->addresses);
+		do
+			found += index_stretch(&iterator->kv->index, &iterator->place,
+					       iterator->addresses + found);
+		while (found < TOGETHER && iterator->place != INDEX_PLACE_END);
 		if (found)
 			found = resolve_stretch(iterator, found);
 	}
