@@ -163,25 +163,60 @@ static int check_info(struct kvfs *fs)
 	return 0;
 }
 
+/* A record that is lost is no reason not to open for a repair, which is told. */
+static int excuse(struct kvfs *fs, bool repairs, int err, unsigned lost)
+{
+	if (!repairs || (err != -EIO && err != -ENOENT))
+		return err;
+	fs->meta_lost |= lost;
+	return 0;
+}
+
+/* Whatever the record says: has anything ever been there? */
+static bool has_root(struct kvfs *fs)
+{
+	struct inode root;
+
+	return inode_get(fs, KVFS_ROOT_INO, &root) != -ENOENT;
+}
+
+static int read_secret(struct kvfs *fs, bool repairs)
+{
+	struct kv_slice value;
+	int err = record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
+
+	/* It was never filled: making it was interrupted. */
+	if (err == -ENOENT && !has_root(fs))
+		return -EMEDIUMTYPE;
+	if (!err)
+		err = meta_format_decode(value, &fs->name_secret);
+	return excuse(fs, repairs, err, META_LOST_FORMAT);
+}
+
+static int read_next_ino(struct kvfs *fs, bool repairs, uint64_t *next_ino)
+{
+	struct kv_slice value;
+	int err = record_get(
+		fs, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
+
+	*next_ino = KVFS_ROOT_INO + 1;
+	if (!err)
+		err = meta_next_ino_decode(value, next_ino);
+	return excuse(fs, repairs, err, META_LOST_NEXT_INO);
+}
+
 /* In a read section. */
 static int read_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 {
-	struct kv_slice value;
 	struct inode root;
-	int err =
-		record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
+	int err = read_secret(fs, repairs);
 
+	if (err == -EMEDIUMTYPE)
+		return err;
 	if (!err)
-		err = meta_format_decode(value, &fs->name_secret);
-	if (err)
-		/* It was never filled: making it was interrupted. */
-		return err == -ENOENT ? -EMEDIUMTYPE : err;
-	err = record_get(
-		fs, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1, &value);
+		err = read_next_ino(fs, repairs, next_ino);
 	if (!err)
-		err = meta_next_ino_decode(value, next_ino);
-	if (!err)
-		err = limit_load(fs);
+		err = excuse(fs, repairs, limit_load(fs), META_LOST_LIMIT);
 	if (!err && !repairs)
 		err = inode_get(fs, KVFS_ROOT_INO, &root);
 	if (!err && !repairs && !S_ISDIR(root.mode))
@@ -287,6 +322,11 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 	}
 	if (!fs->read_only)
 		err = rollback_finish(fs);
+	/* To which snapshot is lost, or that one is. */
+	if (options->repairs && (err == -EIO || err == -EUCLEAN)) {
+		fs->meta_lost |= META_LOST_ROLLBACK;
+		err = 0;
+	}
 	if (!err && !fs->read_only)
 		err = orphan_recover(fs);
 	if (err)

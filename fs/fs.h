@@ -17,6 +17,12 @@
 
 #define FS_DIRECTORIES 64u
 
+/* Bits of meta_lost. */
+#define META_LOST_FORMAT (1u << 0)
+#define META_LOST_NEXT_INO (1u << 1)
+#define META_LOST_LIMIT (1u << 2)
+#define META_LOST_ROLLBACK (1u << 3)
+
 struct kvfs {
 	struct kv *kv;
 	struct kv_view *view; /* of a snapshot: what is read, and nothing is changed; NULL: the head */
@@ -26,6 +32,7 @@ struct kvfs {
 	_Atomic(time_t) orphaned_s; /* when a file that was held lost its last name; a hint */
 	bool read_only;
 	bool borrows; /* the store is another's: this is a snapshot that he opened */
+	unsigned meta_lost; /* records of meta that cannot be read, for a repair: META_LOST_... */
 	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */
 	size_t write_size_max; /* bytes of contents that surely fit one batch */
 	kv_report_fn *report;  /* may be NULL */

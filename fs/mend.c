@@ -68,7 +68,7 @@ static int mend_root(struct mend *mend)
 	return mend_make(mend, &root);
 }
 
-static void forget_names(struct mend *mend)
+void mend_forget_names(struct mend *mend)
 {
 	number_table_fini(&mend->names);
 	number_table_fini(&mend->sizes);
@@ -96,8 +96,10 @@ static int list_inodes(struct mend *mend)
 
 static int mend_all(struct mend *mend)
 {
-	int err = mend_root(mend);
+	int err = mend_meta(mend);
 
+	if (!err)
+		err = mend_root(mend);
 	if (!err)
 		err = mend_owners(mend);
 	if (!err)
@@ -105,9 +107,10 @@ static int mend_all(struct mend *mend)
 	if (!err)
 		err = list_inodes(mend);
 	if (!err)
+		err = mend_next_ino(mend);
+	if (!err)
 		err = mend_lost(mend);
 	/* What was lost has names now. */
-	forget_names(mend);
 	if (!err)
 		err = mend_names(mend);
 	if (!err)
@@ -132,14 +135,16 @@ int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_
 		change_end(&mend.change);
 	}
 	scratch_give(mend.scratch);
-	forget_names(&mend);
+	mend_forget_names(&mend);
 	number_table_fini(&mend.users);
 	changed_fini(&mend.inos);
 	if (!err)
 		err = orphan_recover(fs);
 	if (!err)
 		err = kvfs_sync(fs);
-	if (!err)
-		*mended = mend.mended;
-	return err;
+	if (err)
+		return err;
+	fs->meta_lost = 0;
+	*mended = mend.mended;
+	return 0;
 }

@@ -26,9 +26,12 @@ struct mend {
 	struct number_table subdirs; /* directory -> how many */
 	struct number_table parents; /* directory -> its parent */
 	struct number_table users;   /* shared contents -> references */
+	bool any_moved;		     /* entries, to their right keys */
 	struct changed inos;	     /* all that have a record */
 };
 
+/* What mend_names has counted. */
+void mend_forget_names(struct mend *mend);
 /* One more thing was put right, and how. */
 void mend_say(struct mend *mend, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -40,6 +43,9 @@ KV_MUST_CHECK int mend_look(struct mend *mend, uint64_t ino, struct inode *out);
 /* A new record, of now. */
 KV_MUST_CHECK int mend_make(struct mend *mend, struct inode *inode);
 
+/* What the file system says of itself: first of all; and, when all inodes are known, the next number. */
+KV_MUST_CHECK int mend_meta(struct mend *mend);
+KV_MUST_CHECK int mend_next_ino(struct mend *mend);
 /* Inodes that have entries, contents or attributes but no record; what belongs to none. */
 KV_MUST_CHECK int mend_owners(struct mend *mend);
 /* Entries that name nothing; then counts them. */

@@ -185,20 +185,20 @@ static int rewrite_entry(struct mend *mend, const struct found *found, uint32_t 
 	uint8_t value[DIRENT_VALUE_SIZE];
 	struct dirent_key key;
 	char text[SHOWN_MAX];
+	bool moved;
 	int err;
 
 	dirent_key_encode(mend->fs->name_secret, found->entry.parent, found->entry.name, found->entry.name_size, &key);
-	if (key.size != found->key.size || memcmp(key.bytes, found->key.bytes, key.size)) {
-		if (!record_exists(mend->fs, KEYSPACE_DIRENT, key.bytes, key.size))
-			return remove_entry(mend, found, "there is another of this name");
-		err = mend_delete(mend, KEYSPACE_DIRENT, found->key.bytes, found->key.size);
-		if (err)
-			return err;
-	}
+	moved = key.size != found->key.size || memcmp(key.bytes, found->key.bytes, key.size);
+	if (moved && !record_exists(mend->fs, KEYSPACE_DIRENT, key.bytes, key.size))
+		return remove_entry(mend, found, "there is another of this name");
 	mend_say(mend, "entry \"%s\" of directory %llu: written anew", shown(&found->entry, text),
 		(unsigned long long)found->entry.parent);
 	dirent_value_encode(found->entry.ino, mode, value);
-	return mend_put(mend, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
+	/* The new one first: an interruption between the two leaves one too many, not none. */
+	err = mend_put(mend, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
+	return err || !moved ? err :
+			       mend_delete(mend, KEYSPACE_DIRENT, found->key.bytes, found->key.size);
 }
 
 static int count(struct number_table *table, uint64_t number, uint64_t more)
@@ -255,9 +255,11 @@ static int mend_entry(struct mend *mend, const struct found *found)
 		err = rewrite_entry(mend, found, inode.mode);
 		if (err)
 			return err;
-		/* Under its right key it comes by once more, or has. */
-		if (!dirent_hash_matches(mend->fs->name_secret, &found->entry))
+		/* Under its right key it comes by in the next walk. */
+		if (!dirent_hash_matches(mend->fs->name_secret, &found->entry)) {
+			mend->any_moved = true;
 			return 0;
+		}
 	}
 	return count_entry(mend, &found->entry, inode.mode);
 }
@@ -297,7 +299,17 @@ static int walk_entries(struct mend *mend)
 
 int mend_names(struct mend *mend)
 {
-	return walk_entries(mend);
+	bool again;
+	int err;
+
+	/* An entry that was moved may be behind the walk, or before it: counted is when all are in their places. */
+	do {
+		mend_forget_names(mend);
+		mend->any_moved = false;
+		err = walk_entries(mend);
+		again = !err && mend->any_moved;
+	} while (again);
+	return err;
 }
 
 /* ---- what is lost ---------------------------------------------------------------------------- */

@@ -83,7 +83,7 @@ struct kvfs_open_options {
 	enum kvfs_atime atime;
 	bool nodiratime; /* listing a directory never moves its time of access */
 	bool frees_behind; /* very large files are freed by a thread of the file system's own */
-	bool repairs; /* kvfs_repair comes next: opens also where the root is lost */
+	bool repairs; /* kvfs_repair comes next: opens also where the root, or what the file system says of itself, is lost */
 };
 
 /*

@@ -14,6 +14,8 @@
 #include "extent_record.h"
 #include "inode_record.h"
 #include "keyspaces.h"
+#include "meta_record.h"
+#include "sim_env.h"
 
 #define FILES 60u
 #define DIRECTORIES 6u
@@ -213,6 +215,153 @@ static void test_lost_directory(void **state)
 	fixture_assert_clean(store);
 }
 
+/* ---- what the file system says of itself ------------------------------------------------------ */
+
+static void spoil(struct fixture *store, const char *key, bool deleted)
+{
+	struct kv *kv = kvfs_kv(store->fs);
+
+	if (deleted)
+		assert_int_equal(kv_delete(kv, KEYSPACE_META, key, strlen(key), NULL), 0);
+	else
+		assert_int_equal(kv_put(kv, KEYSPACE_META, key, strlen(key), "?", 1, NULL), 0);
+}
+
+/* Each file under its own name still, and a new one has a number of its own. */
+static void assert_names(struct fixture *store)
+{
+	struct kvfs_attr attr;
+	uint64_t ino;
+	char name[32];
+
+	for (unsigned i = 0; i < FILES; i++) {
+		bool found = false;
+
+		snprintf(name, sizeof(name), "file %u", i);
+		for (unsigned j = 0; j < DIRECTORIES && !found; j++)
+			found = fixture_lookup(store, directories[j], name) == (int64_t)files[i].ino;
+		assert_true(found);
+	}
+	assert_int_equal(kvfs_lookup(store->fs, KVFS_ROOT_INO, "lost+found", &attr), -ENOENT);
+	ino = fixture_mkfile(store, KVFS_ROOT_INO, "new");
+	for (unsigned i = 0; i < FILES; i++)
+		assert_int_not_equal(files[i].ino, ino);
+	fixture_assert_clean(store);
+}
+
+static void test_meta(void **state)
+{
+	static const struct {
+		const char *keys[2];
+		bool deleted;
+	} cases[] = {
+		{{META_FORMAT_KEY}, true}, {{META_FORMAT_KEY}, false}, {{META_NEXT_INO_KEY}, true},
+		{{META_NEXT_INO_KEY}, false}, {{META_SIZE_LIMIT_KEY}, false}, {{META_ROLLBACK_KEY}, false},
+		{{META_FORMAT_KEY, META_NEXT_INO_KEY}, true},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fixture *store = *state;
+		uint64_t limit = 0;
+
+		random_state = i + 1;
+		make_tree(store);
+		for (unsigned j = 0; j < 2 && cases[i].keys[j]; j++)
+			spoil(store, cases[i].keys[j], cases[i].deleted);
+		fixture_close(store);
+		if (strcmp(cases[i].keys[0], META_ROLLBACK_KEY))
+			assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
+		store->open.repairs = true;
+		fixture_open(store);
+		fixture_assert_repaired(store, cases[i].keys[0]);
+		store->open.repairs = false;
+		fixture_reopen(store);
+		assert_int_equal(kvfs_size_limit(store->fs), limit);
+		for (unsigned j = 0; j < FILES; j++)
+			assert_contents(store, j, i);
+		assert_names(store);
+		(void)fixture_remove(state);
+		assert_int_equal(fixture_setup(state), 0);
+	}
+}
+
+/* ---- interruptions ---------------------------------------------------------------------------- */
+
+#define POWER_ROUNDS 12u
+#define STEPS_MAX 400u
+
+static void ignore_report(void *arg, enum kv_severity severity, const char *message)
+{
+}
+
+/* A repair whose power fails at a step of the disk, and a second one after it. True: it came to its end before. */
+static bool repair_interrupted(struct fixture *store, struct sim_env *sim, unsigned step)
+{
+	static const enum sim_loss losses[] = {SIM_LOSS_ANY, SIM_LOSS_NONE, SIM_LOSS_ANY, SIM_LOSS_ALL};
+	uint64_t mended;
+	bool ended;
+	int err;
+
+	sim_env_cut_at(sim, sim_env_steps(sim) + step);
+	err = kvfs_open(store->env, store->path, &store->open, &store->fs);
+	if (!err)
+		err = kvfs_repair(store->fs, ignore_report, NULL, &mended);
+	ended = !sim_env_is_cut(sim);
+	assert_true(ended ? !err : true);
+	(void)kvfs_close(store->fs);
+	store->fs = NULL;
+	ended = ended && !sim_env_is_cut(sim);
+	sim_env_cut_at(sim, 0);
+	assert_int_equal(sim_env_power_on(sim, losses[step % 4]), 0);
+	return ended;
+}
+
+static void power_round(unsigned round, unsigned step, bool *ended)
+{
+	struct kvfs_create_options create = {.segment_size = 4 << 20};
+	struct sim_options options = {.seed = round * STEPS_MAX + step, .capacity = 256 << 20, .file_size_max = 8 << 20};
+	struct fixture store = {.path = "store", .open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}}};
+	struct sim_env *sim;
+	char when[48];
+
+	assert_int_equal(sim_env_new(&options, &sim), 0);
+	store.env = sim_env_table(sim);
+	assert_int_equal(kvfs_create(store.env, store.path, &create, ignore_report, NULL), 0);
+	fixture_open(&store);
+	random_state = 100 + round;
+	make_tree(&store);
+	for (unsigned hits = 1 + random_below(12); hits; hits--)
+		damage(&store);
+	if (round % 3 == 0)
+		spoil(&store, META_FORMAT_KEY, round % 2);
+	fixture_close(&store);
+	store.open.repairs = true;
+	*ended = repair_interrupted(&store, sim, step);
+	fixture_open(&store);
+	snprintf(when, sizeof(when), "round %u, step %u", round, step);
+	fixture_assert_repaired(&store, when);
+	for (unsigned i = 0; i < FILES; i++)
+		assert_contents(&store, i, round);
+	fixture_close(&store);
+	sim_env_free(sim);
+}
+
+/* Whatever of a repair the disk has kept: the next one ends it, and what was not hit is there. */
+static void test_interrupted(void **state)
+{
+	const char *rounds = getenv("KVFS_TEST_ROUNDS");
+	unsigned count = rounds ? (unsigned)strtoul(rounds, NULL, 10) : POWER_ROUNDS;
+
+	for (unsigned round = 0; round < count; round++) {
+		bool ended = false;
+
+		/* One step of a few in each round, all of them over the rounds. */
+		for (unsigned step = 1 + round % 3; !ended && step < STEPS_MAX; step += 3)
+			power_round(round, step, &ended);
+		assert_true(ended);
+	}
+}
+
 static void test_clean(void **state)
 {
 	uint64_t mended;
@@ -229,6 +378,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_clean, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_lost_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_random, fixture_setup, fixture_remove),
+		cmocka_unit_test_setup_teardown(test_meta, fixture_setup, fixture_remove),
+		cmocka_unit_test(test_interrupted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mend_meta.c - repairs the records about the file system itself: which of them were lost, opening has found out.
+ *
+ * Without the secret of the name hash no entry is where it is looked for: a new one is drawn, and mend_names, which comes next, puts each
+ * under its right key. Names in snapshots of before stay where they are, and are not found by name.
+ */
+#include <errno.h>
+#include <sys/random.h>
+
+#include "mend.h"
+#include "meta_record.h"
+
+/* Numbers of files that are gone, or that a snapshot alone has, are not given out again for a while. */
+#define INO_MARGIN ((uint64_t)1 << 20)
+
+static int mend_format(struct mend *mend)
+{
+	uint8_t format[META_FORMAT_SIZE];
+	uint64_t secret;
+
+	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
+		return -EIO;
+	mend_say(mend, "the secret of the name hash is lost; each entry gets a new place");
+	meta_format_encode(secret, format);
+	mend->fs->name_secret = secret;
+	return mend_put(mend, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, format, sizeof(format));
+}
+
+int mend_meta(struct mend *mend)
+{
+	unsigned lost = mend->fs->meta_lost;
+	int err = 0;
+
+	if (lost & META_LOST_FORMAT)
+		err = mend_format(mend);
+	if (!err && lost & META_LOST_LIMIT) {
+		mend_say(mend, "the store's own limit is lost; it has none now");
+		err = mend_delete(mend, KEYSPACE_META, META_SIZE_LIMIT_KEY, sizeof(META_SIZE_LIMIT_KEY) - 1);
+	}
+	if (!err && lost & META_LOST_ROLLBACK) {
+		mend_say(mend, "going back to a snapshot was interrupted, and to which is lost; files may be as they were or as "
+			       "they were to be");
+		err = mend_delete(mend, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1);
+	}
+	return err;
+}
+
+int mend_next_ino(struct mend *mend)
+{
+	struct number_source *numbers = &mend->fs->numbers;
+	uint64_t next = atomic_load(&numbers->next), most = INODE_INO_MAX - 2 * NUMBER_STEP, ino;
+
+	if (!(mend->fs->meta_lost & META_LOST_NEXT_INO))
+		return 0;
+	mend_say(mend, "the next inode number is lost; it is found from those that there are");
+	if (next < most)
+		atomic_store(&numbers->next, next < most - INO_MARGIN ? next + INO_MARGIN : most);
+	/* The first one that is given out writes the record. */
+	return number_next(numbers, &ino);
+}
