@@ -504,7 +504,7 @@ static int system_file_write(
 			length = direct_write(file->direct_fd, from, size, position, durable);
 		else
 			length = cached_write(file->fd, from, size, position, durable);
-		if (length == -EINTR)
+		if (length == -EINTR || length == -EAGAIN)
 			continue;
 		if (length <= 0)
 			return length < 0 ? (int)length : -EIO;
