@@ -6,8 +6,9 @@
 #include "log.h"
 #include "segment_file.h"
 
-#define REST_US 3000000u       /* without a change: one spare segment and one free file are left */
-#define LONG_REST_US 30000000u /* none */
+#define REST_US 3000000u       /* without a change: a spare segment is left where it will be wanted soon, and nothing else */
+#define LONG_REST_US 30000000u /* nothing at all */
+#define SOON_DIVISOR 4u	       /* of a segment is left of the log's last one */
 #define PAUSE_US 1000u
 #define SCARCE_SEGMENTS 16u    /* of free disk */
 
@@ -27,6 +28,17 @@ static bool may_trim(struct kv *kv)
 	       avail >= (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
 }
 
+/* Who goes on before the next one is prepared has the rest of this one until then. */
+static bool is_wanted_soon(struct kv *kv)
+{
+	bool soon;
+
+	pthread_mutex_lock(&kv->log.lock);
+	soon = kv->segments.size - kv->log.hot.offset < kv->segments.size / SOON_DIVISOR;
+	pthread_mutex_unlock(&kv->log.lock);
+	return soon;
+}
+
 static int give_back(struct kv *kv, unsigned keep)
 {
 	int error;
@@ -34,7 +46,7 @@ static int give_back(struct kv *kv, unsigned keep)
 	if (!may_trim(kv))
 		return 0;
 	error = log_drop_spares(kv, keep);
-	segments_drop_free(&kv->segments, keep, &kv->log.lock);
+	segments_drop_free(&kv->segments, 0, &kv->log.lock);
 	return error ? error : segments_sync_names(&kv->segments);
 }
 
@@ -50,7 +62,7 @@ void trim_step(struct kv *kv)
 	}
 	if (rest->depth == 0 && now_us - rest->since_us >= REST_US) {
 		rest->depth = 1;
-		error = give_back(kv, 1);
+		error = give_back(kv, is_wanted_soon(kv));
 	} else if (rest->depth == 1 && now_us - rest->since_us >= LONG_REST_US) {
 		rest->depth = 2;
 		error = give_back(kv, 0);
