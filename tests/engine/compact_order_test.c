@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compact_order_test.c - what must be durable before what, when compaction copies and frees, and what happens when a step of that
+ * fails. The store has no thread of its own: each step is taken here, and the power fails between any two.
+ */
+#include "kv_fixture.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "compact.h"
+#include "snapshot.h"
+#include "store.h"
+
+#define ROUNDS 40u
+#define ROUND_KEYS 9u
+#define VALUE 90000u
+#define STAYING 20000u
+#define READ_MS 200u
+
+/* ---- the names of segments, as they change ----------------------------------------------------- */
+
+static struct {
+	struct kv *kv;
+	unsigned freed;	  /* so many left the log */
+	unsigned pending; /* and are not durable there */
+	bool fails;	  /* the next sync of names after one has left */
+	struct sim_env *sim;
+	int (*rename)(struct env_dir *dir, const char *from, const char *to);
+	int (*dir_sync)(struct env_dir *dir);
+} names;
+
+static int watched_rename(struct env_dir *dir, const char *from, const char *to)
+{
+	const struct kv *kv = names.kv;
+
+	if (!strncmp(from, "seg-", 4) && !strncmp(to, "free-", 5)) {
+		/* What made it garbage is durable, and so are the copies. */
+		assert_true(kv->sync.durable_bytes >= kv->compaction.emptied_bytes);
+		assert_true(!kv->cold.active || kv->cold.active->written == kv->cold.offset);
+		names.freed++;
+		names.pending++;
+		if (names.fails)
+			sim_env_fail(names.sim, SIM_FAULT_DIR_SYNC, 1, 1, -EIO);
+	}
+	return names.rename(dir, from, to);
+}
+
+static int watched_dir_sync(struct env_dir *dir)
+{
+	int error = names.dir_sync(dir);
+
+	if (!error)
+		names.pending = 0;
+	return error;
+}
+
+/* From here on. */
+static void watch(struct fixture *fixture)
+{
+	struct kv_env *env = sim_env_table(fixture->sim);
+
+	memset(&names, 0, sizeof(names));
+	names.kv = fixture->kv;
+	names.sim = fixture->sim;
+	names.rename = env->rename;
+	names.dir_sync = env->dir_sync;
+	env->rename = watched_rename;
+	env->dir_sync = watched_dir_sync;
+}
+
+static void unwatch(struct fixture *fixture)
+{
+	struct kv_env *env = sim_env_table(fixture->sim);
+
+	env->rename = names.rename;
+	env->dir_sync = names.dir_sync;
+}
+
+/* ---- something to compact ---------------------------------------------------------------------- */
+
+static void put_numbered(struct fixture *fixture, const char *name, unsigned number, size_t size,
+			 uint64_t seed)
+{
+	char key[30];
+
+	snprintf(key, sizeof(key), "%s %u", name, number);
+	must_put_filled(fixture, HASHED, key, size, seed);
+}
+
+/*
+ * As many segments as rounds, of which one short record each is needed, and all the rest is garbage that nobody has looked for. Without
+ * `stays`: garbage throughout.
+ */
+static void make_garbage(struct fixture *fixture, unsigned rounds, bool stays)
+{
+	struct kv_view *views[ROUNDS];
+	unsigned round, i;
+
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i < ROUND_KEYS; i++)
+			put_numbered(fixture, "key", i, VALUE, round * 100 + i);
+		if (stays)
+			put_numbered(fixture, "stays", round, STAYING, round);
+		assert_int_equal(kv_view_open(fixture->kv, &views[round]), 0);
+	}
+	must_sync(fixture);
+	for (i = 0; i < ROUND_KEYS; i++)
+		put_numbered(fixture, "key", i, 1000, i);
+	for (round = 0; round < rounds; round++)
+		kv_view_close(views[round]);
+}
+
+static void must_have_it(struct fixture *fixture, unsigned rounds, bool stays)
+{
+	char key[30];
+	unsigned i;
+
+	for (i = 0; stays && i < rounds; i++) {
+		snprintf(key, sizeof(key), "stays %u", i);
+		must_have_filled(fixture, HASHED, key, STAYING, i);
+	}
+	for (i = 0; i < ROUND_KEYS; i++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_have_filled(fixture, HASHED, key, 1000, i);
+	}
+	must_check_clean(fixture);
+}
+
+/* No checkpoint is made but on demand. */
+static int setup(void **state)
+{
+	struct fixture *fixture;
+	int error = fixture_setup_empty(state);
+
+	if (error)
+		return error;
+	fixture = *state;
+	error = kv_create(fixture->env, STORE_PATH, &fixture_create_options, NULL, NULL);
+	fixture->checkpoint_interval = (uint64_t)1 << 40;
+	return error ? error : fixture_open(fixture, KV_OPEN_INLINE);
+}
+
+#define ORDER_TEST(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
+
+/* ---- the list of snapshots --------------------------------------------------------------------- */
+
+/* It never knows of a batch that the log could still lose; and it is there after a power failure. */
+static void test_list_comes_after_the_log(void **state)
+{
+	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_NONE, SIM_LOSS_ANY};
+	struct fixture *fixture = *state;
+	char name[20];
+	uint64_t seq;
+	unsigned i;
+
+	for (i = 0; i < 3; i++) {
+		put_numbered(fixture, "key", i, 3000, i);
+		snprintf(name, sizeof(name), "snapshot %u", i);
+		assert_int_equal(kv_snapshot_create(fixture->kv, name, &seq), 0);
+		assert_true(kv_durable_seq(fixture->kv) < seq);
+		assert_int_equal(snapshots_save_all(fixture->kv), 0);
+		assert_true(kv_durable_seq(fixture->kv) >= seq);
+		must_crash(fixture, losses[i], KV_OPEN_INLINE);
+		assert_true(atomic_load(&fixture->kv->snapshots.saved_seq) >= seq);
+	}
+}
+
+/* Cold segments are replayed before what stood behind them: the list must not depend on that. */
+static void test_list_comes_before_cold_copies(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+	uint64_t seq;
+
+	make_garbage(fixture, ROUNDS, true);
+	assert_int_equal(kv_snapshot_create(kv, "one", &seq), 0);
+	assert_true(atomic_load(&kv->snapshots.saved_seq) < seq);
+	compact_step(kv);
+	assert_non_null(kv->cold.active);
+	assert_true(atomic_load(&kv->relocated_bytes) > 0);
+	assert_true(atomic_load(&kv->snapshots.saved_seq) >= seq);
+}
+
+/* ---- freeing ----------------------------------------------------------------------------------- */
+
+static void test_order_of_freeing(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned stays, i;
+
+	for (stays = 0; stays < 2; stays++) {
+		make_garbage(fixture, ROUNDS, stays);
+		watch(fixture);
+		for (i = 0; i < 10; i++) {
+			compact_step(fixture->kv);
+			/* Before the next one's tombstones may go. */
+			assert_int_equal(names.pending, 0);
+		}
+		assert_true(names.freed > ROUNDS / 4);
+		unwatch(fixture);
+		must_have_it(fixture, ROUNDS, stays);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		must_have_it(fixture, ROUNDS, stays);
+	}
+}
+
+static void *compact(void *arg)
+{
+	compact_step(arg);
+	return NULL;
+}
+
+/* Who reads a record that is copied meanwhile reads it to its end. */
+static void test_readers_are_waited_for(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t expected[STAYING];
+	struct kv_slice value;
+	pthread_t thread;
+	unsigned ms;
+
+	make_garbage(fixture, ROUNDS, true);
+	fill_bytes(expected, sizeof(expected), 0);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_get(fixture->kv, HASHED, "stays 0", 7, &value), 0);
+	watch(fixture);
+	assert_int_equal(pthread_create(&thread, NULL, compact, fixture->kv), 0);
+	/* Whoever does not wait has time to do harm. */
+	for (ms = 0; ms < READ_MS; ms++) {
+		usleep(1000);
+		assert_int_equal(atomic_load(&fixture->kv->victims), 0);
+	}
+	assert_memory_equal(value.data, expected, sizeof(expected));
+	kv_read_end(fixture->kv);
+	pthread_join(thread, NULL);
+	assert_true(atomic_load(&fixture->kv->victims) > 0);
+	unwatch(fixture);
+}
+
+/* ---- steps that fail --------------------------------------------------------------------------- */
+
+static void must_be_final(struct fixture *fixture)
+{
+	assert_true(atomic_load(&fixture->kv->failed) != 0);
+	assert_int_equal(kv_put(fixture->kv, HASHED, "x", 1, "y", 1, NULL), -EROFS);
+	unwatch(fixture);
+	assert_int_equal(kv_close(fixture->kv), -EIO);
+	fixture->kv = NULL;
+	must_open(fixture, KV_OPEN_INLINE);
+	must_have_it(fixture, ROUNDS, true);
+}
+
+static void test_failures_are_final(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_garbage(fixture, ROUNDS, true);
+	must_sync(fixture);
+	watch(fixture);
+	/* Names that are not durable may come back. */
+	names.fails = true;
+	compact_step(fixture->kv);
+	assert_true(names.freed > 0);
+	must_be_final(fixture);
+	make_garbage(fixture, ROUNDS, true);
+	must_sync(fixture);
+	watch(fixture);
+	/* A copy that did not reach the disk is not there. */
+	sim_env_fail(fixture->sim, SIM_FAULT_SYNC, 1, 1000, -EIO);
+	compact_step(fixture->kv);
+	sim_env_fail(fixture->sim, SIM_FAULT_SYNC, 0, 0, 0);
+	assert_int_equal(names.freed, 0);
+	must_be_final(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ORDER_TEST(test_list_comes_after_the_log),
+		ORDER_TEST(test_list_comes_before_cold_copies),
+		ORDER_TEST(test_order_of_freeing),
+		ORDER_TEST(test_readers_are_waited_for),
+		ORDER_TEST(test_failures_are_final),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
