@@ -119,8 +119,13 @@ static int put_one(struct kvfs *fs, const char *key)
 {
 	const struct kvfs_caller caller = store_caller();
 	struct target target = {.old = {.ino = 0}};
-	int rc = kvfs_resolve_parent(fs, key, &caller, &target.parent, target.name);
+	size_t length = strlen(key);
+	int rc;
 
+	/* as a shell's redirection says; nothing is made on the way to it */
+	if (length && key[length - 1] == '/')
+		return -EISDIR;
+	rc = kvfs_resolve_parent(fs, key, &caller, &target.parent, target.name);
 	if (rc)
 		return rc;
 	rc = kvfs_lookup(fs, target.parent.ino, target.name, &target.old);

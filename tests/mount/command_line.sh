@@ -38,6 +38,8 @@ case_paths() {
 	expect_fail 'not a directory' "$KVFS" get "$store" a/b/c/d/e
 	expect_fail 'not a directory' "$KVFS" put "$store" a/b/c/d/e </dev/null
 	expect_fail 'directory' "$KVFS" put "$store" a/b </dev/null
+	expect_fail 'directory' "$KVFS" put "$store" new/er/ </dev/null
+	expect_fail 'no such' "$KVFS" list "$store" new
 	expect_fail 'name too long' "$KVFS" put "$store" "$(printf 'x%.0s' {1..256})" </dev/null
 	echo y | "$KVFS" put "$store" "$(printf 'y%.0s' {1..255})"
 	expect_same "a name of 255 bytes" y "$("$KVFS" get "$store" "$(printf 'y%.0s' {1..255})")"
