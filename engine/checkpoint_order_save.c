@@ -51,9 +51,17 @@ static int add_fence(struct order_saving *saving, const uint8_t *key, size_t key
 
 static size_t shared_size(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
 {
-	size_t size = 0;
+	size_t size = 0, most = a_size < b_size ? a_size : b_size;
 
-	while (size < a_size && size < b_size && a[size] == b[size])
+	for (; size + 8 <= most; size += 8) {
+		uint64_t a_word, b_word;
+
+		memcpy(&a_word, a + size, 8);
+		memcpy(&b_word, b + size, 8);
+		if (a_word != b_word)
+			return size + (unsigned)__builtin_ctzll(a_word ^ b_word) / 8;
+	}
+	while (size < most && a[size] == b[size])
 		size++;
 	return size;
 }

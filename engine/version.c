@@ -470,7 +470,9 @@ bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end
 	struct versions *versions = &kv->versions;
 	struct member member = {versions, 0, address};
 
-	if (!index_lookup(&versions->index, hash, member_match, &member))
+	/* Who saw that the address is not the newest any more sees what was counted before. */
+	if (!atomic_load_explicit(&versions->count, memory_order_relaxed) ||
+	    !index_lookup(&versions->index, hash, member_match, &member))
 		return false;
 	*end = version_end(version_at(versions, member.number));
 	return true;
