@@ -9,8 +9,6 @@
 #ifndef BATCH_H
 #define BATCH_H
 
-#include <string.h>
-
 #include "condition.h"
 #include "format.h"
 #include "store.h"
@@ -92,21 +90,6 @@ static inline size_t batch_stride(const struct format_record *record, const stru
 	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
 }
 
-/* A key's bytes: what is short, as usual, without a call. */
-static inline void batch_copy_key(uint8_t *to, const uint8_t *from, size_t size)
-{
-	uint64_t first, last;
-
-	if (__builtin_expect(size - 8 > 8, 0)) {
-		memcpy(to, from, size);
-		return;
-	}
-	memcpy(&first, from, 8);
-	memcpy(&last, from + size - 8, 8);
-	memcpy(to, &first, 8);
-	memcpy(to + size - 8, &last, 8);
-}
-
 /* All of a record's bytes but the value: without a number, and not checked yet. here: bytes of the value that will stand behind the key. */
 static inline void batch_lay_out(struct format_record *record, unsigned keyspace, const void *key,
 				 size_t key_size, uint64_t value_size, uint64_t here, unsigned flags)
@@ -121,7 +104,7 @@ static inline void batch_lay_out(struct format_record *record, unsigned keyspace
 	/* The last word whole, before what is not padding in it. */
 	memset((uint8_t *)record + format_record_size(key_size, here) - FORMAT_RECORD_ALIGN, 0,
 	       FORMAT_RECORD_ALIGN);
-	batch_copy_key(record->key, key, key_size);
+	format_key_copy(record->key, key, key_size);
 }
 
 /* As kv_batch_..., for a key of a right size in any keyspace, the engine's own as well. */

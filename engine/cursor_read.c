@@ -27,21 +27,6 @@ struct group {
 	size_t count;
 };
 
-/* As memcpy, without a call for the usual short keys: two words that may overlap. */
-static inline void copy_key(uint8_t *to, const uint8_t *from, size_t size)
-{
-	uint64_t first, last;
-
-	if (__builtin_expect(size - 8 > 8, 0)) {
-		memcpy(to, from, size);
-		return;
-	}
-	memcpy(&first, from, 8);
-	memcpy(&last, from + size - 8, 8);
-	memcpy(to, &first, 8);
-	memcpy(to + size - 8, &last, 8);
-}
-
 static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t start)
 {
 	size_t room = cursor->keys_room ? cursor->keys_room : KEYS_ROOM_MIN;
@@ -56,7 +41,7 @@ static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t
 		cursor->keys = keys;
 		cursor->keys_room = room;
 	}
-	copy_key(cursor->keys + start, key.data, key.size);
+	format_key_copy(cursor->keys + start, key.data, key.size);
 	return 0;
 }
 
