@@ -75,6 +75,11 @@ static int check_directory(const char *path)
 	struct stat st;
 	int rc = check_mounted(path);
 
+	/* Whatever is then looked up from the root waits for a server that looks up things itself. */
+	if (!strcmp(path, "/")) {
+		message(KV_ERROR, "/: is the root of all; nothing can be mounted on it");
+		return -EINVAL;
+	}
 	if (rc)
 		return rc;
 	if (stat(path, &st)) {
@@ -170,11 +175,6 @@ static int do_mount(const struct mount_call *call)
 	if (is_inside(directory, store)) {
 		message(KV_ERROR, "%s: is the store%s; it cannot be mounted on itself", directory,
 			strcmp(directory, store) ? " or in it" : "");
-		goto out;
-	}
-	/* Whatever is then looked up from the root waits for a server that looks up things itself. */
-	if (!strcmp(directory, "/")) {
-		message(KV_ERROR, "/: is the root of all; nothing can be mounted on it");
 		goto out;
 	}
 	request.store = store;
