@@ -258,6 +258,17 @@ static void remove_file(struct fixture *fixture, const char *name)
 	fixture->env->dir_close(dir);
 }
 
+/* What the tests of missing segments put: each `step`th of their keys. */
+static void put_missing(struct fixture *fixture, unsigned keyspace, unsigned step)
+{
+	char key[16];
+
+	for (unsigned i = 0; i < MISSING_KEYS; i += step) {
+		key_of(i, key);
+		must_put_filled(fixture, keyspace, key, MISSING_SIZE, i);
+	}
+}
+
 /* How many of test_missing_segment's keys are whole; none is anything else. */
 static unsigned count_large(struct fixture *fixture)
 {
@@ -286,12 +297,8 @@ static void test_missing_segment(void **state)
 	struct fixture *fixture = *state;
 	unsigned heard = 0, intact;
 	uint64_t findings;
-	char key[16];
 
-	for (unsigned i = 0; i < MISSING_KEYS; i++) {
-		key_of(i, key);
-		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
-	}
+	put_missing(fixture, HASHED, 1);
 	must_close(fixture);
 	remove_file(fixture, "seg-00000001");
 	must_open(fixture, KV_OPEN_READ_ONLY);
@@ -378,26 +385,16 @@ static void test_missing_without_checkpoint(void **state)
 {
 	struct fixture *fixture = *state;
 	struct kv_prune_report report;
-	char key[16];
 
-	for (unsigned i = 0; i < MISSING_KEYS; i++) {
-		key_of(i, key);
-		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
-	}
+	put_missing(fixture, HASHED, 1);
 	must_close(fixture);
 	remove_file(fixture, FORMAT_CHECKPOINT_NAME);
 	/* Nothing was ever freed. */
 	assert_true(take_each_away(fixture, last_slot(fixture)) >= 2);
 	must_open(fixture, KV_OPEN_INLINE);
-	for (unsigned i = 0; i < MISSING_KEYS; i += 2) {
-		key_of(i, key);
-		must_put_filled(fixture, HASHED, key, MISSING_SIZE, i);
-	}
+	put_missing(fixture, HASHED, 2);
 	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, &report), 0);
-	for (unsigned i = 0; i < MISSING_KEYS; i++) {
-		key_of(i, key);
-		must_put_filled(fixture, ORDERED, key, MISSING_SIZE, i);
-	}
+	put_missing(fixture, ORDERED, 1);
 	must_close(fixture);
 	remove_file(fixture, FORMAT_CHECKPOINT_NAME);
 	/* Some were, there are copies in cold ones, and others came behind them. */
