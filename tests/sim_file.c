@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define CHANGE_UNIT 64u /* bytes that are compared at once */
+
 struct sim_change {
 	struct sim_change *next;
 	bool resize;    /* `position` is the new size; no data */
@@ -138,10 +140,28 @@ static void bytes_resize(uint8_t *bytes, uint64_t *size, uint64_t size_new)
 	*size = size_new;
 }
 
+/*
+ * Stores what is different, and only that: whoever reads through a map beside a write sees nothing of bytes that stay as they
+ * are, and may. A sanitizer then speaks of those alone that do change under a reader.
+ */
+static void bytes_change(uint8_t *bytes, const uint8_t *data, size_t length)
+{
+	for (size_t from = 0; from < length; from += CHANGE_UNIT) {
+		size_t end = from + CHANGE_UNIT < length ? from + CHANGE_UNIT : length;
+
+		if (memcmp(bytes + from, data + from, end - from) == 0)
+			continue;
+		for (size_t i = from; i < end; i++) {
+			if (bytes[i] != data[i])
+				bytes[i] = data[i];
+		}
+	}
+}
+
 static void bytes_write(
 	uint8_t *bytes, uint64_t *size, const void *data, size_t length, uint64_t position)
 {
-	memcpy(bytes + position, data, length);
+	bytes_change(bytes + position, data, length);
 	if (position + length > *size)
 		*size = position + length;
 }
