@@ -61,11 +61,35 @@ static void drop_free_files(struct kv *kv)
 	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
 }
 
-/* The list of segments says that they may be gone, before they are. */
+/* Those which were to leave stay, as if a checkpoint named them, until compact_free_kept. */
+static void put_off(struct kv *kv)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = kv->segments.table[slot];
+
+		if (!segment || !segment->leaving)
+			continue;
+		store_add(&kv->compaction.kept_bytes, segment->end);
+		segment->kept = true;
+		segment->leaving = false;
+	}
+}
+
+/*
+ * The list of segments says that they may be gone, before they are. -ENOSPC: the disk has no room even for that, as one that never overwrites
+ * in place may not; freeing is put off.
+ */
 static int announce(struct kv *kv)
 {
 	int error = manifest_write(kv);
 
+	if (error == -ENOSPC || error == -EDQUOT) {
+		put_off(kv);
+		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
+		return -ENOSPC;
+	}
 	return error ? store_poison(kv, error, "writing the list of segments failed") : 0;
 }
 
@@ -413,6 +437,14 @@ static void step(struct kv *kv)
 		take_dead(kv);
 }
 
+/* There was no room to free anything: perhaps there is now. */
+static bool retry_freeing(struct kv *kv)
+{
+	kv->compaction.free_at_us = 0;
+	compact_free_kept(kv);
+	return !kv->compaction.free_at_us;
+}
+
 /* ---- the maintainer's calls ------------------------------------------------------------------ */
 
 /* There is more garbage than at the last look, if only by the last thing that was deleted, or that a snapshot let go of. */
@@ -436,6 +468,8 @@ uint64_t compact_pause_us(const struct kv *kv)
 		at_us = compaction->raw_at_us;
 	if (is_to_look(kv) && (!at_us || at_us > compaction->look_at_us))
 		at_us = compaction->look_at_us;
+	if (compaction->free_at_us && !atomic_load(&kv->failed) && (!at_us || at_us > compaction->free_at_us))
+		at_us = compaction->free_at_us;
 	if (!at_us)
 		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
@@ -459,6 +493,8 @@ void compact_step(struct kv *kv)
 	/* A checkpoint takes its steps between these, and what it lets go of is gained sooner than anything else. */
 	unsigned steps = 0, steps_max = kv->checkpoint_save ? 1 : STEPS_MAX;
 
+	if (compaction->free_at_us && started_us >= compaction->free_at_us)
+		(void)retry_freeing(kv);
 	if (compaction->victim && started_us < compaction->resume_at_us &&
 	    !kv->inline_maintenance)
 		return;
@@ -489,8 +525,10 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 	if (!compaction->victim) {
 		compaction->look_at_us = 0;
 		take_dead(kv);
-		if (enough_emptied(kv))
-			return free_emptied(kv) ? -EIO : 1;
+		if (enough_emptied(kv)) {
+			error = free_emptied(kv);
+			return error ? error : 1;
+		}
 		error = take_raw(kv, compact_pick_any(kv, garbage_permille, born_max));
 		if (!error && !compaction->victim && garbage_permille != COMPACT_DAMAGED)
 			error = take_to_compress(kv, 0, born_max);
@@ -498,7 +536,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 			return error;
 	}
 	if (!compaction->victim)
-		return free_emptied(kv) ? -EIO : 0;
+		return free_emptied(kv);
 	error = pass_share(kv);
 	let_go(kv);
 	if (!error && compaction->offset >= compaction->victim->end)
@@ -530,6 +568,8 @@ bool compact_for_space(struct kv *kv)
 
 	if (atomic_load(&kv->failed))
 		return false;
+	if (compaction->free_at_us)
+		return retry_freeing(kv);
 	if (compaction->emptied_count)
 		return !free_emptied(kv);
 	/* Segments that are full but not yet written can be emptied as well, once they are. */

@@ -10,22 +10,33 @@
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* One behind the other: at any moment one of them is whole, and when this returns both are. */
-static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page)
+/*
+ * One behind the other, the first of them the one that may not be whole: at any moment one is, and when this returns both are. In, out: the
+ * first one; the one that failed.
+ */
+static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page,
+			unsigned *first)
 {
-	unsigned i;
-	int error = 0;
+	unsigned i, copy;
+	int error;
 
 	format_manifest_seal(page);
-	for (i = 0; i < FORMAT_MANIFEST_COPIES && !error; i++)
-		error = env->file_write(file, page, sizeof(*page), i * PAGE, true);
-	return error;
+	for (i = 0; i < FORMAT_MANIFEST_COPIES; i++) {
+		copy = (*first + i) % FORMAT_MANIFEST_COPIES;
+		error = env->file_write(file, page, sizeof(*page), copy * PAGE, true);
+		if (error) {
+			*first = copy;
+			return error;
+		}
+	}
+	return 0;
 }
 
 int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16])
 {
 	struct format_manifest_page page = {0};
 	struct env_file *file;
+	unsigned first = 0;
 	int error = env->file_open(dir, FORMAT_MANIFEST_NAME, ENV_CREATE, &file);
 
 	if (error)
@@ -33,7 +44,7 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	memcpy(page.header.uuid, uuid, sizeof(page.header.uuid));
 	error = env->file_allocate(file, FORMAT_MANIFEST_COPIES * PAGE);
 	if (!error)
-		error = write_copies(env, file, &page);
+		error = write_copies(env, file, &page, &first);
 	env->file_close(file);
 	return error;
 }
@@ -100,10 +111,9 @@ int manifest_write(struct kv *kv)
 	/* What the checkpoint names it will miss by itself. */
 	list(kv, &page, before, false);
 	list(kv, &page, before, true);
-	error = write_copies(kv->env, kv->manifest, &page);
-	if (!error)
-		kv->manifest_generation++;
-	return error;
+	/* A copy may have got there even if this fails: no two have the same number and say something else. */
+	kv->manifest_generation++;
+	return write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
 }
 
 /* ---- judging --------------------------------------------------------------------------------- */
@@ -124,6 +134,8 @@ static int read_newest(struct kv *kv, struct format_manifest_page *out)
 		error = kv->env->file_read(file, &page, sizeof(page), i * PAGE);
 		if (!error)
 			error = format_manifest_validate(&page, kv->segments.uuid);
+		if (error)
+			kv->manifest_first = i;
 		if (error || (!found && page.header.generation <= out->header.generation))
 			continue;
 		*out = page;
@@ -212,5 +224,11 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 
 int manifest_settle(struct kv *kv)
 {
-	return kv->manifest_stale && !kv->info.read_only ? manifest_write(kv) : 0;
+	int error = kv->manifest_stale && !kv->info.read_only ? manifest_write(kv) : 0;
+
+	if (error != -ENOSPC && error != -EDQUOT)
+		return error;
+	/* It is written before any segment is freed, or none is. */
+	store_report(kv, KV_WARNING, "%s: the disk is full; it stays as it is", FORMAT_MANIFEST_NAME);
+	return 0;
 }

@@ -20,9 +20,12 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
  * there is no list, or none that is whole, nothing can be missed; that is said. -EIO, -ENOMEM
  */
 int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count) __attribute__((warn_unused_result));
-/* After the replay: makes it anew if it is not there, or misses some. */
+/* After the replay: makes it anew if it is not there, or misses some. Not on a full disk: before a segment is freed it is tried again. */
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));
-/* Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`. -EIO, -ENOSPC */
+/*
+ * Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`. -EIO; -ENOSPC, -EDQUOT: one copy at least
+ * is whole, and it can be tried again.
+ */
 int manifest_write(struct kv *kv);
 
 #endif

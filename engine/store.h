@@ -153,6 +153,7 @@ struct compaction {
 	uint64_t emptied_bytes; /* log.hot.appended_bytes when the last of them was */
 	_Atomic uint64_t kept_bytes; /* of segments that only wait for the next checkpoint */
 	uint64_t retry_at_us;	/* there was no room for copies; 0: there was */
+	uint64_t free_at_us;	/* there was none to free what was emptied; 0: there was */
 	uint64_t resume_at_us;	/* the next step; the rate limit */
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
 	uint64_t looked_live_bytes; /* that there were at the last look */
@@ -267,6 +268,7 @@ struct kv {
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
 	struct env_file *manifest; /* the list of segments, once it was written to; the maintainer's, as the next */
 	uint64_t manifest_generation;
+	unsigned manifest_first;   /* the copy to begin with: the other one is whole */
 	bool manifest_stale;	   /* it misses some, or is none; by recovery */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;

@@ -5,6 +5,7 @@
  */
 #include "kv_fixture.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -24,10 +25,13 @@ static struct {
 	struct kv *kv;
 	unsigned freed;	  /* so many left the log */
 	unsigned pending; /* and are not durable there */
+	bool put_off;	  /* what leaves was emptied long ago: copies of others may stand behind its own */
 	bool fails;	  /* the next sync of names after one has left */
 	struct sim_env *sim;
 	int (*rename)(struct env_dir *dir, const char *from, const char *to);
 	int (*dir_sync)(struct env_dir *dir);
+	unsigned list_writes, list_full_at; /* of the list of segments: the disk is full from this one on */
+	int (*file_write)(struct env_file *file, const void *data, size_t size, uint64_t position, bool sync);
 } names;
 
 static int watched_rename(struct env_dir *dir, const char *from, const char *to)
@@ -37,7 +41,7 @@ static int watched_rename(struct env_dir *dir, const char *from, const char *to)
 	if (!strncmp(from, "seg-", 4) && !strncmp(to, "free-", 5)) {
 		/* What made it garbage is durable, and so are the copies. */
 		assert_true(kv->sync.durable_bytes >= kv->compaction.emptied_bytes);
-		assert_true(!kv->cold.active || kv->cold.active->written == kv->cold.offset);
+		assert_true(names.put_off || !kv->cold.active || kv->cold.active->written == kv->cold.offset);
 		names.freed++;
 		names.pending++;
 		if (names.fails)
@@ -55,6 +59,17 @@ static int watched_dir_sync(struct env_dir *dir)
 	return error;
 }
 
+/* What stood there is gone. */
+static int watched_write(struct env_file *file, const void *data, size_t size, uint64_t position, bool sync)
+{
+	static const uint8_t zeros[64];
+
+	if (file != names.kv->manifest || ++names.list_writes < names.list_full_at)
+		return names.file_write(file, data, size, position, sync);
+	assert_int_equal(names.file_write(file, zeros, sizeof(zeros), position, false), 0);
+	return -ENOSPC;
+}
+
 /* From here on. */
 static void watch(struct fixture *fixture)
 {
@@ -62,9 +77,12 @@ static void watch(struct fixture *fixture)
 
 	memset(&names, 0, sizeof(names));
 	names.kv = fixture->kv;
+	names.list_full_at = UINT_MAX;
 	names.sim = fixture->sim;
 	names.rename = env->rename;
 	names.dir_sync = env->dir_sync;
+	names.file_write = env->file_write;
+	env->file_write = watched_write;
 	env->rename = watched_rename;
 	env->dir_sync = watched_dir_sync;
 }
@@ -73,6 +91,7 @@ static void unwatch(struct fixture *fixture)
 {
 	struct kv_env *env = sim_env_table(fixture->sim);
 
+	env->file_write = names.file_write;
 	env->rename = names.rename;
 	env->dir_sync = names.dir_sync;
 }
@@ -274,6 +293,99 @@ static void test_failures_are_final(void **state)
 	must_be_final(fixture);
 }
 
+/* ---- no room for the list of segments ---------------------------------------------------------- */
+
+static unsigned whole_lists(struct fixture *fixture)
+{
+	struct format_manifest_page page;
+	unsigned copy, whole = 0;
+	const uint8_t *bytes;
+	uint64_t size;
+
+	bytes = sim_env_bytes(fixture->sim, FORMAT_MANIFEST_NAME, &size);
+	assert_non_null(bytes);
+	for (copy = 0; copy < FORMAT_MANIFEST_COPIES; copy++) {
+		assert_true(size >= (copy + 1) * sizeof(page));
+		memcpy(&page, bytes + copy * sizeof(page), sizeof(page));
+		whole += !format_manifest_validate(&page, fixture->kv->segments.uuid);
+	}
+	return whole;
+}
+
+/* Nothing was freed, and all else goes on. */
+static void must_be_put_off(struct fixture *fixture)
+{
+	assert_int_equal(names.freed, 0);
+	assert_int_equal(atomic_load(&fixture->kv->failed), 0);
+	assert_true(fixture->kv->compaction.free_at_us > 0);
+	must_put(fixture, HASHED, "goes", "on");
+	must_sync(fixture);
+}
+
+static void step_later(struct fixture *fixture)
+{
+	sim_env_advance_us(fixture->sim, 2000000);
+	compact_step(fixture->kv);
+}
+
+/* One that failed half-way leaves a copy that is whole; the next attempt begins with the other one. */
+static void test_no_room_to_write_the_list(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned attempt;
+
+	for (attempt = 0; attempt < 2; attempt++) {
+		make_garbage(fixture, ROUNDS, true);
+		must_sync(fixture);
+		watch(fixture);
+		names.list_full_at = attempt + 1;
+		compact_step(fixture->kv);
+		must_be_put_off(fixture);
+		assert_int_equal(whole_lists(fixture), 1);
+		/* Again, in the same place. */
+		step_later(fixture);
+		must_be_put_off(fixture);
+		assert_int_equal(whole_lists(fixture), 1);
+		must_have_it(fixture, ROUNDS, true);
+		names.list_full_at = UINT_MAX;
+		names.put_off = true;
+		step_later(fixture);
+		assert_true(names.freed > 0);
+		assert_int_equal(whole_lists(fixture), 2);
+		unwatch(fixture);
+		must_have_it(fixture, ROUNDS, true);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		must_have_it(fixture, ROUNDS, true);
+	}
+	assert_int_equal(fixture->errors, 0);
+}
+
+/* Somebody has removed it, and the disk is full: the same; and such a store can be opened. */
+static void test_no_room_to_make_the_list(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t avail, total;
+
+	make_garbage(fixture, ROUNDS, false);
+	must_sync(fixture);
+	assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+	assert_int_equal(fixture->env->unlink(fixture->kv->dir, FORMAT_MANIFEST_NAME), 0);
+	watch(fixture);
+	sim_env_set_capacity(fixture->sim, total - avail);
+	compact_step(fixture->kv);
+	must_be_put_off(fixture);
+	unwatch(fixture);
+	must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
+	must_have_it(fixture, ROUNDS, false);
+	sim_env_set_capacity(fixture->sim, total);
+	watch(fixture);
+	step_later(fixture);
+	assert_true(names.freed > 0);
+	assert_int_equal(whole_lists(fixture), 2);
+	unwatch(fixture);
+	must_have_it(fixture, ROUNDS, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +394,8 @@ int main(void)
 		ORDER_TEST(test_order_of_freeing),
 		ORDER_TEST(test_readers_are_waited_for),
 		ORDER_TEST(test_failures_are_final),
+		ORDER_TEST(test_no_room_to_write_the_list),
+		ORDER_TEST(test_no_room_to_make_the_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
