@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * power.c - a store on a real file system on a disk that is recorded, and then its power fails at each flush
+ *
+ *	power DIRECTORY SEED STEPS [STATES]
+ *	power DIRECTORY SEED STEPS at NUMBER SHAPE
+ *
+ * A store is made and changed (power_store.h) on an ext4 on a loop device on a disk that records (power_disk.h). Then that disk is
+ * made what it was when the power failed, for STATES moments spread over the record (0: each flush and each write): directly after a flush, and with
+ * the writes behind it there in part. Each time the kernel mounts it, which replays ext4's journal, and the store is opened and judged.
+ * DIRECTORY, on another file system, is empty. The second form is one such state again, as a failure names it; but what is recorded depends on how fast the machine
+ * is, so it may be another.
+ *
+ * Exit code: 0 well, 1 a promise was broken, 2 usage or no such thing here, 77 no loop device or FUSE.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pattern.h"
+#include "power_disk.h"
+#include "power_store.h"
+
+#define DISK_SIZE ((size_t)48 << 20)
+#define PATIENCE_S 120 /* for what is let go of soon; only ever a way out of waiting for ever */
+
+static char disk_directory[4096], disk_file[4200], mount_point[4096], store_path[4200];
+
+static void pause_a_moment(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+}
+
+static void make_file_system(void)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		execlp("mkfs.ext4", "mkfs.ext4", "-q", "-F", "-m", "0", "-E",
+		       "nodiscard,lazy_itable_init=0,lazy_journal_init=0", disk_file, (char *)NULL);
+		_exit(127);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child || status)
+		errx(2, "mkfs.ext4 failed");
+}
+
+/* A loop device for the file, which is let go of when nobody uses it. Its descriptor, or a negative errno. */
+static int loop_attach(char path[32])
+{
+	struct loop_config config = {.info = {.lo_flags = LO_FLAGS_AUTOCLEAR}};
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), file = open(disk_file, O_RDWR | O_CLOEXEC);
+	int device = -ENODEV, number = 0;
+
+	for (int i = 0; control >= 0 && file >= 0 && i < PATIENCE_S * 500; i++) {
+		number = ioctl(control, LOOP_CTL_GET_FREE);
+		if (number < 0)
+			break;
+		snprintf(path, 32, "/dev/loop%d", number);
+		device = open(path, O_RDWR | O_CLOEXEC);
+		config.fd = (uint32_t)file;
+		if (device < 0 || !ioctl(device, LOOP_CONFIGURE, &config))
+			break;
+		close(device);
+		device = -errno;
+		/* Somebody else has taken it meanwhile. */
+		if (device != -EBUSY)
+			break;
+		pause_a_moment();
+	}
+	if (control >= 0)
+		close(control);
+	if (file >= 0)
+		close(file);
+	return device < 0 && device != -EBUSY ? -ENODEV : device;
+}
+
+/* Mounts the disk. 0 or a negative errno; -ENODEV: there are no loop devices */
+static int disk_mount(void)
+{
+	char path[32];
+	int error = 0, device = loop_attach(path);
+
+	if (device < 0)
+		return device;
+	if (mount(path, mount_point, "ext4", MS_NOATIME, "errors=remount-ro,commit=1"))
+		error = -errno;
+	close(device);
+	return error;
+}
+
+/* Who has just closed files on it may hold them a moment longer. */
+static void disk_unmount(void)
+{
+	for (int i = 0; umount(mount_point); i++) {
+		if (errno != EBUSY || i == PATIENCE_S * 500)
+			err(2, "unmounting %s", mount_point);
+		pause_a_moment();
+	}
+}
+
+/* In a process of its own, which ends as if it had been killed. */
+static void work(struct power_disk *disk, uint64_t seed, uint64_t steps)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(power_store_work(store_path, seed, steps, power_disk_marks(disk)) ? 1 : 0);
+	if (child < 0 || waitpid(child, &status, 0) != child || status)
+		errx(1, "seed %" PRIu64 ": the work failed", seed);
+}
+
+static size_t record(struct power_disk *disk, uint64_t seed, uint64_t steps)
+{
+	size_t count;
+	int error;
+
+	make_file_system();
+	power_disk_begin(disk);
+	error = disk_mount();
+	if (error == -ENODEV)
+		errx(77, "no loop devices here");
+	if (error)
+		errx(2, "mounting: %s", strerror(-error));
+	work(disk, seed, steps);
+	error = power_disk_end(disk, &count);
+	disk_unmount();
+	if (error)
+		errx(2, "the record is too long");
+	return count;
+}
+
+/* Out: the step that was found. */
+static int judge(struct power_disk *disk, uint64_t seed, size_t number, uint64_t shape, uint64_t *found)
+{
+	uint64_t begun, kept;
+	int error;
+
+	power_disk_set(disk, number, shape, &begun, &kept);
+	error = disk_mount();
+	if (error) {
+		fprintf(stderr, "mounting: %s\n", strerror(-error));
+	} else {
+		error = power_store_judge(store_path, seed, begun, kept, found);
+		disk_unmount();
+	}
+	if (error)
+		fprintf(stderr, "seed %" PRIu64 " at %zu %" PRIu64 ": %" PRIu64 " steps begun, %" PRIu64 " promised\n", seed,
+			number, shape, begun, kept);
+	return error;
+}
+
+/* Each state in its turn: the moments rise, and each second one is directly behind a flush. */
+static int judge_all(struct power_disk *disk, uint64_t seed, size_t count, uint64_t states)
+{
+	uint64_t judged = 0, found = 0, lost = 0, flushes = 0;
+	size_t number = 0;
+
+	for (size_t i = 0; i < count; i++)
+		flushes += power_disk_is_flush(disk, i);
+	for (uint64_t i = 0; i < (states ? states : 2 * count); i++) {
+		number = states ? (size_t)(i * count / states) + pattern_number(seed, i) % (count / states + 1) : i / 2;
+		number = number < count ? number : count;
+		while (i % 2 == 0 && number && !power_disk_is_flush(disk, number - 1))
+			number--;
+		/* Each write is taken once, each flush as well. */
+		if (!states && i % 2 == 0 && number != i / 2)
+			continue;
+		if (judge(disk, seed, number, i % 2 ? pattern_number(seed, i) | 1 : 0, &found))
+			return -1;
+		judged++;
+		lost += !found;
+	}
+	printf("%" PRIu64 " states of %zu writes and flushes (%" PRIu64 " flushes, %" PRIu64 " KiB): all as promised; %" PRIu64
+	       " of before there was a store\n", judged, count, flushes, power_disk_written(disk) >> 10, lost);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct power_disk *disk;
+	uint64_t seed, found;
+	size_t count;
+	int result;
+
+	if (argc != 4 && argc != 5 && !(argc == 7 && !strcmp(argv[4], "at")))
+		errx(2, "usage: power DIRECTORY SEED STEPS [STATES | at NUMBER SHAPE]");
+	snprintf(disk_directory, sizeof(disk_directory), "%.4000s/device", argv[1]);
+	snprintf(disk_file, sizeof(disk_file), "%s/disk", disk_directory);
+	snprintf(mount_point, sizeof(mount_point), "%.4000s/volume", argv[1]);
+	snprintf(store_path, sizeof(store_path), "%s/store", mount_point);
+	seed = strtoull(argv[2], NULL, 10);
+	if (mkdir(disk_directory, 0700) || mkdir(mount_point, 0700))
+		err(2, "%s", argv[1]);
+	if (power_disk_new(disk_directory, DISK_SIZE, &disk))
+		errx(77, "no FUSE here");
+	count = record(disk, seed, strtoull(argv[3], NULL, 10));
+	if (argc == 7)
+		result = judge(disk, seed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10), &found);
+	else
+		result = judge_all(disk, seed, count, argc == 5 ? strtoull(argv[4], NULL, 10) : 0);
+	power_disk_free(disk);
+	return result ? 1 : 0;
+}

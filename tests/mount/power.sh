@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# power.sh - the power fails at each flush of a disk that is recorded, with the kernel's own file system between it and the store
+#
+# Environment: POWER, the program power
+
+limit=1200
+cases=(power_fails_at_flushes)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+
+# What is recorded depends on the machine's speed; the seed alone on nothing.
+seed=${KVFS_TEST_SEED:-$RANDOM}
+
+case_power_fails_at_flushes() {
+	local round status=0
+	needs_kvfs
+	uncheckable=1 # there is none here
+	for round in $(seq "$(rounds 1 1 10)"); do
+		mkdir "$round"
+		"$POWER" "$SCRATCH/$round" "$((seed + round))" "$(rounds 200 120 400)" "$(rounds 24 12 0)" || status=$?
+		[ "$status" != 77 ] || skip "there are no loop devices here, or no FUSE"
+		[ "$status" = 0 ] || fail "power ended with $status: what it said is above"
+	done
+}
+
+scratch_main "$@"
