@@ -13,6 +13,7 @@
  * Threads: a file has no state but its descriptors, which never change, and `unsynced`.
  */
 #include "env.h"
+#include "env_lock.h"
 #include "env_map.h"
 #include "env_ring.h"
 
@@ -23,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -38,9 +38,6 @@
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
 #define DIRECT_READ_MIN ((size_t)1 << 20)
-#define LOCK_WAIT_MS 300u	   /* for a process that is just ending */
-#define LOCK_WAIT_RING_MS 20000u   /* for the last writes of one that was killed */
-#define LOCK_PAUSE_MS 5u
 
 struct env_dir {
 	int fd;
@@ -50,8 +47,7 @@ struct env_file {
 	struct env_dir *dir;
 	int fd;
 	int direct_fd; /* O_DIRECT on the same file, or -1 */
-	int dir_fd;    /* the directory, open once more, while this file is locked; else -1 */
-	bool held;     /* by the ring */
+	struct env_lock lock;
 	/*
 	 * Something was changed that no sync has covered yet. Set after a change is done, cleared
 	 * before a sync starts: a change that overlaps a sync is left to the next one.
@@ -255,8 +251,7 @@ static int system_file_open(
 		return -ENOMEM;
 	file->dir = dir;
 	file->direct_fd = -1;
-	file->dir_fd = -1;
-	file->held = false;
+	env_lock_init(&file->lock);
 	atomic_init(&file->unsynced, true);
 	how |= flags & ENV_READ_ONLY ? O_RDONLY : O_RDWR;
 	how |= flags & ENV_CREATE ? O_CREAT | O_EXCL : 0;
@@ -284,82 +279,16 @@ out_free:
 	return result;
 }
 
-/*
- * By open file description, so that the lock survives a fork into the background and binds threads
- * as well. The directory is locked beside the file, or somebody who puts another file in its place would lock that.
- * File systems that lock no directories (NFS) have the file's lock alone.
- */
-static int lock_try_dir(const struct env_file *file, bool exclusive)
-{
-	/* Where directories cannot be locked, the file's lock says all. */
-	return flock(file->dir_fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 &&
-			       errno == EWOULDBLOCK ?
-		       -EBUSY :
-		       0;
-}
-
-static int lock_try_file(const struct env_file *file, bool exclusive)
-{
-	struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
-
-	if (fcntl(file->fd, F_OFD_SETLK, &lock) < 0)
-		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-	return 0;
-}
-
-static int lock_wait(const struct env_file *file, bool exclusive,
-		     int (*try)(const struct env_file *file, bool exclusive), unsigned wait_ms)
-{
-	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-	int result = try(file, exclusive);
-
-	for (unsigned ms = 0; result == -EBUSY && ms < wait_ms; ms += LOCK_PAUSE_MS) {
-		nanosleep(&pause, NULL);
-		result = try(file, exclusive);
-	}
-	return result;
-}
-
-/* By hand, as the ring may hold the file a little longer than this process. */
-static void file_unlock(struct env_file *file)
-{
-	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-
-	if (file->held)
-		env_ring_let_go(file->fd);
-	file->held = false;
-	fcntl(file->fd, F_OFD_SETLK, &lock);
-	close(file->dir_fd);
-	file->dir_fd = -1;
-}
-
 static int system_file_lock(struct env_file *file, bool exclusive)
 {
-	bool first = file->dir_fd < 0;
-	int result;
-
-	if (first)
-		file->dir_fd = openat(file->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (file->dir_fd < 0)
-		return -errno;
-	result = lock_wait(file, exclusive, lock_try_dir, LOCK_WAIT_MS);
-	if (!result)
-		result = lock_wait(file, exclusive, lock_try_file, LOCK_WAIT_RING_MS);
-	if (result < 0 && first)
-		file_unlock(file);
-	if (result == 0 && exclusive && !file->held) {
-		env_ring_hold(file->fd);
-		file->held = true;
-	}
-	return result;
+	return env_lock_take(&file->lock, file->dir->fd, file->fd, exclusive);
 }
 
 static void system_file_close(struct env_file *file)
 {
 	if (!file)
 		return;
-	if (file->dir_fd >= 0)
-		file_unlock(file);
+	env_lock_release(&file->lock, file->fd);
 	if (file->direct_fd >= 0)
 		close(file->direct_fd);
 	close(file->fd);
