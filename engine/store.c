@@ -248,9 +248,10 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 				   &kv->super);
 	if (error == -ENOENT) {
 		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &kv->super_damaged, &why);
-		store_report(kv, KV_ERROR, "%s: is not a store: it has no superblock%s", path,
-			     error ? "" : ", but segments with a copy; a repair brings it back");
-		return -EMEDIUMTYPE;
+		store_report(kv, KV_ERROR, error ? "%s: is not a store: it has no superblock" :
+			     "%s: its superblock (%s) is missing; there is a copy, and a repair brings it back",
+			     path, FORMAT_SUPER_NAME);
+		return error ? -EMEDIUMTYPE : -EUCLEAN;
 	}
 	if (!error)
 		error = kv->env->file_lock(kv->super, !read_only);

@@ -185,9 +185,9 @@ static int read_secret(struct kvfs *fs, bool repairs)
 	struct kv_slice value;
 	int err = record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
 
-	/* It was never filled: making it was interrupted. */
+	/* Making it was interrupted, or all is lost: in either case there is nothing that a repair could begin with. */
 	if (err == -ENOENT && !has_root(fs))
-		return -EMEDIUMTYPE;
+		return -ENODATA;
 	if (!err)
 		err = meta_format_decode(value, &fs->name_secret);
 	return excuse(fs, repairs, err, META_LOST_FORMAT);
@@ -211,7 +211,7 @@ static int read_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 	struct inode root;
 	int err = read_secret(fs, repairs);
 
-	if (err == -EMEDIUMTYPE)
+	if (err == -ENODATA)
 		return err;
 	if (!err)
 		err = read_next_ino(fs, repairs, next_ino);
@@ -235,11 +235,14 @@ static int check_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 	}
 	if (err == -EMEDIUMTYPE)
 		report(fs->report, fs->report_arg, "the store holds no file system");
+	else if (err == -ENODATA)
+		report(fs->report, fs->report_arg, "there is nothing in the store, not even a root: it was not made to the end, or its "
+			"segments (files seg-...) are missing. Bring them back, or remove it and make it again");
 	else if (err == -EPROTONOSUPPORT)
 		report(fs->report, fs->report_arg, "the file system is of a newer format");
 	else if (err)
 		report(fs->report, fs->report_arg, "the file system's root cannot be read");
-	return err;
+	return err == -ENODATA ? -EUCLEAN : err;
 }
 
 /* What operations share. */

@@ -318,7 +318,7 @@ static void test_no_super(void **state)
 	make_image(kind, &image);
 	strcpy(image.files[0].name, "other");
 	mount_image(&fixture, &image);
-	assert_int_equal(fixture_open(&fixture, KV_OPEN_READ_ONLY), -EMEDIUMTYPE);
+	assert_int_equal(fixture_open(&fixture, KV_OPEN_READ_ONLY), -EUCLEAN);
 	assert_int_equal(kv_repair(fixture.env, STORE_PATH, count_finding, &heard, &report), 0);
 	assert_int_equal(report.mended, 1);
 	assert_int_equal(report.remaining, 0);
