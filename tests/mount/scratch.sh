@@ -97,6 +97,19 @@ unmount() {
 	done
 }
 
+# helpers_wanted - whether what a case does in the background is to go on. What it is doing then it ends by itself: a command that
+# outlived its killed shell would go on changing the tree.
+helpers_wanted() {
+	[ ! -e "$SCRATCH/stop" ] && kill -0 $$ 2>/dev/null
+}
+
+# helpers_end PROCESS... - they are not wanted any more, and have ended
+helpers_end() {
+	touch "$SCRATCH/stop"
+	wait "$@"
+	rm "$SCRATCH/stop"
+}
+
 # needs_kvfs - for what makes no sense on a plain directory
 needs_kvfs() {
 	[ "$on" = kvfs ] || skip "is about kvfs itself"
@@ -225,6 +238,8 @@ scratch_processes() {
 			echo "$process"
 		fi
 	done 2>/dev/null
+	find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' \( -lname "$directory" -o -lname "$directory[/ ]*" \) \
+		-printf '%h\n' 2>/dev/null | sed "s,.*/,,; /^$$\$/d" || true # some are gone meanwhile
 }
 
 # processes_end - the store's processes are gone

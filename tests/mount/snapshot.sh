@@ -334,7 +334,7 @@ case_while_writing() {
 	echo 0 >"$mnt/dir/second"
 	(
 		i=0
-		until [ -e stop ]; do
+		while helpers_wanted; do
 			i=$((i + 1))
 			for name in first second; do
 				seq "$i" "$((i + 3000))" >"$mnt/dir/new"
@@ -347,8 +347,7 @@ case_while_writing() {
 		sleep 0.02
 		mkdir "$snapshots/$i"
 	done
-	touch stop
-	wait "$writer"
+	helpers_end "$writer"
 	store_remount
 	for ((i = 1; i <= $(rounds 60 20); i++)); do
 		first=$(head -n 1 "$snapshots/$i/dir/first")
@@ -607,7 +606,7 @@ hold() {
 mnt = '$mnt'
 $1
 open('$SCRATCH/held', 'w').close()
-time.sleep(1000)" &
+while os.getppid() == $$: time.sleep(0.2)" &
 	holder=$!
 	until [ -e held ]; do
 		kill -0 "$holder" || fail "cannot hold: $1"
@@ -696,11 +695,11 @@ case_rollback_beside_others() {
 	tree_make "$mnt/tree"
 	cp -a "$mnt/tree" before
 	mkdir "$snapshots/one"
-	(until [ -e stop ]; do find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || true; done) &
+	(while helpers_wanted; do find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || true; done) &
 	others+=($!)
 	(
 		i=0
-		until [ -e stop ]; do
+		while helpers_wanted; do
 			i=$((i + 1))
 			{ seq $((RANDOM % 3000)) >"$mnt/tree/many/w$((i % 50))"; } 2>/dev/null || true
 			mv "$mnt/tree/many/w$((i % 50))" "$mnt/tree/deep/w$((i % 30))" 2>/dev/null || true
@@ -713,9 +712,7 @@ case_rollback_beside_others() {
 		"$KVFS" snapshot rollback --discard "$mnt" one 2>refused ||
 			grep -q 'are open' refused || fail "refused: $(cat refused)"
 	done
-	# They end by themselves: a command that outlived its killed shell would still change the tree.
-	touch stop
-	wait "${others[@]}"
+	helpers_end "${others[@]}"
 	"$KVFS" snapshot rollback --discard "$mnt" one
 	same_tree before "$mnt/tree"
 	store_remount
