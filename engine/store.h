@@ -86,7 +86,7 @@ struct sync {
 	pthread_mutex_t lock;
 	struct kv_waiter *waiters;    /* protected by lock */
 	struct worker worker;
-	_Atomic bool resting;	      /* the worker sleeps without a deadline */
+	_Atomic bool resting;	      /* the worker sleeps until it is kicked */
 };
 
 /* Since when nothing has changed, and what has been done about that. trim.c */

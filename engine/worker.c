@@ -42,7 +42,7 @@ void worker_kick(struct worker *worker)
 		sem_post(&worker->kick);
 }
 
-void worker_sleep(struct worker *worker, uint64_t us)
+bool worker_sleep(struct worker *worker, uint64_t us)
 {
 	struct timespec deadline;
 
@@ -60,5 +60,5 @@ void worker_sleep(struct worker *worker, uint64_t us)
 		sem_clockwait(&worker->kick, CLOCK_MONOTONIC, &deadline);
 	}
 	/* Before the work is looked for: what comes from here on kicks again. */
-	atomic_store(&worker->kicked, false);
+	return atomic_exchange(&worker->kicked, false);
 }

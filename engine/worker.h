@@ -18,8 +18,8 @@ void worker_stop(struct worker *worker);
 
 /* Any lock may be held. Costs a load when it was kicked already. */
 void worker_kick(struct worker *worker);
-/* The worker's: until a kick, at most so long; UINT64_MAX: without end. */
-void worker_sleep(struct worker *worker, uint64_t us);
+/* The worker's: until a kick, at most so long; UINT64_MAX: without end. Was there a kick? */
+bool worker_sleep(struct worker *worker, uint64_t us);
 
 static inline bool worker_is_stopping(const struct worker *worker)
 {

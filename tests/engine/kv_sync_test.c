@@ -219,6 +219,25 @@ static void test_commit_interval(void **state)
 	assert_int_equal(kv_last_seq(fixture->kv), 10);
 }
 
+/* The thread looks for changes by itself for a while, and is woken by the first one that comes later. */
+static void test_commit_interval_after_rest(void **state)
+{
+	static const unsigned rests_us[] = {0, 20000, 200000, 0, 200000};
+	struct fixture *fixture = *state;
+	struct kv_open_options options = {.commit_interval_ms = 1};
+
+	must_close(fixture);
+	sim_env_table(fixture->sim)->clock_us = env_system()->clock_us;
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
+	for (unsigned i = 0; i < sizeof(rests_us) / sizeof(rests_us[0]); i++) {
+		uint64_t seq;
+
+		usleep(rests_us[i]);
+		assert_int_equal(kv_put(fixture->kv, HASHED, &i, sizeof(i), "x", 1, &seq), 0);
+		wait_until_durable(fixture, seq);
+	}
+}
+
 /* ---- when the disk fails -----------------------------------------------------------------------
  */
 
@@ -368,6 +387,7 @@ int main(void)
 		FIXTURE_TEST(test_callbacks),
 		FIXTURE_TEST(test_close_answers),
 		FIXTURE_TEST(test_commit_interval),
+		FIXTURE_TEST(test_commit_interval_after_rest),
 		FIXTURE_TEST(test_failed_sync_of_many),
 		FIXTURE_TEST(test_failed_sync),
 		FIXTURE_TEST(test_failed_write),
