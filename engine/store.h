@@ -73,6 +73,7 @@ struct worker {
 struct sync_bed {
 	_Alignas(64) _Atomic uint32_t word; /* the futex: changes when somebody may have to get up */
 	_Atomic uint32_t sleepers;
+	_Atomic uint32_t waiters; /* who has come for the round, asleep or not; a hint */
 };
 
 /* Who makes it durable, and who waits for that. sync.c */
@@ -83,6 +84,9 @@ struct sync {
 	_Atomic uint64_t durable_bytes; /* so much of log.hot.appended_bytes; copies at the log's end have no number of
 					   their own. Stored by the flusher */
 	struct sync_bed beds[2];      /* for even and odd rounds */
+	uint32_t company;	      /* who shared the last round; the flusher's, as the next two */
+	uint32_t alone;		      /* so many rounds are not waited with */
+	uint64_t flush_us;	      /* that the last round took */
 	pthread_mutex_t lock;
 	struct kv_waiter *waiters;    /* protected by lock */
 	struct worker worker;

@@ -7,6 +7,10 @@
  * the next one's. When a round is over all in its bed are woken with one system call, and one sleeper of the next
  * bed, who leads that round; so nobody is woken who would only have to sleep again.
  *
+ * Whoever is through with a round first would begin the next one alone, and the others, who come back a moment later, wait for
+ * all of it: two flushes for what one could do. So who leads a round waits, a flush's time at most, until as many have
+ * come as shared the last one.
+ *
  * A writer without sync (write-behind) takes the flusher's place as well, but is no round.
  */
 #include "sync.h"
@@ -14,6 +18,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,12 +28,16 @@
 #include "times.h"
 #include "worker.h"
 
-/* sync.state: two bits and a number. */
-#define SYNCING 1u /* the newest round is under way */
-#define WRITING 2u /* somebody writes without syncing */
+/* sync.state: three bits and a number. */
+#define SYNCING 1u   /* the newest round is under way */
+#define WRITING 2u   /* somebody writes without syncing */
+#define GATHERING 4u /* beside SYNCING: whoever comes now is in time for that round */
 #define BUSY (SYNCING | WRITING)
-#define ROUND_SHIFT 2
+#define ROUND_SHIFT 3
 
+#define GATHER_US 100u	 /* at most, where flushes take longer */
+#define COMPANY_MAX 32u	 /* of more, who comes during a flush keeps the next one busy, and all to wait for take longer to wake */
+#define ALONE_ROUNDS 8u	 /* after waiting in vain: they had come together by chance, or others want the processors */
 #define LOOK_US 1000000u /* between two looks for a first change, at most; and never more than the commit interval */
 #define LOOKS 60u
 
@@ -47,6 +56,11 @@ void sync_fini(struct sync *sync)
 	pthread_mutex_destroy(&sync->lock);
 }
 
+static uint64_t earlier(uint64_t us, uint64_t other_us)
+{
+	return us < other_us ? us : other_us;
+}
+
 /* ---- beds ------------------------------------------------------------------------------------ */
 
 static void wake(struct sync_bed *bed, int count)
@@ -54,18 +68,35 @@ static void wake(struct sync_bed *bed, int count)
 	syscall(SYS_futex, &bed->word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+/* The newest round that is over. */
+static uint64_t rounds_done(uint64_t state)
+{
+	return (state >> ROUND_SHIFT) - (state & SYNCING);
+}
+
+/* The first to begin from now on. */
+static uint64_t next_round(uint64_t state)
+{
+	return (state >> ROUND_SHIFT) + !(state & GATHERING);
+}
+
+static bool is_to_come(uint64_t state, uint64_t round)
+{
+	return (state & BUSY) && rounds_done(state) < round;
+}
+
 /*
- * Sleeps for this round while the state is the same. All accesses are sequentially consistent: either the sleeper sees
+ * Sleeps until this round is over, or has to be led. All accesses are sequentially consistent: either the sleeper sees
  * that the state has changed, or whoever changed it sees the sleeper and a word that it has not slept on yet.
  */
-static void sleep_for(struct sync *sync, uint64_t round, uint64_t state)
+static void sleep_for(struct sync *sync, uint64_t round)
 {
 	struct sync_bed *bed = &sync->beds[round & 1];
 	uint32_t word;
 
 	atomic_fetch_add(&bed->sleepers, 1);
 	word = atomic_load(&bed->word);
-	if (atomic_load(&sync->state) == state)
+	if (is_to_come(atomic_load(&sync->state), round))
 		syscall(SYS_futex, &bed->word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
 	atomic_fetch_sub(&bed->sleepers, 1);
 }
@@ -77,12 +108,6 @@ static void ring(struct sync *sync, uint64_t round, int count)
 	atomic_fetch_add(&bed->word, 1);
 	if (atomic_load(&bed->sleepers))
 		wake(bed, count);
-}
-
-/* The newest round that is over. */
-static uint64_t rounds_done(uint64_t state)
-{
-	return (state >> ROUND_SHIFT) - (state & SYNCING);
 }
 
 /*
@@ -122,17 +147,57 @@ static bool begin(struct sync *sync, uint64_t state, uint64_t next)
 	return atomic_compare_exchange_strong(&sync->state, &state, next);
 }
 
-/* Leads the next round, if nothing is under way since `state`. */
-static bool lead(struct kv *kv, uint64_t state, int *error)
+/*
+ * For those who shared the last round, as long as that is worth it. The processor is left to them, if they need it. leader: 1 if it is not
+ * among the bed's waiters.
+ */
+static void gather(struct kv *kv, const struct sync_bed *bed, unsigned leader)
+{
+	struct sync *sync = &kv->sync;
+	uint64_t begun_us, limit_us = earlier(sync->flush_us, GATHER_US);
+
+	if (sync->company <= 1 || sync->company > COMPANY_MAX)
+		return;
+	if (sync->alone) {
+		sync->alone--;
+		return;
+	}
+	begun_us = kv->env->clock_us(kv->env);
+	while (atomic_load(&bed->waiters) + leader < sync->company) {
+		if (kv->env->clock_us(kv->env) - begun_us >= limit_us) {
+			sync->alone = ALONE_ROUNDS;
+			return;
+		}
+		sched_yield();
+	}
+}
+
+static int flush_timed(struct kv *kv)
+{
+	uint64_t begun_us = kv->env->clock_us(kv->env);
+	int error = log_flush(kv);
+
+	kv->sync.flush_us = kv->env->clock_us(kv->env) - begun_us;
+	return error;
+}
+
+/* Leads the next round, if nothing is under way since `state`. awaited: the round that its thread has come for, or 0. */
+static bool lead(struct kv *kv, uint64_t state, uint64_t awaited, int *error)
 {
 	struct sync *sync = &kv->sync;
 	uint64_t round = (state >> ROUND_SHIFT) + 1;
+	struct sync_bed *bed = &sync->beds[round & 1];
+	unsigned leader = awaited != round;
 
-	if (!begin(sync, state, round << ROUND_SHIFT | SYNCING))
+	if (!begin(sync, state, round << ROUND_SHIFT | SYNCING | GATHERING))
 		return false;
-	*error = atomic_load(&kv->failed) ? -EIO : log_flush(kv);
+	gather(kv, bed, leader);
+	/* Who saw it gather has committed before the flush looks where the log ends. */
+	atomic_store(&sync->state, round << ROUND_SHIFT | SYNCING);
+	*error = atomic_load(&kv->failed) ? -EIO : flush_timed(kv);
 	if (*error)
 		*error = store_poison(kv, *error, "writing the log failed");
+	sync->company = atomic_exchange(&bed->waiters, 0) + leader;
 	atomic_store(&sync->state, round << ROUND_SHIFT);
 	ring(sync, round, INT_MAX);
 	ring(sync, round + 1, 1);
@@ -142,10 +207,18 @@ static bool lead(struct kv *kv, uint64_t state, int *error)
 	return true;
 }
 
+/* The round that makes it durable. */
+static uint64_t round_of(const struct sync *sync, uint64_t state, uint64_t seq)
+{
+	bool under_way = (state & (SYNCING | GATHERING)) == SYNCING;
+
+	return next_round(state) - (under_way && atomic_load(&sync->covered_seq) >= seq);
+}
+
 int sync_wait(struct kv *kv, uint64_t seq)
 {
 	struct sync *sync = &kv->sync;
-	uint64_t round = 0;
+	uint64_t round = 0; /* that it waits for */
 	int error = 0;
 
 	while (!is_durable(kv, seq) && !error) {
@@ -154,13 +227,14 @@ int sync_wait(struct kv *kv, uint64_t seq)
 		if (atomic_load(&kv->failed)) {
 			error = -EIO;
 		} else if (!(state & BUSY)) {
-			if (lead(kv, state, &error))
+			if (lead(kv, state, round, &error))
 				round = 0;
 		} else {
-			round = (state >> ROUND_SHIFT) + 1;
-			if ((state & SYNCING) && atomic_load(&sync->covered_seq) >= seq)
-				round--;
-			sleep_for(sync, round, state);
+			if (rounds_done(state) >= round) {
+				round = round_of(sync, state, seq);
+				atomic_fetch_add(&sync->beds[round & 1].waiters, 1);
+			}
+			sleep_for(sync, round);
 		}
 	}
 	if (round)
@@ -172,15 +246,15 @@ int sync_flush(struct kv *kv)
 {
 	struct sync *sync = &kv->sync;
 	uint64_t state = atomic_load(&sync->state);
-	uint64_t round = (state >> ROUND_SHIFT) + 1; /* the first to begin from now on */
+	uint64_t round = next_round(state);
 	bool led = false;
 	int error = 0;
 
 	while (!led && rounds_done(state) < round && !atomic_load(&kv->failed)) {
 		if (state & BUSY)
-			sleep_for(sync, round, state);
+			sleep_for(sync, round);
 		else
-			led = lead(kv, state, &error);
+			led = lead(kv, state, 0, &error);
 		state = atomic_load(&sync->state);
 	}
 	if (!led)
@@ -317,11 +391,6 @@ static uint64_t until_due(struct kv *kv)
 		return kv->commit_interval_us;
 	now = kv->env->clock_us(kv->env);
 	return now - since >= kv->commit_interval_us ? 0 : since + kv->commit_interval_us - now;
-}
-
-static uint64_t earlier(uint64_t us, uint64_t other_us)
-{
-	return us < other_us ? us : other_us;
 }
 
 /* Until a kick: the next commit gives it. */
