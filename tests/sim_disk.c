@@ -233,6 +233,13 @@ void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity)
 	pthread_mutex_unlock(&sim->lock);
 }
 
+void sim_env_set_late(struct sim_env *sim, uint64_t us)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->late_us = us;
+	pthread_mutex_unlock(&sim->lock);
+}
+
 void sim_env_advance_us(struct sim_env *sim, uint64_t us)
 {
 	pthread_mutex_lock(&sim->lock);

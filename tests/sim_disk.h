@@ -27,6 +27,7 @@ struct sim_env {
 	uint64_t steps, cut_at;
 	bool cut;
 	uint64_t now_us;
+	uint64_t late_us; /* calls take up to that long; 0: no time */
 	struct sim_fault_plan faults[SIM_FAULTS];
 
 	char *path;     /* of the one directory; NULL: not made */

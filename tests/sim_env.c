@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct env_dir {
 	struct sim_env *sim;
@@ -28,6 +29,19 @@ struct env_file {
 static struct sim_env *sim_of(struct kv_env *env)
 {
 	return (struct sim_env *)env;
+}
+
+/* Without the lock, before a call and after it: others' calls overtake it. */
+static void linger(struct sim_env *sim)
+{
+	uint64_t us = 0;
+
+	pthread_mutex_lock(&sim->lock);
+	if (sim->late_us > 0 && sim_random_below(&sim->random, 2) == 0)
+		us = sim_random_below(&sim->random, sim->late_us);
+	pthread_mutex_unlock(&sim->lock);
+	if (us > 0)
+		nanosleep(&(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
 }
 
 static int step_result(enum sim_step step, int result)
@@ -93,6 +107,7 @@ static int call_dir_sync(struct env_dir *dir)
 	enum sim_step step;
 	int result = 0;
 
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
 	if (step == SIM_STEP_DONE)
@@ -102,6 +117,7 @@ static int call_dir_sync(struct env_dir *dir)
 		sim_disk_collect(sim);
 	}
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return step_result(step, result);
 }
 
@@ -145,6 +161,7 @@ static int call_rename(struct env_dir *dir, const char *from, const char *to)
 	result = result < 0 ? result : sim_name_check(to);
 	if (result < 0)
 		return result;
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
 	if (step != SIM_STEP_REFUSED) {
@@ -155,6 +172,7 @@ static int call_rename(struct env_dir *dir, const char *from, const char *to)
 			result = sim_names_rename(&sim->names, from, to);
 	}
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return step_result(step, result);
 }
 
@@ -166,6 +184,7 @@ static int call_unlink(struct env_dir *dir, const char *name)
 
 	if (result < 0)
 		return result;
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
 	if (step != SIM_STEP_REFUSED) {
@@ -176,6 +195,7 @@ static int call_unlink(struct env_dir *dir, const char *name)
 			result = sim_names_unlink(&sim->names, name);
 	}
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return step_result(step, result);
 }
 
@@ -289,6 +309,7 @@ static int file_resize(struct env_file *handle, uint64_t size, bool allocate)
 
 	if (handle->read_only)
 		return -EBADF;
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
 	if (step != SIM_STEP_REFUSED) {
@@ -299,6 +320,7 @@ static int file_resize(struct env_file *handle, uint64_t size, bool allocate)
 			result = sim_file_resize(file, size);
 	}
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return step_result(step, result);
 }
 
@@ -318,6 +340,7 @@ static int call_file_read(struct env_file *handle, void *buffer, size_t size, ui
 	struct sim_file *file = handle->file;
 	int result;
 
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	result = sim->cut ? -EIO : sim_disk_fault(sim, SIM_FAULT_READ);
 	if (result == 0 && (position > file->size || size > file->size - position))
@@ -325,6 +348,7 @@ static int call_file_read(struct env_file *handle, void *buffer, size_t size, ui
 	else if (result == 0)
 		result = sim_file_read(file, buffer, size, position);
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return result;
 }
 
@@ -363,6 +387,24 @@ static int file_write(struct sim_env *sim, struct sim_file *file, const void *da
 	return fault < 0 ? fault : result;
 }
 
+/* In two parts, the second one first; the lock is free between them. */
+static int file_write_late(
+	struct sim_env *sim, struct sim_file *file, const void *data, size_t size, uint64_t position)
+{
+	size_t first = SIM_SECTOR_SIZE * (1 + sim_random_below(&sim->random, (size - 1) / SIM_SECTOR_SIZE));
+	int result = file_write(
+		sim, file, (const uint8_t *)data + first, size - first, position + first, SIM_STEP_DONE);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
+	pthread_mutex_lock(&sim->lock);
+	if (sim->cut)
+		return -EIO;
+	return file_write(sim, file, data, first, position, SIM_STEP_DONE);
+}
+
 static int call_file_write(
 	struct env_file *handle, const void *data, size_t size, uint64_t position, bool sync)
 {
@@ -372,13 +414,17 @@ static int call_file_write(
 
 	if (handle->read_only)
 		return -EBADF;
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
-	if (step != SIM_STEP_REFUSED)
+	if (step == SIM_STEP_DONE && sim->late_us > 0 && size > SIM_SECTOR_SIZE)
+		result = file_write_late(sim, handle->file, data, size, position);
+	else if (step != SIM_STEP_REFUSED)
 		result = file_write(sim, handle->file, data, size, position, step);
 	if (result == 0 && sync)
 		result = file_sync(sim, handle->file, step);
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return step_result(step, result);
 }
 
@@ -387,9 +433,11 @@ static int call_file_sync(struct env_file *handle)
 	struct sim_env *sim = handle->sim;
 	int result;
 
+	linger(sim);
 	pthread_mutex_lock(&sim->lock);
 	result = file_sync(sim, handle->file, sim_disk_step(sim));
 	pthread_mutex_unlock(&sim->lock);
+	linger(sim);
 	return result;
 }
 
