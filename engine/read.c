@@ -243,9 +243,9 @@ static int value_found(struct kv *kv, const struct find *find, struct kv_slice *
 
 /* ---- the hot paths ---------------------------------------------------------------------------
  *
- * A short key, whose record, if there is one, is in a buffer, is looked for without a call or a loop: while a look-up waits for memory
- * the processor goes on into its caller and the next look-up, as far as its window of some 200 instructions reaches, and two that wait
- * at the same time take half as long. All else takes the long way, from the beginning. */
+ * A key whose record, if there is one, is in a buffer, is looked for without a loop, and without a call if it is short: while a look-up
+ * waits for memory the processor goes on into its caller and the next look-up, as far as its window of some 200 instructions reaches,
+ * and two that wait at the same time take half as long. All else takes the long way, from the beginning. */
 
 enum quick {
 	QUICK_FOUND,
@@ -263,8 +263,8 @@ static inline bool is_within(const struct segments *segments, uintptr_t base,
 }
 
 static inline __attribute__((always_inline)) enum quick
-find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, bool value_wanted,
-	     const struct format_record **out)
+find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
+	    bool value_wanted, const struct format_record **out)
 {
 	const struct format_record *record;
 	struct counters *counters;
@@ -273,10 +273,7 @@ find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	uintptr_t base;
 	bool absent;
 
-	if (__builtin_expect(keyspace >= kv->info.keyspace_count ||
-				     !keyhash_is_short(&kv->keyhash, key_size) || !stripe, 0))
-		return QUICK_UNSURE;
-	address = index_probe(&kv->index, keyhash_short(&kv->keyhash, keyspace, key, key_size), &absent);
+	address = index_probe(&kv->index, hash, &absent);
 	counters = &kv->counters[stripe - 1];
 	if (!address) {
 		if (!absent || atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
@@ -303,6 +300,17 @@ find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 	return QUICK_FOUND;
 }
 
+static inline __attribute__((always_inline)) enum quick
+find_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, bool value_wanted,
+	     const struct format_record **out)
+{
+	if (__builtin_expect(keyspace >= kv->info.keyspace_count ||
+				     !keyhash_is_short(&kv->keyhash, key_size) || !stripe, 0))
+		return QUICK_UNSURE;
+	return find_hashed(kv, keyspace, key, key_size,
+			   keyhash_short(&kv->keyhash, keyspace, key, key_size), value_wanted, out);
+}
+
 static __attribute__((noinline)) int get_slowly(struct kv *kv, unsigned keyspace, const void *key,
 						size_t key_size, struct kv_slice *value)
 {
@@ -310,6 +318,24 @@ static __attribute__((noinline)) int get_slowly(struct kv *kv, unsigned keyspace
 	int error = find_key(kv, keyspace, key, key_size, find_match, &find);
 
 	return error ? error : value_found(kv, &find, value);
+}
+
+/* A longer key takes a call for its hash, and no other. */
+static __attribute__((noinline)) int get_long(struct kv *kv, unsigned keyspace, const void *key,
+					      size_t key_size, struct kv_slice *value)
+{
+	const struct format_record *record;
+	enum quick quick;
+
+	if (__builtin_expect(!is_key(kv, keyspace, key_size) || !stripe, 0))
+		return get_slowly(kv, keyspace, key, key_size, value);
+	quick = find_hashed(kv, keyspace, key, key_size,
+			    keyhash_of(&kv->keyhash, keyspace, key, key_size), true, &record);
+	if (quick == QUICK_ABSENT)
+		return -ENOENT;
+	if (__builtin_expect(quick == QUICK_UNSURE, 0))
+		return get_slowly(kv, keyspace, key, key_size, value);
+	return value_of(kv, record, value);
 }
 
 static __attribute__((noinline)) int get_timed(struct kv *kv, unsigned keyspace, const void *key,
@@ -334,7 +360,9 @@ __attribute__((flatten)) int kv_get(struct kv *kv, unsigned keyspace, const void
 	if (quick == QUICK_ABSENT)
 		return -ENOENT;
 	if (__builtin_expect(quick == QUICK_UNSURE, 0))
-		return get_slowly(kv, keyspace, key, key_size, value);
+		return key_size > KEYHASH_SHORT_MAX ?
+			       get_long(kv, keyspace, key, key_size, value) :
+			       get_slowly(kv, keyspace, key, key_size, value);
 	if (__builtin_expect(record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
 		return value_of(kv, record, value);
 	value->data = format_record_value(record);
