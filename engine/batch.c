@@ -37,7 +37,11 @@ void kv_batch_free(struct kv_batch *batch)
 
 void kv_batch_reset(struct kv_batch *batch)
 {
-	batch_clear(batch);
+	/* It is mostly empty already: a commit empties it. */
+	if (batch->count)
+		batch_clear(batch);
+	else
+		batch_clear_all_but_keys(batch);
 }
 
 void kv_batch_set_frees(struct kv_batch *batch)

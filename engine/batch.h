@@ -37,11 +37,9 @@ struct kv_batch {
 	struct conditions conditions;
 };
 
-/* Nothing in it any more, and no wish. */
-static inline void batch_clear(struct kv_batch *batch)
+/* No wish any more, and nothing in it but the counts of keys. */
+static inline void batch_clear_all_but_keys(struct kv_batch *batch)
 {
-	unsigned i;
-
 	batch->size = 0;
 	batch->used = 0;
 	batch->count = 0;
@@ -52,6 +50,14 @@ static inline void batch_clear(struct kv_batch *batch)
 	batch->key_bytes = 0;
 	batch->conditions.count = 0;
 	batch->conditions.used = 0;
+}
+
+/* Nothing in it any more, and no wish. */
+static inline void batch_clear(struct kv_batch *batch)
+{
+	unsigned i;
+
+	batch_clear_all_but_keys(batch);
 	for (i = 0; i < FORMAT_KEYSPACES; i++) {
 		batch->keys[i] = 0;
 		/* Not as `rep stos`, which the compiler would make of it: that alone takes some 15 ns to begin. */
