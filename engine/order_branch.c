@@ -185,6 +185,15 @@ static void edit_children(struct parts *parts, const struct order_edit *edit)
 	}
 }
 
+/*
+ * A branch begins with a separator or two, whose prefix those to come may not have, or one that is much shorter than theirs will
+ * be: then nearly all heads are equal, and each step of a search compares keys instead. So it is built anew now and then as it fills.
+ */
+static bool is_due(const struct order_node *branch, const struct order_edit *edit)
+{
+	return edit->added > 1 && branch->count >= 4 && !(branch->count & (branch->count - 1));
+}
+
 /* Inserts the new separators without rebuilding the page, if there is room; all or nothing. */
 static bool insert_separators(struct order_node *branch, const struct order_edit *edit)
 {
@@ -229,7 +238,8 @@ void order_branch_edit(struct order *order, unsigned level, const struct order_e
 	remove_separators(order, branch, edit);
 	old_separators = branch->count;
 	edit_children(&parts, edit);
-	if (parts.children <= ORDER_CHILDREN_MAX && insert_separators(branch, edit)) {
+	if (parts.children <= ORDER_CHILDREN_MAX && !is_due(branch, edit) &&
+		insert_separators(branch, edit)) {
 		store_children(branch, &parts, 0, parts.children);
 		return;
 	}
