@@ -189,19 +189,15 @@ void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, stru
 
 int inode_load(struct change *change, uint64_t ino, struct inode *out)
 {
-	struct inode inode;
-	int err = inode_get(change->fs, ino, &inode);
+	int err = inode_get(change->fs, ino, out);
 
-	if (err)
-		return err;
-	if (inode.body.size) {
+	if (!err && out->body.size) {
 		uint8_t *copy = change->scratch->bodies[change->bodies++ % SCRATCH_BODIES];
 
-		memcpy(copy, inode.body.data, inode.body.size);
-		inode.body.data = copy;
+		memcpy(copy, out->body.data, out->body.size);
+		out->body.data = copy;
 	}
-	*out = inode;
-	return 0;
+	return err;
 }
 
 bool inode_keep(struct kvfs *fs, const struct inode *inode)

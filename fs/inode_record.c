@@ -28,6 +28,7 @@ enum inode_field {
 	FIELD_WIDE = 1u << 11,
 };
 #define FIELDS_ALL (FIELD_WIDE * 2 - 1)
+#define FIELDS_OF_TIMES (FIELD_MTIME | FIELD_BTIME | FIELD_ATIME | FIELD_WIDE)
 
 struct inode_fixed {
 	uint8_t version;
@@ -238,28 +239,70 @@ static struct timespec get_time(const uint8_t **at, unsigned fields)
 	return time;
 }
 
-static void get_times(const uint8_t **at, unsigned fields, struct inode *inode)
+/*
+ * Each inode has one form: a field that is there says something else than its absence would. Those that are not there need no
+ * look for that, and most are not. False: one of them says nothing.
+ */
+static bool get_times(const uint8_t **at, unsigned fields, struct inode *inode)
 {
-	inode->ctime = get_time(at, fields);
-	inode->mtime = fields & FIELD_MTIME ? get_time(at, fields) : inode->ctime;
-	inode->btime = fields & FIELD_BTIME ? get_time(at, fields) : inode->mtime;
-	inode->atime = fields & FIELD_ATIME ? get_time(at, fields) : inode->btime;
+	bool ok = true;
+
+	inode->ctime = inode->mtime = get_time(at, fields);
+	if (fields & FIELD_MTIME) {
+		inode->mtime = get_time(at, fields);
+		ok &= !time_equal(&inode->mtime, &inode->ctime);
+	}
+	inode->btime = inode->mtime;
+	if (fields & FIELD_BTIME) {
+		inode->btime = get_time(at, fields);
+		ok &= !time_equal(&inode->btime, &inode->mtime);
+	}
+	inode->atime = inode->btime;
+	if (fields & FIELD_ATIME) {
+		inode->atime = get_time(at, fields);
+		ok &= !time_equal(&inode->atime, &inode->btime);
+	}
+	if (fields & FIELD_WIDE)
+		ok &= !time_narrow(&inode->ctime) || !time_narrow(&inode->mtime) ||
+		      !time_narrow(&inode->btime) || !time_narrow(&inode->atime);
+	return ok;
 }
 
-static void get_numbers(const uint8_t **at, unsigned fields, struct inode *inode)
+/* The same of numbers. */
+static bool get_numbers(const uint8_t **at, unsigned fields, struct inode *inode)
 {
-	uint64_t link;
+	bool ok = true;
 
-	inode->size = fields & FIELD_SIZE ? get_64(at) : inode->body.size;
-	inode->blocks = fields & FIELD_BLOCKS ? get_64(at) : 0;
-	link = fields & FIELD_LINK ? get_64(at) : 0;
-	inode->parent = S_ISDIR(inode->mode) ? link : 0;
-	inode->rdev = S_ISDIR(inode->mode) ? 0 : link;
-	inode->nlink = fields & FIELD_NLINK ? get_32(at) : usual_nlink(inode->mode);
-	inode->uid = fields & FIELD_UID ? get_32(at) : 0;
-	inode->gid = fields & FIELD_GID ? get_32(at) : inode->uid;
-	inode->xattr_list_size = fields & FIELD_XATTRS ? get_32(at) : 0;
-	inode->flags = fields & FIELD_FLAGS ? get_32(at) : 0;
+	inode->size = inode->body.size;
+	inode->blocks = inode->parent = inode->rdev = 0;
+	inode->nlink = usual_nlink(inode->mode);
+	inode->uid = inode->gid = inode->xattr_list_size = inode->flags = 0;
+	if (!(fields & ~FIELDS_OF_TIMES))
+		return true;
+	if (fields & FIELD_SIZE)
+		ok &= (inode->size = get_64(at)) != inode->body.size;
+	if (fields & FIELD_BLOCKS)
+		ok &= (inode->blocks = get_64(at)) != 0;
+	if (fields & FIELD_LINK) {
+		uint64_t link = get_64(at);
+
+		if (S_ISDIR(inode->mode))
+			inode->parent = link;
+		else
+			inode->rdev = link;
+		ok &= link != 0;
+	}
+	if (fields & FIELD_NLINK)
+		ok &= (inode->nlink = get_32(at)) != usual_nlink(inode->mode);
+	if (fields & FIELD_UID)
+		ok &= (inode->uid = inode->gid = get_32(at)) != 0;
+	if (fields & FIELD_GID)
+		ok &= (inode->gid = get_32(at)) != inode->uid;
+	if (fields & FIELD_XATTRS)
+		ok &= (inode->xattr_list_size = get_32(at)) != 0;
+	if (fields & FIELD_FLAGS)
+		ok &= (inode->flags = get_32(at)) != 0;
+	return ok;
 }
 
 static bool time_valid(const struct timespec *time)
@@ -278,7 +321,6 @@ static bool inode_valid(const struct inode *inode)
 int inode_record_decode(uint64_t ino, struct kv_slice value, struct inode *out)
 {
 	struct inode_fixed fixed;
-	struct inode inode = {.ino = ino};
 	const uint8_t *at = value.data;
 	unsigned fields;
 	size_t head;
@@ -292,14 +334,11 @@ int inode_record_decode(uint64_t ino, struct kv_slice value, struct inode *out)
 	if (fixed.version != INODE_VERSION || fields & ~FIELDS_ALL || value.size < head ||
 		value.size - head > INODE_BODY_MAX)
 		return -EIO;
-	inode.contents = fixed.contents;
-	inode.mode = le16toh(fixed.mode);
-	inode.body = (struct kv_slice){(const uint8_t *)value.data + head, value.size - head};
-	get_times(&at, fields, &inode);
-	get_numbers(&at, fields, &inode);
-	/* Each inode has one form: a field that is there says something else than its absence would. */
-	if (!inode_valid(&inode) || fields != fields_of(&inode, inode.body.size))
+	out->ino = ino;
+	out->contents = fixed.contents;
+	out->mode = le16toh(fixed.mode);
+	out->body = (struct kv_slice){(const uint8_t *)value.data + head, value.size - head};
+	if (!get_times(&at, fields, out) || !get_numbers(&at, fields, out) || !inode_valid(out))
 		return -EIO;
-	*out = inode;
 	return 0;
 }

@@ -79,7 +79,7 @@ KV_MUST_CHECK int inode_key_decode(struct kv_slice key, uint64_t *ino);
 /* Writes what comes before a body of so many bytes (inode->body is not looked at), and returns its length. */
 size_t inode_record_encode(
 	const struct inode *inode, uint64_t body_size, uint8_t head[INODE_HEAD_MAX]);
-/* out->body points into `value`. -EIO: no such bytes are ever written. */
+/* out->body points into `value`. -EIO: no such bytes are ever written, and *out is anything. */
 KV_MUST_CHECK int inode_record_decode(uint64_t ino, struct kv_slice value, struct inode *out);
 
 #endif
