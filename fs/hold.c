@@ -31,19 +31,20 @@ static struct hold_shard *hold_shard(struct hold_table *table, uint64_t ino)
 }
 _Static_assert(HOLD_SHARDS == 1u << (64 - 58), "the top bits of the hash");
 
-static size_t hold_home(const struct hold_shard *shard, uint64_t ino)
+static size_t hold_home(size_t capacity, uint64_t ino)
 {
-	return (size_t)((hold_hash(ino) >> 20) * BLOCK + ino % BLOCK) & (shard->capacity - 1);
+	return (size_t)((hold_hash(ino) >> 20) * BLOCK + ino % BLOCK) & (capacity - 1);
 }
 
 /* The inode's entry, or the free one where it would be. Needs a free entry. */
 static struct hold_entry *hold_slot(struct hold_shard *shard, uint64_t ino)
 {
-	size_t at = hold_home(shard, ino);
+	struct hold_entry *entries = shard->entries;
+	size_t mask = shard->capacity - 1, at = hold_home(mask + 1, ino);
 
-	while (shard->entries[at].ino && shard->entries[at].ino != ino)
-		at = (at + 1) & (shard->capacity - 1);
-	return &shard->entries[at];
+	while (entries[at].ino && entries[at].ino != ino)
+		at = (at + 1) & mask;
+	return &entries[at];
 }
 
 static struct hold_entry *hold_find(struct hold_shard *shard, uint64_t ino)
@@ -89,7 +90,7 @@ static void hold_erase(struct hold_shard *shard, struct hold_entry *entry)
 	size_t gap = (size_t)(entry - shard->entries);
 
 	for (size_t at = (gap + 1) & mask; shard->entries[at].ino; at = (at + 1) & mask) {
-		size_t home = hold_home(shard, shard->entries[at].ino);
+		size_t home = hold_home(mask + 1, shard->entries[at].ino);
 
 		if (((at - home) & mask) >= ((at - gap) & mask)) {
 			shard->entries[gap] = shard->entries[at];
@@ -120,6 +121,17 @@ void hold_table_fini(struct hold_table *table)
 		free(shard->entries);
 		pthread_mutex_destroy(&shard->lock);
 	}
+}
+
+void hold_prefetch(struct hold_table *table, uint64_t ino)
+{
+	struct hold_shard *shard = hold_shard(table, ino);
+	struct hold_entry *entries = atomic_load_explicit(&shard->entries, memory_order_relaxed);
+	size_t capacity = atomic_load_explicit(&shard->capacity, memory_order_relaxed);
+
+	/* The two may be of different moments: no more than the address is computed. */
+	__builtin_prefetch((const void *)((uintptr_t)entries +
+					  hold_home(capacity, ino) * sizeof(*entries)));
 }
 
 void hold_add(struct hold_table *table, uint64_t ino, uint64_t count)

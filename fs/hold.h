@@ -32,8 +32,9 @@ struct hold_entry {
 
 struct hold_shard {
 	pthread_mutex_t lock;
-	struct hold_entry *entries; /* protected by lock, as all below: open addressing, linear */
-	size_t capacity;            /* a power of two, or 0 */
+	/* Protected by lock, as all below, but for hold_prefetch: open addressing, linear */
+	_Atomic(struct hold_entry *) entries;
+	_Atomic size_t capacity; /* a power of two, or 0 */
 	size_t used;
 	bool lost; /* a hold could not be entered: from then on every inode counts as held */
 } __attribute__((aligned(64)));
@@ -46,6 +47,8 @@ struct hold_table {
 void hold_table_init(struct hold_table *table);
 void hold_table_fini(struct hold_table *table);
 
+/* Asks for the line of memory that hold_add will want. Takes no lock, and any answer will do. */
+void hold_prefetch(struct hold_table *table, uint64_t ino);
 void hold_add(struct hold_table *table, uint64_t ino, uint64_t count);
 /* True if this was the last hold of an inode without a name that is in the store. */
 bool hold_remove(struct hold_table *table, uint64_t ino, uint64_t count);

@@ -40,6 +40,8 @@ static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct diren
 	if (err)
 		return err == -ENOENT ? entry_missing(fs, parent_ino) : err;
 	*ino = entry.ino;
+	/* Who looks a name up will hold what it names: that comes while the inode does. */
+	hold_prefetch(&fs->holds, entry.ino);
 	err = inode_get(fs, entry.ino, out);
 	return err == -ENOENT ? -ESTALE : err;
 }

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static _Thread_local unsigned scratch_hint;
+static _Thread_local __attribute__((tls_model("initial-exec"))) unsigned scratch_hint;
 
 static void scratch_init(const struct scratch_pool *pool, bool pooled, struct scratch *scratch)
 {
