@@ -68,15 +68,14 @@ static void mark_verified(struct kv *kv, uint64_t address)
 }
 
 static int apply_put(struct kv *kv, const struct format_record *record, uint64_t address,
-		     uint64_t hash, uint64_t old, const struct format_record *old_record,
-		     struct index_place *place)
+		     uint64_t hash, uint64_t old, uint64_t old_length, struct index_place *place)
 {
 	int error;
 
 	mark_verified(kv, address);
 	store_account(kv, address, (int64_t)format_record_length(record));
 	if (old) {
-		store_account(kv, old, -(int64_t)format_record_length(old_record));
+		store_account(kv, old, -(int64_t)old_length);
 		index_replace(place, address);
 	} else {
 		error = index_insert_at(&kv->index, place, hash, address);
@@ -89,11 +88,11 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 }
 
 static int apply_delete(struct kv *kv, const struct format_record *record, uint64_t old,
-			const struct format_record *old_record, struct index_place *place)
+			uint64_t old_length, struct index_place *place)
 {
 	if (!old)
 		return 0;
-	store_account(kv, old, -(int64_t)format_record_length(old_record));
+	store_account(kv, old, -(int64_t)old_length);
 	index_remove(&kv->index, place);
 	store_add(&kv->keys[record->keyspace], (uint64_t)-1);
 	return delete_in_order(kv, record);
@@ -178,11 +177,20 @@ static inline void note_replacing(struct kv *kv, uint64_t old)
 		atomic_store_explicit(&kv->replacing, old != 0, memory_order_relaxed);
 }
 
+static void account_tombstone(struct kv *kv, const struct format_record *record, uint64_t address)
+{
+	uint64_t length = format_record_length(record);
+
+	kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes += length;
+	kv->tombstone_bytes += length;
+}
+
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
 {
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
+	uint64_t old_length = old ? format_record_length(lookup.record) : 0;
 	bool stale = old && lookup.record->seq > record->seq, damaged = false;
 	int error;
 
@@ -195,18 +203,32 @@ int apply_record(struct kv *kv, const struct format_record *record, uint64_t add
 	if (__builtin_expect(!old && lookup.damaged, 0))
 		damaged = is_damaged_old(kv, record, lookup.damaged, hash, &place);
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {
-		kv->segments.table[segments_slot(&kv->segments, address)]->tombstone_bytes +=
-			format_record_length(record);
-		kv->tombstone_bytes += format_record_length(record);
+		account_tombstone(kv, record, address);
 		if (damaged)
 			return replace_damaged(kv, record, address, &place);
-		return stale ? 0 : apply_delete(kv, record, old, lookup.record, &place);
+		return stale ? 0 : apply_delete(kv, record, old, old_length, &place);
 	}
 	if (stale)
 		return 0;
 	if (__builtin_expect(damaged, 0))
 		return replace_damaged(kv, record, address, &place);
-	return apply_put(kv, record, address, hash, old, lookup.record, &place);
+	return apply_put(kv, record, address, hash, old, old_length, &place);
+}
+
+int apply_replacing(struct kv *kv, const struct format_record *record, uint64_t address,
+		    uint64_t hash, uint64_t old, uint32_t old_length)
+{
+	struct index_place place;
+
+	/* What stands at an address is for ever the same record: if the index leads there, it leads the key there. */
+	if (views_any(kv) || record->keyspace == FORMAT_KEYSPACE_ENGINE ||
+	    !index_find(&kv->index, hash, is_address, &old, &place))
+		return apply_record(kv, record, address, hash);
+	note_replacing(kv, old);
+	if (!(record->flags & FORMAT_RECORD_TOMBSTONE))
+		return apply_put(kv, record, address, hash, old, old_length, &place);
+	account_tombstone(kv, record, address);
+	return apply_delete(kv, record, old, old_length, &place);
 }
 
 int apply_committed(struct kv *kv, const struct format_record *record, uint64_t address,

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
+#include "prefetch.h"
 #include "store.h"
+
+#define LOOKUP_RECORD_LINES 3u
 
 struct lookup {
 	const struct segments *segments;
@@ -77,6 +80,23 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 		__builtin_prefetch(record);
 	else if (!segment_has_head(segments, segment, address))
 		(void)*(const volatile uint8_t *)record;
+}
+
+/* Asks for a record in whichever place, a short one as a whole, and for the bit that says whether it was validated. Nothing is touched. */
+static inline void lookup_prefetch_unverified(void *arg, uint64_t address)
+{
+	const struct segments *segments = arg;
+	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
+	const struct segment *segment = segments->table[slot];
+	const uint8_t *base = segments_base(segments, slot);
+	unsigned i;
+
+	if (!base || !segment)
+		return;
+	if (segment->verified)
+		__builtin_prefetch((const void *)&segment->verified[offset >> 9]);
+	for (i = 0; i < LOOKUP_RECORD_LINES; i++)
+		__builtin_prefetch(base + offset + i * PREFETCH_LINE);
 }
 
 #endif

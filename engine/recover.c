@@ -188,6 +188,19 @@ static int replay_mapped(struct replay *replay, bool last, uint32_t *end, enum r
 	return error;
 }
 
+static int replay_nth(struct replay *replay, size_t nth, bool last, uint32_t *end,
+		      enum replay_end *how)
+{
+	int error;
+
+	if (!replay->validator)
+		return replay_mapped(replay, last, end, how);
+	validator_enter(replay->validator, nth);
+	error = replay_mapped(replay, last, end, how);
+	validator_leave(replay->validator);
+	return error;
+}
+
 /* Closes a segment to which nothing is appended any more, so that from now on what is missing in it is damage. */
 static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 {
@@ -215,6 +228,19 @@ static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 out:
 	segment->written = kv->segments.size;
 	segment->sealed = true;
+	return error;
+}
+
+/* Once nobody looks at their maps any more. */
+static int close_open_ended(struct kv *kv, const struct loaded *loaded)
+{
+	size_t i;
+	int error = 0;
+
+	for (i = 0; i < loaded->count && !error; i++) {
+		if (loaded->segments[i]->open_ended)
+			error = close_on_disk(kv, loaded->segments[i], loaded->segments[i]->end);
+	}
 	return error;
 }
 
@@ -261,7 +287,8 @@ static int go_on(struct kv *kv, struct segment *segment, enum replay_end how, bo
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
 	struct replay replay = {
-		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq};
+		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq,
+		.validator = validator_new(kv, loaded->segments, loaded->count)};
 	enum replay_end hot_how = REPLAY_SEALED;
 	struct segment *hot = NULL;
 	size_t i, hot_last = last_hot(loaded);
@@ -275,16 +302,18 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		if (replay.segment->complete)
 			end = replay.segment->end;
 		else
-			error = replay_mapped(&replay, i == hot_last, &end, &how);
+			error = replay_nth(&replay, i, i == hot_last, &end, &how);
 		replay.segment->end = end;
 		if (i == hot_last) {
 			hot = replay.segment;
 			hot_how = how;
-		} else if (replay_is_cold(&replay) && how == REPLAY_OPEN && !error &&
-			   !kv->info.read_only) {
-			error = close_on_disk(kv, replay.segment, end);
+		} else {
+			replay.segment->open_ended = replay_is_cold(&replay) && how == REPLAY_OPEN;
 		}
 	}
+	validator_free(replay.validator);
+	if (!error && !kv->info.read_only)
+		error = close_open_ended(kv, loaded);
 	if (error)
 		return error;
 	/* What was replaced, or deleted, could not be looked up in it: neither index is right. */

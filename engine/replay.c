@@ -6,16 +6,27 @@
 
 #include "apply.h"
 #include "dictionary.h"
-#include "prefetch.h"
-
-static int64_t record_at(const struct replay *replay, uint32_t offset)
-{
-	return segment_validate(&replay->kv->segments, replay->segment, replay->base, offset);
-}
+#include "lookup.h"
 
 static const struct format_record *record_ptr(const struct replay *replay, uint32_t offset)
 {
 	return (const struct format_record *)(replay->base + offset);
+}
+
+/* The length of a valid record, as segment_validate says it. */
+static int64_t record_at(struct replay *replay, uint32_t offset)
+{
+	uint64_t length;
+
+	if (replay->validator && offset >= replay->valid_end)
+		replay->valid_end = validator_await(replay->validator, offset);
+	if (offset < replay->valid_end) {
+		length = format_record_length(record_ptr(replay, offset));
+		/* Its page may have become unreadable since. */
+		if (length <= replay->kv->segments.size - offset)
+			return (int64_t)length;
+	}
+	return segment_validate(&replay->kv->segments, replay->segment, replay->base, offset);
 }
 
 static bool seq_follows(const struct replay *replay, const struct format_record *record)
@@ -32,7 +43,7 @@ static bool seq_follows(const struct replay *replay, const struct format_record 
  * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records, and where it showed that
  * there is none.
  */
-static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t *count,
+static uint32_t batch_at(struct replay *replay, uint32_t offset, uint64_t *count,
 			 uint32_t *broken)
 {
 	const struct format_record *first = record_ptr(replay, offset);
@@ -60,26 +71,14 @@ static uint32_t batch_at(const struct replay *replay, uint32_t offset, uint64_t 
 
 /*
  * Each record waits for memory three times, and each wait is for an address that the one before it brought: the bucket of its key, the bit
- * that says whether what it replaces was validated, and that record. So all three are asked for while records before it are applied. Nothing
- * here is believed: what is met has not been validated.
+ * that says whether what it replaces was validated, and that record. So, unless the validator has done so, all three are asked for while records before it are
+ * applied. Nothing here is believed: what is met has not been validated.
  */
 #define PEEK_AHEAD (REPLAY_AHEAD / 2)
-#define RECORD_LINES 3u
 
-static void prefetch_old(void *arg, uint64_t address)
+static uint64_t hash_of(const struct replay *replay, const struct format_record *record)
 {
-	const struct segments *segments = arg;
-	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
-	const struct segment *segment = segments->table[slot];
-	const uint8_t *base = segments_base(segments, slot);
-	unsigned i;
-
-	if (!base || !segment)
-		return;
-	if (segment->verified)
-		__builtin_prefetch((const void *)&segment->verified[offset >> 9]);
-	for (i = 0; i < RECORD_LINES; i++)
-		__builtin_prefetch(base + offset + i * PREFETCH_LINE);
+	return keyhash_of(&replay->kv->keyhash, record->keyspace, record->key, record->key_size);
 }
 
 /* Asks for the buckets of the next records, as many as there is room for. */
@@ -90,32 +89,38 @@ static void ask_ahead(struct replay *replay)
 
 	while (ahead->asked - ahead->applied < REPLAY_AHEAD) {
 		const struct format_record *record = record_ptr(replay, ahead->offset);
+		struct replay_next *next = &ahead->next[ahead->asked % REPLAY_AHEAD];
 
 		if (!format_record_plausible(record, segments->size - ahead->offset,
 					     segments->keyspace_count))
 			return;
+		next->offset = ahead->offset;
 		ahead->offset += (uint32_t)format_record_length(record);
 		if (format_record_is_bare(record))
 			continue;
-		ahead->hashes[ahead->asked % REPLAY_AHEAD] = keyhash_of(
-			&replay->kv->keyhash, record->keyspace, record->key, record->key_size);
-		index_prefetch(&replay->kv->index, ahead->hashes[ahead->asked++ % REPLAY_AHEAD]);
+		next->hash = hash_of(replay, record);
+		index_prefetch(&replay->kv->index, next->hash);
+		ahead->asked++;
 	}
 }
 
-/* Before a record at this offset is applied. */
-static void look_ahead(struct replay *replay, uint32_t offset)
+/* Before a record at this offset is applied: its key's hash. */
+static uint64_t look_ahead(struct replay *replay, uint32_t offset)
 {
 	struct replay_ahead *ahead = &replay->ahead;
+	const struct replay_next *next;
 
 	/* Damage was passed over. */
 	if (ahead->offset <= offset)
 		*ahead = (struct replay_ahead){.offset = offset};
 	ask_ahead(replay);
 	while (ahead->peeked != ahead->asked && ahead->peeked - ahead->applied < PEEK_AHEAD)
-		index_peek(&replay->kv->index, ahead->hashes[ahead->peeked++ % REPLAY_AHEAD],
-			   prefetch_old, &replay->kv->segments);
-	ahead->applied += ahead->applied != ahead->peeked;
+		index_peek(&replay->kv->index, ahead->next[ahead->peeked++ % REPLAY_AHEAD].hash,
+			   lookup_prefetch_unverified, &replay->kv->segments);
+	if (ahead->applied == ahead->peeked)
+		return hash_of(replay, record_ptr(replay, offset));
+	next = &ahead->next[ahead->applied++ % REPLAY_AHEAD];
+	return next->offset == offset ? next->hash : hash_of(replay, record_ptr(replay, offset));
 }
 
 /* ---- batches ------------------------------------------------------------------------------------- */
@@ -124,12 +129,15 @@ static int apply_one(struct replay *replay, const struct format_record *record, 
 {
 	struct kv *kv = replay->kv;
 	uint64_t address = segments_address(&kv->segments, replay->segment->slot, offset);
-	uint64_t hash = keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
+	struct validator_finding found = {0};
 
+	if (offset >= replay->valid_end || !validator_take(replay->validator, offset, &found))
+		found.hash = look_ahead(replay, offset);
 	/* Without its lead, which was damaged, nobody knows who may see it. */
 	if (record->flags & FORMAT_RECORD_OLD)
-		return replay->until ? apply_old(kv, record, address, hash, replay->until) : 0;
-	return apply_record(kv, record, address, hash);
+		return replay->until ? apply_old(kv, record, address, found.hash, replay->until) : 0;
+	return found.old ? apply_replacing(kv, record, address, found.hash, found.old, found.old_length) :
+			   apply_record(kv, record, address, found.hash);
 }
 
 static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
@@ -140,7 +148,6 @@ static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
 	while (count-- && !error) {
 		const struct format_record *record = record_ptr(replay, offset);
 
-		look_ahead(replay, offset);
 		error = apply_one(replay, record, offset);
 		/* Copies stand before and behind what was committed when they were. */
 		if (!(record->flags & FORMAT_RECORD_RELOCATED)) {
@@ -278,6 +285,7 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 	replay->mark_seq = 0;
 	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
 	replay->ahead = (struct replay_ahead){0};
+	replay->valid_end = 0;
 	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);

@@ -11,6 +11,7 @@
 #define REPLAY_H
 
 #include "store.h"
+#include "validator.h"
 
 #define REPLAY_AHEAD 32u /* records */
 
@@ -18,7 +19,10 @@
 struct replay_ahead {
 	uint32_t offset; /* of the first record that was not looked at */
 	unsigned asked, peeked, applied; /* records of the segment */
-	uint64_t hashes[REPLAY_AHEAD];
+	struct replay_next {
+		uint64_t hash;
+		uint32_t offset;
+	} next[REPLAY_AHEAD];
 };
 
 /* `segment` and `base` are set by the caller for each segment; what follows `marked_seq` is about that one alone. */
@@ -26,6 +30,8 @@ struct replay {
 	struct kv *kv;
 	struct segment *segment;
 	const uint8_t *base;
+	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is valid if it begins before this */
+	struct validator *validator; /* or NULL */
 	uint64_t last_seq;   /* of the batches that were committed */
 	uint64_t newest_seq; /* of copies as well */
 	uint64_t marked_seq; /* of the last MARK of the log's end */

@@ -12,6 +12,7 @@
 #define BUFFERS_MIN 3u
 /* Heads of large records may take this part of what buffers may: enough for 32 GiB of large values at the default. */
 #define HEADS_BUFFER_SHARE 8u
+#define ZEROS_SIZE 64u /* bytes that are looked at together in a search for a record */
 
 /* Zeroed memory that takes no space before it is touched. */
 static void *table_map(size_t size)
@@ -494,14 +495,32 @@ void segment_release(struct segments *segments, struct segment *segment)
 	segment->id = 0;
 }
 
+/* No record begins with a word that is zero. */
+static uint32_t skip_zeros(const uint8_t *base, uint32_t offset, uint32_t end)
+{
+	const uint64_t *words;
+	uint64_t any;
+	unsigned i;
+
+	/* Most of what is looked through was never written. */
+	for (; (uint64_t)offset + ZEROS_SIZE <= end; offset += ZEROS_SIZE) {
+		words = (const uint64_t *)(const void *)(base + offset);
+		for (any = 0, i = 0; i < ZEROS_SIZE / sizeof(*words); i++)
+			any |= words[i];
+		if (any)
+			break;
+	}
+	return offset;
+}
+
 uint32_t segment_search(const struct segments *segments, const struct segment *segment,
 			const uint8_t *base, uint32_t offset, uint32_t end, uint64_t *budget)
 {
-	for (; offset + FORMAT_RECORD_HEADER_SIZE <= end; offset += FORMAT_RECORD_ALIGN) {
+	for (; (offset = skip_zeros(base, offset, end)) + FORMAT_RECORD_HEADER_SIZE <= end;
+	     offset += FORMAT_RECORD_ALIGN) {
 		const struct format_record *record = (const struct format_record *)(base + offset);
 
-		/* Most of what is looked through was never written. */
-		if (!record->check || !format_record_plausible(record, segments->size - offset,
+		if (!record->check || record->zero || !format_record_plausible(record, segments->size - offset,
 							       segments->keyspace_count))
 			continue;
 		if (format_record_length(record) > *budget)

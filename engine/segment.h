@@ -48,6 +48,7 @@ struct segment {
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
 	bool sound;		      /* all records in the buffer are valid; changed as `buffer` is */
 	uint32_t sure;		      /* offset up to which MARKs vouch that it is on the disk; the replay's */
+	bool open_ended;	      /* no record says where it ends, though nothing will follow; the replay's */
 	bool complete;		      /* the checkpoint's part is all there is */
 	uint32_t covered;	      /* offset up to which a checkpoint speaks for it; 0: it does not */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */

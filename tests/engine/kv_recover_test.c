@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* kv_recover_test.c - a log of several segments is replayed: with a second thread that validates ahead as without. */
+#include "kv_fixture.h"
+
+#include "format.h"
+
+#define KEYS 6000u
+#define CHANGES 60000u   /* several segments of records, and many more than the second thread may be ahead */
+#define BATCH 12000u     /* alike, in one batch; some keys twice */
+#define SEGMENTS_MIN 4u
+#define NEVER UINT64_MAX /* no checkpoint */
+
+struct model {
+	struct sim_random random;
+	uint32_t sizes[2][KEYS]; /* 0: not there */
+	uint64_t seeds[2][KEYS];
+};
+
+static size_t key_of(unsigned number, char key[16])
+{
+	return (size_t)snprintf(key, 16, "key %u", number);
+}
+
+static void put_one(struct fixture *fixture, struct model *model, struct kv_batch *batch)
+{
+	unsigned keyspace = sim_random_below(&model->random, 8) ? HASHED : ORDERED;
+	unsigned number = (unsigned)sim_random_below(&model->random, KEYS);
+	uint32_t size = 1 + (uint32_t)sim_random_below(&model->random, 100);
+	uint64_t seed = sim_random_next(&model->random);
+	uint8_t value[256];
+	char key[16];
+	size_t key_size = key_of(number, key);
+
+	fill_bytes(value, size, seed);
+	if (batch)
+		assert_int_equal(kv_batch_put(batch, keyspace, key, key_size, value, size), 0);
+	else
+		assert_int_equal(kv_put(fixture->kv, keyspace, key, key_size, value, size, NULL), 0);
+	model->sizes[keyspace][number] = size;
+	model->seeds[keyspace][number] = seed;
+}
+
+static void delete_one(struct fixture *fixture, struct model *model)
+{
+	unsigned keyspace = (unsigned)sim_random_below(&model->random, 2);
+	unsigned number = (unsigned)sim_random_below(&model->random, KEYS);
+	char key[16];
+
+	assert_int_equal(kv_delete(fixture->kv, keyspace, key, key_of(number, key), NULL), 0);
+	model->sizes[keyspace][number] = 0;
+}
+
+static void put_batch(struct fixture *fixture, struct model *model)
+{
+	struct kv_batch *batch;
+	unsigned i;
+
+	assert_int_equal(kv_batch_new(fixture->kv, &batch), 0);
+	for (i = 0; i < BATCH; i++)
+		put_one(fixture, model, batch);
+	assert_int_equal(kv_commit(fixture->kv, batch, NULL), 0);
+	kv_batch_free(batch);
+}
+
+static void change(struct fixture *fixture, struct model *model)
+{
+	unsigned i;
+
+	for (i = 0; i < CHANGES; i++) {
+		if (sim_random_below(&model->random, 10))
+			put_one(fixture, model, NULL);
+		else
+			delete_one(fixture, model);
+		if (i == CHANGES / 2)
+			put_batch(fixture, model);
+	}
+}
+
+/* How many keys of the model are not there as it says. */
+static unsigned count_wrong(struct fixture *fixture, const struct model *model)
+{
+	unsigned keyspace, number, wrong = 0;
+	uint8_t expected[256];
+	struct kv_slice value;
+	char key[16];
+
+	kv_read_begin(fixture->kv);
+	for (keyspace = 0; keyspace < 2; keyspace++) {
+		for (number = 0; number < KEYS; number++) {
+			uint32_t size = model->sizes[keyspace][number];
+			int result = kv_get(fixture->kv, keyspace, key, key_of(number, key), &value);
+
+			fill_bytes(expected, size, model->seeds[keyspace][number]);
+			wrong += size ? result || value.size != size ||
+						memcmp(value.data, expected, size) :
+					result != -ENOENT;
+		}
+	}
+	kv_read_end(fixture->kv);
+	return wrong;
+}
+
+/* What an opening found; reading leaves the store as it is. */
+static struct kv_stats open_and_look(struct fixture *fixture, unsigned flags,
+				     const struct model *model, unsigned *wrong)
+{
+	struct kv_stats stats;
+
+	must_open(fixture, KV_OPEN_READ_ONLY | flags);
+	*wrong = count_wrong(fixture, model);
+	kv_stats(fixture->kv, &stats);
+	must_close(fixture);
+	return stats;
+}
+
+/* With the second thread and without: the same. */
+static unsigned must_open_alike(struct fixture *fixture, const struct model *model)
+{
+	unsigned wrong, wrong_inline, errors;
+	struct kv_stats stats = open_and_look(fixture, 0, model, &wrong), one_by_one;
+
+	errors = fixture->errors;
+	one_by_one = open_and_look(fixture, KV_OPEN_INLINE, model, &wrong_inline);
+	assert_int_equal(fixture->errors, errors);
+	assert_int_equal(wrong, wrong_inline);
+	assert_int_equal(stats.recovered_batches, one_by_one.recovered_batches);
+	assert_int_equal(stats.recovered_bytes, one_by_one.recovered_bytes);
+	assert_int_equal(stats.keys[HASHED], one_by_one.keys[HASHED]);
+	assert_int_equal(stats.keys[ORDERED], one_by_one.keys[ORDERED]);
+	assert_int_equal(stats.live_bytes, one_by_one.live_bytes);
+	assert_int_equal(stats.log_bytes, one_by_one.log_bytes);
+	assert_int_equal(stats.damaged, one_by_one.damaged);
+	assert_true(stats.recovered_bytes >= (uint64_t)SEGMENTS_MIN * SEGMENT_SIZE);
+	return wrong;
+}
+
+/* A store whose power failed when all of the model was durable. */
+static void fill_and_cut(struct fixture *fixture, struct model *model, uint64_t seed)
+{
+	memset(model, 0, sizeof(*model));
+	model->random.state = seed;
+	fixture->checkpoint_interval = NEVER;
+	must_close(fixture);
+	/* So that each segment is what it was each time before. */
+	must_open(fixture, KV_OPEN_INLINE);
+	change(fixture, model);
+	must_sync(fixture);
+	sim_env_cut(fixture->sim);
+	kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+}
+
+static void test_many_segments(void **state)
+{
+	struct fixture *fixture = *state;
+	static struct model model;
+
+	fill_and_cut(fixture, &model, 1);
+	assert_int_equal(must_open_alike(fixture, &model), 0);
+	must_open(fixture, 0);
+	assert_int_equal(count_wrong(fixture, &model), 0);
+	change(fixture, &model);
+	assert_int_equal(count_wrong(fixture, &model), 0);
+	must_check_clean(fixture);
+}
+
+/* Where it ends the replayer goes on by himself, and beyond that segment they meet again. */
+static void test_damage_on_the_way(void **state)
+{
+	struct fixture *fixture = *state;
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	static struct model model;
+	unsigned slot;
+
+	fill_and_cut(fixture, &model, 2);
+	for (slot = 0; slot < SEGMENTS_MIN; slot++) {
+		uint64_t position = 5000 + slot * (uint64_t)200000, size;
+
+		format_segment_name(slot, name);
+		if (!sim_env_bytes(fixture->sim, name, &size))
+			continue;
+		assert_int_equal(sim_env_flip(fixture->sim, name, position, 3), 0);
+		assert_in_range(must_open_alike(fixture, &model), 0, 2 * (slot + 1));
+		assert_true(fixture->errors > 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(test_many_segments),
+		FIXTURE_TEST(test_damage_on_the_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
