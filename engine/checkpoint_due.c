@@ -18,6 +18,7 @@
 /* A log of less behind the last checkpoint is replayed in no time. */
 #define CLOSE_DIVISOR 4u     /* of a segment */
 #define INTERVAL_SEGMENTS 16u /* of log behind the last one make the next one due... */
+#define INTERVAL_MAX ((uint64_t)1 << 30) /* ...no more of it, in bytes, where they are large... */
 #define INTERVAL_FACTOR 4u   /* ...but not less than this times what will be written */
 #define KEPT_SEGMENTS 2u     /* emptied, and waiting for the next one... */
 #define KEPT_DIVISOR 8u	     /* ...and so much of the log... */
@@ -99,6 +100,8 @@ static bool is_due(struct kv *kv, uint64_t image, uint64_t now_us)
 
 	if (!interval) {
 		interval = (uint64_t)INTERVAL_SEGMENTS * kv->segments.size;
+		if (interval > INTERVAL_MAX)
+			interval = INTERVAL_MAX;
 		if (interval < INTERVAL_FACTOR * image)
 			interval = INTERVAL_FACTOR * image;
 	}
