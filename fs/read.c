@@ -9,6 +9,7 @@
 
 #include "inode.h"
 #include "piece.h"
+#include "record.h"
 
 /* Copies `size` bytes from `offset` of a piece; what the piece does not have is zeros. */
 static void copy_part(uint8_t *out, struct kv_slice piece, size_t offset, size_t size)
@@ -22,29 +23,62 @@ static void copy_part(uint8_t *out, struct kv_slice piece, size_t offset, size_t
 	memset(out + there, 0, size - there);
 }
 
-/* A part of one chunk, block by block, over what the chunk piece has put there. */
+/* The blocks that a read of bytes [from, to) of a chunk wants. */
+struct block_reads {
+	struct kvfs *fs;
+	uint64_t ino;
+	uint8_t keys[EXTENT_BLOCKS][EXTENT_KEY_SIZE];
+	struct kv_entry entries[EXTENT_BLOCKS];
+	uint8_t *out; /* where `from` goes */
+	uint32_t from, to;
+	bool whole; /* what a chunk piece has for them is in `out` already */
+	int err;
+};
+
+static void block_got(void *arg, unsigned i)
+{
+	struct block_reads *reads = arg;
+	const struct kv_entry *entry = &reads->entries[i];
+	uint32_t start = (reads->from / EXTENT_BLOCK_SIZE + i) * EXTENT_BLOCK_SIZE;
+	uint32_t from = start > reads->from ? start : reads->from;
+	uint32_t to = start + EXTENT_BLOCK_SIZE < reads->to ? start + EXTENT_BLOCK_SIZE : reads->to;
+	struct kv_slice piece = {NULL, 0};
+
+	if (entry->status == -ENOENT && reads->whole)
+		return;
+	if (!entry->status)
+		piece = entry->value;
+	else if (entry->status != -ENOENT && !reads->err)
+		reads->err = entry->status;
+	if (piece.size > EXTENT_BLOCK_SIZE && !reads->err)
+		reads->err = fs_damaged(reads->fs, reads->ino, "a piece of its contents is too large");
+	copy_part(reads->out + (from - reads->from), piece, from - start, to - from);
+}
+
+/*
+ * A part of one chunk, block by block, over what the chunk piece has put there. All are asked for at once: those that were
+ * written one by one lie anywhere in the log, and each would be waited for.
+ */
 static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from,
 	uint32_t to, bool whole)
 {
-	while (from < to) {
-		uint32_t block = from / EXTENT_BLOCK_SIZE;
-		uint32_t start = from % EXTENT_BLOCK_SIZE;
-		uint32_t size = EXTENT_BLOCK_SIZE - start;
-		struct kv_slice piece = {NULL, 0};
-		int err;
+	unsigned first = from / EXTENT_BLOCK_SIZE, count = (to - 1) / EXTENT_BLOCK_SIZE - first + 1;
+	struct block_reads reads;
 
-		if (size > to - from)
-			size = to - from;
-		place.slot = EXTENT_SLOT_BLOCK + block;
-		err = piece_get(fs, place, &piece);
-		if (err && err != -ENOENT)
-			return err;
-		if (!err || !whole)
-			copy_part(out, piece, start, size);
-		out += size;
-		from += size;
+	reads.fs = fs;
+	reads.ino = place.ino;
+	reads.out = out;
+	reads.from = from;
+	reads.to = to;
+	reads.whole = whole;
+	reads.err = 0;
+	for (unsigned i = 0; i < count; i++) {
+		place.slot = EXTENT_SLOT_BLOCK + first + i;
+		extent_key_encode(place, reads.keys[i]);
+		reads.entries[i].key = (struct kv_slice){reads.keys[i], EXTENT_KEY_SIZE};
 	}
-	return 0;
+	record_get_many(fs, KEYSPACE_EXTENT, reads.entries, count, block_got, &reads);
+	return reads.err;
 }
 
 /*
