@@ -176,13 +176,16 @@ static void wake_log(struct kv *kv)
 	kv->maintain.warming |= segment->cold;
 }
 
-/* Reads in the newest cold segment, one at a time, while writers have all they want. */
+/*
+ * Reads in the newest cold segment, one at a time, while writers have all they want. In a stream of writes not what can be written over
+ * without being read: it would be as much as is written, and most of it is garbage before the stream ends.
+ */
 static void warm_step(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
 	struct segment *newest = NULL;
-	bool pressed;
+	bool pressed, streams, later = false;
 
 	if (!kv->maintain.warming || log_spare_wanted(kv, &pressed) ||
 	    kv->env->clock_us(kv->env) < kv->maintain.warm_at_us)
@@ -191,13 +194,18 @@ static void warm_step(struct kv *kv)
 		wake_log(kv);
 		return;
 	}
+	streams = log_is_streaming(kv);
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		if (segment && segment->cold && (!newest || segment->id > newest->id))
+		if (!segment || !segment->cold)
+			continue;
+		if (streams && atomic_load(&segment->heads))
+			later = true;
+		else if (!newest || segment->id > newest->id)
 			newest = segment;
 	}
-	kv->maintain.warming = newest;
+	kv->maintain.warming = newest || later;
 	if (!newest)
 		return;
 	newest->cold = false;
