@@ -277,17 +277,21 @@ static void take_victim(struct kv *kv, struct segment *victim)
 
 	compaction->victim = victim;
 	compaction->oldest = victim && compact_is_oldest(kv, victim);
+	compaction->heads = victim ? compact_heads(victim) : NULL;
 	compaction->offset = compaction->asked = FORMAT_SEGMENT_HEADER_SIZE;
 	compaction->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
 }
 
-/* Takes a victim whose values are as they were written: what they are compressed with is decided now. */
+/*
+ * Takes a victim whose values are as they were written: what they are compressed with is decided now. Not where few are left, for that
+ * would be to read them all.
+ */
 static int take_raw(struct kv *kv, struct segment *victim)
 {
 	int saved;
 
 	if (victim && kv->info.compress == KV_COMPRESS_BACKGROUND &&
-	    !format_segment_is_cold(victim->id)) {
+	    !format_segment_is_cold(victim->id) && !compact_heads(victim)) {
 		saved = survey_segment(kv, victim);
 		/* It is worth waiting for, unless there will be no room. */
 		if (saved == -EAGAIN && !kv->log.spare_error)

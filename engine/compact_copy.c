@@ -19,9 +19,10 @@
 #define LOCKED_RECORDS 8u
 #define RUN_BYTES ((uint32_t)32 << 10)
 #define READ_AHEAD ((uint32_t)1 << 20)
+#define SPARSE_DIVISOR 4u /* of a victim: if less than this part is needed, the rest is not read */
 
 struct item {
-	const struct format_record *record;
+	const struct format_record *record; /* or, before it is known to be needed, its head alone */
 	struct format_record *copy; /* in the cold segment, or NULL */
 	uint64_t hash;
 	uint64_t address, copy_address;
@@ -36,61 +37,7 @@ struct run {
 	uint32_t end; /* offset behind the last record */
 };
 
-/* ---- reading the victim ---------------------------------------------------------------------- */
-
-/* The next stretch of a victim that is read through its map is asked for while this one is worked on. */
-static void read_ahead(struct kv *kv)
-{
-	struct compaction *compaction = &kv->compaction;
-	const struct segment *victim = compaction->victim;
-	const uint8_t *map = atomic_load(&victim->map);
-	uint32_t to = compaction->offset + 2 * READ_AHEAD;
-
-	if (!map || compaction->asked >= victim->end ||
-	    compaction->offset + READ_AHEAD < compaction->asked)
-		return;
-	if (to > victim->end)
-		to = victim->end;
-	kv->env->map_advise(map + (compaction->asked & ~(ENV_DIRECT_ALIGN - 1)),
-			    to - (compaction->asked & ~(ENV_DIRECT_ALIGN - 1)), ENV_ADVICE_WILLNEED);
-	compaction->asked = to;
-}
-
-/* The next records; their places in the index are on their way into the cache. */
-static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run *run)
-{
-	struct compaction *compaction = &kv->compaction;
-	struct segment *victim = compaction->victim;
-	uint32_t offset = compaction->offset, start = offset;
-
-	run->count = 0;
-	while (run->count < RUN_RECORDS && offset < stop && offset - start < RUN_BYTES) {
-		const struct format_record *record = (const struct format_record *)(base + offset);
-		int64_t length = segment_validate(&kv->segments, victim, base, offset);
-		struct item *item = &run->items[run->count];
-
-		if (length <= 0) {
-			/* Damaged since it was opened. What can be saved is; the rest was reported. */
-			offset = segment_search(&kv->segments, victim, base,
-						offset + FORMAT_RECORD_ALIGN, victim->end,
-						&compaction->search_budget);
-			continue;
-		}
-		if (record->key_size) {
-			item->record = record;
-			item->copy = NULL;
-			item->end = 0;
-			item->offset = offset;
-			item->address = segments_address(&kv->segments, victim->slot, offset);
-			item->hash = keyhash_of(&kv->keyhash, record->keyspace, record->key,
-						record->key_size);
-			index_prefetch(&kv->index, item->hash);
-			run->count++;
-		}
-		offset += (uint32_t)length;
-	}
-	run->end = offset;
-}
+/* ---- what is needed -------------------------------------------------------------------------- */
 
 /*
  * Must a tombstone go on saying that its key was deleted? Not if the key is there again, unless a view sees that it was not.
@@ -117,8 +64,7 @@ static bool value_is_needed(struct kv *kv, struct item *item)
 	       version_holds(kv, item->address, item->hash, &item->end);
 }
 
-/* From the item with this number on. */
-static void decide(struct kv *kv, struct run *run, unsigned from)
+static void judge(struct kv *kv, struct run *run, unsigned from)
 {
 	unsigned i;
 
@@ -132,6 +78,141 @@ static void decide(struct kv *kv, struct run *run, unsigned from)
 			item->needed = value_is_needed(kv, item);
 	}
 	epoch_leave();
+}
+
+/* ---- reading the victim ---------------------------------------------------------------------- */
+
+static void add_item(struct kv *kv, struct run *run, const struct format_record *record, uint32_t offset)
+{
+	struct item *item = &run->items[run->count++];
+
+	item->record = record;
+	item->copy = NULL;
+	item->end = 0;
+	item->offset = offset;
+	item->address = segments_address(&kv->segments, kv->compaction.victim->slot, offset);
+	item->hash = keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
+	index_prefetch(&kv->index, item->hash);
+}
+
+/* The next records; their places in the index are on their way into the cache. */
+static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run *run)
+{
+	struct compaction *compaction = &kv->compaction;
+	struct segment *victim = compaction->victim;
+	uint32_t offset = compaction->offset, start = offset;
+
+	run->count = 0;
+	while (run->count < RUN_RECORDS && offset < stop && offset - start < RUN_BYTES) {
+		const struct format_record *record = (const struct format_record *)(base + offset);
+		int64_t length = segment_validate(&kv->segments, victim, base, offset);
+
+		if (length <= 0) {
+			/* Damaged since it was opened. What can be saved is; the rest was reported. */
+			offset = segment_search(&kv->segments, victim, base,
+						offset + FORMAT_RECORD_ALIGN, victim->end,
+						&compaction->search_budget);
+			continue;
+		}
+		if (!format_record_is_bare(record))
+			add_item(kv, run, record, offset);
+		offset += (uint32_t)length;
+	}
+	run->end = offset;
+}
+
+/* The same, of the heads from one offset on. */
+static void gather_heads(struct kv *kv, uint32_t from, uint32_t stop, struct run *run)
+{
+	const struct heads *heads = kv->compaction.heads;
+	uint32_t number = heads_from(heads, from), offset;
+	const struct format_record *head;
+
+	run->count = 0;
+	run->end = stop;
+	for (; (head = heads_get(heads, number, &offset)) && offset < stop; number++) {
+		if (run->count == RUN_RECORDS || offset - from >= RUN_BYTES) {
+			run->end = offset;
+			return;
+		}
+		add_item(kv, run, head, offset);
+	}
+}
+
+/* From the item with this number on. What is needed is read, and left where it is if it turns out to be damaged. */
+static void decide(struct kv *kv, struct run *run, unsigned from)
+{
+	const struct segment *victim = kv->compaction.victim;
+	const uint8_t *base = segments_base(&kv->segments, victim->slot);
+	unsigned i;
+
+	judge(kv, run, from);
+	for (i = from; i < run->count; i++) {
+		struct item *item = &run->items[i];
+		const void *record = base + item->offset;
+
+		if (!item->needed || item->record == record)
+			continue;
+		item->needed = segment_validate(&kv->segments, victim, base, item->offset) > 0;
+		if (item->needed)
+			item->record = record;
+	}
+}
+
+static void ask(struct kv *kv, uint32_t from, uint32_t to)
+{
+	const uint8_t *map = atomic_load(&kv->compaction.victim->map);
+
+	from &= ~(ENV_DIRECT_ALIGN - 1);
+	kv->env->map_advise(map + from, to - from, ENV_ADVICE_WILLNEED);
+}
+
+/* Asks for what will be needed of these bytes of the victim, going by what is needed now. */
+static void ask_for_needed(struct kv *kv, uint32_t from, uint32_t to)
+{
+	struct run run;
+	unsigned i;
+
+	for (; from < to; from = run.end) {
+		gather_heads(kv, from, to, &run);
+		judge(kv, &run, 0);
+		for (i = 0; i < run.count; i++) {
+			const struct item *item = &run.items[i];
+
+			if (item->needed)
+				ask(kv, item->offset,
+				    item->offset + (uint32_t)format_record_length(item->record));
+		}
+	}
+}
+
+/* The next stretch of a victim that is read through its map is asked for while this one is worked on. */
+static void read_ahead(struct kv *kv)
+{
+	struct compaction *compaction = &kv->compaction;
+	const struct segment *victim = compaction->victim;
+	uint32_t to = compaction->offset + 2 * READ_AHEAD;
+
+	if (!atomic_load(&victim->map) || compaction->asked >= victim->end ||
+	    compaction->offset + READ_AHEAD < compaction->asked)
+		return;
+	if (to > victim->end)
+		to = victim->end;
+	if (compaction->heads)
+		ask_for_needed(kv, compaction->asked, to);
+	else
+		ask(kv, compaction->asked, to);
+	compaction->asked = to;
+}
+
+const struct heads *compact_heads(const struct segment *victim)
+{
+	const struct heads *heads = atomic_load_explicit(&victim->heads, memory_order_acquire);
+
+	return heads && heads_complete(heads) && atomic_load(&victim->map) &&
+			       atomic_load(&victim->live_bytes) < victim->end / SPARSE_DIVISOR ?
+		       heads :
+		       NULL;
 }
 
 /* ---- copying --------------------------------------------------------------------------------- */
@@ -353,7 +434,10 @@ int compact_copy(struct kv *kv, uint32_t bytes, bool for_space)
 
 	read_ahead(kv);
 	while (compaction->offset < stop && !error) {
-		gather(kv, base, stop, &run);
+		if (compaction->heads)
+			gather_heads(kv, compaction->offset, stop, &run);
+		else
+			gather(kv, base, stop, &run);
 		decide(kv, &run, 0);
 		if (!any_needed(&run)) {
 			compaction->offset = run.end;

@@ -16,6 +16,9 @@
 
 #include "store.h"
 
+/* The heads by which a victim's records are found, where few of them are needed and the others need not be read; or NULL. */
+const struct heads *compact_heads(const struct segment *victim);
+
 /*
  * Goes on with the victim for `bytes`. for_space: the disk is full, copies go into the rest of the log. 0: done with that share;
  * -EAGAIN: no room for a copy now; -EIO.

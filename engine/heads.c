@@ -4,12 +4,14 @@
 
 #include <string.h>
 
+#define GUESS_REACH 8u /* entries: two lines of memory */
 #define HEAD_SIZE (FORMAT_RECORD_HEADER_SIZE + HEAD_KEY_MAX)
 _Static_assert(HEAD_SIZE == 64, "a cache line");
 
 struct heads {
 	uint32_t count;
 	uint32_t capacity;
+	bool complete;
 	uint32_t offsets[]; /* [capacity], rising; then, aligned, a head for each */
 };
 
@@ -29,29 +31,63 @@ static uint8_t *head_at(const struct heads *heads, uint32_t i)
 	return (uint8_t *)heads + offsets_size(heads->capacity) + (size_t)i * HEAD_SIZE;
 }
 
-static bool has_head(const struct format_record *record)
+/* What a segment's records are like. */
+struct census {
+	uint32_t keyed;	/* that have a key */
+	uint32_t fit;	/* of them, whose key fits a head */
+	uint32_t large;	/* of these, whose value has a page to itself */
+};
+
+static bool is_large(const struct format_record *record)
 {
-	return record->value_size >= HEAD_VALUE_MIN && record->key_size <= HEAD_KEY_MAX;
+	return record->value_size >= HEAD_VALUE_MIN;
 }
 
-static uint32_t count_heads(const uint8_t *bytes, uint32_t from, uint32_t to)
+static bool fits(const struct format_record *record)
 {
-	uint32_t count = 0;
+	return record->key_size && record->key_size <= HEAD_KEY_MAX;
+}
+
+static struct census take_census(const uint8_t *bytes, uint32_t from, uint32_t to)
+{
+	struct census census = {0};
 
 	while (from < to) {
 		const struct format_record *record = (const struct format_record *)(bytes + from);
 
-		count += has_head(record);
+		census.keyed += !format_record_is_bare(record);
+		census.fit += fits(record);
+		census.large += fits(record) && is_large(record);
 		from += (uint32_t)format_record_length(record);
 	}
-	return count;
+	return census;
+}
+
+static void fill(struct heads *heads, const uint8_t *bytes, uint32_t from, uint32_t to, bool all)
+{
+	while (from < to) {
+		const struct format_record *record = (const struct format_record *)(bytes + from);
+
+		if (fits(record) && (all || is_large(record))) {
+			heads->offsets[heads->count] = from;
+			memcpy(head_at(heads, heads->count++), record,
+			       FORMAT_RECORD_HEADER_SIZE + record->key_size);
+		}
+		from += (uint32_t)format_record_length(record);
+	}
 }
 
 struct heads *heads_new(const uint8_t *bytes, uint32_t from, uint32_t to, size_t size_max)
 {
-	uint32_t count = count_heads(bytes, from, to);
+	struct census census = take_census(bytes, from, to);
+	bool all = census.keyed && (to - from) / census.keyed >= HEAD_AVERAGE_MIN;
+	uint32_t count = all ? census.fit : census.large;
 	struct heads *heads;
 
+	if (all && size_of(count) > size_max) {
+		all = false;
+		count = census.large;
+	}
 	if (!count || size_of(count) > size_max)
 		return NULL;
 	heads = aligned_alloc(HEAD_SIZE, size_of(count));
@@ -59,16 +95,8 @@ struct heads *heads_new(const uint8_t *bytes, uint32_t from, uint32_t to, size_t
 		return NULL;
 	heads->count = 0;
 	heads->capacity = count;
-	while (from < to) {
-		const struct format_record *record = (const struct format_record *)(bytes + from);
-
-		if (has_head(record)) {
-			heads->offsets[heads->count] = from;
-			memcpy(head_at(heads, heads->count++), record,
-			       FORMAT_RECORD_HEADER_SIZE + record->key_size);
-		}
-		from += (uint32_t)format_record_length(record);
-	}
+	heads->complete = count == census.keyed;
+	fill(heads, bytes, from, to, all);
 	return heads;
 }
 
@@ -77,10 +105,32 @@ size_t heads_size(const struct heads *heads)
 	return heads ? size_of(heads->capacity) : 0;
 }
 
-const struct format_record *heads_find(const struct heads *heads, uint32_t offset)
+/*
+ * Narrows the search to a few entries where records are of one size, as those of a file that was written block by block are: there it is
+ * known where the offset would be.
+ */
+static void guess(const struct heads *heads, uint32_t offset, uint32_t *first, uint32_t *end)
+{
+	const uint32_t *offsets = heads->offsets;
+	uint32_t last = heads->count - 1, low, high;
+	uint64_t at;
+
+	if (offset <= offsets[0] || offset >= offsets[last])
+		return;
+	at = (uint64_t)(offset - offsets[0]) * last / (offsets[last] - offsets[0]);
+	low = at > GUESS_REACH ? (uint32_t)at - GUESS_REACH : 0;
+	high = at + GUESS_REACH < last ? (uint32_t)at + GUESS_REACH : last;
+	if (offsets[low] <= offset)
+		*first = low;
+	if (offsets[high] >= offset)
+		*end = high + 1;
+}
+
+uint32_t heads_from(const struct heads *heads, uint32_t offset)
 {
 	uint32_t first = 0, end = heads->count;
 
+	guess(heads, offset, &first, &end);
 	while (first < end) {
 		uint32_t middle = (first + end) / 2;
 
@@ -89,7 +139,27 @@ const struct format_record *heads_find(const struct heads *heads, uint32_t offse
 		else
 			end = middle;
 	}
-	if (first == heads->count || heads->offsets[first] != offset)
+	return first;
+}
+
+const struct format_record *heads_find(const struct heads *heads, uint32_t offset)
+{
+	uint32_t number = heads_from(heads, offset);
+
+	if (number == heads->count || heads->offsets[number] != offset)
 		return NULL;
-	return (const struct format_record *)head_at(heads, first);
+	return (const struct format_record *)head_at(heads, number);
+}
+
+bool heads_complete(const struct heads *heads)
+{
+	return heads->complete;
+}
+
+const struct format_record *heads_get(const struct heads *heads, uint32_t number, uint32_t *offset)
+{
+	if (number >= heads->count)
+		return NULL;
+	*offset = heads->offsets[number];
+	return (const struct format_record *)head_at(heads, number);
 }

@@ -146,6 +146,7 @@ struct compaction {
 	struct segment *victim; /* that is being emptied, or NULL */
 	uint32_t offset;	/* of the next record to look at */
 	uint32_t asked;		/* offset up to which the disk was asked for it */
+	const struct heads *heads; /* what to find the victim's needed records by, or NULL: by reading all of it */
 	bool oldest;		/* no older segment is left */
 	uint64_t gained;	/* garbage bytes passed, since the store was opened */
 	uint64_t freed;		/* of them, in segments that are freed */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heads_test.c - heads of large records: which are kept and found, and that with them putting over a
+ * heads_test.c - heads of larger records: which are kept and found, and that with them putting over a
  * large value, deleting it and asking for its size touch nothing of a mapped segment: its map may
- * not even be readable meanwhile.
+ * not even be readable meanwhile. And that compaction reads what is needed of a segment, and nothing else.
  */
 #include "kv_fixture.h"
 
@@ -13,9 +13,12 @@
 #include "heads.h"
 #include "store.h"
 
-#define VALUE_SIZE 20000u
-#define VALUES 600u
+#define VALUE_SIZE_MAX 20000u
+#define VALUE_BYTES 12000000u /* some segments */
 #define CHANGED 60u
+#define SMALL 300u
+#define MANY 4000u
+#define KEPT_EACH 40u
 
 static uint32_t add_record(
 	uint8_t *bytes, uint32_t at, size_t key_size, uint32_t value_size, uint64_t seq)
@@ -35,7 +38,7 @@ static void test_find(void **state)
 		bool kept;
 	} records[] = {{8, 100, false}, {17, HEAD_VALUE_MIN, true}, {17, HEAD_VALUE_MIN - 1, false},
 		{HEAD_KEY_MAX, 65536, true}, {HEAD_KEY_MAX + 1, 65536, false}, {1, 30000, true}};
-	uint8_t *bytes = calloc(1, 1 << 18);
+	uint8_t *bytes = calloc(1, 1 << 19);
 	uint32_t at = 4096, offsets[6];
 	struct heads *heads;
 
@@ -44,12 +47,16 @@ static void test_find(void **state)
 		offsets[i] = at;
 		at = add_record(bytes, at, records[i].key_size, records[i].value_size, i + 1);
 	}
+	/* Most are small: only the others have a head. */
+	for (unsigned i = 0; i < SMALL; i++)
+		at = add_record(bytes, at, 8, 60, 100);
 	assert_null(heads_new(bytes, 4096, offsets[1], SIZE_MAX)); /* there is no large one */
 	assert_null(heads_new(bytes, 4096, at, 100));
 	heads = heads_new(bytes, 4096, at, SIZE_MAX);
 	assert_non_null(heads);
 	assert_in_range(heads_size(heads), 3 * 64, 5 * 64);
-	memset(bytes, 0, 1 << 18);
+	assert_false(heads_complete(heads));
+	memset(bytes, 0, 1 << 19);
 	for (unsigned i = 0; i < 6; i++) {
 		const struct format_record *record = heads_find(heads, offsets[i]);
 
@@ -64,6 +71,64 @@ static void test_find(void **state)
 	assert_null(heads_find(heads, 0));
 	heads_free(heads);
 	free(bytes);
+}
+
+/*
+ * As those of a file that was written block by block, with a batch of another kind now and then: each is found, and nothing between
+ * them. Out: where they begin.
+ */
+static uint32_t add_many(uint8_t *bytes, size_t long_key_size, uint32_t *offsets)
+{
+	uint32_t at = 4096;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		if (i % 500 == 499)
+			at = add_record(bytes, at, long_key_size, 200000, MANY + 1);
+		if (i % 10 == 5) /* a MARK */
+			at = add_record(bytes, at, 0, 0, i + 1);
+		offsets[i] = at;
+		at = add_record(bytes, at, 17, i % 700 < 30 ? 100 : 4096, i + 1);
+	}
+	assert_true(at < MANY * 5000);
+	return at;
+}
+
+static void find_many(size_t long_key_size)
+{
+	uint8_t *bytes = calloc(1, (size_t)MANY * 5000);
+	uint32_t at, offset, number = 0, *offsets = calloc(MANY, sizeof(*offsets));
+	const struct format_record *head;
+	struct heads *heads;
+
+	assert_non_null(bytes);
+	assert_non_null(offsets);
+	at = add_many(bytes, long_key_size, offsets);
+	heads = heads_new(bytes, 4096, at, SIZE_MAX);
+	assert_non_null(heads);
+	assert_true(heads_complete(heads) == (long_key_size <= HEAD_KEY_MAX));
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_non_null(heads_find(heads, offsets[i]));
+		assert_int_equal(heads_find(heads, offsets[i])->seq, i + 1);
+		assert_null(heads_find(heads, offsets[i] + 8));
+		assert_null(heads_find(heads, offsets[i] - 8));
+		for (; (head = heads_get(heads, number, &offset)) && head->seq > MANY; number++)
+			;
+		assert_non_null(head);
+		assert_int_equal(offset, offsets[i]);
+		assert_int_equal(heads_from(heads, offset), number);
+		assert_int_equal(heads_from(heads, offset + 1), ++number);
+	}
+	assert_null(heads_find(heads, at));
+	assert_null(heads_get(heads, heads_from(heads, at), &offset));
+	heads_free(heads);
+	free(offsets);
+	free(bytes);
+}
+
+static void test_find_many(void **state)
+{
+	find_many(HEAD_KEY_MAX);
+	find_many(HEAD_KEY_MAX + 1);
 }
 
 /* Returns how many there are. */
@@ -93,31 +158,32 @@ static struct kv *open_real(const char *path)
 	return kv;
 }
 
-static void put_value(struct kv *kv, unsigned number, uint64_t seed)
+static void put_value(struct kv *kv, unsigned number, size_t size, uint64_t seed)
 {
-	static uint8_t value[VALUE_SIZE];
+	static uint8_t value[VALUE_SIZE_MAX];
 	uint8_t key[4] = {(uint8_t)(number >> 8), (uint8_t)number, 1, 2};
 
-	fill_bytes(value, sizeof(value), seed);
-	assert_int_equal(
-		kv_put(kv, number % 2, key, sizeof(key), value, sizeof(value), NULL), 0);
+	fill_bytes(value, size, seed);
+	assert_int_equal(kv_put(kv, number % 2, key, sizeof(key), value, size, NULL), 0);
 }
 
-static void have_value(struct kv *kv, unsigned number, uint64_t seed)
+static void have_value(struct kv *kv, unsigned number, size_t size, uint64_t seed)
 {
-	uint8_t key[4] = {(uint8_t)(number >> 8), (uint8_t)number, 1, 2}, value[VALUE_SIZE];
+	static uint8_t value[VALUE_SIZE_MAX];
+	uint8_t key[4] = {(uint8_t)(number >> 8), (uint8_t)number, 1, 2};
 	struct kv_slice found;
 
-	fill_bytes(value, sizeof(value), seed);
+	fill_bytes(value, size, seed);
 	kv_read_begin(kv);
 	assert_int_equal(kv_get(kv, number % 2, key, sizeof(key), &found), 0);
-	assert_int_equal(found.size, sizeof(value));
-	assert_memory_equal(found.data, value, sizeof(value));
+	assert_int_equal(found.size, size);
+	assert_memory_equal(found.data, value, size);
 	kv_read_end(kv);
 }
 
-static void test_maps_untouched(void **state)
+static void change_beside_maps(size_t value_size)
 {
+	const unsigned values = VALUE_BYTES / (unsigned)value_size;
 	char directory[] = "heads_test.XXXXXX", path[64], words[128];
 	struct kv *kv;
 	uint64_t size;
@@ -125,8 +191,8 @@ static void test_maps_untouched(void **state)
 	assert_non_null(mkdtemp(directory));
 	snprintf(path, sizeof(path), "%s/store", directory);
 	kv = open_real(path);
-	for (unsigned i = 0; i < VALUES; i++)
-		put_value(kv, i, i);
+	for (unsigned i = 0; i < values; i++)
+		put_value(kv, i, value_size, i);
 	assert_int_equal(kv_sync(kv, kv_last_seq(kv)), 0);
 	assert_true(protect_maps(kv, PROT_NONE) >= 5);
 	for (unsigned i = 0; i < CHANGED; i++) {
@@ -134,21 +200,77 @@ static void test_maps_untouched(void **state)
 
 		kv_prefetch(kv, i % 2, key, sizeof(key));
 		assert_int_equal(kv_value_size(kv, i % 2, key, sizeof(key), &size), 0);
-		assert_int_equal(size, VALUE_SIZE);
+		assert_int_equal(size, value_size);
 		if (i % 3)
-			put_value(kv, i, i + 1000);
+			put_value(kv, i, value_size, i + values);
 		else
 			assert_int_equal(kv_delete(kv, i % 2, key, sizeof(key), NULL), 0);
 	}
 	protect_maps(kv, PROT_READ);
-	for (unsigned i = 0; i < VALUES; i++) {
+	for (unsigned i = 0; i < values; i++) {
 		uint8_t key[4] = {(uint8_t)(i >> 8), (uint8_t)i, 1, 2};
 
 		if (i < CHANGED && i % 3 == 0)
 			assert_int_equal(kv_contains(kv, i % 2, key, sizeof(key)), -ENOENT);
 		else
-			have_value(kv, i, i < CHANGED ? i + 1000 : i);
+			have_value(kv, i, value_size, i < CHANGED ? i + values : i);
 	}
+	assert_int_equal(kv_close(kv), 0);
+	snprintf(words, sizeof(words), "rm -r %s", directory);
+	assert_int_equal(system(words), 0);
+}
+
+static void test_maps_untouched(void **state)
+{
+	change_beside_maps(VALUE_SIZE_MAX);
+	change_beside_maps(HEAD_VALUE_MIN);
+}
+
+/* The pages of what is still needed of the first round may be read, and no others. */
+static void protect_but_kept(struct kv *kv, unsigned values, size_t size)
+{
+	static const uint8_t *kept[VALUE_BYTES / HEAD_VALUE_MIN];
+
+	for (unsigned i = 0; i < values; i += KEPT_EACH) {
+		uint8_t key[4] = {(uint8_t)(i >> 8), (uint8_t)i, 1, 2};
+		struct kv_slice found;
+
+		kv_read_begin(kv);
+		assert_int_equal(kv_get(kv, i % 2, key, sizeof(key), &found), 0);
+		kept[i] = found.data;
+		kv_read_end(kv);
+	}
+	assert_true(protect_maps(kv, PROT_NONE) >= 10);
+	for (unsigned i = 0; i < values; i += KEPT_EACH) {
+		uintptr_t from = (uintptr_t)kept[i] - 32, to = (uintptr_t)kept[i] + size;
+
+		from &= ~(uintptr_t)4095;
+		assert_int_equal(mprotect((void *)from, to - from, PROT_READ), 0);
+	}
+}
+
+static void test_compaction_reads_needed(void **state)
+{
+	const struct kv_prune_options options = {.garbage_percent = 90};
+	const unsigned values = VALUE_BYTES / 4096;
+	char directory[] = "heads_test.XXXXXX", path[64], words[128];
+	struct kv_prune_report report;
+	struct kv *kv;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/store", directory);
+	kv = open_real(path);
+	for (unsigned i = 0; i < 2 * values; i++)
+		if (i < values || i % values % KEPT_EACH)
+			put_value(kv, i % values, 4096, i);
+	assert_int_equal(kv_sync(kv, kv_last_seq(kv)), 0);
+	protect_but_kept(kv, values, 4096);
+	assert_int_equal(kv_prune(kv, &options, NULL, NULL, &report), 0);
+	assert_true(report.segments >= 5);
+	assert_in_range(report.copied_bytes, report.segments * 4096, values / KEPT_EACH * 4200);
+	protect_maps(kv, PROT_READ);
+	for (unsigned i = 0; i < values; i++)
+		have_value(kv, i, 4096, i % KEPT_EACH ? values + i : i);
 	assert_int_equal(kv_close(kv), 0);
 	snprintf(words, sizeof(words), "rm -r %s", directory);
 	assert_int_equal(system(words), 0);
@@ -158,7 +280,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_find_many),
 		cmocka_unit_test(test_maps_untouched),
+		cmocka_unit_test(test_compaction_reads_needed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
