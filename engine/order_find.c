@@ -10,6 +10,8 @@
 
 #include "order_node.h"
 
+#define COUNT_GROUP 8u /* children */
+
 static struct order_node *find_leaf(const struct order *order, const uint8_t *key, size_t size)
 {
 	struct order_node *node = order->root;
@@ -49,17 +51,38 @@ void order_find(const struct order *order, enum order_where where, const uint8_t
 	place_settle(out);
 }
 
+/*
+ * The child that the position is in, and its place there. By groups: each step waits for the comparison before it, the additions
+ * within a group do not.
+ */
+static unsigned child_at(const struct order_children *children, unsigned count, uint64_t *position)
+{
+	uint64_t left = *position, sum;
+	unsigned child = 0, i;
+
+	for (; child + COUNT_GROUP <= count; child += COUNT_GROUP, left -= sum) {
+		for (sum = 0, i = 0; i < COUNT_GROUP; i++)
+			sum += children->counts[child + i];
+		if (left < sum)
+			break;
+	}
+	while (child < count && left >= children->counts[child])
+		left -= children->counts[child++];
+	*position = left;
+	return child;
+}
+
 void order_find_position(const struct order *order, uint64_t position, struct order_place *out)
 {
 	struct order_node *node = order->root;
 
 	while (node->level) {
 		const struct order_children *children = order_children(node);
-		unsigned child = 0;
+		bool above_leaf = node->level == 1;
 
-		while (child < node->count && position >= children->counts[child])
-			position -= children->counts[child++];
-		node = children->nodes[child];
+		node = children->nodes[child_at(children, node->count, &position)];
+		if (above_leaf)
+			order_prefetch(node);
 	}
 	out->leaf = position < node->count ? node : NULL;
 	out->index = (unsigned)position;
