@@ -7,6 +7,29 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#define PAGE_SIZE ((size_t)4096)
+#define HUGE_PAGE_SIZE ((size_t)2 << 20)
+
+/* Where huge pages can be, if it is as large as one: a growth touches all of it, and a small page takes as long as a dozen puts. */
+static void *buckets_map(size_t size)
+{
+	size_t whole = (size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1), before;
+	size_t room = size < HUGE_PAGE_SIZE ? whole : whole + HUGE_PAGE_SIZE;
+	char *map = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return NULL;
+	if (room > whole) {
+		before = -(uintptr_t)map & (HUGE_PAGE_SIZE - 1);
+		if (before)
+			munmap(map, before);
+		map += before;
+		munmap(map + whole, room - before - whole);
+	}
+	madvise(map, size, MADV_HUGEPAGE);
+	return map;
+}
+
 struct index_table *index_table_new(uint64_t count)
 {
 	struct index_table *table = calloc(1, sizeof(*table));
@@ -15,12 +38,11 @@ struct index_table *index_table_new(uint64_t count)
 
 	if (!table)
 		return NULL;
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED) {
+	map = buckets_map(size);
+	if (!map) {
 		free(table);
 		return NULL;
 	}
-	madvise(map, size, MADV_HUGEPAGE);
 	table->buckets = map;
 	table->count = count;
 	table->map_size = size;
@@ -98,6 +120,14 @@ void index_fini(struct index *index)
 	index_table_free(table);
 	index_free_retired(index, index_take_retired(index));
 	atomic_store(&index->table, NULL);
+}
+
+void index_touch(struct index *index)
+{
+	struct index_table *table = atomic_load(&index->table);
+
+	if (!atomic_load(&index->entries))
+		madvise(table->buckets, table->map_size, MADV_POPULATE_WRITE);
 }
 
 struct index_table *index_take_retired(struct index *index)

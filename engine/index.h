@@ -94,6 +94,8 @@ struct index_place {
 
 int index_init(struct index *index);
 void index_fini(struct index *index);
+/* Of one without entries: has its memory made ready, or else each of the first few hundred to come waits for a page. */
+void index_touch(struct index *index);
 
 /* Makes room for `count` inserts; moves a share of a growth under way. -ENOMEM */
 int index_reserve(struct index *index, uint64_t count);

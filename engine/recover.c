@@ -168,6 +168,7 @@ static int begin_segment(struct kv *kv)
 	kv->log.next_id += FORMAT_SEGMENT_ID_STEP;
 	log_go_on(kv, segment, FORMAT_SEGMENT_HEADER_SIZE);
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
+	index_touch(&kv->index);
 	return 0;
 }
 
