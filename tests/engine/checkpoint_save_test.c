@@ -12,41 +12,6 @@
 
 #define KEYS 3000u
 
-static void key_of(char *key, unsigned number)
-{
-	sprintf(key, "key-%06u", number * 7919u % 1000000u);
-}
-
-static void put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
-{
-	char key[32], value[64];
-
-	for (unsigned i = from; i < to; i++) {
-		key_of(key, i);
-		sprintf(value, "value %u of round %u", i, round);
-		must_put(fixture, i & 1, key, value);
-	}
-}
-
-static void have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
-{
-	char key[32], value[64];
-
-	for (unsigned i = from; i < to; i++) {
-		key_of(key, i);
-		sprintf(value, "value %u of round %u", i, round);
-		must_have(fixture, i & 1, key, value);
-	}
-}
-
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 static void must_checkpoint(struct fixture *fixture)
 {
 	assert_int_equal(kv_checkpoint(fixture->kv), 0);
@@ -67,7 +32,7 @@ static void test_only_what_is_behind(void **state)
 	struct fixture *fixture = *state;
 	struct kv_stats stats;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_checkpoint(fixture);
 	stats = stats_of(fixture);
 	assert_int_equal(stats.checkpoints, 1);
@@ -76,14 +41,14 @@ static void test_only_what_is_behind(void **state)
 	assert_int_equal(stats.behind_bytes, 0);
 	/* It has made durable what it speaks of. */
 	assert_true(stats.durable_seq >= KEYS);
-	put_range(fixture, 0, 100, 2);
+	must_put_range(fixture, 0, 100, 2);
 	assert_true(stats_of(fixture).behind_bytes > 0);
 	must_sync(fixture);
 	for (unsigned round = 0; round < 3; round++) {
 		must_crash(fixture, SIM_LOSS_ALL, round & 1 ? KV_OPEN_INLINE : 0);
 		assert_int_equal(stats_of(fixture).recovered_batches, 100);
-		have_range(fixture, 0, 100, 2);
-		have_range(fixture, 100, KEYS, 1);
+		must_have_range(fixture, 0, 100, 2);
+		must_have_range(fixture, 100, KEYS, 1);
 		must_check_clean(fixture);
 	}
 	assert_int_equal(fixture->errors, 0);
@@ -95,16 +60,16 @@ static void test_again_and_again(void **state)
 	char key[32];
 
 	for (unsigned round = 0; round < 8; round++) {
-		put_range(fixture, round * 500, round * 500 + KEYS, round);
+		must_put_range(fixture, round * 500, round * 500 + KEYS, round);
 		for (unsigned i = 0; i < 100; i++) {
-			key_of(key, round * 500 + 2 * i);
+			numbered_key(key, round * 500 + 2 * i);
 			must_delete(fixture, HASHED, key);
 		}
 		must_checkpoint(fixture);
 		must_crash(fixture, SIM_LOSS_ALL, round & 1 ? KV_OPEN_INLINE : 0);
 		assert_int_equal(stats_of(fixture).recovered_batches, 0);
-		have_range(fixture, round * 500 + 200, round * 500 + KEYS, round);
-		key_of(key, round * 500);
+		must_have_range(fixture, round * 500 + 200, round * 500 + KEYS, round);
+		numbered_key(key, round * 500);
 		must_lack(fixture, HASHED, key);
 		must_check_clean(fixture);
 	}
@@ -115,7 +80,7 @@ static void test_read_only(void **state)
 {
 	struct fixture *fixture = *state;
 
-	put_range(fixture, 0, 10, 1);
+	must_put_range(fixture, 0, 10, 1);
 	must_close(fixture);
 	must_open(fixture, KV_OPEN_READ_ONLY);
 	assert_int_equal(kv_checkpoint(fixture->kv), -EROFS);
@@ -131,7 +96,7 @@ static void test_always(void **state)
 	must_close(fixture);
 	for (unsigned round = 0; round < 12; round++) {
 		must_open_every(fixture, KV_OPEN_INLINE, 1);
-		put_range(fixture, round * 37, round * 37 + 400, round);
+		must_put_range(fixture, round * 37, round * 37 + 400, round);
 		must_sync(fixture);
 		assert_true(stats_of(fixture).checkpoints > 5);
 		sim_env_cut(fixture->sim);
@@ -140,7 +105,7 @@ static void test_always(void **state)
 		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ANY), 0);
 		must_open(fixture, 0);
 		assert_true(stats_of(fixture).recovered_batches < 200);
-		have_range(fixture, round * 37, round * 37 + 400, round);
+		must_have_range(fixture, round * 37, round * 37 + 400, round);
 		must_check_clean(fixture);
 		must_close(fixture);
 	}
@@ -154,17 +119,17 @@ static void test_failing(void **state)
 	struct fixture *fixture = *state;
 
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		put_range(fixture, 0, 500, (unsigned)i);
+		must_put_range(fixture, 0, 500, (unsigned)i);
 		must_sync(fixture);
 		sim_env_fail(fixture->sim, faults[i], 1, 1, -ENOSPC);
 		assert_int_equal(kv_checkpoint(fixture->kv), -ENOSPC);
 		sim_env_fail(fixture->sim, faults[i], 0, 0, 0);
-		put_range(fixture, 0, 300, 10 + (unsigned)i);
+		must_put_range(fixture, 0, 300, 10 + (unsigned)i);
 		must_checkpoint(fixture);
 		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
 		assert_int_equal(stats_of(fixture).recovered_batches, 0);
-		have_range(fixture, 0, 300, 10 + (unsigned)i);
-		have_range(fixture, 300, 500, (unsigned)i);
+		must_have_range(fixture, 0, 300, 10 + (unsigned)i);
+		must_have_range(fixture, 300, 500, (unsigned)i);
 		must_check_clean(fixture);
 	}
 	assert_int_equal(fixture->errors, 0);
@@ -184,7 +149,7 @@ static void test_kept(void **state)
 	struct fixture *fixture = *state;
 	uint64_t kept = 0;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	overwrite(fixture, 40);
 	must_checkpoint(fixture);
 	for (unsigned i = 0; i < 20; i++) {
@@ -195,12 +160,12 @@ static void test_kept(void **state)
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
 	assert_true(stats_of(fixture).recovered_batches <= 60);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	overwrite(fixture, 60);
 	must_checkpoint(fixture);
 	assert_int_equal(stats_of(fixture).emptied_bytes, 0);
 	must_crash(fixture, SIM_LOSS_ALL, 0);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_have_filled(fixture, HASHED, "one", 100000, 56);
 	must_check_clean(fixture);
 	assert_int_equal(fixture->errors, 0);
@@ -213,7 +178,7 @@ static void test_scarce(void **state)
 	struct kv_stats stats;
 	uint64_t size;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	overwrite(fixture, 40);
 	must_checkpoint(fixture);
 	stats = stats_of(fixture);
@@ -224,7 +189,7 @@ static void test_scarce(void **state)
 	assert_null(sim_env_bytes(fixture->sim, FORMAT_CHECKPOINT_NAME, &size));
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_check_clean(fixture);
 	assert_int_equal(fixture->errors, 0);
 }
@@ -236,7 +201,7 @@ static void delete_range(struct fixture *fixture, unsigned from, unsigned to)
 	char key[32];
 
 	for (unsigned i = from; i < to; i++) {
-		key_of(key, i);
+		numbered_key(key, i);
 		must_delete(fixture, i & 1, key);
 	}
 }
@@ -245,7 +210,7 @@ static void delete_range(struct fixture *fixture, unsigned from, unsigned to)
 static void see_range(struct fixture *fixture, const char *name, unsigned to, unsigned round,
 	unsigned keys)
 {
-	char key[32], value[64];
+	char key[32], value[128];
 	struct kv_cursor *cursor;
 	struct kv_view *view;
 	struct kv_slice slice;
@@ -253,8 +218,8 @@ static void see_range(struct fixture *fixture, const char *name, unsigned to, un
 
 	assert_int_equal(kv_snapshot_open(fixture->kv, name, &view), 0);
 	for (unsigned i = 0; i < to; i++) {
-		key_of(key, i);
-		sprintf(value, "value %u of round %u", i, round);
+		numbered_key(key, i);
+		numbered_value(value, i, round);
 		kv_read_begin(fixture->kv);
 		assert_int_equal(kv_view_get(view, i & 1, key, strlen(key), &slice), 0);
 		assert_int_equal(slice.size, strlen(value));
@@ -277,12 +242,12 @@ static void test_snapshots(void **state)
 	uint64_t seq;
 	char key[32];
 
-	put_range(fixture, 0, 300, 1);
+	must_put_range(fixture, 0, 300, 1);
 	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
-	put_range(fixture, 0, 200, 2);
+	must_put_range(fixture, 0, 200, 2);
 	delete_range(fixture, 100, 200);
 	assert_int_equal(kv_snapshot_create(fixture->kv, "b", &seq), 0);
-	put_range(fixture, 0, 50, 3);
+	must_put_range(fixture, 0, 50, 3);
 	must_checkpoint(fixture);
 	stats = stats_of(fixture);
 	delete_range(fixture, 40, 60);
@@ -292,8 +257,8 @@ static void test_snapshots(void **state)
 	assert_int_equal(stats_of(fixture).versions, stats.versions + 10);
 	see_range(fixture, "a", 300, 1, 300);
 	see_range(fixture, "b", 100, 2, 200);
-	have_range(fixture, 0, 40, 3);
-	key_of(key, 45);
+	must_have_range(fixture, 0, 40, 3);
+	numbered_key(key, 45);
 	must_lack(fixture, 45 & 1, key);
 	must_check_clean(fixture);
 	/* Without them, what they kept goes. */
@@ -314,17 +279,17 @@ static void test_views(void **state)
 	struct fixture *fixture = *state;
 	struct kv_view *view;
 
-	put_range(fixture, 0, 300, 1);
+	must_put_range(fixture, 0, 300, 1);
 	assert_int_equal(kv_view_open(fixture->kv, &view), 0);
-	put_range(fixture, 0, 200, 2);
+	must_put_range(fixture, 0, 200, 2);
 	delete_range(fixture, 100, 200);
 	must_checkpoint(fixture);
 	kv_view_close(view);
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
 	assert_true(stats_of(fixture).recovered_batches <= 1);
-	have_range(fixture, 0, 100, 2);
-	have_range(fixture, 200, 300, 1);
+	must_have_range(fixture, 0, 100, 2);
+	must_have_range(fixture, 200, 300, 1);
 	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
 	assert_int_equal(stats_of(fixture).versions, 0);
 	must_check_clean(fixture);
@@ -337,16 +302,16 @@ static void test_without_list(void **state)
 	struct fixture *fixture = *state;
 	uint64_t seq;
 
-	put_range(fixture, 0, 300, 1);
+	must_put_range(fixture, 0, 300, 1);
 	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
-	put_range(fixture, 0, 200, 2);
+	must_put_range(fixture, 0, 200, 2);
 	must_checkpoint(fixture);
 	must_close(fixture);
 	assert_int_equal(sim_env_resize(fixture->sim, FORMAT_SNAPSHOTS_NAME, 5), 0);
 	must_open(fixture, KV_OPEN_INLINE);
 	assert_true(fixture->errors > 0);
 	see_range(fixture, "a", 300, 1, 300);
-	have_range(fixture, 0, 200, 2);
+	must_have_range(fixture, 0, 200, 2);
 	must_check_clean(fixture);
 }
 
@@ -379,9 +344,9 @@ static void test_damaged_versions(void **state)
 	uint64_t seq, at;
 	unsigned n;
 
-	put_range(fixture, 0, 300, 1);
+	must_put_range(fixture, 0, 300, 1);
 	assert_int_equal(kv_snapshot_create(fixture->kv, "a", &seq), 0);
-	put_range(fixture, 0, 200, 2);
+	must_put_range(fixture, 0, 200, 2);
 	delete_range(fixture, 100, 200);
 	must_checkpoint(fixture);
 	for (n = 0; (at = find_chunk(fixture, n)); n++) {
@@ -393,7 +358,7 @@ static void test_damaged_versions(void **state)
 		assert_int_equal(fixture->errors, 1);
 		assert_true(stats_of(fixture).recovered_batches > 500);
 		see_range(fixture, "a", 300, 1, 300);
-		have_range(fixture, 0, 100, 2);
+		must_have_range(fixture, 0, 100, 2);
 		must_check_clean(fixture);
 		must_checkpoint(fixture);
 	}
@@ -466,7 +431,7 @@ static void test_beside_writers(void **state)
 	void *failed;
 	int result;
 
-	put_range(fixture, 0, 1000, 1);
+	must_put_range(fixture, 0, 1000, 1);
 	for (unsigned i = 0; i < WRITERS; i++)
 		assert_int_equal(pthread_create(&writers[i], NULL, write_thread, &crowd), 0);
 	while (atomic_load(&crowd.running) > 0) {
@@ -482,7 +447,7 @@ static void test_beside_writers(void **state)
 	must_crash(fixture, SIM_LOSS_ALL, 0);
 	assert_true(stats_of(fixture).recovered_batches < WRITERS * OWN_KEYS);
 	must_have_all(fixture);
-	have_range(fixture, 0, 1000, 1);
+	must_have_range(fixture, 0, 1000, 1);
 	must_check_clean(fixture);
 	assert_int_equal(fixture->errors, 0);
 }

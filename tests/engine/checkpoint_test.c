@@ -53,10 +53,7 @@ static bool has_checkpoint(struct fixture *fixture)
 
 static uint64_t recovered(struct fixture *fixture)
 {
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats.recovered_batches;
+	return stats_of(fixture).recovered_batches;
 }
 
 /* The checkpoint's bytes, to be put back later. */
@@ -229,27 +226,17 @@ static void test_another_stores(void **state)
 /* How many keys have their value; the others answer -EIO, never that they are absent. */
 static unsigned count_intact(struct fixture *fixture)
 {
-	uint8_t expected[VALUE_SIZE];
-	struct kv_slice value;
 	unsigned intact = 0;
 	char key[16];
 
-	kv_read_begin(fixture->kv);
 	for (unsigned i = 0; i < KEYS; i++) {
 		int result;
 
 		key_of(i, key);
-		result = kv_get(fixture->kv, i % 2, key, strlen(key), &value);
-		if (result < 0) {
-			assert_int_equal(result, -EIO);
-			continue;
-		}
-		fill_bytes(expected, VALUE_SIZE, i);
-		assert_int_equal(value.size, VALUE_SIZE);
-		assert_memory_equal(value.data, expected, VALUE_SIZE);
-		intact++;
+		result = have_filled(fixture, i % 2, key, VALUE_SIZE, i);
+		assert_true(!result || result == -EIO);
+		intact += !result;
 	}
-	kv_read_end(fixture->kv);
 	return intact;
 }
 

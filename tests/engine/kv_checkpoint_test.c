@@ -11,33 +11,6 @@
 #define KEYS 6000u
 #define FILE_NAME "checkpoint"
 
-static void key_of(char *key, unsigned number)
-{
-	sprintf(key, "key-%06u", number * 7919u % 1000000u);
-}
-
-static void put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
-{
-	char key[32], value[120];
-
-	for (unsigned i = from; i < to; i++) {
-		key_of(key, i);
-		sprintf(value, "value %u of round %u, and something to make it longer than it was", i, round);
-		must_put(fixture, i & 1, key, value);
-	}
-}
-
-static void have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
-{
-	char key[32], value[120];
-
-	for (unsigned i = from; i < to; i++) {
-		key_of(key, i);
-		sprintf(value, "value %u of round %u, and something to make it longer than it was", i, round);
-		must_have(fixture, i & 1, key, value);
-	}
-}
-
 /* How many keys a cursor meets, in rising order. */
 static unsigned walk(struct fixture *fixture)
 {
@@ -63,21 +36,18 @@ static unsigned walk(struct fixture *fixture)
 
 static uint64_t replayed(struct fixture *fixture)
 {
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats.recovered_bytes;
+	return stats_of(fixture).recovered_bytes;
 }
 
 static void test_used(void **state)
 {
 	struct fixture *fixture = *state;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	must_open(fixture, 0);
 	assert_true(replayed(fixture) < 4096);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	assert_int_equal(walk(fixture), KEYS / 2);
 	must_lack(fixture, HASHED, "nothing");
 	must_check_clean(fixture);
@@ -87,12 +57,12 @@ static void test_read_only(void **state)
 {
 	struct fixture *fixture = *state;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	must_open(fixture, KV_OPEN_READ_ONLY);
 	assert_true(replayed(fixture) < 4096);
 	assert_int_equal(walk(fixture), KEYS / 2);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_check_clean(fixture);
 }
 
@@ -102,33 +72,33 @@ static void test_log_behind(void **state)
 	struct fixture *fixture = *state;
 	char key[32];
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	must_open(fixture, 0);
-	put_range(fixture, 0, 500, 2);
-	put_range(fixture, KEYS, KEYS + 300, 1);
+	must_put_range(fixture, 0, 500, 2);
+	must_put_range(fixture, KEYS, KEYS + 300, 1);
 	for (unsigned i = 500; i < 900; i++) {
-		key_of(key, i);
+		numbered_key(key, i);
 		must_delete(fixture, i & 1, key);
 	}
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, 0);
 	assert_in_range(replayed(fixture), 1000, 400000);
-	have_range(fixture, 0, 500, 2);
-	have_range(fixture, 900, KEYS, 1);
-	have_range(fixture, KEYS, KEYS + 300, 1);
+	must_have_range(fixture, 0, 500, 2);
+	must_have_range(fixture, 900, KEYS, 1);
+	must_have_range(fixture, KEYS, KEYS + 300, 1);
 	for (unsigned i = 500; i < 900; i++) {
-		key_of(key, i);
+		numbered_key(key, i);
 		must_lack(fixture, i & 1, key);
 	}
 	assert_int_equal(walk(fixture), KEYS / 2 - 200 + 150);
 	must_check_clean(fixture);
 	/* And once more, from the same one. */
-	put_range(fixture, 500, 600, 3);
+	must_put_range(fixture, 500, 600, 3);
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, 0);
-	have_range(fixture, 500, 600, 3);
-	have_range(fixture, 0, 500, 2);
+	must_have_range(fixture, 500, 600, 3);
+	must_have_range(fixture, 0, 500, 2);
 	must_check_clean(fixture);
 }
 
@@ -137,20 +107,20 @@ static void test_outlived(void **state)
 {
 	struct fixture *fixture = *state;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	must_open(fixture, KV_OPEN_INLINE);
 	for (unsigned round = 2; round < 10; round++)
-		put_range(fixture, 0, KEYS, round);
+		must_put_range(fixture, 0, KEYS, round);
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, 0);
-	have_range(fixture, 0, KEYS, 9);
+	must_have_range(fixture, 0, KEYS, 9);
 	assert_int_equal(walk(fixture), KEYS / 2);
 	must_check_clean(fixture);
 	must_close(fixture);
 	must_open(fixture, 0);
 	assert_true(replayed(fixture) < 4096);
-	have_range(fixture, 0, KEYS, 9);
+	must_have_range(fixture, 0, KEYS, 9);
 	must_check_clean(fixture);
 }
 
@@ -164,7 +134,7 @@ static void test_full_disk(void **state)
 	unsigned i;
 	int error = 0;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	assert_non_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
 	must_open(fixture, KV_OPEN_INLINE);
@@ -177,10 +147,10 @@ static void test_full_disk(void **state)
 	}
 	assert_int_equal(error, -ENOSPC);
 	assert_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_check_clean(fixture);
 }
 
@@ -190,11 +160,11 @@ static void test_again_and_again(void **state)
 	struct fixture *fixture = *state;
 
 	for (unsigned round = 0; round < 12; round++) {
-		put_range(fixture, round * 4000, (round + 1) * 4000, 1);
+		must_put_range(fixture, round * 4000, (round + 1) * 4000, 1);
 		must_close(fixture);
 		must_open(fixture, round & 1 ? KV_OPEN_INLINE : 0);
 	}
-	have_range(fixture, 0, 48000, 1);
+	must_have_range(fixture, 0, 48000, 1);
 	assert_int_equal(walk(fixture), 24000);
 	must_check_clean(fixture);
 }
@@ -208,7 +178,7 @@ static void test_flipped(void **state)
 	uint64_t size, position;
 	unsigned flips = 0, few = getenv("KVFS_TEST_QUICK") ? 7 : 1;
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	assert_non_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
 	for (position = 0; position < size; position += position < 600 ? 11 * few : size * few / 23) {
@@ -219,7 +189,7 @@ static void test_flipped(void **state)
 		if (!sim_env_bytes(fixture->sim, FILE_NAME, &size)) {
 			/* It was thrown away, as it should. */
 			must_open(fixture, 0);
-			put_range(fixture, 0, KEYS, 1);
+			must_put_range(fixture, 0, KEYS, 1);
 			must_close(fixture);
 		}
 		assert_int_equal(sim_env_flip(fixture->sim, FILE_NAME, position, flips++ % 8), 0);
@@ -228,7 +198,7 @@ static void test_flipped(void **state)
 		for (unsigned i = 0; i < KEYS; i += 7) {
 			int error;
 
-			key_of(key, i);
+			numbered_key(key, i);
 			error = kv_get(fixture->kv, i & 1, key, strlen(key), &value);
 			assert_true(error == 0 || error == -EIO);
 			missing += error != 0;
@@ -238,12 +208,12 @@ static void test_flipped(void **state)
 			assert_true(fixture->errors > 0);
 		must_close(fixture);
 		must_open(fixture, 0);
-		have_range(fixture, 0, 50, 1);
+		must_have_range(fixture, 0, 50, 1);
 		assert_int_equal(walk(fixture), KEYS / 2);
 		must_close(fixture);
 	}
 	must_open(fixture, 0);
-	have_range(fixture, 0, KEYS, 1);
+	must_have_range(fixture, 0, KEYS, 1);
 	must_check_clean(fixture);
 }
 
@@ -253,11 +223,11 @@ static void test_truncated(void **state)
 	static const uint64_t sizes[] = {0, 1, 4095, 4096, 65536, 200000, 1000000};
 
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-		put_range(fixture, 0, KEYS, i);
+		must_put_range(fixture, 0, KEYS, i);
 		must_close(fixture);
 		assert_int_equal(sim_env_resize(fixture->sim, FILE_NAME, sizes[i]), 0);
 		must_open(fixture, 0);
-		have_range(fixture, 0, KEYS, i);
+		must_have_range(fixture, 0, KEYS, i);
 		assert_int_equal(walk(fixture), KEYS / 2);
 		must_check_clean(fixture);
 	}
@@ -273,7 +243,7 @@ static void test_record_damaged(void **state)
 	uint64_t size;
 	char key[32];
 
-	put_range(fixture, 0, KEYS, 1);
+	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	bytes = sim_env_bytes(fixture->sim, "seg-00000000", &size);
 	found = memmem(bytes, size, wanted, strlen(wanted));
@@ -282,9 +252,9 @@ static void test_record_damaged(void **state)
 		sim_env_flip(fixture->sim, "seg-00000000", (uint64_t)(found - bytes), 2), 0);
 	must_open(fixture, 0);
 	assert_int_equal(fixture->errors, 0);
-	have_range(fixture, 0, 40, 1);
-	have_range(fixture, 41, KEYS, 1);
-	key_of(key, 40);
+	must_have_range(fixture, 0, 40, 1);
+	must_have_range(fixture, 41, KEYS, 1);
+	numbered_key(key, 40);
 	kv_read_begin(fixture->kv);
 	assert_int_equal(kv_get(fixture->kv, 40 & 1, key, strlen(key), &value), -EIO);
 	kv_read_end(fixture->kv);
@@ -300,9 +270,9 @@ static void test_crash_while_writing(void **state)
 	struct fixture *fixture = *state;
 	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_ANY, SIM_LOSS_NONE};
 
-	put_range(fixture, 0, KEYS, 0);
+	must_put_range(fixture, 0, KEYS, 0);
 	for (unsigned step = 1; step < 40; step++) {
-		put_range(fixture, 0, 2500, step);
+		must_put_range(fixture, 0, 2500, step);
 		must_sync(fixture);
 		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
 		(void)kv_close(fixture->kv);
@@ -310,8 +280,8 @@ static void test_crash_while_writing(void **state)
 		assert_int_equal(sim_env_power_on(fixture->sim, losses[step % 3]), 0);
 		sim_env_cut_at(fixture->sim, 0);
 		must_open(fixture, step & 1 ? KV_OPEN_INLINE : 0);
-		have_range(fixture, 0, 2500, step);
-		have_range(fixture, 2500, KEYS, 0);
+		must_have_range(fixture, 0, 2500, step);
+		must_have_range(fixture, 2500, KEYS, 0);
 		assert_int_equal(walk(fixture), KEYS / 2);
 		must_check_clean(fixture);
 	}
@@ -329,7 +299,7 @@ static void test_closed_while_loading(void **state)
 		char key[32];
 
 		must_open(fixture, 0);
-		key_of(key, round);
+		numbered_key(key, round);
 		must_put(fixture, ORDERED, key, "value");
 		must_close(fixture);
 	}

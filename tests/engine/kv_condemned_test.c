@@ -20,14 +20,6 @@ static void must_put_big(struct fixture *fixture, const char *key, uint64_t seed
 	free(value);
 }
 
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 static void must_snapshot(struct fixture *fixture, const char *name)
 {
 	assert_int_equal(kv_snapshot_create(fixture->kv, name, NULL), 0);

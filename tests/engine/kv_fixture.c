@@ -156,6 +156,14 @@ void must_check_clean(struct fixture *fixture)
 	assert_int_equal(findings, 0);
 }
 
+struct kv_stats stats_of(struct fixture *fixture)
+{
+	struct kv_stats stats;
+
+	kv_stats(fixture->kv, &stats);
+	return stats;
+}
+
 void fill_bytes(uint8_t *bytes, size_t size, uint64_t seed)
 {
 	struct sim_random random = {seed};
@@ -178,18 +186,60 @@ void must_put_filled(
 	free(value);
 }
 
-void must_have_filled(
+int have_filled(
 	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed)
 {
 	uint8_t *value = malloc(size + 1);
 	struct kv_slice found;
+	int result;
 
 	assert_non_null(value);
 	fill_bytes(value, size, seed);
 	kv_read_begin(fixture->kv);
-	assert_int_equal(kv_get(fixture->kv, keyspace, key, strlen(key), &found), 0);
-	assert_int_equal(found.size, size);
-	assert_memory_equal(found.data, value, size);
+	result = kv_get(fixture->kv, keyspace, key, strlen(key), &found);
+	if (!result) {
+		assert_int_equal(found.size, size);
+		assert_memory_equal(found.data, value, size);
+	}
 	kv_read_end(fixture->kv);
 	free(value);
+	return result;
+}
+
+void must_have_filled(
+	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed)
+{
+	assert_int_equal(have_filled(fixture, keyspace, key, size, seed), 0);
+}
+
+void numbered_key(char key[16], unsigned number)
+{
+	snprintf(key, 16, "key-%06u", number * 7919u % 1000000u);
+}
+
+void numbered_value(char value[128], unsigned number, unsigned round)
+{
+	snprintf(value, 128, "value %u of round %u, and something to make it longer than it was", number, round);
+}
+
+void must_put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
+{
+	char key[16], value[128];
+
+	for (unsigned i = from; i < to; i++) {
+		numbered_key(key, i);
+		numbered_value(value, i, round);
+		must_put(fixture, i & 1, key, value);
+	}
+}
+
+void must_have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
+{
+	char key[16], value[128];
+
+	for (unsigned i = from; i < to; i++) {
+		numbered_key(key, i);
+		numbered_value(value, i, round);
+		must_have(fixture, i & 1, key, value);
+	}
 }

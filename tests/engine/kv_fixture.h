@@ -57,6 +57,7 @@ void must_have(struct fixture *fixture, unsigned keyspace, const char *key, cons
 void must_lack(struct fixture *fixture, unsigned keyspace, const char *key);
 void must_sync(struct fixture *fixture);
 void must_check_clean(struct fixture *fixture);
+struct kv_stats stats_of(struct fixture *fixture);
 
 /* Bytes that follow from a number. */
 void fill_bytes(uint8_t *bytes, size_t size, uint64_t seed);
@@ -64,6 +65,18 @@ void must_put_filled(
 	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
 void must_have_filled(
 	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
+/* The same for a key that may be lost: 0, or what kv_get says. */
+int have_filled(
+	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
+
+/*
+ * Keys by number, [from, to), in no order of theirs; even ones hashed, odd ones ordered; each with a value that tells its number and
+ * a round.
+ */
+void numbered_key(char key[16], unsigned number);
+void numbered_value(char value[128], unsigned number, unsigned round);
+void must_put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round);
+void must_have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round);
 
 #define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 #define INLINE_TEST(test)                                                                          \

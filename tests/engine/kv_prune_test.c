@@ -37,14 +37,6 @@ static void must_hold_all(struct fixture *fixture, unsigned stamp_even, unsigned
 	must_check_clean(fixture);
 }
 
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 /* Every second record of each segment is garbage: half of the log comes back, into a disk that has
  * little more than that left. */
 static void test_prune(void **state)

@@ -11,14 +11,6 @@
 #define PATIENCE_MS 60000u
 #define LONG_AGO_US 40000000u
 
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 static void fill(struct fixture *fixture, unsigned count)
 {
 	char key[20];

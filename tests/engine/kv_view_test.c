@@ -5,14 +5,6 @@
 #include "format.h"
 #include "kv_fixture.h"
 
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 static struct kv_view *must_view(struct fixture *fixture)
 {
 	struct kv_view *view;

@@ -55,14 +55,6 @@ static void fill_and_open(struct fixture *fixture, unsigned flags, uint64_t rate
 	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
 }
 
-static struct kv_stats stats_of(struct fixture *fixture)
-{
-	struct kv_stats stats;
-
-	kv_stats(fixture->kv, &stats);
-	return stats;
-}
-
 static void step(struct fixture *fixture)
 {
 	pthread_mutex_lock(&fixture->kv->maintain.lock);
