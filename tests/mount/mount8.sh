@@ -127,6 +127,29 @@ case_installed_files() {
 	! find root -path '*fuse*' -name '*.h' | grep -q . || fail "libfuse's own files were installed as well"
 	pkgconfig=$(find root -name '*.pc' | grep -i kv | head -n 1)
 	[ -n "$pkgconfig" ] || fail "no pkg-config file is installed"
+	examples_work "$(dirname "$pkgconfig")"
+}
+
+# examples_work DIR - those of the libraries, compiled as they say, do what they say; DIR has the files for pkg-config
+examples_work() {
+	local name library
+	export PKG_CONFIG_PATH=$1 PKG_CONFIG_SYSROOT_DIR=$SCRATCH/root
+	export LD_LIBRARY_PATH=${1%/*}
+	for name in engine:libkv fs:libkvfs; do
+		library=${name#*:}
+		# shellcheck disable=SC2046 # options, each a word
+		cc -Wall -Wextra -Wno-unused-parameter -Werror "$REPOSITORY/${name%:*}/example.c" $(pkg-config --cflags --libs "$library") -o "$library" ||
+			fail "the example of $library does not compile"
+	done
+	echo "one two two" | ./libkv words >out
+	echo "two three" | ./libkv words >out
+	expect_same "words" "1 one 1 three 3 two" "$(xargs <out)"
+	store_make
+	./libkvfs "$store" list "first line" >/dev/null
+	./libkvfs "$store" list "second line" >out
+	expect_same "a note" "$("$KVFS" get "$store" list)" "$(cat out)"
+	expect_same "lines of it" 2 "$(wc -l <out)"
+	expect_fail 'no such' ./libkvfs "$store.none" list
 }
 
 scratch_main "$@"
