@@ -14,11 +14,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,14 +184,28 @@ static int mount_here(struct helper *helper, int *fd)
 	return rc;
 }
 
+/* Which mount stands there; 0: cannot be told. */
+static uint64_t mount_id(const char *directory)
+{
+	struct statx info;
+
+	if (statx(AT_FDCWD, directory, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_MNT_ID, &info) ||
+		!(info.stx_mask & STATX_MNT_ID))
+		return 0;
+	return info.stx_mnt_id;
+}
+
 static void do_mount(struct helper *helper)
 {
 	struct answer answer;
+	uint64_t mounted;
 	int fd = -1;
 
 	answer = (struct answer){.rc = helper->directory ? mount_here(helper, &fd) : -ENOMEM};
 	answer.explained = message_fuse_explained();
-	if (send_answer(helper->fd, &answer, fd) && fd >= 0)
+	mounted = fd >= 0 ? mount_id(helper->directory) : 0;
+	/* The server has died meanwhile; somebody may have mounted something else since. */
+	if (send_answer(helper->fd, &answer, fd) && fd >= 0 && mount_id(helper->directory) == mounted)
 		(void)unmount(helper->directory, MNT_DETACH);
 	if (fd >= 0)
 		close(fd);
