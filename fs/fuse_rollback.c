@@ -142,6 +142,14 @@ static bool wait_until_forgotten(const struct rollback *rollback)
 	return !held;
 }
 
+/* Or was one, or may have been: what went. */
+static bool is_directory(const struct rollback *rollback, uint64_t ino)
+{
+	struct kvfs_attr attr;
+
+	return kvfs_getattr(rollback->front->fs, ino, &attr) || S_ISDIR(attr.mode);
+}
+
 /*
  * An entry, or an inode, that the kernel does not know any more is no error.
  *
@@ -161,10 +169,10 @@ static void tell_stale(const struct rollback *rollback)
 
 			memcpy(&ino, rollback->stale + at, sizeof(ino));
 			at += sizeof(ino) + size + 1;
-			if (!inodes)
+			if (!inodes && (size || is_directory(rollback, ino)))
 				(void)fuse_lowlevel_notify_inval_entry(
 					fuse, ino, size ? name : ANY_NAME, size ? size : strlen(ANY_NAME));
-			else if (!size)
+			if (inodes && !size)
 				(void)fuse_lowlevel_notify_inval_inode(fuse, ino, 0, 0);
 		}
 	}

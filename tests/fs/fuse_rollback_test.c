@@ -186,8 +186,9 @@ static void listen_to_notices(struct scene *scene)
 		case FUSE_NOTIFY_INVAL_ENTRY:
 			memcpy(&entry, scene->message.body, sizeof(entry));
 			node = node_of(scene, entry.parent);
-			if (node && S_ISDIR(node->attr.mode))
-				unlocked(scene, entry.parent);
+			/* It would complain. */
+			assert_true(!node || S_ISDIR(node->attr.mode));
+			unlocked(scene, entry.parent);
 			break;
 		case FUSE_NOTIFY_INVAL_INODE:
 			memcpy(&inode, scene->message.body, sizeof(inode));
