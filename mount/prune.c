@@ -242,7 +242,9 @@ static int prune_run(int argc, char **argv)
 		else
 			job.old.dry_run = true;
 	}
-	options_arguments(&prune_command, argc, 1, job.by_age ? 0 : 1);
+	options_arguments(&prune_command, argc, 1, 0);
+	if (!job.by_age && argc - optind > 1)
+		options_fail(&prune_command, "%s: PATHs go with --older-than; without it all of the store is pruned", argv[optind + 1]);
 	if (job.old.dry_run && !job.by_age)
 		options_fail(&prune_command, "--dry-run goes with --older-than");
 	job.paths = argv + optind + 1;

@@ -262,6 +262,7 @@ case_prune_by_age() {
 		expect_fail 'older-than' "$KVFS" prune --older-than "$age" "$store"
 	done
 	expect_fail 'older-than' "$KVFS" prune --dry-run "$store"
+	expect_fail 'older-than' "$KVFS" prune "$store" nowhere
 }
 
 # plain FILE - a manual page as text, without what its markup does to words
