@@ -5,7 +5,7 @@
 #
 # In a store of a limited size, or an ext4 of the same size, so that nobody else plays a part.
 
-cases=(df_follows_data df_follows_files full_and_empty_again du_counts_data limit_moves)
+cases=(df_follows_data df_follows_files full_and_empty_again du_counts_data copies_share limit_moves)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -128,6 +128,32 @@ case_du_counts_data() {
 	bytes=$(du -B1 "$mnt/copy" | cut -f1)
 	near "du of a copy with holes" 5000000 "$bytes" 100000
 	scratch_unmount_ext4
+}
+
+# A copy takes no room until one of the two is written to, and the room goes with the last of them.
+case_copies_share() {
+	needs_kvfs
+	local used size=$((32 << 20)) i
+	space_make
+	used=$(df_of used)
+	random_file "$mnt/file" "$size"
+	cp "$mnt/file" file
+	for i in 1 2 3; do
+		cp "$mnt/file" "$mnt/copy$i"
+	done
+	near "used by a file and three copies" $((used + size)) "$(df_soon used $((used + size)) 4000000)" 4000000
+	dd if=/dev/urandom of="$mnt/copy1" bs=1M count=8 conv=notrunc status=none
+	near "used when 8 MiB of a copy are others" $((used + size + (8 << 20))) \
+		"$(df_soon used $((used + size + (8 << 20))) 4000000)" 4000000
+	cmp file "$mnt/file"
+	rm "$mnt/file"
+	cmp file "$mnt/copy2"
+	! cmp -s file "$mnt/copy1" || fail "what was written into a copy is not there"
+	cmp -i $((8 << 20)) file "$mnt/copy1"
+	near "used without the first" $((used + size + (8 << 20))) \
+		"$(df_soon used $((used + size + (8 << 20))) 4000000)" 4000000
+	rm "$mnt"/copy?
+	near "used after rm of all" "$used" "$(df_soon used "$used" 1000000)" 1000000
 }
 
 # The limit of a store can be moved while it is mounted, and df follows.
