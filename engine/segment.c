@@ -495,20 +495,19 @@ void segment_release(struct segments *segments, struct segment *segment)
 	segment->id = 0;
 }
 
-/* No record begins with a word that is zero. */
-static uint32_t skip_zeros(const uint8_t *base, uint32_t offset, uint32_t end)
+/* No record begins with a word that is zero, and most of what is looked through was never written. */
+static inline uint32_t skip_zeros(const uint8_t *base, uint32_t offset, uint32_t end)
 {
-	const uint64_t *words;
+	const uint64_t *words = (const uint64_t *)(const void *)(base + offset);
 	uint64_t any;
 	unsigned i;
 
-	/* Most of what is looked through was never written. */
-	for (; (uint64_t)offset + ZEROS_SIZE <= end; offset += ZEROS_SIZE) {
-		words = (const uint64_t *)(const void *)(base + offset);
-		for (any = 0, i = 0; i < ZEROS_SIZE / sizeof(*words); i++)
+	for (; (uint64_t)offset + ZEROS_SIZE <= end && !words[0]; offset += ZEROS_SIZE) {
+		for (any = 0, i = 1; i < ZEROS_SIZE / sizeof(*words); i++)
 			any |= words[i];
 		if (any)
 			break;
+		words += i;
 	}
 	return offset;
 }

@@ -302,6 +302,9 @@ void validator_leave(struct validator *validator)
 {
 	pthread_mutex_lock(&validator->lock);
 	validator->left = validator->turn + 1;
+	/* Then all that was told of is of this segment, or one before: there is room for the next one, whatever was taken. */
+	if (validator->nth < validator->left)
+		validator->tail = validator->taken = validator->known = validator->head;
 	pthread_cond_broadcast(&validator->moved);
 	while (validator->nth < validator->left)
 		pthread_cond_wait(&validator->moved, &validator->lock);
