@@ -8,6 +8,7 @@
 #include "checkpoint.h"
 #include "log.h"
 #include "manifest.h"
+#include "preread.h"
 #include "replay.h"
 #include "segment_file.h"
 #include "snapshot.h"
@@ -287,6 +288,7 @@ static int go_on(struct kv *kv, struct segment *segment, enum replay_end how, bo
 
 static int replay_all(struct kv *kv, struct loaded *loaded)
 {
+	struct preread *preread = preread_new(kv, loaded->segments, loaded->count);
 	struct replay replay = {
 		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq,
 		.validator = validator_new(kv, loaded->segments, loaded->count)};
@@ -313,6 +315,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		}
 	}
 	validator_free(replay.validator);
+	preread_free(preread);
 	if (!error && !kv->info.read_only)
 		error = close_open_ended(kv, loaded);
 	if (error)

@@ -5,13 +5,18 @@
 #include "format.h"
 
 #define KEYS 6000u
-#define CHANGES 60000u   /* several segments of records, and many more than the second thread may be ahead */
+#define CHANGES 35000u   /* several segments of records, and many more than the second thread may be ahead */
 #define BATCH 12000u     /* alike, in one batch; some keys twice */
-#define SEGMENTS_MIN 4u
+#define CHANGES_LARGE 8000u
+#define SIZE_MAX_SMALL 100u
+#define SIZE_MAX_LARGE 800u
+#define SEGMENTS_MIN 2u	 /* that are replayed, for there to be a second thread */
+#define SLOTS 4u
 #define NEVER UINT64_MAX /* no checkpoint */
 
 struct model {
 	struct sim_random random;
+	uint32_t size_max; /* of what is put from now on */
 	uint32_t sizes[2][KEYS]; /* 0: not there */
 	uint64_t seeds[2][KEYS];
 };
@@ -25,9 +30,9 @@ static void put_one(struct fixture *fixture, struct model *model, struct kv_batc
 {
 	unsigned keyspace = sim_random_below(&model->random, 8) ? HASHED : ORDERED;
 	unsigned number = (unsigned)sim_random_below(&model->random, KEYS);
-	uint32_t size = 1 + (uint32_t)sim_random_below(&model->random, 100);
+	uint32_t size = 1 + (uint32_t)sim_random_below(&model->random, model->size_max);
 	uint64_t seed = sim_random_next(&model->random);
-	uint8_t value[256];
+	uint8_t value[SIZE_MAX_LARGE];
 	char key[16];
 	size_t key_size = key_of(number, key);
 
@@ -62,16 +67,14 @@ static void put_batch(struct fixture *fixture, struct model *model)
 	kv_batch_free(batch);
 }
 
-static void change(struct fixture *fixture, struct model *model)
+static void change(struct fixture *fixture, struct model *model, unsigned count)
 {
-	unsigned i;
-
-	for (i = 0; i < CHANGES; i++) {
+	while (count--) {
 		if (sim_random_below(&model->random, 10))
 			put_one(fixture, model, NULL);
 		else
 			delete_one(fixture, model);
-		if (i == CHANGES / 2)
+		if (count == CHANGES / 2)
 			put_batch(fixture, model);
 	}
 }
@@ -80,7 +83,7 @@ static void change(struct fixture *fixture, struct model *model)
 static unsigned count_wrong(struct fixture *fixture, const struct model *model)
 {
 	unsigned keyspace, number, wrong = 0;
-	uint8_t expected[256];
+	uint8_t expected[SIZE_MAX_LARGE];
 	struct kv_slice value;
 	char key[16];
 
@@ -130,20 +133,25 @@ static unsigned must_open_alike(struct fixture *fixture, const struct model *mod
 	assert_int_equal(stats.live_bytes, one_by_one.live_bytes);
 	assert_int_equal(stats.log_bytes, one_by_one.log_bytes);
 	assert_int_equal(stats.damaged, one_by_one.damaged);
-	assert_true(stats.recovered_bytes >= (uint64_t)SEGMENTS_MIN * SEGMENT_SIZE);
+	assert_in_range(stats.recovered_bytes, SEGMENTS_MIN * SEGMENT_SIZE, UINT64_MAX);
 	return wrong;
 }
 
-/* A store whose power failed when all of the model was durable. */
-static void fill_and_cut(struct fixture *fixture, struct model *model, uint64_t seed)
+static void begin(struct fixture *fixture, struct model *model, uint64_t seed)
 {
 	memset(model, 0, sizeof(*model));
 	model->random.state = seed;
+	model->size_max = SIZE_MAX_SMALL;
 	fixture->checkpoint_interval = NEVER;
 	must_close(fixture);
 	/* So that each segment is what it was each time before. */
 	must_open(fixture, KV_OPEN_INLINE);
-	change(fixture, model);
+	change(fixture, model, CHANGES);
+}
+
+/* The power fails when all of it is durable. */
+static void cut(struct fixture *fixture)
+{
 	must_sync(fixture);
 	sim_env_cut(fixture->sim);
 	kv_close(fixture->kv);
@@ -156,11 +164,35 @@ static void test_many_segments(void **state)
 	struct fixture *fixture = *state;
 	static struct model model;
 
-	fill_and_cut(fixture, &model, 1);
+	begin(fixture, &model, 1);
+	cut(fixture);
 	assert_int_equal(must_open_alike(fixture, &model), 0);
 	must_open(fixture, 0);
 	assert_int_equal(count_wrong(fixture, &model), 0);
-	change(fixture, &model);
+	change(fixture, &model, CHANGES_LARGE);
+	assert_int_equal(count_wrong(fixture, &model), 0);
+	must_check_clean(fixture);
+}
+
+/* What is replaced stands before the checkpoint as well, in segments that are read beside the replay. */
+static void test_behind_a_checkpoint(void **state)
+{
+	struct fixture *fixture = *state;
+	static struct model model;
+	struct kv_stats stats;
+	unsigned wrong;
+
+	begin(fixture, &model, 3);
+	must_close(fixture);
+	/* Not so many that compaction would want another checkpoint. */
+	must_open(fixture, KV_OPEN_INLINE);
+	model.size_max = SIZE_MAX_LARGE;
+	change(fixture, &model, CHANGES_LARGE);
+	cut(fixture);
+	stats = open_and_look(fixture, 0, &model, &wrong);
+	assert_in_range(stats.recovered_bytes, 1, stats.log_bytes - SEGMENT_SIZE);
+	assert_int_equal(must_open_alike(fixture, &model), 0);
+	must_open(fixture, 0);
 	assert_int_equal(count_wrong(fixture, &model), 0);
 	must_check_clean(fixture);
 }
@@ -173,8 +205,9 @@ static void test_damage_on_the_way(void **state)
 	static struct model model;
 	unsigned slot;
 
-	fill_and_cut(fixture, &model, 2);
-	for (slot = 0; slot < SEGMENTS_MIN; slot++) {
+	begin(fixture, &model, 2);
+	cut(fixture);
+	for (slot = 0; slot < SLOTS; slot++) {
 		uint64_t position = 5000 + slot * (uint64_t)200000, size;
 
 		format_segment_name(slot, name);
@@ -190,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_many_segments),
+		FIXTURE_TEST(test_behind_a_checkpoint),
 		FIXTURE_TEST(test_damage_on_the_way),
 	};
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* preread.c - see preread.h. */
+#include "preread.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define REPLAYED_MIN 2u	    /* segments: less is over before a thread has begun */
+#define REPLAYED_SHARE 64u  /* of the log at least: a few pages are read sooner by themselves */
+#define RECORD_MAX 4096u    /* bytes of one on average: large ones are replaced without a look at much else */
+#define PIECE_SIZE (2u << 20) /* bytes that are asked for between two looks whether it is over */
+
+struct preread {
+	struct kv *kv;
+	struct segment *const *segments;
+	size_t count;
+	pthread_t thread;
+	_Atomic bool stopping;
+};
+
+static const uint8_t *map_of(const struct segment *segment)
+{
+	return segment->buffer ? NULL : atomic_load(&segment->map);
+}
+
+static void read_in(struct preread *preread, const uint8_t *map)
+{
+	const struct kv *kv = preread->kv;
+	uint32_t offset, piece;
+
+	for (offset = 0; offset < kv->segments.size && !atomic_load(&preread->stopping);
+	     offset += piece) {
+		piece = kv->segments.size - offset < PIECE_SIZE ? kv->segments.size - offset : PIECE_SIZE;
+		kv->env->map_advise(map + offset, piece, ENV_ADVICE_WILLNEED);
+	}
+}
+
+/* What is replayed is come to in order anyway. */
+static void *run(void *arg)
+{
+	struct preread *preread = arg;
+	size_t i = preread->count;
+
+	while (i-- > 0) {
+		if (preread->segments[i]->covered && map_of(preread->segments[i]))
+			read_in(preread, map_of(preread->segments[i]));
+	}
+	return NULL;
+}
+
+static bool is_worth_while(const struct kv *kv, struct segment *const *segments, size_t count)
+{
+	size_t replayed = 0, i;
+	uint64_t keys = 0;
+
+	for (i = 0; i < count; i++)
+		replayed += !segments[i]->complete;
+	if (replayed < REPLAYED_MIN || replayed < count / REPLAYED_SHARE ||
+	    (uint64_t)count * kv->segments.size > kv->warm_size)
+		return false;
+	/* As far as the checkpoint knows. */
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
+		keys += atomic_load(&kv->keys[i]);
+	return atomic_load(&kv->log_bytes) <= keys * RECORD_MAX;
+}
+
+struct preread *preread_new(struct kv *kv, struct segment *const *segments, size_t count)
+{
+	struct preread *preread;
+
+	if (kv->inline_maintenance || !is_worth_while(kv, segments, count))
+		return NULL;
+	preread = calloc(1, sizeof(*preread));
+	if (!preread)
+		return NULL;
+	preread->kv = kv;
+	preread->segments = segments;
+	preread->count = count;
+	if (pthread_create(&preread->thread, NULL, run, preread)) {
+		free(preread);
+		return NULL;
+	}
+	return preread;
+}
+
+void preread_free(struct preread *preread)
+{
+	if (!preread)
+		return;
+	atomic_store(&preread->stopping, true);
+	pthread_join(preread->thread, NULL);
+	free(preread);
+}
