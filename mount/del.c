@@ -78,7 +78,7 @@ static int del_run(int argc, char **argv)
 	options_arguments(&del_command, argc, 2, 0);
 	store = argv[optind];
 	store_options(store, false, &options);
-	if (store_open(store, &options, &fs))
+	if (store_confine(store) || store_open(store, &options, &fs))
 		return 1;
 	for (i = optind + 1; i < argc; i++) {
 		rc = del_one(fs, argv[i], recursive);

@@ -48,7 +48,9 @@ static int limit_of_store(const char *path, const uint64_t *wanted)
 	int rc, rc_close;
 
 	store_options(path, !wanted, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return 1;
 	if (wanted)

@@ -102,7 +102,9 @@ static int prune_store(const char *path, struct job *job)
 
 	progress_init(&progress, "pruned");
 	store_options(path, job->old.dry_run, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return 1;
 	if (job->by_age)

@@ -88,7 +88,7 @@ static int change_store(const char *path, char **names, bool create)
 	int rc, code = 0;
 
 	store_options(path, false, &options);
-	if (store_open(path, &options, &fs))
+	if (store_confine(path) || store_open(path, &options, &fs))
 		return 1;
 	for (; *names; names++) {
 		rc = create ? kvfs_snapshot_create(fs, *names) : kvfs_snapshot_delete(fs, *names);
@@ -232,7 +232,9 @@ static int rows_of_store(const char *path, struct rows *rows)
 	int rc, rc_close;
 
 	store_options(path, true, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return 1;
 	rc = kvfs_snapshot_list(fs, rows_add, rows);

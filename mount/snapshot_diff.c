@@ -93,7 +93,9 @@ static int diff_store(const char *path, const char *from, const char *to, struct
 	int rc;
 
 	store_options(path, true, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return rc;
 	rc = diff_open(path, fs, from, to, rows);

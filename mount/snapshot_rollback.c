@@ -189,7 +189,9 @@ static int roll_back_store(const char *path, const char *name, const char *keep)
 	int rc;
 
 	store_options(path, false, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return rc;
 	rc = kvfs_rollback(fs, name, keep);

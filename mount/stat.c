@@ -25,7 +25,9 @@ static int read_store(const char *path, char *lines)
 	int rc;
 
 	store_options(path, true, &options);
-	rc = store_open(path, &options, &fs);
+	rc = store_confine(path);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
 	if (rc)
 		return rc;
 	length = status_write(fs, path, NULL, lines, LINES_SIZE);

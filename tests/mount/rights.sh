@@ -58,6 +58,21 @@ command_is_confined() {
 		[ "$(sed -n 's/^CapEff:[[:space:]]*//p' "/proc/$command/status")" = 0000000000000000 ]
 }
 
+# confined_while_it_prints COMMAND - looks at a command that waits until there is room for what it prints
+confined_while_it_prints() {
+	rm -f full
+	mkfifo full
+	exec 6<>full
+	head -c 65536 /dev/zero >&6
+	# shellcheck disable=SC2086 # two words, perhaps
+	"$KVFS" $1 "$store" >&6 &
+	command=$!
+	await "a confined kvfs $1" command_is_confined
+	head -c 65536 <&6 >/dev/null
+	wait "$command" || fail "kvfs $1 ends with $?"
+	exec 6>&-
+}
+
 # Commands that read a store which may come from a stranger give up the same, and work: one of them is looked at while
 # nobody reads what it writes.
 case_commands_are_confined() {
@@ -83,6 +98,14 @@ case_commands_are_confined() {
 		"$KVFS" $what "$store" >out 2>&1 || fail "kvfs $what: $(cat out)"
 		grep -q clean out || fail "kvfs $what says $(cat out)"
 	done
+	"$KVFS" snapshot create "$store" before
+	for what in stat limit prune "snapshot list"; do
+		confined_while_it_prints "$what"
+	done
+	"$KVFS" del "$store" large
+	expect_same "diff" "- large" "$("$KVFS" snapshot diff "$store" before | grep large)"
+	"$KVFS" snapshot rollback "$store" before >out 2>&1 || fail "rolling back: $(cat out)"
+	expect_same "list after rolling back" large "$("$KVFS" list "$store")"
 	! "$KVFS" check "$store.missing" >out 2>&1 || fail "a store that is not there is clean"
 	grep -q "no such store" out || fail "a store that is not there is not said to be: $(cat out)"
 }
