@@ -11,6 +11,8 @@
 #include "view.h"
 
 #define KEY_SIZE_MAX (1 + KV_SNAPSHOT_NAME_MAX)
+/* of a batch on the stack: memory from the allocator would be a third of what a snapshot waits for where nothing is in the cache */
+#define RECORD_SIZE_MAX (FORMAT_RECORD_HEADER_SIZE + KEY_SIZE_MAX + sizeof(uint64_t) + FORMAT_RECORD_ALIGN)
 
 void snapshots_fini(struct snapshots *snapshots)
 {
@@ -187,29 +189,27 @@ static uint64_t wall_clock_us(void)
 
 static int change(struct kv *kv, const struct request *request, uint64_t *seq)
 {
+	_Alignas(8) uint8_t bytes[RECORD_SIZE_MAX];
 	size_t name_size = strlen(request->name);
 	uint64_t time_us = wall_clock_us();
-	struct kv_batch *batch;
+	struct batch_entry entries[1];
+	struct kv_batch batch;
 	uint8_t key[KEY_SIZE_MAX];
-	int error = kv_batch_new(kv, &batch);
+	int error;
 
-	if (error)
-		return error;
+	batch_init(&batch, kv, bytes, sizeof(bytes), entries, 1);
 	key[0] = FORMAT_SNAPSHOT_KEY;
 	memcpy(key + 1, request->name, name_size);
-	batch->check = check_request;
-	batch->check_arg = request;
+	batch.check = check_request;
+	batch.check_arg = request;
 	if (request->prepared) {
-		error = batch_put(batch, FORMAT_KEYSPACE_ENGINE, key, 1 + name_size, &time_us,
-				  sizeof(time_us));
+		error = batch_put_raw(&batch, FORMAT_KEYSPACE_ENGINE, key, 1 + name_size, &time_us,
+				      sizeof(time_us), 0);
 	} else {
-		error = batch_delete(batch, FORMAT_KEYSPACE_ENGINE, key, 1 + name_size);
-		kv_batch_set_frees(batch);
+		error = batch_delete(&batch, FORMAT_KEYSPACE_ENGINE, key, 1 + name_size);
+		kv_batch_set_frees(&batch);
 	}
-	if (!error)
-		error = kv_commit(kv, batch, seq);
-	kv_batch_free(batch);
-	return error;
+	return error ? error : batch_commit(kv, &batch, seq);
 }
 
 int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq)
