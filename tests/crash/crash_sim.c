@@ -59,7 +59,7 @@ static uint64_t greatest_divisor(uint64_t a, uint64_t b)
 	return b == 0 ? a : greatest_divisor(b, a % b);
 }
 
-/* Every step of the script, or as many as there is time for, spread over all of it. */
+/* Every step of the script, or as many as there is time for, spread over all of it; one, however slow the machine is. */
 static int run_steps(const struct crash_named *named, uint64_t seed, double deadline)
 {
 	struct crash_point point = {named->subject, named->script, seed, 0};
@@ -70,7 +70,7 @@ static int run_steps(const struct crash_named *named, uint64_t seed, double dead
 	stride = steps * 5 / 8 + 1;
 	while (greatest_divisor(stride, steps) != 1)
 		stride++;
-	for (uint64_t i = 0; i < steps && seconds_now() < deadline; i++) {
+	for (uint64_t i = 0; i < steps && (i == 0 || seconds_now() < deadline); i++) {
 		point.step = 1 + (seed + i * stride) % steps;
 		if (run_one(&point, named->name) < 0)
 			return -1;
