@@ -20,6 +20,7 @@ struct command {
 
 extern const struct command check_command;
 extern const struct command del_command;
+extern const struct command digest_command;
 extern const struct command get_command;
 extern const struct command list_command;
 extern const struct command mkfs_command;

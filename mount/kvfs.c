@@ -26,6 +26,7 @@ static const struct command *const commands[] = {
 	&limit_command,
 	&snapshot_command,
 	&prune_command,
+	&digest_command,
 	&check_command,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kv_upkeep.h - the public interface of libkv, its second part: what a store tells of itself, and how it is looked after: checkpoints,
- * check and repair, pruning, entries by age. kv.h, which has the conventions, includes it.
+ * check, digests and repair, pruning, entries by age. kv.h, which has the conventions, includes it.
  */
 #ifndef KV_UPKEEP_H
 #define KV_UPKEEP_H
@@ -97,6 +97,25 @@ typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes)
  */
 KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg,
 				  kv_progress_fn *progress, void *progress_arg, uint64_t *findings);
+
+#define KV_DIGEST_SIZE 32u
+#define KV_DIGEST_KEY_MAX 64u
+
+struct kv_digest_options {
+	const void *key;    /* secret, kept outside the store: who does not know it cannot make a digest that agrees */
+	size_t key_size;    /* 0..KV_DIGEST_KEY_MAX bytes; 0: anybody can make the digest */
+	size_t entries_max; /* sorted at once, 40 bytes each, more passes behind; 0: 6 M */
+};
+
+/*
+ * What a view shows (NULL: the store as it is now) as one number, BLAKE2b-256 (engine/digest.c says of what). It follows from the names of
+ * the keyspaces, the keys and the values alone: copies of a store have the same, however their logs lie, and a snapshot has the same
+ * for ever, whatever compaction moves; anything that was changed, added or taken away shows. Reads all; holds nobody up. options and progress
+ * (which gets live bytes, about) may be NULL. Errors: -EINVAL the key, -EIO something cannot be read, -ENOMEM, -ECANCELED by progress.
+ */
+KV_API KV_MUST_CHECK int kv_digest(struct kv *kv, const struct kv_view *view,
+				   const struct kv_digest_options *options, kv_progress_fn *progress,
+				   void *progress_arg, uint8_t digest[KV_DIGEST_SIZE]);
 
 struct kv_repair_report {
 	uint64_t mended;     /* places that were damaged and are not any more */

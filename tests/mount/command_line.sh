@@ -4,7 +4,7 @@
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
-	many_files documented at_a_snapshot durable)
+	many_files documented at_a_snapshot durable digests)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -326,6 +326,42 @@ case_documented() {
 	for name in $(grep -xE '[a-z]+(_[a-z]+)+|[a-z]+\.[a-z_]+' <<<"$manual" | grep -vE '^(ratio|p[0-9]+)'); do
 		grep -qE "^$name " rows || fail "$name is in the manual, and kvfs stat does not show it"
 	done
+}
+
+# One number for all that there is: of copies the same, of a snapshot for ever, and another after any change.
+case_digests() {
+	local first second
+	prepare
+	echo one | "$KVFS" put "$store" a/one
+	head -c 5000000 /dev/urandom | "$KVFS" put "$store" large
+	first=$("$KVFS" digest "$store" | cut -d' ' -f1)
+	[[ $first =~ ^[0-9a-f]{64}$ ]] || fail "a digest: $first"
+	expect_same "again" "$first  $store" "$("$KVFS" digest "$store")"
+	cp -r "$store" copy
+	"$KVFS" digest --check "$first" copy
+	"$KVFS" snapshot create "$store" kept
+	first=$("$KVFS" digest -s kept "$store" | cut -d' ' -f1)
+	echo two | "$KVFS" put "$store" a/one
+	"$KVFS" prune "$store"
+	"$KVFS" digest --snapshot kept --check "${first^^}" "$store"
+	second=0
+	"$KVFS" digest --check "$first" "$store" 2>text || second=$?
+	expect_same "a store that was changed" 1 "$second"
+	grep -q 'something else' text || fail "it says: $(cat text)"
+	# keyed
+	printf 'a secret' >secret
+	second=$("$KVFS" digest -k secret -s kept "$store" | cut -d' ' -f1)
+	[ "$second" != "$first" ] || fail "the secret makes no difference"
+	"$KVFS" digest -k secret -s kept -c "$second" "$store"
+	printf 'another' >secret
+	expect_fail 'something else' "$KVFS" digest -k secret -s kept -c "$second" "$store"
+	: >secret
+	expect_fail '1 to 64 bytes' "$KVFS" digest -k secret "$store"
+	expect_fail 'no such file' "$KVFS" digest -k none "$store"
+	expect_fail 'no snapshot' "$KVFS" digest -s none "$store"
+	expect_fail '64 hexadecimal' "$KVFS" digest -c "${first}0" "$store"
+	store_mount
+	expect_fail 'in use' "$KVFS" digest "$store"
 }
 
 case_at_a_snapshot() {
