@@ -34,6 +34,9 @@ enum env_advice {
 	ENV_ADVICE_WILLNEED,
 	ENV_ADVICE_DONTNEED, /* by this process */
 	ENV_ADVICE_FORGET,   /* nor kept in the page cache, unless others have it mapped */
+	ENV_ADVICE_HUGE,     /* read, and mapped, in huge pages, where the world has such of files: for what will stay in memory */
+	ENV_ADVICE_SMALL,    /* takes that back */
+	ENV_ADVICE_POPULATE, /* read and mapped now; waits for the disk */
 };
 
 #define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */
@@ -79,6 +82,8 @@ struct kv_env {
 	void (*map_advise)(const void *start, size_t size, enum env_advice advice);
 	/* Which pages, of ENV_DIRECT_ALIGN bytes, of a map are in memory now: a byte for each, not 0 if it is. `start` is a page's. */
 	void (*map_resident)(const void *start, size_t size, uint8_t *pages);
+	/* How often this process has waited for a page of a map to be read, so far. */
+	uint64_t (*map_faults)(struct kv_env *env);
 	/* True once a page of the map could not be read (it then reads as zeros). */
 	bool (*map_failed)(const void *map, size_t size);
 

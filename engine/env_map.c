@@ -8,6 +8,9 @@
  * its checksum fails, and env_map_failed says why. A SIGBUS that is none of ours goes to the
  * handler that was there before.
  *
+ * A huge page of a file is read as a whole, and one bad sector makes all of it unreadable. So a page that failed is first
+ * asked for again in a map of small ones.
+ *
  * Owns: the process's SIGBUS handler (taken with the first map, never given back) and the table.
  * Threads: entries are claimed and left under table_lock; the handler, which may interrupt
  * anything, reads them without it. An entry's size is written before its start is published and its
@@ -17,6 +20,7 @@
 #include "env_map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,11 +30,14 @@
 
 /* As many as the kernel lets a process map by default (vm.max_map_count). */
 #define MAPS_MAX 65536u
+/* A second thread may have read the huge page again before the first one had dropped it. */
+#define TRIES_MAX 3u
 
 struct map_entry {
 	_Atomic(uintptr_t)
-		start;        /* 0: free; the store releases `size` and `failed` to the handler */
+		start;        /* 0: free; the store releases the rest to the handler */
 	_Atomic(size_t) size; /* bytes */
+	_Atomic int fd;	      /* the file's */
 	atomic_bool failed;
 };
 
@@ -43,6 +50,10 @@ static atomic_bool any_failed; /* spares env_map_failed the search while all is 
 static pthread_once_t handler_once = PTHREAD_ONCE_INIT;
 static struct sigaction previous_action;
 static uintptr_t page_size; /* bytes; set before the handler is installed */
+
+/* The page that this thread could not read last, and how often in a row. */
+static __thread __attribute__((tls_model("initial-exec"))) uintptr_t tried_page;
+static __thread __attribute__((tls_model("initial-exec"))) unsigned tries;
 
 static struct map_entry *table_find(uintptr_t address, uintptr_t *start_out, size_t *size_out)
 {
@@ -67,6 +78,29 @@ static bool replace_by_zeros(uintptr_t start, size_t size)
 {
 	return mmap((void *)start, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 		       0) != MAP_FAILED;
+}
+
+/*
+ * False: that has been done. Else the pages around are small from now on, and what the kernel could not read of them is out of
+ * its cache: the reader is to try once more.
+ */
+static bool read_apart(const struct map_entry *entry, uintptr_t page, uintptr_t start, size_t size)
+{
+	uintptr_t from = page & ~(uintptr_t)(ENV_MAP_HUGE - 1), to = from + ENV_MAP_HUGE;
+
+	if (page != tried_page)
+		tries = 0;
+	tried_page = page;
+	if (size < ENV_MAP_HUGE || ++tries > TRIES_MAX)
+		return false;
+	if (from < start)
+		from = start;
+	if (to > start + size)
+		to = start + size;
+	madvise((void *)from, to - from, MADV_NOHUGEPAGE);
+	posix_fadvise(atomic_load(&entry->fd), (off_t)(from - start), (off_t)(to - from),
+		      POSIX_FADV_DONTNEED);
+	return true;
 }
 
 static void pass_on(int number, siginfo_t *info, void *context)
@@ -102,6 +136,8 @@ static void handle_sigbus(int number, siginfo_t *info, void *context)
 		pass_on(number, info, context);
 		goto out;
 	}
+	if (read_apart(entry, page, start, size))
+		goto out;
 	atomic_store(&entry->failed, true);
 	atomic_store(&any_failed, true);
 	/* One page, so that the rest stays readable; all of it if the process has no map left to
@@ -123,7 +159,7 @@ static void install_handler(void)
 	sigaction(SIGBUS, &action, NULL);
 }
 
-static int table_add(uintptr_t start, size_t size)
+static int table_add(int fd, uintptr_t start, size_t size)
 {
 	unsigned used, i;
 	int result = -ENOMEM;
@@ -137,6 +173,7 @@ static int table_add(uintptr_t start, size_t size)
 	table_first_free = i + 1;
 	atomic_store_explicit(&table[i].failed, false, memory_order_relaxed);
 	atomic_store_explicit(&table[i].size, size, memory_order_relaxed);
+	atomic_store_explicit(&table[i].fd, fd, memory_order_relaxed);
 	atomic_store_explicit(&table[i].start, start, memory_order_release);
 	used = atomic_load_explicit(&table_used, memory_order_relaxed);
 	if (i >= used)
@@ -164,16 +201,46 @@ static void table_remove(uintptr_t start)
 	pthread_mutex_unlock(&table_lock);
 }
 
+/* At a multiple of ENV_MAP_HUGE if it is as long as that: only there can the kernel map a huge page. */
+static void *map_aligned(int fd, size_t size)
+{
+	size_t room = size + ENV_MAP_HUGE, before;
+	char *base;
+	void *map;
+
+	if (size < ENV_MAP_HUGE)
+		return mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return base;
+	before = -(uintptr_t)base & (ENV_MAP_HUGE - 1);
+	map = mmap(base + before, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (map == MAP_FAILED) {
+		int error = errno;
+
+		munmap(base, room);
+		errno = error;
+		return MAP_FAILED;
+	}
+	if (before)
+		munmap(base, before);
+	/* Up to the end of the map's last page. */
+	size = (size + page_size - 1) & ~(page_size - 1);
+	if (before + size < room)
+		munmap(base + before + size, room - before - size);
+	return map;
+}
+
 int env_map_open(int fd, size_t size, const void **out)
 {
 	void *map;
 	int result;
 
 	pthread_once(&handler_once, install_handler);
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	map = map_aligned(fd, size);
 	if (map == MAP_FAILED)
 		return -errno;
-	result = table_add((uintptr_t)map, size);
+	result = table_add(fd, (uintptr_t)map, size);
 	if (result < 0) {
 		munmap(map, size);
 		return result;

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -470,6 +471,9 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		[ENV_ADVICE_WILLNEED] = MADV_WILLNEED,
 		[ENV_ADVICE_DONTNEED] = MADV_DONTNEED,
 		[ENV_ADVICE_FORGET] = MADV_PAGEOUT,
+		[ENV_ADVICE_HUGE] = MADV_HUGEPAGE,
+		[ENV_ADVICE_SMALL] = MADV_NOHUGEPAGE,
+		[ENV_ADVICE_POPULATE] = MADV_POPULATE_READ,
 	};
 	uintptr_t inside = (uintptr_t)start & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
 	char *from = (char *)start - inside;
@@ -495,6 +499,13 @@ static void system_map_resident(const void *start, size_t size, uint8_t *pages)
 	}
 	for (i = 0; i < count; i++)
 		pages[i] &= 1;
+}
+
+static uint64_t system_map_faults(struct kv_env *env)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_majflt;
 }
 
 static bool system_map_failed(const void *map, size_t size)
@@ -565,6 +576,7 @@ static struct kv_env system_env = {
 	.file_unmap = system_file_unmap,
 	.map_advise = system_map_advise,
 	.map_resident = system_map_resident,
+	.map_faults = system_map_faults,
 	.map_failed = system_map_failed,
 	.buffer_new = system_buffer_new,
 	.buffer_free = system_buffer_free,

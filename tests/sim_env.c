@@ -472,6 +472,11 @@ static void call_map_resident(const void *start, size_t size, uint8_t *pages)
 	memset(pages, 1, (size + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN);
 }
 
+static uint64_t call_map_faults(struct kv_env *env)
+{
+	return 0;
+}
+
 static bool call_map_failed(const void *map, size_t size)
 {
 	return sim_file_of_map(map)->page_failed < size;
@@ -552,6 +557,7 @@ const struct kv_env sim_env_calls_table = {
 	.file_unmap = call_file_unmap,
 	.map_advise = call_map_advise,
 	.map_resident = call_map_resident,
+	.map_faults = call_map_faults,
 	.map_failed = call_map_failed,
 	.buffer_new = call_buffer_new,
 	.buffer_free = call_buffer_free,

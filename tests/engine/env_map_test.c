@@ -19,7 +19,8 @@
 
 #include "env_map.h"
 
-#define FILE_SIZE (1u << 20)
+#define FILE_SIZE (4u << 20)
+#define LEFT_SIZE (FILE_SIZE / 2 + 8192) /* ends in the middle of what may be a huge page */
 
 static sigjmp_buf before_fault;
 
@@ -41,19 +42,27 @@ static void test_unreadable_pages(void **state)
 	assert_int_equal(ftruncate(fileno(stream), FILE_SIZE), 0);
 	assert_int_equal(ftruncate(fileno(other), FILE_SIZE), 0);
 	assert_int_equal(pwrite(fileno(stream), "contents", 8, 0), 8);
+	assert_int_equal(pwrite(fileno(stream), "the end", 8, LEFT_SIZE - 8), 8);
 	assert_int_equal(env_map_open(fileno(other), FILE_SIZE, &whole), 0);
 	assert_int_equal(env_map_open(fileno(stream), FILE_SIZE, &map), 0);
 	foreign = mmap(NULL, FILE_SIZE, PROT_READ, MAP_SHARED, fileno(stream), 0);
 	assert_true(foreign != MAP_FAILED);
 
-	/* The file shrinks under the map: zeros and a flag; what is left stays readable. */
-	assert_int_equal(ftruncate(fileno(stream), FILE_SIZE / 2), 0);
+	/* Where the kernel can map a huge page, and asked to, whether it does or not. */
+	assert_int_equal((uintptr_t)map % ENV_MAP_HUGE, 0);
+	assert_int_equal((uintptr_t)whole % ENV_MAP_HUGE, 0);
+	(void)madvise((void *)map, FILE_SIZE, MADV_HUGEPAGE);
+	assert_memory_equal(map, "contents", 8);
+
+	/* The file shrinks under the map: zeros and a flag; what is left stays readable, also of the same huge page. */
+	assert_int_equal(ftruncate(fileno(stream), LEFT_SIZE), 0);
 	assert_false(env_map_failed(map));
-	for (size_t i = FILE_SIZE / 2; i < FILE_SIZE; i += 1000)
+	for (size_t i = LEFT_SIZE; i < FILE_SIZE; i += 1000)
 		assert_int_equal(((volatile const char *)map)[i], 0);
 	assert_true(env_map_failed(map));
 	assert_false(env_map_failed(whole));
 	assert_memory_equal(map, "contents", 8);
+	assert_memory_equal((const char *)map + LEFT_SIZE - 8, "the end", 8);
 
 	/* A fault outside of our maps is for the handler that was there before. */
 	if (sigsetjmp(before_fault, 1) == 0) {

@@ -227,7 +227,7 @@ static void test_write_and_map(void **state)
 	assert_memory_equal(map, buffer, FILE_SIZE);
 	assert_int_equal(env->file_read(file, back, sizeof(back), 5000), 0);
 	assert_memory_equal(back, (char *)buffer + 5000, sizeof(back));
-	for (int advice = ENV_ADVICE_RANDOM; advice <= ENV_ADVICE_DONTNEED; advice++)
+	for (int advice = ENV_ADVICE_RANDOM; advice <= ENV_ADVICE_POPULATE; advice++)
 		env->map_advise((const char *)map + 5000, 10000, (enum env_advice)advice);
 	assert_memory_equal(map, buffer, FILE_SIZE);
 	assert_false(env->map_failed(map, FILE_SIZE));
