@@ -131,14 +131,19 @@ static void fetch_versions(const struct kv_cursor *cursor, const struct group *g
 	version_fetch(kv, view->seq, hashes, behind, n);
 }
 
-/* A record in a buffer, in one piece, with this key: no more than that is needed nearly always. False: as resolve. */
+/* A record that is at hand, in one piece, with this key: no more than that is needed nearly always. False: as resolve. */
 static inline bool resolve_quickly(const struct kv_cursor *cursor, struct kv_slice key,
-				   uintptr_t located, struct kv_entry *entry)
+				   uintptr_t located, uint64_t address, struct kv_entry *entry)
 {
-	const struct format_record *record = (const struct format_record *)located;
+	const struct format_record *record =
+		(const struct format_record *)(located & ~SEGMENT_FLAGS);
+	const struct segments *segments = &cursor->kv->segments;
 
-	if (!located || located & SEGMENT_FLAGS ||
-	    record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))
+	if (!located || (located & SEGMENT_FLAGS &&
+			 !read_is_at_hand(segments, located, record,
+					  segments_offset(segments, address), true)))
+		return false;
+	if (record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))
 		return false;
 	if (record->key_size != key.size || record->keyspace != cursor->keyspace ||
 	    !lookup_same_key(record->key, key.data, key.size))
@@ -191,7 +196,8 @@ static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
 		struct kv_slice key = {cursor->keys + group->starts[i],
 				       group->starts[i + 1] - group->starts[i]};
 
-		if (resolve_quickly(cursor, key, group->records[i], &entries[count])) {
+		if (resolve_quickly(cursor, key, group->records[i], group->addresses[i],
+				    &entries[count])) {
 			count++;
 			continue;
 		}

@@ -131,10 +131,17 @@ static __attribute__((noinline)) bool resolve_slowly(const struct kv_iterator *i
 static inline bool resolve(const struct kv_iterator *iterator, uintptr_t located, uint64_t address,
 			   struct kv_entry *entry)
 {
-	const struct format_record *record = (const struct format_record *)located;
+	const struct format_record *record =
+		(const struct format_record *)(located & ~SEGMENT_FLAGS);
+	const struct segments *segments = &iterator->kv->segments;
 
-	if (__builtin_expect(located & SEGMENT_FLAGS ||
-				     record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
+	/* No key is sought here that would tell a record from what an address that lies leads to. */
+	if (located & SEGMENT_FLAGS &&
+	    (located & SEGMENT_UNVERIFIED ||
+	     !read_is_at_hand(segments, located, record, segments_offset(segments, address), true) ||
+	     !record->key_size))
+		return resolve_slowly(iterator, address, entry);
+	if (__builtin_expect(record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
 		return resolve_slowly(iterator, address, entry);
 	if (record->keyspace != iterator->keyspace)
 		return false;

@@ -12,8 +12,6 @@
 #include "value.h"
 #include "view.h"
 
-#define TOUCH_STRIDE 4096u /* the smallest page */
-
 void kv_read_begin(struct kv *kv)
 {
 	(void)kv;
@@ -153,14 +151,6 @@ int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key
 		     out, address);
 }
 
-/* Is all of the record in the page that its header is in, and that the lookup has read? */
-static inline bool is_in_one_page(const struct format_record *record)
-{
-	uintptr_t start = (uintptr_t)record;
-
-	return start / TOUCH_STRIDE == (start + format_record_length(record) - 1) / TOUCH_STRIDE;
-}
-
 /*
  * A page of a map that cannot be read turns into zeros when it is touched. So all of the record's are touched before
  * anybody trusts them, and if that went wrong somewhere in the segment, the record has to prove itself.
@@ -175,7 +165,7 @@ static int prove_readable(struct kv *kv, const struct format_record *record, uin
 
 	if (!map)
 		return 0;
-	for (offset = 0; offset < length; offset += TOUCH_STRIDE)
+	for (offset = 0; offset < length; offset += READ_PAGE)
 		(void)bytes[offset];
 	(void)bytes[length - 1];
 	if (!segments->env->map_failed(map, segments->size))
@@ -193,12 +183,12 @@ static inline int make_readable(struct kv *kv, const struct format_record *recor
 {
 	if (record->value_size >= READAHEAD_VALUE_MIN)
 		readahead_value(kv, address, record);
-	return is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+	return read_is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
 }
 
 int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address)
 {
-	return is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+	return read_is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
 }
 
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
@@ -243,24 +233,15 @@ static int value_found(struct kv *kv, const struct find *find, struct kv_slice *
 
 /* ---- the hot paths ---------------------------------------------------------------------------
  *
- * A key whose record, if there is one, is in a buffer, is looked for without a loop, and without a call if it is short: while a look-up
- * waits for memory the processor goes on into its caller and the next look-up, as far as its window of some 200 instructions reaches,
- * and two that wait at the same time take half as long. All else takes the long way, from the beginning. */
+ * A key whose record, if there is one, is in a buffer or in one page of a map, is looked for without a loop, and without a call if it is
+ * short: while a look-up waits for memory the processor goes on into its caller and the next look-up, as far as its window of some 200
+ * instructions reaches, and two that wait at the same time take half as long. All else takes the long way, from the beginning. */
 
 enum quick {
 	QUICK_FOUND,
 	QUICK_ABSENT,
 	QUICK_UNSURE,
 };
-
-/* Of what is in a buffer that is valid throughout: is there room for a record as long as it says that it is? */
-static inline bool is_within(const struct segments *segments, uintptr_t base,
-			     const struct format_record *record, uint32_t offset)
-{
-	return (base & SEGMENT_FLAGS) == (SEGMENT_UNVERIFIED | SEGMENT_SOUND) &&
-	       offset + FORMAT_RECORD_HEADER_SIZE <= segments->size &&
-	       offset + format_record_length(record) <= segments->size;
-}
 
 static inline __attribute__((always_inline)) enum quick
 find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
@@ -290,7 +271,8 @@ find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 		__builtin_prefetch((const uint8_t *)record + 64);
 		__builtin_prefetch((const uint8_t *)record + 128);
 	}
-	if ((base & SEGMENT_FLAGS) && !is_within(&kv->segments, base, record, offset))
+	if (base & SEGMENT_FLAGS &&
+	    !read_is_at_hand(&kv->segments, base, record, offset, value_wanted))
 		return QUICK_UNSURE;
 	if (__builtin_expect(record->key_size != key_size || record->keyspace != keyspace ||
 				     !lookup_same_key(record->key, key, key_size), 0))
@@ -393,7 +375,7 @@ static void prefetch_record(void *arg, uint64_t address)
 	if (map && segment_has_head(&kv->segments, segment, address))
 		return;
 	if (map)
-		kv->env->map_advise(map + (offset & ~(uint64_t)(TOUCH_STRIDE - 1)), TOUCH_STRIDE,
+		kv->env->map_advise(map + (offset & ~(uint64_t)(READ_PAGE - 1)), READ_PAGE,
 				    ENV_ADVICE_WILLNEED);
 	else
 		read_prefetch(&kv->segments, address);

@@ -7,6 +7,8 @@
 
 #include "store.h"
 
+#define READ_PAGE 4096u /* bytes; the smallest page */
+
 /* The newest record of a key, whose hash this is, and where it stands. -ENOENT, -EIO */
 int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 	      const struct format_record **out, uint64_t *address);
@@ -54,6 +56,39 @@ static inline void read_prefetch_rest(const struct segments *segments, uint64_t 
 
 	__builtin_prefetch(record + 64);
 	__builtin_prefetch(record + 128);
+}
+
+/* Is all of the record in the page that its header is in, and that the lookup has read? */
+static inline bool read_is_in_one_page(const struct format_record *record)
+{
+	uintptr_t start = (uintptr_t)record;
+
+	return start / READ_PAGE == (start + format_record_length(record) - 1) / READ_PAGE;
+}
+
+/* Of what is valid throughout: is there room for a record as long as it says that it is? */
+static inline bool read_is_within(const struct segments *segments,
+				  const struct format_record *record, uint32_t offset)
+{
+	return offset + FORMAT_RECORD_HEADER_SIZE <= segments->size &&
+	       offset + format_record_length(record) <= segments->size;
+}
+
+/*
+ * Can a record be read from where it stands, with nothing else to be looked at? Of a map as far as one page reaches: if it has a key, all
+ * of that page is there; and where headers are kept, a large record is not to be touched for less than its value.
+ */
+static inline bool read_is_at_hand(const struct segments *segments, uintptr_t base,
+				   const struct format_record *record, uint32_t offset,
+				   bool value_wanted)
+{
+	if (base & SEGMENT_MAPPED && !value_wanted &&
+	    atomic_load_explicit(&segments->heads_size, memory_order_relaxed))
+		return false;
+	if (base & SEGMENT_UNVERIFIED &&
+	    !(base & SEGMENT_SOUND && read_is_within(segments, record, offset)))
+		return false;
+	return !(base & SEGMENT_MAPPED) || !value_wanted || read_is_in_one_page(record);
 }
 
 #endif

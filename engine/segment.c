@@ -57,10 +57,10 @@ static void set_base(struct segments *segments, const struct segment *segment, c
 {
 	uintptr_t flags = segment->verified ? SEGMENT_UNVERIFIED : 0;
 
+	if (flags && segment->sound)
+		flags |= SEGMENT_SOUND;
 	if (bytes != segment->buffer)
 		flags |= SEGMENT_MAPPED;
-	else if (flags && segment->sound)
-		flags |= SEGMENT_SOUND;
 	atomic_store_explicit(&segments->bases[segment->slot],
 			      (const uint8_t *)((uintptr_t)bytes | flags), memory_order_release);
 }
@@ -69,7 +69,7 @@ static void forget_heads(struct segments *segments, struct segment *segment)
 {
 	struct heads *heads = atomic_exchange(&segment->heads, NULL);
 
-	segments->heads_size -= heads_size(heads);
+	atomic_fetch_sub(&segments->heads_size, heads_size(heads));
 	heads_free(heads);
 }
 
@@ -401,11 +401,12 @@ void segment_keep_heads(struct segments *segments, struct segment *segment)
 	uint64_t size_max = (uint64_t)segments->buffers_max * segments->size / HEADS_BUFFER_SHARE;
 	struct heads *heads;
 
-	if (atomic_load(&segment->heads) || segment->verified || segments->heads_size >= size_max)
+	if (atomic_load(&segment->heads) || segment->verified ||
+	    atomic_load(&segments->heads_size) >= size_max)
 		return;
 	heads = heads_new(segment->buffer, FORMAT_SEGMENT_HEADER_SIZE, segment->end,
-			  (size_t)(size_max - segments->heads_size));
-	segments->heads_size += heads_size(heads);
+			  (size_t)(size_max - atomic_load(&segments->heads_size)));
+	atomic_fetch_add(&segments->heads_size, heads_size(heads));
 	atomic_store_explicit(&segment->heads, heads, memory_order_release);
 }
 

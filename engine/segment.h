@@ -46,7 +46,7 @@ struct segment {
 	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered before the map */
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins here, and is valid */
-	bool sound;		      /* all records in the buffer are valid; changed as `buffer` is */
+	bool sound;		      /* all records in it have been validated; changed under the log's lock */
 	uint32_t sure;		      /* offset up to which MARKs vouch that it is on the disk; the replay's */
 	bool open_ended;	      /* no record says where it ends, though nothing will follow; the replay's */
 	bool complete;		      /* the checkpoint's part is all there is */
@@ -100,7 +100,7 @@ struct segments {
 	uint32_t buffers;	      /* allocated in all; protected by pool_lock */
 	uint64_t births;	      /* the maintainer's */
 	uint32_t buffers_max;	      /* the maintainer's bound for residents */
-	uint64_t heads_size;	      /* bytes, of all segments; the maintainer's */
+	_Atomic uint64_t heads_size;  /* bytes, of all segments; stored by the maintainer */
 };
 
 /* The superblock stays the caller's, and where it is. */
@@ -130,7 +130,7 @@ static inline uint32_t segments_offset(const struct segments *segments, uint64_t
  */
 #define SEGMENT_UNVERIFIED ((uintptr_t)1)
 #define SEGMENT_MAPPED ((uintptr_t)2)
-/* Unverified in that an address may lie; but all that stands there, in a buffer, is valid, so that checking bounds is enough to read. */
+/* Unverified in that an address may lie; but all that stands there was valid, so that checking bounds is enough to read. */
 #define SEGMENT_SOUND ((uintptr_t)4)
 #define SEGMENT_FLAGS (SEGMENT_UNVERIFIED | SEGMENT_MAPPED | SEGMENT_SOUND)
 

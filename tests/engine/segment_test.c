@@ -82,6 +82,27 @@ static void test_proved(void **state)
 	have_all(fixture);
 }
 
+/* So it stays when it loses its buffer. */
+static void test_proved_then_mapped(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segment *segment = reopened(fixture);
+	struct segments *segments = &fixture->kv->segments;
+	const uint8_t *map;
+	uint8_t *buffer;
+
+	assert_true(segment_prove(segments, segment, segment->buffer));
+	segment_set_sound(segments, segment);
+	assert_int_equal(segment_map(segments, segment, &map), 0);
+	buffer = segment_use_map(segments, segment, map);
+	assert_int_equal(flags_of(fixture, segment),
+			 SEGMENT_UNVERIFIED | SEGMENT_SOUND | SEGMENT_MAPPED);
+	have_all(fixture);
+	assert_ptr_equal(segment_use_buffer(segments, segment, buffer), map);
+	segments->env->file_unmap(segment->file, map, segments->size);
+	have_all(fixture);
+}
+
 /* Any byte that is not as it was written. */
 static void test_not_proved(void **state)
 {
@@ -134,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		INLINE_TEST(test_proved),
+		INLINE_TEST(test_proved_then_mapped),
 		INLINE_TEST(test_not_proved),
 		INLINE_TEST(test_address_that_lies),
 	};
