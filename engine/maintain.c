@@ -22,6 +22,11 @@
 #define PRUNE_PAUSE_US 20000u /* between rounds beside somebody who prunes, and looks after compaction himself */
 #define WARM_PAUSE_US 2000u		/* between two segments that are read in */
 #define WARM_DELAY_US 50000u		/* after opening: who only wants one key has closed the store by then */
+#define WARM_LOOK_US 1000000u		/* between looks whether the store is in use */
+#define WARM_USES 10000u		/* operations that show it */
+#define HUGE_SIZE (2u << 20)		/* bytes that a fault in a map of huge pages reads */
+#define HUGE_RECORD_MAX 4096u		/* bytes of a record on average, for which that is well */
+#define HUGE_READS 4u			/* times that the log may be read in, before there is no memory for it */
 #define LARGE_STEPS_MAX 16u		/* of freeing, at once */
 #define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
 
@@ -92,6 +97,82 @@ static uint8_t *fetch(struct kv *kv, const struct segment *segment)
 	return buffer;
 }
 
+/* ---- maps of huge pages ---------------------------------------------------------------------- */
+
+/*
+ * A look-up in a map of small pages misses the TLB beside the cache; but in one of huge pages the first that comes to such a page
+ * reads 2 MiB. So where the log takes no more than a small part of memory, and will be there as a whole sooner or later.
+ */
+static bool fits_memory(const struct kv *kv)
+{
+	return atomic_load(&kv->log_bytes) < kv->warm_size;
+}
+
+static void make_huge(struct kv *kv, const uint8_t *map)
+{
+	if (kv->maintain.small)
+		return;
+	kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_HUGE);
+	kv->maintain.huge = true;
+}
+
+/* What maps have read since there are huge ones, if all of it was by these. */
+static uint64_t huge_bytes_read(const struct kv *kv)
+{
+	return (kv->env->map_faults(kv->env) - kv->maintain.faults) * HUGE_SIZE;
+}
+
+/*
+ * The log has outgrown memory, or there is less of that than it seemed, as what was read in is read in again and again: each page by
+ * itself from now on.
+ */
+static void watch_huge(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, count = atomic_load(&segments->count);
+	uint64_t was_there = atomic_load(&kv->log_bytes) + atomic_load(&kv->appended_bytes) +
+			     atomic_load(&kv->relocated_bytes);
+	bool pressed;
+
+	if (!kv->maintain.huge)
+		return;
+	pressed = huge_bytes_read(kv) > HUGE_READS * was_there + kv->warm_size / HUGE_READS;
+	if (fits_memory(kv) && !pressed)
+		return;
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+		const uint8_t *map = segment ? atomic_load(&segment->map) : NULL;
+
+		if (map)
+			kv->env->map_advise(map, segments->size, ENV_ADVICE_SMALL);
+	}
+	kv->maintain.huge = false;
+	kv->maintain.small = pressed;
+}
+
+/* Reads in a map, in pieces, unless a writer wants a segment meanwhile; and validates what a checkpoint spoke of, as it is there. */
+static void populate(struct kv *kv, struct segment *segment)
+{
+	struct segments *segments = &kv->segments;
+	const uint8_t *map = atomic_load(&segment->map);
+	uint32_t offset, piece;
+
+	for (offset = 0; offset < segments->size; offset += piece) {
+		piece = segments->size - offset < HUGE_SIZE ? segments->size - offset : HUGE_SIZE;
+		if (atomic_load(&kv->log.spare_wanted)) {
+			segment->cold = true;
+			return;
+		}
+		kv->env->map_advise(map + offset, piece, ENV_ADVICE_POPULATE);
+	}
+	if (!segment->verified || segment->sound || kv->env->map_failed(map, segments->size) ||
+	    !segment_prove(segments, segment, map))
+		return;
+	pthread_mutex_lock(&kv->log.lock);
+	segment_set_sound(segments, segment);
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
 /*
  * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map is cold: where the log
  * takes no more than a small part of memory, it is read in again when nobody waits for the disk.
@@ -104,9 +185,10 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 
 	if (error)
 		return error;
-	segment->cold = atomic_load(&kv->log_bytes) < kv->warm_size &&
-			!has_large_records(segment, segment->buffer);
+	segment->cold = fits_memory(kv) && !has_large_records(segment, segment->buffer);
 	kv->maintain.warming |= segment->cold;
+	if (segment->cold)
+		make_huge(kv, map);
 	segment_keep_heads(&kv->segments, segment);
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
@@ -176,6 +258,17 @@ static void wake_log(struct kv *kv)
 	kv->maintain.warming |= segment->cold;
 }
 
+/* What was there when the store was opened is worth being read in if somebody uses it. */
+static bool is_used(const struct kv *kv)
+{
+	uint64_t operations = atomic_load_explicit(&kv->batches, memory_order_relaxed);
+	unsigned i;
+
+	for (i = 0; i < STORE_STRIPES; i++)
+		operations += atomic_load_explicit(&kv->counters[i].gets, memory_order_relaxed);
+	return operations >= WARM_USES;
+}
+
 /*
  * Reads in the newest cold segment, one at a time, while writers have all they want. In a stream of writes not what can be written over
  * without being read: it would be as much as is written, and most of it is garbage before the stream ends.
@@ -187,6 +280,7 @@ static void warm_step(struct kv *kv)
 	struct segment *newest = NULL;
 	bool pressed, streams, later = false;
 
+	watch_huge(kv);
 	if (!kv->maintain.warming || log_spare_wanted(kv, &pressed) ||
 	    kv->env->clock_us(kv->env) < kv->maintain.warm_at_us)
 		return;
@@ -211,7 +305,12 @@ static void warm_step(struct kv *kv)
 	newest->cold = false;
 	if (newest == kv->compaction.victim || newest->emptied || make_resident(kv, newest))
 		return;
-	segments->env->map_advise(atomic_load(&newest->map), segments->size, ENV_ADVICE_WILLNEED);
+	if (!is_used(kv)) {
+		newest->cold = true;
+		kv->maintain.warm_at_us = kv->env->clock_us(kv->env) + WARM_LOOK_US;
+		return;
+	}
+	populate(kv, newest);
 }
 
 /*
@@ -464,9 +563,39 @@ static void warm_newest(struct kv *kv)
 	kv->maintain.warm_at_us = kv->env->clock_us(kv->env) + WARM_DELAY_US;
 }
 
+/* All of it, in the end, if it is small beside memory, and its records are small on average. */
+static void warm_all(struct kv *kv)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+	uint64_t keys = 0;
+	unsigned i;
+
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
+		keys += atomic_load(&kv->keys[i]);
+	if (!fits_memory(kv) || atomic_load(&kv->log_bytes) > keys * HUGE_RECORD_MAX)
+		return;
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = kv->segments.table[slot];
+		const uint8_t *map = segment ? atomic_load(&segment->map) : NULL;
+
+		if (!map || segment == kv->log.hot.active)
+			continue;
+		make_huge(kv, map);
+		segment->cold = true;
+	}
+	kv->maintain.warming |= kv->maintain.huge;
+}
+
+void maintain_warm(struct kv *kv)
+{
+	kv->maintain.faults = kv->env->map_faults(kv->env);
+	warm_newest(kv);
+	warm_all(kv);
+}
+
 int maintain_start(struct kv *kv)
 {
-	warm_newest(kv);
+	maintain_warm(kv);
 	kv->maintain.rest.since_us = kv->env->clock_us(kv->env);
 	return worker_start(&kv->maintain.worker, maintainer, kv);
 }

@@ -10,6 +10,8 @@
 
 void maintain_init(struct maintain *maintain);
 void maintain_fini(struct maintain *maintain);
+/* Of a store that was just opened: which segments are to be read in, and how their maps are read. maintain_start does that as well. */
+void maintain_warm(struct kv *kv);
 int maintain_start(struct kv *kv);
 void maintain_stop(struct kv *kv);
 

@@ -105,6 +105,9 @@ struct maintain {
 	pthread_mutex_t lock; /* held at work, outermost rank */
 	bool warming;	      /* some segment may be cold; protected by lock */
 	uint64_t warm_at_us;  /* not before; protected by lock */
+	bool huge;	      /* some maps are of huge pages; protected by lock, as the next ones */
+	bool small;	      /* and are not to be any more */
+	uint64_t faults;      /* in maps, of the process, when the store was opened */
 	_Atomic unsigned prunes; /* under way, by callers of kv_prune */
 	struct rest rest;     /* protected by lock */
 	struct worker worker;
