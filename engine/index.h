@@ -412,8 +412,9 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 }
 
 /*
- * The first look of a look-up, at the home bucket alone, short enough to be a part of its caller. The address of an entry with the
- * tag, which is the one that is sought nearly always; or 0, and whether it is certain that there is none. Readers, inside an epoch.
+ * The first look of a look-up, at the home bucket and, where something spilled out of that, the next one, short enough to be a part of its
+ * caller. The address of an entry with the tag, which is the one that is sought nearly always; or 0, and whether it is certain that there
+ * is none. Readers, inside an epoch.
  */
 static inline __attribute__((always_inline)) uint64_t
 index_probe(struct index *index, uint64_t hash, bool *absent)
@@ -425,19 +426,25 @@ index_probe(struct index *index, uint64_t hash, bool *absent)
 	_Atomic uint32_t *version = &index->versions[home % INDEX_STRIPES];
 	uint32_t before = atomic_load_explicit(version, memory_order_acquire);
 	struct index_bucket *bucket = &table->buckets[home];
+	bool spilled = false;
 	unsigned tagged;
 
 	*absent = false;
 	if (__builtin_expect(atomic_load_explicit(&table->source, memory_order_acquire) != NULL, 0))
 		return 0;
 	tagged = index_bucket_tagged(bucket, tag);
+	if (!tagged) {
+		spilled = index_has_spilled(bucket, fingerprint);
+		if (__builtin_expect(spilled, 0))
+			tagged = index_bucket_tagged(++bucket, tag);
+	}
 	if (tagged) {
 		entry = atomic_load_explicit(&bucket->slots[__builtin_ctz(tagged)],
 					     memory_order_acquire);
 		return (entry ^ tag) & INDEX_TAG_MASK ? 0 : entry & INDEX_ADDRESS_MASK;
 	}
 	/* As in index_lookup. */
-	*absent = !index_has_spilled(bucket, fingerprint) && !(before & 1) &&
+	*absent = !spilled && !(before & 1) &&
 		  atomic_load_explicit(version, memory_order_relaxed) == before &&
 		  index_table_of(index, fingerprint) == table;
 	return 0;
