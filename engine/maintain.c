@@ -25,7 +25,7 @@
 #define WARM_LOOK_US 1000000u		/* between looks whether the store is in use */
 #define WARM_USES 10000u		/* operations that show it */
 #define HUGE_SIZE (2u << 20)		/* bytes that a fault in a map of huge pages reads */
-#define HUGE_RECORD_MAX 4096u		/* bytes of a record on average, for which that is well */
+#define HUGE_RECORD_MAX 2048u		/* bytes of a record on average, for which that is well */
 #define HUGE_READS 4u			/* times that the log may be read in, before there is no memory for it */
 #define LARGE_STEPS_MAX 16u		/* of freeing, at once */
 #define RESIDENTS_KEPT 6u		/* segments of large values that keep their buffers */
@@ -187,9 +187,10 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 		return error;
 	segment->cold = fits_memory(kv) && !has_large_records(segment, segment->buffer);
 	kv->maintain.warming |= segment->cold;
-	if (segment->cold)
-		make_huge(kv, map);
 	segment_keep_heads(&kv->segments, segment);
+	/* What has heads is read where its values are wanted, or not at all. */
+	if (segment->cold && !atomic_load(&segment->heads))
+		make_huge(kv, map);
 	pthread_mutex_lock(&kv->log.lock);
 	buffer = segment_use_map(&kv->segments, segment, map);
 	pthread_mutex_unlock(&kv->log.lock);
