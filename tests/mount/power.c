@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/loop.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@
 #define PATIENCE_S 120 /* for what is let go of soon; only ever a way out of waiting for ever */
 
 static char disk_directory[4096], disk_file[4200], mount_point[4096], store_path[4200];
+static char device_path[32]; /* of the loop device */
 
 static void pause_a_moment(void)
 {
@@ -57,7 +59,7 @@ static void make_file_system(void)
 }
 
 /* A loop device for the file, which is let go of when nobody uses it. Its descriptor, or a negative errno. */
-static int loop_attach(char path[32])
+static int loop_attach(void)
 {
 	struct loop_config config = {.info = {.lo_flags = LO_FLAGS_AUTOCLEAR}};
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), file = open(disk_file, O_RDWR | O_CLOEXEC);
@@ -67,8 +69,8 @@ static int loop_attach(char path[32])
 		number = ioctl(control, LOOP_CTL_GET_FREE);
 		if (number < 0)
 			break;
-		snprintf(path, 32, "/dev/loop%d", number);
-		device = open(path, O_RDWR | O_CLOEXEC);
+		snprintf(device_path, sizeof(device_path), "/dev/loop%d", number);
+		device = open(device_path, O_RDWR | O_CLOEXEC);
 		config.fd = (uint32_t)file;
 		if (device < 0 || !ioctl(device, LOOP_CONFIGURE, &config))
 			break;
@@ -89,23 +91,49 @@ static int loop_attach(char path[32])
 /* Mounts the disk. 0 or a negative errno; -ENODEV: there are no loop devices */
 static int disk_mount(void)
 {
-	char path[32];
-	int error = 0, device = loop_attach(path);
+	int error = 0, device = loop_attach();
 
 	if (device < 0)
 		return device;
-	if (mount(path, mount_point, "ext4", MS_NOATIME, "errors=remount-ro,commit=1"))
+	if (mount(device_path, mount_point, "ext4", MS_NOATIME, "errors=remount-ro,commit=1"))
 		error = -errno;
 	close(device);
 	return error;
 }
 
-/* Who has just closed files on it may hold them a moment longer. */
+/* Does the device that was mounted last stand on the disk still? */
+static bool is_attached(void)
+{
+	char path[64], backing[sizeof(disk_file) + 1] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", strrchr(device_path, '/') + 1);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(backing, sizeof(backing), file))
+		backing[0] = '\0';
+	fclose(file);
+	backing[strcspn(backing, "\n")] = '\0';
+	return !strcmp(backing, disk_file);
+}
+
+/*
+ * Who has just closed files on it may hold them a moment longer. And where others have a copy of this mount, in a name space of
+ * their own, the file system lives on, and writes, until that is gone: the device is let go of when it is over.
+ */
 static void disk_unmount(void)
 {
-	for (int i = 0; umount(mount_point); i++) {
+	int i;
+
+	for (i = 0; umount(mount_point); i++) {
 		if (errno != EBUSY || i == PATIENCE_S * 500)
 			err(2, "unmounting %s", mount_point);
+		pause_a_moment();
+	}
+	for (i = 0; is_attached(); i++) {
+		if (i == PATIENCE_S * 500)
+			errx(2, "%s is not let go of", device_path);
 		pause_a_moment();
 	}
 }
