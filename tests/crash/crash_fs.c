@@ -168,6 +168,13 @@ static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 	       kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == -EROFS;
 }
 
+/* It could not read what it needed, and that was all: else it takes no change any more. */
+static bool is_unread(struct subject *subject, const struct fs_op *op, int result)
+{
+	return result == -EIO && op->kind != FS_OP_ROLLBACK &&
+	       kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == 0;
+}
+
 static int do_op(struct subject *subject, const struct fs_op *op)
 {
 	bool possible;
@@ -184,6 +191,8 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
 	if (possible && (result == -EROFS || result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))
+		refused(subject, op);
+	else if (possible && is_unread(subject, op, result))
 		refused(subject, op);
 	if (possible)
 		return result;
