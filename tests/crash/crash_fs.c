@@ -161,11 +161,22 @@ static void refused(struct subject *subject, const struct fs_op *op)
 		(void)fs_model_apply(&subject->model, &let_go);
 }
 
+/* After an error that is final. */
+static bool is_poisoned(struct subject *subject)
+{
+	return kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == -EROFS;
+}
+
 /* Going back, once it is decided, is finished by who opens the store. */
 static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 {
-	return op->kind == FS_OP_ROLLBACK &&
-	       kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == -EROFS;
+	return op->kind == FS_OP_ROLLBACK && is_poisoned(subject);
+}
+
+/* What could not be read is an error, but none after which anything is as it was not: only what was being written may be there or not. */
+static bool is_refusal(struct subject *subject, int result)
+{
+	return result == -EROFS || result == -ENOMEM || result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
 }
 
 /* It could not read what it needed, and that was all: else it takes no change any more. */
@@ -190,7 +201,7 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 	result = fs_op_do(op, subject->fs, &subject->held_ino);
 	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
-	if (possible && (result == -EROFS || result == -ENOMEM || result == -ENOSPC) && !is_unfinished(subject, op))
+	if (possible && is_refusal(subject, result) && !is_unfinished(subject, op))
 		refused(subject, op);
 	else if (possible && is_unread(subject, op, result))
 		refused(subject, op);
