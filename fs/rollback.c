@@ -237,7 +237,10 @@ int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
 	err = roll_back(fs, snapshot, name, keep, watch);
 	stripe_resume(fs->stripes);
 	snapshot_close(snapshot);
-	return err ? err : orphan_recover(fs);
+	/* It is done by then, whatever becomes of what has no name now. */
+	if (!err && orphan_recover(fs))
+		report(fs, KV_WARNING, "files without a name take room until the store is opened again", name);
+	return err;
 }
 
 int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
