@@ -197,13 +197,15 @@ static int roll_back(struct kvfs *fs, const char *name, uint64_t *held_ino)
 	struct kvfs *snapshot;
 	int error = kvfs_snapshot_open(fs, name, &snapshot);
 
-	if (error)
+	/* Where there is none, nothing happens; else what is held is let go of, whatever becomes of the rest. */
+	if (error == -ENOENT)
 		return error;
-	(void)kvfs_close(snapshot);
+	if (!error)
+		(void)kvfs_close(snapshot);
 	if (*held_ino)
 		kvfs_release(fs, *held_ino, 1);
 	*held_ino = 0;
-	return kvfs_rollback(fs, name, NULL);
+	return error ? error : kvfs_rollback(fs, name, NULL);
 }
 
 static int do_snapshot(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)

@@ -32,6 +32,7 @@ struct subject {
 	struct fs_op *ops;     /* that were done, or were being done when the power failed */
 	size_t count, capacity;
 	size_t durable; /* of them */
+	bool unfinished; /* going back: the store takes no change until it is opened again */
 };
 
 static void hear(void *arg, enum kv_severity severity, const char *message)
@@ -102,6 +103,7 @@ static int subject_open(void *arg)
 
 	subject->complaints = 0;
 	subject->held_ino = 0;
+	subject->unfinished = false;
 	return kvfs_open(subject->env, STORE_PATH, &options, &subject->fs);
 }
 
@@ -167,23 +169,19 @@ static bool is_poisoned(struct subject *subject)
 	return kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == -EROFS;
 }
 
-/* Going back, once it is decided, is finished by who opens the store. */
+/* Going back, once it is decided, is finished by who opens the store; nothing else is begun until then. */
 static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 {
-	return op->kind == FS_OP_ROLLBACK && is_poisoned(subject);
+	if (op->kind != FS_OP_ROLLBACK || subject->unfinished)
+		return false;
+	subject->unfinished = is_poisoned(subject);
+	return subject->unfinished;
 }
 
 /* What could not be read is an error, but none after which anything is as it was not: only what was being written may be there or not. */
 static bool is_refusal(struct subject *subject, int result)
 {
 	return result == -EROFS || result == -ENOMEM || result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
-}
-
-/* It could not read what it needed, and that was all: else it takes no change any more. */
-static bool is_unread(struct subject *subject, const struct fs_op *op, int result)
-{
-	return result == -EIO && op->kind != FS_OP_ROLLBACK &&
-	       kvfs_set_size_limit(subject->fs, kvfs_size_limit(subject->fs)) == 0;
 }
 
 static int do_op(struct subject *subject, const struct fs_op *op)
@@ -202,8 +200,6 @@ static int do_op(struct subject *subject, const struct fs_op *op)
 	if (possible && result < 0 && getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "operation %d: %s\n", op->kind, strerror(-result));
 	if (possible && is_refusal(subject, result) && !is_unfinished(subject, op))
-		refused(subject, op);
-	else if (possible && is_unread(subject, op, result))
 		refused(subject, op);
 	if (possible)
 		return result;
