@@ -48,19 +48,25 @@ static bool fits(const struct format_record *record)
 	return record->key_size && record->key_size <= HEAD_KEY_MAX;
 }
 
-static struct census take_census(const uint8_t *bytes, uint32_t from, uint32_t to)
+/* False: this is no chain of records from the first byte to the last, as where something in it is damaged. */
+static bool take_census(const uint8_t *bytes, uint32_t from, uint32_t to, struct census *census)
 {
-	struct census census = {0};
-
+	*census = (struct census){0};
 	while (from < to) {
 		const struct format_record *record = (const struct format_record *)(bytes + from);
+		uint64_t length;
 
-		census.keyed += !format_record_is_bare(record);
-		census.fit += fits(record);
-		census.large += fits(record) && is_large(record);
-		from += (uint32_t)format_record_length(record);
+		if (to - from < FORMAT_RECORD_HEADER_SIZE)
+			return false;
+		length = format_record_length(record);
+		if (length > to - from)
+			return false;
+		census->keyed += !format_record_is_bare(record);
+		census->fit += fits(record);
+		census->large += fits(record) && is_large(record);
+		from += (uint32_t)length;
 	}
-	return census;
+	return true;
 }
 
 static void fill(struct heads *heads, const uint8_t *bytes, uint32_t from, uint32_t to, bool all)
@@ -79,11 +85,15 @@ static void fill(struct heads *heads, const uint8_t *bytes, uint32_t from, uint3
 
 struct heads *heads_new(const uint8_t *bytes, uint32_t from, uint32_t to, size_t size_max)
 {
-	struct census census = take_census(bytes, from, to);
-	bool all = census.keyed && (to - from) / census.keyed >= HEAD_AVERAGE_MIN;
-	uint32_t count = all ? census.fit : census.large;
+	struct census census;
 	struct heads *heads;
+	uint32_t count;
+	bool all;
 
+	if (!take_census(bytes, from, to, &census))
+		return NULL;
+	all = census.keyed && (to - from) / census.keyed >= HEAD_AVERAGE_MIN;
+	count = all ? census.fit : census.large;
 	if (all && size_of(count) > size_max) {
 		all = false;
 		count = census.large;

@@ -401,7 +401,8 @@ void segment_keep_heads(struct segments *segments, struct segment *segment)
 	uint64_t size_max = (uint64_t)segments->buffers_max * segments->size / HEADS_BUFFER_SHARE;
 	struct heads *heads;
 
-	if (atomic_load(&segment->heads) || segment->verified ||
+	/* What the replay passed over is not to be taken for records. */
+	if (atomic_load(&segment->heads) || segment->verified || segment->damaged ||
 	    atomic_load(&segments->heads_size) >= size_max)
 		return;
 	heads = heads_new(segment->buffer, FORMAT_SEGMENT_HEADER_SIZE, segment->end,

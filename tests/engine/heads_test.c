@@ -73,6 +73,38 @@ static void test_find(void **state)
 	free(bytes);
 }
 
+/* What does not lead from record to record up to the end has no heads: nothing may be concluded from what is not seen. */
+static void test_broken_chain(void **state)
+{
+	uint8_t *bytes = calloc(1, 1 << 19);
+	uint32_t at = 4096, end, length_at;
+	struct format_record *record;
+	struct heads *heads;
+
+	assert_non_null(bytes);
+	at = add_record(bytes, at, 17, 8192, 1);
+	length_at = at;
+	at = add_record(bytes, at, 17, 8192, 2);
+	end = add_record(bytes, at, 17, 8192, 3);
+	heads = heads_new(bytes, 4096, end, SIZE_MAX);
+	assert_non_null(heads);
+	assert_true(heads_complete(heads));
+	heads_free(heads);
+	/* The last one is longer than there is room, or its header does not end. */
+	assert_null(heads_new(bytes, 4096, end - 8, SIZE_MAX));
+	assert_null(heads_new(bytes, 4096, end + 8, SIZE_MAX));
+	/* A hole: bare records as far as it goes, and then somewhere in a value. */
+	memset(bytes + length_at, 0xff, 9000);
+	memset(bytes + length_at, 0, 4096);
+	assert_null(heads_new(bytes, 4096, end, SIZE_MAX));
+	/* A length that is nothing in 32 bits. */
+	record = (struct format_record *)(bytes + length_at);
+	record->key_size = 0;
+	record->value_size = UINT32_MAX - FORMAT_RECORD_HEADER_SIZE + 1;
+	assert_null(heads_new(bytes, 4096, end, SIZE_MAX));
+	free(bytes);
+}
+
 /*
  * As those of a file that was written block by block, with a batch of another kind now and then: each is found, and nothing between
  * them. Out: where they begin.
@@ -281,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_find_many),
+		cmocka_unit_test(test_broken_chain),
 		cmocka_unit_test(test_maps_untouched),
 		cmocka_unit_test(test_compaction_reads_needed),
 	};
