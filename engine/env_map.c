@@ -91,8 +91,10 @@ static bool read_apart(const struct map_entry *entry, uintptr_t page, uintptr_t 
 	if (page != tried_page)
 		tries = 0;
 	tried_page = page;
-	if (size < ENV_MAP_HUGE || ++tries > TRIES_MAX)
+	if (++tries > TRIES_MAX) {
+		tried_page = 0;
 		return false;
+	}
 	if (from < start)
 		from = start;
 	if (to > start + size)
@@ -204,30 +206,24 @@ static void table_remove(uintptr_t start)
 /* At a multiple of ENV_MAP_HUGE if it is as long as that: only there can the kernel map a huge page. */
 static void *map_aligned(int fd, size_t size)
 {
-	size_t room = size + ENV_MAP_HUGE, before;
+	size_t whole = (size + page_size - 1) & ~(page_size - 1), before;
 	char *base;
 	void *map;
+	int error;
 
 	if (size < ENV_MAP_HUGE)
 		return mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	base = mmap(NULL, whole + ENV_MAP_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return base;
 	before = -(uintptr_t)base & (ENV_MAP_HUGE - 1);
 	map = mmap(base + before, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
-	if (map == MAP_FAILED) {
-		int error = errno;
-
-		munmap(base, room);
-		errno = error;
-		return MAP_FAILED;
-	}
+	error = errno;
+	/* After a failure what was in the map's place may be gone, and another thread's by now: it stays. */
 	if (before)
 		munmap(base, before);
-	/* Up to the end of the map's last page. */
-	size = (size + page_size - 1) & ~(page_size - 1);
-	if (before + size < room)
-		munmap(base + before + size, room - before - size);
+	munmap(base + before + whole, ENV_MAP_HUGE - before);
+	errno = error;
 	return map;
 }
 
