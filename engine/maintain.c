@@ -25,6 +25,7 @@
 #define WARM_LOOK_US 1000000u		/* between looks whether the store is in use */
 #define WARM_USES 10000u		/* operations that show it */
 #define HUGE_SIZE (2u << 20)		/* bytes that a fault in a map of huge pages reads */
+#define HUGE_LOOK_US 5000000u		/* between looks whether there is memory for that */
 #define HUGE_RECORD_MAX 2048u		/* bytes of a record on average, for which that is well */
 #define HUGE_READS 4u			/* times that the log may be read in, before there is no memory for it */
 #define LARGE_STEPS_MAX 16u		/* of freeing, at once */
@@ -113,6 +114,8 @@ static void make_huge(struct kv *kv, const uint8_t *map)
 	if (kv->maintain.small)
 		return;
 	kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_HUGE);
+	if (!kv->maintain.huge)
+		kv->maintain.faults = kv->env->map_faults(kv->env);
 	kv->maintain.huge = true;
 }
 
@@ -472,10 +475,16 @@ void maintain_round(struct kv *kv)
 	pthread_mutex_unlock(&kv->maintain.lock);
 }
 
+/* Who only reads kicks nobody: whether huge pages do well has to be looked at from time to time. */
 static uint64_t warm_pause_us(struct kv *kv)
 {
-	uint64_t now_us = kv->env->clock_us(kv->env), at_us = kv->maintain.warm_at_us;
+	uint64_t now_us, at_us = kv->maintain.warm_at_us;
 
+	if (atomic_load(&kv->failed))
+		return UINT64_MAX;
+	if (!kv->maintain.warming)
+		return kv->maintain.huge ? HUGE_LOOK_US : UINT64_MAX;
+	now_us = kv->env->clock_us(kv->env);
 	return now_us + WARM_PAUSE_US < at_us ? at_us - now_us : WARM_PAUSE_US;
 }
 
@@ -498,7 +507,7 @@ static uint64_t pause_us(struct kv *kv)
 	compact_us = compact_pause_us(kv);
 	large_us = large_pause_us(kv);
 	checkpoint_us = checkpoint_pause_us(kv);
-	warm_us = kv->maintain.warming && !atomic_load(&kv->failed) ? warm_pause_us(kv) : UINT64_MAX;
+	warm_us = warm_pause_us(kv);
 	scrub_us = scrub_pause_us(kv);
 	trim_us = trim_pause_us(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);
@@ -589,7 +598,6 @@ static void warm_all(struct kv *kv)
 
 void maintain_warm(struct kv *kv)
 {
-	kv->maintain.faults = kv->env->map_faults(kv->env);
 	warm_newest(kv);
 	warm_all(kv);
 }

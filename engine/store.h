@@ -107,7 +107,7 @@ struct maintain {
 	uint64_t warm_at_us;  /* not before; protected by lock */
 	bool huge;	      /* some maps are of huge pages; protected by lock, as the next ones */
 	bool small;	      /* and are not to be any more */
-	uint64_t faults;      /* in maps, of the process, when the store was opened */
+	uint64_t faults;      /* in maps, of the process, when maps became huge */
 	_Atomic unsigned prunes; /* under way, by callers of kv_prune */
 	struct rest rest;     /* protected by lock */
 	struct worker worker;
