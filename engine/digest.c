@@ -247,7 +247,8 @@ static int add_keyspace(struct digester *digester, unsigned keyspace, const char
 		if (!named)
 			add_name(digester, name, count);
 		named = true;
-		qsort(pass->entries, pass->count, sizeof(*pass->entries), by_place);
+		if (pass->count)
+			qsort(pass->entries, pass->count, sizeof(*pass->entries), by_place);
 		for (i = 0; i < pass->count; i++)
 			add(&digester->state, pass->entries[i].digest, KV_DIGEST_SIZE);
 		if (pass->high == UINT64_MAX)
