@@ -16,17 +16,16 @@ static const struct format_record *record_ptr(const struct replay *replay, uint3
 /* The length of a valid record, as segment_validate says it. */
 static int64_t record_at(struct replay *replay, uint32_t offset)
 {
-	uint64_t length;
+	const struct segments *segments = &replay->kv->segments;
 
 	if (replay->validator && offset >= replay->valid_end)
 		replay->valid_end = validator_await(replay->validator, offset);
-	if (offset < replay->valid_end) {
-		length = format_record_length(record_ptr(replay, offset));
-		/* Its page may have become unreadable since. */
-		if (length <= replay->kv->segments.size - offset)
-			return (int64_t)length;
-	}
-	return segment_validate(&replay->kv->segments, replay->segment, replay->base, offset);
+	/* Its page may have become unreadable since, and is zeros: no record looks like that. */
+	if (offset < replay->valid_end &&
+	    format_record_plausible(record_ptr(replay, offset), segments->size - offset,
+				    segments->keyspace_count))
+		return (int64_t)format_record_length(record_ptr(replay, offset));
+	return segment_validate(segments, replay->segment, replay->base, offset);
 }
 
 static bool seq_follows(const struct replay *replay, const struct format_record *record)
