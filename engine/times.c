@@ -110,11 +110,11 @@ void times_sample(struct kv *kv)
 	struct kv_batch *batch;
 	uint64_t seq;
 
+	times->due_us = 0;
 	/* Changes would wait for ordered indexes that are being loaded: another time. */
 	if (atomic_load(&kv->orders_loading) || sample.seq == times->sampled_seq ||
 	    kv_batch_new(kv, &batch))
 		return;
-	times->due_us = 0;
 	batch->never_waits = true;
 	/* Where others committed in between, their number is not the sample's, and the next one is for them. */
 	if (!put_samples(kv, batch, &sample) && !kv_commit(kv, batch, &seq))
