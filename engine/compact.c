@@ -235,7 +235,7 @@ static bool put_emptied(struct kv *kv, struct segment *victim)
 {
 	struct compaction *compaction = &kv->compaction;
 
-	if (atomic_load(&victim->live_bytes)) {
+	if (victim->unreadable || atomic_load(&victim->live_bytes)) {
 		victim->unreadable = true;
 		return false;
 	}

@@ -139,10 +139,13 @@ static void gather_heads(struct kv *kv, uint32_t from, uint32_t stop, struct run
 	}
 }
 
-/* From the item with this number on. What is needed is read, and left where it is if it turns out to be damaged. */
+/*
+ * From the item with this number on. What is needed is read, and left where it is if it turns out to be damaged; with it the segment, which a
+ * tombstone is no reason for that anybody else would see.
+ */
 static void decide(struct kv *kv, struct run *run, unsigned from)
 {
-	const struct segment *victim = kv->compaction.victim;
+	struct segment *victim = kv->compaction.victim;
 	const uint8_t *base = segments_base(&kv->segments, victim->slot);
 	unsigned i;
 
@@ -156,6 +159,8 @@ static void decide(struct kv *kv, struct run *run, unsigned from)
 		item->needed = segment_validate(&kv->segments, victim, base, item->offset) > 0;
 		if (item->needed)
 			item->record = record;
+		else
+			victim->unreadable = true;
 	}
 }
 

@@ -74,7 +74,7 @@ struct segment {
 	uint32_t missing;	      /* bytes at the file's end, of one that was cut off */
 	bool header_damaged;	      /* the page of its header is not as it was written */
 	bool damaged;		      /* something in it was passed over when it was replayed */
-	bool unreadable;	      /* holds live records that cannot be read: never freed; the maintainer's */
+	bool unreadable;	      /* holds needed records that cannot be read: never freed; the maintainer's */
 };
 
 struct segments {
