@@ -166,10 +166,11 @@ static int open_next(struct kv *kv)
 	error = segment_prepare(&kv->segments, id, &segment);
 	if (error)
 		return error;
-	segment->end = FORMAT_SEGMENT_HEADER_SIZE;
 	cold->last_id = id;
 	cold->offset = FORMAT_SEGMENT_HEADER_SIZE;
+	/* A check goes by the lock. */
 	pthread_mutex_lock(&kv->log.lock);
+	segment->end = FORMAT_SEGMENT_HEADER_SIZE;
 	cold->active = segment;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
