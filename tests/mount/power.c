@@ -50,7 +50,7 @@ static void make_file_system(void)
 	int status;
 
 	if (child == 0) {
-		execlp("mkfs.ext4", "mkfs.ext4", "-q", "-F", "-m", "0", "-E",
+		execlp("mkfs.ext4", "mkfs.ext4", "-q", "-F", "-b", "1024", "-m", "0", "-E",
 		       "nodiscard,lazy_itable_init=0,lazy_journal_init=0", disk_file, (char *)NULL);
 		_exit(127);
 	}

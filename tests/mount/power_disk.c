@@ -347,6 +347,10 @@ static void entry_apply(const struct power_disk *disk, size_t number, uint8_t *t
 	}
 }
 
+/*
+ * No part is smaller than a block of the ext4 here, which relies on its being written whole or not at all: the superblock has its
+ * checksum at its end, verified before the journal is replayed, and a torn commit block is an error as well.
+ */
 static void judge_init(struct judge *judge, const struct power_disk *disk, size_t from, size_t to, uint64_t seed)
 {
 	uint64_t parts = 0;
@@ -355,7 +359,7 @@ static void judge_init(struct judge *judge, const struct power_disk *disk, size_
 	if (!seed)
 		return;
 	judge->style = (enum style)(pattern_number(seed, 0) % STYLES);
-	judge->part = pattern_number(seed, 1) % 2 ? 512 : 4096;
+	judge->part = pattern_number(seed, 1) % 2 ? 1024 : 4096;
 	for (size_t i = from; i < to; i++)
 		parts += entry_at(disk, i).size / judge->part;
 	judge->turn_at = pattern_number(seed, 2) % (parts + 1);
