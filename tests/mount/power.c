@@ -11,7 +11,7 @@
  * DIRECTORY, on another file system, is empty. The second form is one such state again, as a failure names it; but what is recorded depends on how fast the machine
  * is, so it may be another.
  *
- * Exit code: 0 well, 1 a promise was broken, 2 usage or no such thing here, 77 no loop device or FUSE.
+ * Exit code: 0 well, 1 a promise was broken, 2 usage or no such thing here, 77 no loop device, ext4 or FUSE.
  */
 #include <err.h>
 #include <errno.h>
@@ -35,6 +35,7 @@
 
 #define DISK_SIZE ((size_t)48 << 20)
 #define PATIENCE_S 120 /* for what is let go of soon; only ever a way out of waiting for ever */
+#define LOOP_PATIENCE_S 60 /* for a loop device; then there is none: where its node is never made it is looked for in vain */
 
 static char disk_directory[4096], disk_file[4200], mount_point[4096], store_path[4200];
 static char device_path[32]; /* of the loop device */
@@ -58,26 +59,40 @@ static void make_file_system(void)
 		errx(2, "mkfs.ext4 failed");
 }
 
-/* A loop device for the file, which is let go of when nobody uses it. Its descriptor, or a negative errno. */
+/* Somebody else has taken the device that was free, or removed it. */
+static bool is_race(int error)
+{
+	return error == -EBUSY || error == -ENXIO || error == -ENOENT || error == -EAGAIN;
+}
+
+/* Makes device_path a loop device for the file. Its descriptor, or a negative errno */
+static int loop_try(int control, int file)
+{
+	struct loop_config config = {.fd = (uint32_t)file, .info = {.lo_flags = LO_FLAGS_AUTOCLEAR}};
+	int device, error = 0, number = ioctl(control, LOOP_CTL_GET_FREE);
+
+	if (number < 0)
+		return -errno;
+	snprintf(device_path, sizeof(device_path), "/dev/loop%d", number);
+	device = open(device_path, O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		return -errno;
+	if (ioctl(device, LOOP_CONFIGURE, &config))
+		error = -errno;
+	if (error)
+		close(device);
+	return error ? error : device;
+}
+
+/* A loop device for the file, which is let go of when nobody uses it. Its descriptor; -ENODEV: there is none to be had */
 static int loop_attach(void)
 {
-	struct loop_config config = {.info = {.lo_flags = LO_FLAGS_AUTOCLEAR}};
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), file = open(disk_file, O_RDWR | O_CLOEXEC);
-	int device = -ENODEV, number = 0;
+	int device = -ENODEV;
 
-	for (int i = 0; control >= 0 && file >= 0 && i < PATIENCE_S * 500; i++) {
-		number = ioctl(control, LOOP_CTL_GET_FREE);
-		if (number < 0)
-			break;
-		snprintf(device_path, sizeof(device_path), "/dev/loop%d", number);
-		device = open(device_path, O_RDWR | O_CLOEXEC);
-		config.fd = (uint32_t)file;
-		if (device < 0 || !ioctl(device, LOOP_CONFIGURE, &config))
-			break;
-		close(device);
-		device = -errno;
-		/* Somebody else has taken it meanwhile. */
-		if (device != -EBUSY)
+	for (int i = 0; control >= 0 && file >= 0 && i < LOOP_PATIENCE_S * 500; i++) {
+		device = loop_try(control, file);
+		if (device >= 0 || !is_race(device))
 			break;
 		pause_a_moment();
 	}
@@ -85,19 +100,21 @@ static int loop_attach(void)
 		close(control);
 	if (file >= 0)
 		close(file);
-	return device < 0 && device != -EBUSY ? -ENODEV : device;
+	return device < 0 ? -ENODEV : device;
 }
 
-/* Mounts the disk. 0 or a negative errno; -ENODEV: there are no loop devices */
+/* Mounts the disk. 0 or a negative errno; ends the program where that is not possible on this machine */
 static int disk_mount(void)
 {
 	int error = 0, device = loop_attach();
 
 	if (device < 0)
-		return device;
+		errx(77, "no loop device to be had here");
 	if (mount(device_path, mount_point, "ext4", MS_NOATIME, "errors=remount-ro,commit=1"))
 		error = -errno;
 	close(device);
+	if (error == -ENODEV)
+		errx(77, "no ext4 here");
 	return error;
 }
 
@@ -158,8 +175,6 @@ static size_t record(struct power_disk *disk, uint64_t seed, uint64_t steps)
 	make_file_system();
 	power_disk_begin(disk);
 	error = disk_mount();
-	if (error == -ENODEV)
-		errx(77, "no loop devices here");
 	if (error)
 		errx(2, "mounting: %s", strerror(-error));
 	work(disk, seed, steps);
