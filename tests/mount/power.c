@@ -34,7 +34,7 @@
 #include "power_store.h"
 
 #define DISK_SIZE ((size_t)48 << 20)
-#define PATIENCE_S 120 /* for what is let go of soon; only ever a way out of waiting for ever */
+#define PATIENCE_S 1000 /* for what is let go of soon; only ever a way out of waiting for ever */
 #define LOOP_PATIENCE_S 60 /* for a loop device; then there is none: where its node is never made it is looked for in vain */
 
 static char disk_directory[4096], disk_file[4200], mount_point[4096], store_path[4200];
