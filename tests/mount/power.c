@@ -235,14 +235,19 @@ int main(int argc, char **argv)
 {
 	struct power_disk *disk;
 	uint64_t seed, found;
+	char *directory;
 	size_t count;
 	int result;
 
 	if (argc != 4 && argc != 5 && !(argc == 7 && !strcmp(argv[4], "at")))
 		errx(2, "usage: power DIRECTORY SEED STEPS [STATES | at NUMBER SHAPE]");
-	snprintf(disk_directory, sizeof(disk_directory), "%.4000s/device", argv[1]);
+	directory = realpath(argv[1], NULL); /* the kernel names a loop device's file so: see is_attached */
+	if (!directory)
+		err(2, "%s", argv[1]);
+	snprintf(disk_directory, sizeof(disk_directory), "%.4000s/device", directory);
 	snprintf(disk_file, sizeof(disk_file), "%s/disk", disk_directory);
-	snprintf(mount_point, sizeof(mount_point), "%.4000s/volume", argv[1]);
+	snprintf(mount_point, sizeof(mount_point), "%.4000s/volume", directory);
+	free(directory);
 	snprintf(store_path, sizeof(store_path), "%s/store", mount_point);
 	seed = strtoull(argv[2], NULL, 10);
 	if (mkdir(disk_directory, 0700) || mkdir(mount_point, 0700))
