@@ -7,7 +7,7 @@
 # the cases run in a mount namespace of their own in which the installed helpers lie over /sbin; the machine's own
 # stays as it is.
 #
-# Environment: MESON_BUILD_ROOT, the build directory
+# Environment: MESON_BUILD_ROOT, the build directory; CC, the C compiler, cc
 
 cases=(type_kvfs type_fuse_kvfs options_pass_through errors_reach_mount fstab_line installed_files)
 # shellcheck source-path=SCRIPTDIR
@@ -132,13 +132,17 @@ case_installed_files() {
 
 # examples_work DIR - those of the libraries, compiled as they say, do what they say; DIR has the files for pkg-config
 examples_work() {
-	local name library
+	local name library compiler
+	read -ra compiler <<<"${CC:-cc}" # it may have options
+	for name in "${compiler[0]}" pkg-config; do
+		command -v "$name" >/dev/null || skip "no $name here to build the examples with"
+	done
 	export PKG_CONFIG_PATH=$1 PKG_CONFIG_SYSROOT_DIR=$SCRATCH/root
 	export LD_LIBRARY_PATH=${1%/*}
 	for name in engine:libkv fs:libkvfs; do
 		library=${name#*:}
 		# shellcheck disable=SC2046 # options, each a word
-		cc -Wall -Wextra -Wno-unused-parameter -Werror "$REPOSITORY/${name%:*}/example.c" $(pkg-config --cflags --libs "$library") -o "$library" ||
+		"${compiler[@]}" "$REPOSITORY/${name%:*}/example.c" $(pkg-config --cflags --libs "$library") -o "$library" ||
 			fail "the example of $library does not compile"
 	done
 	echo "one two two" | ./libkv words >out
