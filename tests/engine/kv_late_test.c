@@ -14,7 +14,7 @@
 
 #define WRITERS 3u
 #define SLOTS 40u	    /* keys of each writer */
-#define BATCHES_MAX 3000u   /* of each */
+#define BATCHES_MAX 600u    /* of each; its disk ends a life after some 100 */
 #define VALUE_SIZE_MAX 9000u
 #define LATE_US 300u
 #define ROUNDS (getenv("KVFS_TEST_LONG") ? 400u : 4u)
