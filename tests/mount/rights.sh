@@ -63,14 +63,17 @@ confined_while_it_prints() {
 	rm -f full
 	mkfifo full
 	exec 6<>full
-	head -c 65536 /dev/zero >&6
+	# until it is full, whatever it holds; it is opened once more, for whoever else writes to it is to wait
+	! dd if=/dev/zero of=full bs=4096 oflag=nonblock conv=notrunc 2>dd.error || fail "no end to a pipe"
+	grep -q 'temporarily unavailable' dd.error || fail "$(cat dd.error)"
 	# shellcheck disable=SC2086 # two words, perhaps
 	"$KVFS" $1 "$store" >&6 &
 	command=$!
 	await "a confined kvfs $1" command_is_confined
-	head -c 65536 <&6 >/dev/null
+	exec 5<full 6>&- # nobody writes any more but the command
+	cat <&5 >/dev/null
+	exec 5<&-
 	wait "$command" || fail "kvfs $1 ends with $?"
-	exec 6>&-
 }
 
 # Commands that read a store which may come from a stranger give up the same, and work: one of them is looked at while
