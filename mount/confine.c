@@ -2,7 +2,7 @@
 /*
  * confine.c - what a server, or a command that reads a store, gives up (see confine.h).
  *
- *	capabilities	all; but for reading and writing a store that belongs to somebody else
+ *	capabilities	all; but for reading and writing a store that belongs to somebody else, or is closed without
  *	privileges	none can be gained any more (no_new_privs)
  *	files		Landlock: the store; to read: /proc, programs' and libraries' directories, the time zone
  *	system calls	seccomp: those that the engine, the library, its rings and the C library use; EPERM for others, which
@@ -13,6 +13,7 @@
  */
 #include "confine.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -23,6 +24,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -53,19 +56,55 @@ static bool landlocked, filtered, dropped;
 
 /* ---- capabilities ---------------------------------------------------------------------------- */
 
-static int drop_capabilities(bool keep_override)
+static bool is_denied(int dir, const char *name, int mode)
+{
+	const int flags = AT_EACCESS | AT_SYMLINK_NOFOLLOW;
+
+	if (!faccessat(dir, name, mode, flags))
+		return false;
+	/* On a read-only file system nobody writes. */
+	if (errno == EROFS && !faccessat(dir, name, mode & ~W_OK, flags))
+		return false;
+	return errno == EACCES;
+}
+
+/* Whether the way to the store, its directory or a file in it is closed to this process, which has no capability in force. */
+static bool is_store_closed(const char *store)
+{
+	char *real = realpath(store, NULL);
+	bool denied = real ? is_denied(AT_FDCWD, real, R_OK | W_OK | X_OK) : errno == EACCES;
+	DIR *dir = real && !denied ? opendir(real) : NULL;
+	const struct dirent *entry;
+
+	while (dir && !denied && (entry = readdir(dir)))
+		denied = strcmp(entry->d_name, "..") && is_denied(dirfd(dir), entry->d_name, R_OK | W_OK);
+	if (dir)
+		closedir(dir);
+	free(real);
+	return denied;
+}
+
+static int drop_capabilities(const char *store, bool is_own)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {0};
-	unsigned keep = keep_override ? 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER : 0;
+	unsigned permitted;
 	int i;
 
 	/* fails for whoever may not, who has nothing to lose there either */
 	for (i = 0; i <= CAP_LAST_CAP; i++)
 		(void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (geteuid() == 0)
-		data[0].effective = data[0].permitted = keep;
+	if (syscall(SYS_capget, &header, data))
+		return -errno;
+	/* What can still be done without tells what has to be kept. */
+	permitted = data[0].permitted;
+	data[0].effective = data[1].effective = 0;
+	if (syscall(SYS_capset, &header, data))
+		return -errno;
+	memset(data, 0, sizeof(data));
+	if (geteuid() == 0 && (!is_own || is_store_closed(store)))
+		data[0].effective = data[0].permitted = permitted & (1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER);
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
@@ -266,7 +305,7 @@ int confine(const char *store)
 		return -errno;
 	rc = restrict_files(store);
 	if (!rc)
-		rc = drop_capabilities(st.st_uid != geteuid());
+		rc = drop_capabilities(store, st.st_uid == geteuid());
 	dropped = !rc;
 	if (!rc)
 		rc = filter_calls();

@@ -6,7 +6,7 @@
 # Environment: CONFINED, the program confined
 
 cases=(private_modes given_directory lock_of_replaced_super confined_is_confined server_is_confined
-	server_of_anothers_store not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
+	server_of_anothers_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -171,6 +171,53 @@ case_server_of_anothers_store() {
 	echo text >"$mnt/file"
 	store_remount
 	expect_same "contents" text "$(cat "$mnt/file")"
+}
+
+# all_commands_work - by root, with the store as it is
+all_commands_work() {
+	local what digest
+	echo text | "$KVFS" put "$store" file
+	expect_same "get" text "$("$KVFS" get "$store" file)"
+	"$KVFS" snapshot create "$store" kept
+	for what in stat "stat --json" limit list check "check --repair" prune "snapshot list" "snapshot diff" "snapshot rollback" \
+		"snapshot delete"; do
+		set --
+		case $what in "snapshot d"* | "snapshot r"*) set -- kept ;; esac
+		# shellcheck disable=SC2086 # two words, perhaps
+		"$KVFS" $what "$store" "$@" >out 2>&1 || fail "kvfs $what: $(cat out)"
+	done
+	digest=$("$KVFS" digest "$store" | cut -d' ' -f1)
+	"$KVFS" digest --check "$digest" "$store"
+	"$KVFS" del "$store" file
+	store_mount
+	echo text >"$mnt/file"
+	store_remount -o ro
+	expect_same "contents" text "$(cat "$mnt/file")"
+	store_unmount
+}
+
+# Root's own store, in a directory that is closed to all but somebody else: root may, by whatever path.
+case_in_anothers_place() {
+	needs_kvfs
+	mkdir theirs theirs/open
+	store=$SCRATCH/theirs/open/store
+	store_make
+	chmod 700 theirs
+	chown 12345:12345 theirs
+	all_commands_work
+	ln -s theirs/open/store link
+	cd theirs/open
+	for store in store ../../link; do
+		"$KVFS" check "$store" || fail "$store is not clean"
+	done
+	store=$SCRATCH/theirs/open/store
+}
+
+# One that was copied into it, or restored, by somebody else.
+case_anothers_file() {
+	prepare
+	chown 12345:12345 "$store/super"
+	all_commands_work
 }
 
 case_not_confined() {
