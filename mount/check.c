@@ -142,5 +142,6 @@ const struct command check_command = {
 		   "usage,\n"
 		   "32 interrupted\n",
 	.usage_code = CHECK_USAGE,
+	.unwritten_code = CHECK_FAILED,
 	.run = check_run,
 };

@@ -157,5 +157,6 @@ const struct command digest_command = {
 		   "  BLAKE2b-256 of all keys and values. Copies of a store have the same digest, however\n"
 		   "  they are laid out on their disks. The store must not be mounted for writing.\n",
 	.usage_code = DIGEST_TROUBLE,
+	.unwritten_code = DIGEST_TROUBLE,
 	.run = digest_run,
 };

@@ -101,12 +101,14 @@ static void allow_many_files(void)
 }
 
 /* What was not written, to a full disk for instance, has not succeeded. */
-static int finish(int code)
+static int finish(int code, int unwritten_code)
 {
 	errno = 0;
 	if (!fflush(stdout) && !ferror(stdout))
 		return code;
 	message(KV_ERROR, "standard output: %s", errno ? strerror(errno) : "it cannot be written");
+	if (unwritten_code)
+		return code | unwritten_code;
 	return code ? code : 1;
 }
 
@@ -115,7 +117,9 @@ static int run(const struct command *command, int argc, char **argv)
 {
 	int code = command->run(argc, argv);
 
-	return command == &mount_command || command == &umount_command ? code : finish(code);
+	if (command == &mount_command || command == &umount_command)
+		return code;
+	return finish(code, command->unwritten_code);
 }
 
 int main(int argc, char **argv)
@@ -141,10 +145,10 @@ int main(int argc, char **argv)
 	if (command)
 		return run(command, argc, argv);
 	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
-		return finish(help(argc, argv));
+		return finish(help(argc, argv), 0);
 	if (!strcmp(name, "version") || !strcmp(name, "--version") || !strcmp(name, "-V")) {
 		printf("kvfs %s\n", KVFS_VERSION);
-		return finish(0);
+		return finish(0, 0);
 	}
 	message(KV_ERROR, "%s: there is no such command (see: kvfs help)", name);
 	return 2;

@@ -4,7 +4,7 @@
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
-	many_files documented at_a_snapshot durable digests)
+	many_files documented at_a_snapshot durable digests unwritten)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -362,6 +362,30 @@ case_digests() {
 	expect_fail '64 hexadecimal' "$KVFS" digest -c "${first}0" "$store"
 	store_mount
 	expect_fail 'in use' "$KVFS" digest "$store"
+}
+
+# What could not be said is trouble, and no finding: not a digest that differs, nor a store that was mended.
+case_unwritten() {
+	local digest to
+	prepare
+	echo text | "$KVFS" put "$store" file
+	digest=$("$KVFS" digest "$store" | cut -d' ' -f1)
+	for to in '>/dev/full' '>&-'; do
+		expect_status 2 "$to" digest "$store"
+		expect_status 2 "$to" digest --check "$digest" "$store"
+		expect_status 8 "$to" check "$store"
+		expect_status 1 "$to" list "$store"
+	done
+	expect_status 1 '>/dev/full' digest --check "${digest//[0-9]/a}" "$store"
+}
+
+# expect_status CODE REDIRECTION ARGUMENT... - of kvfs
+expect_status() {
+	local expected=$1 to=$2 status=0
+	shift 2
+	bash -c "exec \"\$0\" \"\$@\" $to" "$KVFS" "$@" 2>error || status=$?
+	expect_same "status of kvfs $* $to" "$expected" "$status"
+	[ -s error ] || fail "kvfs $* $to says nothing"
 }
 
 case_at_a_snapshot() {
