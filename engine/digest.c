@@ -27,7 +27,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define ENTRIES_MAX ((size_t)6 << 20) /* sorted at once: 240 MiB */
+/* Sorted at once: 240 MiB, and what qsort takes beside them; that of the GNU C library up to two pointers each, 96 MiB. */
+#define ENTRIES_MAX ((size_t)6 << 20)
 #define ENTRIES_MIN 1024u
 #define PART_SIZE ((size_t)1 << 20) /* of a large value, read at once */
 
@@ -138,7 +139,9 @@ static int make_room(struct digester *digester)
 	size_t capacity = pass->capacity ? pass->capacity * 2 : ENTRIES_MIN, half = pass->count / 2;
 	struct sealed *entries;
 
-	if (pass->capacity >= digester->entries_max) {
+	if (pass->capacity < digester->entries_max) {
+		capacity = capacity < digester->entries_max ? capacity : digester->entries_max;
+	} else {
 		qsort(pass->entries, pass->count, sizeof(*pass->entries), by_place);
 		while (half && pass->entries[half - 1].place == pass->entries[half].place)
 			half--;

@@ -104,7 +104,7 @@ KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *rep
 struct kv_digest_options {
 	const void *key;    /* secret, kept outside the store: who does not know it cannot make a digest that agrees */
 	size_t key_size;    /* 0..KV_DIGEST_KEY_MAX bytes; 0: anybody can make the digest */
-	size_t entries_max; /* sorted at once, 40 bytes each, more passes behind; 0: 6 M */
+	size_t entries_max; /* sorted at once, 40 bytes each and what qsort(3) takes, more passes behind; 0: 6 M */
 };
 
 /*

@@ -184,6 +184,42 @@ static void test_keys_and_memory(void **state)
 	assert_int_equal(kv_digest(fixture->kv, NULL, &options, NULL, NULL, again.bytes), -EINVAL);
 }
 
+static int count_call(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	(void)done_bytes;
+	(void)total_bytes;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned calls_with(struct fixture *fixture, size_t entries_max)
+{
+	struct kv_digest_options options = {.entries_max = entries_max};
+	uint8_t digest[KV_DIGEST_SIZE];
+	unsigned calls = 0;
+
+	assert_int_equal(kv_digest(fixture->kv, NULL, &options, count_call, &calls, digest), 0);
+	return calls;
+}
+
+/* Room for one less than there are is not enough: it is no more than was allowed, however it grows. */
+static void test_memory_is_bounded(void **state)
+{
+	static const unsigned counts[] = {40, 1024, 1800};
+	struct fixture *fixture = *state;
+	unsigned i, put = 0;
+	char key[20];
+
+	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		for (; put < counts[i]; put++) {
+			snprintf(key, sizeof(key), "key %u", put);
+			must_put(fixture, HASHED, key, "");
+		}
+		assert_int_equal(calls_with(fixture, put), calls_with(fixture, 0));
+		assert_true(calls_with(fixture, put - 1) > calls_with(fixture, put));
+	}
+}
+
 static int stop(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
 	assert_true(done_bytes <= total_bytes);
@@ -215,6 +251,7 @@ int main(void)
 		FIXTURE_TEST(test_snapshot),
 		FIXTURE_TEST(test_differences),
 		FIXTURE_TEST(test_keys_and_memory),
+		FIXTURE_TEST(test_memory_is_bounded),
 		FIXTURE_TEST(test_known),
 	};
 
