@@ -94,6 +94,9 @@ static int open_file(struct kv *kv)
 	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
 	if (!error)
 		error = kv->env->dir_sync(kv->dir);
+	/* Whoever tries again would find it, and take its name for a durable one. */
+	if (error)
+		(void)kv->env->unlink(kv->dir, FORMAT_MANIFEST_NAME);
 	return error ? error : kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
 }
 

@@ -360,7 +360,14 @@ static void test_no_room_to_write_the_list(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* Somebody has removed it, and the disk is full: the same; and such a store can be opened. */
+static void must_have_no_list(struct fixture *fixture)
+{
+	uint64_t size;
+
+	assert_null(sim_env_bytes(fixture->sim, FORMAT_MANIFEST_NAME, &size));
+}
+
+/* Somebody has removed it, and the disk is full: the same; and such a store can be opened. What was begun is not taken for one. */
 static void test_no_room_to_make_the_list(void **state)
 {
 	struct fixture *fixture = *state;
@@ -374,6 +381,14 @@ static void test_no_room_to_make_the_list(void **state)
 	sim_env_set_capacity(fixture->sim, total - avail);
 	compact_step(fixture->kv);
 	must_be_put_off(fixture);
+	must_have_no_list(fixture);
+	/* Nor one with a name that is not durable. */
+	sim_env_set_capacity(fixture->sim, total);
+	sim_env_fail(fixture->sim, SIM_FAULT_DIR_SYNC, 1, 1, -ENOSPC);
+	step_later(fixture);
+	must_be_put_off(fixture);
+	must_have_no_list(fixture);
+	sim_env_set_capacity(fixture->sim, total - avail);
 	unwatch(fixture);
 	must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
 	must_have_it(fixture, ROUNDS, false);
