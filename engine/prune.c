@@ -15,7 +15,6 @@
 #include "maintain.h"
 #include "snapshot.h"
 #include "sync.h"
-#include "trim.h"
 #include "version.h"
 
 #define GARBAGE_PERCENT_DEFAULT 10u
@@ -104,7 +103,7 @@ static void begin(struct prune *prune, struct kv_prune_report *report)
 	report->segments = atomic_load(&kv->victims);
 	report->copied_bytes = atomic_load(&kv->relocated_bytes);
 	report->log_bytes = atomic_load(&kv->log_bytes);
-	report->duration_us = kv->env->clock_us(kv->env); /* when it began, until it is over */
+	report->duration_us = kv->env->clock_us(kv->env);
 	pthread_mutex_lock(&kv->maintain.lock);
 	prune->born_max = kv->segments.births;
 	pthread_mutex_unlock(&kv->maintain.lock);
@@ -120,14 +119,6 @@ static void finish(const struct prune *prune, struct kv_prune_report *report)
 	report->freed_bytes = report->log_bytes > log_bytes ? report->log_bytes - log_bytes : 0;
 	report->log_bytes = log_bytes;
 	report->duration_us = kv->env->clock_us(kv->env) - report->duration_us;
-}
-
-/* What was freed shall be seen to be. */
-static void give_back(struct kv *kv, uint64_t begun_us)
-{
-	pthread_mutex_lock(&kv->maintain.lock);
-	trim_now(kv, begun_us);
-	pthread_mutex_unlock(&kv->maintain.lock);
 }
 
 int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_fn *progress,
@@ -161,8 +152,6 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	if (!result)
 		result = run(&prune);
 	checkpoint_release_kept(kv);
-	if (!result)
-		give_back(kv, report->duration_us);
 	finish(&prune, report);
 	atomic_fetch_sub(&kv->maintain.prunes, 1);
 	maintain_kick(kv);

@@ -50,21 +50,6 @@ static int give_back(struct kv *kv, unsigned keep)
 	return error ? error : segments_sync_names(&kv->segments);
 }
 
-void trim_now(struct kv *kv, uint64_t since_us)
-{
-	uint64_t switched_us;
-	int error;
-
-	pthread_mutex_lock(&kv->log.lock);
-	switched_us = kv->log.switched_us;
-	pthread_mutex_unlock(&kv->log.lock);
-	if (switched_us >= since_us)
-		return;
-	error = give_back(kv, 1);
-	if (error)
-		store_poison(kv, error, "giving back a free file failed");
-}
-
 void trim_step(struct kv *kv)
 {
 	struct rest *rest = &kv->maintain.rest;

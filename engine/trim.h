@@ -6,8 +6,6 @@
  * now and then; after half a minute, and when the store is closed, that as well. On a disk that is nearly full they stay: they are the
  * reserve.
  *
- * Pruning on demand gives them back at its end.
- *
  * The maintainer's.
  */
 #ifndef TRIM_H
@@ -15,8 +13,6 @@
 
 #include "store.h"
 
-/* Now, but for one spare segment: somebody has asked for the space. Not where writers have filled a segment since then. */
-void trim_now(struct kv *kv, uint64_t since_us);
 /* If the store rests. */
 void trim_step(struct kv *kv);
 /* How long until the next step has something to do. */
