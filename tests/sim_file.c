@@ -140,6 +140,24 @@ static void bytes_resize(uint8_t *bytes, uint64_t *size, uint64_t size_new)
 	*size = size_new;
 }
 
+/* By words, as records begin at multiples of one. */
+static void change_unit(uint8_t *bytes, const uint8_t *data, size_t length)
+{
+	size_t i = 0;
+
+	for (; i + sizeof(uint64_t) <= length && (uintptr_t)(bytes + i) % sizeof(uint64_t) == 0; i += sizeof(uint64_t)) {
+		uint64_t word;
+
+		memcpy(&word, data + i, sizeof(word));
+		if (*(uint64_t *)(void *)(bytes + i) != word)
+			*(uint64_t *)(void *)(bytes + i) = word;
+	}
+	for (; i < length; i++) {
+		if (bytes[i] != data[i])
+			bytes[i] = data[i];
+	}
+}
+
 /*
  * Stores what is different, and only that: whoever reads through a map beside a write sees nothing of bytes that stay as they
  * are, and may. A sanitizer then speaks of those alone that do change under a reader.
@@ -151,10 +169,7 @@ static void bytes_change(uint8_t *bytes, const uint8_t *data, size_t length)
 
 		if (memcmp(bytes + from, data + from, end - from) == 0)
 			continue;
-		for (size_t i = from; i < end; i++) {
-			if (bytes[i] != data[i])
-				bytes[i] = data[i];
-		}
+		change_unit(bytes + from, data + from, end - from);
 	}
 }
 
