@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * maintain.h - the maintainer: prepares segments before writers need them, gives buffers back, compacts, and frees what
+ * maintain.h - the maintainer: prepares segments before writers need them, compacts, reads in what is cold, and frees what
  * readers have left. A thread of the store, or, in a store without one, a caller that holds no lock.
  */
 #ifndef MAINTAIN_H
@@ -10,8 +10,6 @@
 
 void maintain_init(struct maintain *maintain);
 void maintain_fini(struct maintain *maintain);
-/* Of a store that was just opened: which segments are to be read in, and how their maps are read. maintain_start does that as well. */
-void maintain_warm(struct kv *kv);
 int maintain_start(struct kv *kv);
 void maintain_stop(struct kv *kv);
 

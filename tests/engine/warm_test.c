@@ -5,6 +5,7 @@
 #include "env.h"
 #include "maintain.h"
 #include "store.h"
+#include "warm.h"
 
 #define SMALL_SIZE 1000u
 #define LARGE_SIZE 60000u
@@ -104,7 +105,7 @@ static void put_and_reopen(struct fixture *fixture, size_t size)
 	fixture->env->map_faults = count_faults;
 	must_open(fixture, KV_OPEN_INLINE);
 	fixture->kv->segments.buffers_max = 3;
-	maintain_warm(fixture->kv);
+	warm_begin(fixture->kv);
 }
 
 static void have_all(struct fixture *fixture, size_t size)
