@@ -67,7 +67,6 @@ static int del_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct kvfs_open_options options;
 	bool recursive = false;
 	struct kvfs *fs;
 	const char *store;
@@ -77,8 +76,7 @@ static int del_run(int argc, char **argv)
 		recursive = true;
 	options_arguments(&del_command, argc, 2, 0);
 	store = argv[optind];
-	store_options(store, false, &options);
-	if (store_confine(store) || store_open(store, &options, &fs))
+	if (store_open_confined(store, false, &fs))
 		return 1;
 	for (i = optind + 1; i < argc; i++) {
 		rc = del_one(fs, argv[i], recursive);

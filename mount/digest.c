@@ -2,7 +2,7 @@
 /*
  * digest.c - kvfs digest: one number for what a store, or a snapshot of it, holds; and is it the one that was noted?
  *
- * The secret of a keyed digest comes from a file that is read before anything is given up (store_confine).
+ * The secret of a keyed digest comes from a file that is read before anything is given up (store_open_confined).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -109,7 +109,6 @@ static int digest_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct kvfs_open_options options;
 	struct job job = {0};
 	const char *key_path = NULL;
 	struct kvfs *fs;
@@ -132,11 +131,8 @@ static int digest_run(int argc, char **argv)
 	}
 	if (key_path && read_key(&job, key_path))
 		return DIGEST_TROUBLE;
-	store_options(job.path, true, &options);
-	if (store_confine(job.path))
-		return DIGEST_TROUBLE;
 	progress_catch_signals();
-	if (store_open(job.path, &options, &fs))
+	if (store_open_confined(job.path, true, &fs))
 		return DIGEST_TROUBLE;
 	code = digest_store(&job, fs);
 	if (store_close(job.path, fs))

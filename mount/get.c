@@ -77,7 +77,6 @@ static int get_run(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const char *store, *snapshot = NULL;
-	struct kvfs_open_options options;
 	struct kvfs *fs, *shown;
 	char *buffer;
 	int code;
@@ -87,8 +86,7 @@ static int get_run(int argc, char **argv)
 	options_arguments(&get_command, argc, 2, 0);
 	store = argv[optind];
 	buffer = malloc(PIECE_SIZE);
-	store_options(store, true, &options);
-	if (!buffer || store_confine(store) || store_open(store, &options, &fs)) {
+	if (!buffer || store_open_confined(store, true, &fs)) {
 		free(buffer);
 		return 1;
 	}

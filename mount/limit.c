@@ -43,14 +43,10 @@ static int limit_of_mount(const char *directory, const uint64_t *wanted)
 
 static int limit_of_store(const char *path, const uint64_t *wanted)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc, rc_close;
 
-	store_options(path, !wanted, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, !wanted, &fs);
 	if (rc)
 		return 1;
 	if (wanted)

@@ -172,7 +172,6 @@ static int list_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct kvfs_open_options options;
 	struct listing listing = {.end = '\n'};
 	const char *store, *snapshot = NULL;
 	struct kvfs *fs;
@@ -190,8 +189,7 @@ static int list_run(int argc, char **argv)
 	}
 	options_arguments(&list_command, argc, 1, 0);
 	store = argv[optind];
-	store_options(store, true, &options);
-	if (store_confine(store) || store_open(store, &options, &fs))
+	if (store_open_confined(store, true, &fs))
 		return 1;
 	if (store_show(store, fs, snapshot, &listing.fs)) {
 		(void)store_close(store, fs);

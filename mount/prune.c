@@ -95,16 +95,12 @@ static int prune_store(const char *path, struct job *job)
 {
 	struct kv_prune_options how = {.garbage_percent = job->garbage_percent};
 	struct progress progress;
-	struct kvfs_open_options options;
 	struct kv_prune_report report;
 	struct kvfs *fs;
 	int rc, old_rc = 0, code = 0;
 
 	progress_init(&progress, "pruned");
-	store_options(path, job->old.dry_run, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, job->old.dry_run, &fs);
 	if (rc)
 		return 1;
 	if (job->by_age)

@@ -83,12 +83,10 @@ static int change_mount(const struct snapshot_place *place, char **names, bool c
 
 static int change_store(const char *path, char **names, bool create)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc, code = 0;
 
-	store_options(path, false, &options);
-	if (store_confine(path) || store_open(path, &options, &fs))
+	if (store_open_confined(path, false, &fs))
 		return 1;
 	for (; *names; names++) {
 		rc = create ? kvfs_snapshot_create(fs, *names) : kvfs_snapshot_delete(fs, *names);
@@ -227,14 +225,10 @@ static int rows_of_mount(const struct snapshot_place *place, struct rows *rows)
 
 static int rows_of_store(const char *path, struct rows *rows)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc, rc_close;
 
-	store_options(path, true, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, true, &fs);
 	if (rc)
 		return 1;
 	rc = kvfs_snapshot_list(fs, rows_add, rows);

@@ -88,14 +88,10 @@ static int diff_open(const char *path, struct kvfs *fs, const char *from, const 
 
 static int diff_store(const char *path, const char *from, const char *to, struct rows *rows)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc;
 
-	store_options(path, true, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, true, &fs);
 	if (rc)
 		return rc;
 	rc = diff_open(path, fs, from, to, rows);

@@ -184,14 +184,10 @@ void snapshot_explain_rollback(const char *path, const char *name, const char *k
 
 static int roll_back_store(const char *path, const char *name, const char *keep)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int rc;
 
-	store_options(path, false, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, false, &fs);
 	if (rc)
 		return rc;
 	rc = kvfs_rollback(fs, name, keep);

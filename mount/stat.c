@@ -19,15 +19,11 @@
 
 static int read_store(const char *path, char *lines)
 {
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	ssize_t length;
 	int rc;
 
-	store_options(path, true, &options);
-	rc = store_confine(path);
-	if (!rc)
-		rc = store_open(path, &options, &fs);
+	rc = store_open_confined(path, true, &fs);
 	if (rc)
 		return rc;
 	length = status_write(fs, path, NULL, lines, LINES_SIZE);

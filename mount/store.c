@@ -240,6 +240,16 @@ int store_open(const char *path, const struct kvfs_open_options *options, struct
 	return rc;
 }
 
+int store_open_confined(const char *path, bool read_only, struct kvfs **out)
+{
+	struct kvfs_open_options options;
+	int rc;
+
+	store_options(path, read_only, &options);
+	rc = store_confine(path);
+	return rc ? rc : store_open(path, &options, out);
+}
+
 int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct kvfs **out)
 {
 	int rc = 0;

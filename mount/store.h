@@ -21,6 +21,9 @@ int store_confine(const char *path) __attribute__((warn_unused_result));
 /* kvfs_open that explains a failure on stderr. */
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
 	__attribute__((warn_unused_result));
+/* All of the above, for a command that opens a store with the usual options and needs nothing but that. */
+int store_open_confined(const char *path, bool read_only, struct kvfs **out)
+	__attribute__((warn_unused_result));
 
 /*
  * With a name, in *out that snapshot of `fs`, to be closed before it; without (NULL), `fs` itself. What is wrong was said.
