@@ -8,9 +8,15 @@ cases=(mode_delete mode_truncate mode_wal many_connections power_of_kill)
 . "$(dirname "$0")/scratch.sh"
 
 database=$mnt/database
+mode=delete # journal mode
+
+# Each connection says its journal mode: of the modes only wal stays with the database.
+sqlite() {
+	stdbuf -oL sqlite3 -bail -cmd '.timeout 600000' -cmd '.once /dev/null' -cmd "PRAGMA journal_mode=$mode" "$@"
+}
 
 sql() {
-	sqlite3 -bail -cmd '.timeout 600000' "$database" "$@"
+	sqlite "$database" "$@"
 }
 
 database_sound() {
@@ -29,10 +35,11 @@ transactions() {
 
 exercise() {
 	local count
+	mode=$1
 	count=$(rounds 2000 300)
 	store_make
 	store_mount
-	expect_same "journal mode" "$1" "$(sql "PRAGMA journal_mode=$1")"
+	expect_same "journal mode" "$mode" "$(sql 'PRAGMA journal_mode')"
 	sql 'CREATE TABLE entry(id INTEGER PRIMARY KEY, number INTEGER, body BLOB);
 		CREATE INDEX by_number ON entry(number);
 		CREATE TABLE total(count INTEGER); INSERT INTO total VALUES (0);'
@@ -65,13 +72,12 @@ case_mode_wal() {
 
 # Writers in several processes wait for one another's locks, and none of their changes gets lost.
 case_many_connections() {
-	local mode i writer writers
+	local i writer writers
 	store_make
 	store_mount
 	for mode in delete wal; do
 		rm -f "$database"*
-		sql "PRAGMA journal_mode=$mode; CREATE TABLE total(count INTEGER);
-			INSERT INTO total VALUES (0);" >/dev/null
+		sql 'CREATE TABLE total(count INTEGER); INSERT INTO total VALUES (0);'
 		writers=
 		for writer in 1 2 3 4; do
 			for i in $(seq "$(rounds 100 25)"); do
@@ -92,7 +98,7 @@ case_many_connections() {
 # a transaction ends with the journal's unlink and a sync of the directory, and SQLite takes it for
 # ended if the directory cannot be opened any more. No other follows it then, so only the last can be meant.
 case_power_of_kill() {
-	local mode round acknowledged found writer unsure
+	local round acknowledged found writer unsure
 	needs_kvfs
 	store_make
 	store_mount
@@ -100,14 +106,14 @@ case_power_of_kill() {
 		unsure=0
 		[ "$mode" != delete ] || unsure=1
 		rm -f "$database"*
-		sql "PRAGMA journal_mode=$mode; CREATE TABLE entry(number INTEGER PRIMARY KEY);" >/dev/null
+		sql 'CREATE TABLE entry(number INTEGER PRIMARY KEY);'
 		for round in $(seq "$(rounds 6 2)"); do
 			: >acknowledged
 			found=$(sql 'SELECT ifnull(max(number), 0) FROM entry')
 			# each number is printed after its transaction has been committed
 			seq $((found + 1)) $((found + 100000)) |
 				awk '{ print "INSERT INTO entry VALUES (" $1 "); SELECT " $1 ";" }' |
-				stdbuf -oL sqlite3 -bail -cmd 'PRAGMA synchronous=EXTRA' "$database" >acknowledged 2>/dev/null &
+				sqlite -cmd 'PRAGMA synchronous=EXTRA' "$database" >acknowledged 2>/dev/null &
 			writer=$!
 			sleep "0.$((RANDOM % 9 + 1))"
 			kill -9 "$daemon"
