@@ -12,7 +12,8 @@ mode=delete # journal mode
 
 # Each connection says its journal mode: of the modes only wal stays with the database.
 sqlite() {
-	stdbuf -oL sqlite3 -bail -cmd '.timeout 600000' -cmd '.once /dev/null' -cmd "PRAGMA journal_mode=$mode" "$@"
+	stdbuf -oL sqlite3 -bail -cmd '.timeout 600000' \
+		-cmd '.output /dev/null' -cmd "PRAGMA journal_mode=$mode" -cmd '.output' "$@"
 }
 
 sql() {
