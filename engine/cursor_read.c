@@ -6,8 +6,10 @@
  * all are on their way. An address is trusted no further than that a record is read there: its key must be the one that
  * was sought, otherwise the hash index is asked.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cursor.h"
 #include "fetch.h"
@@ -45,19 +47,40 @@ static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t
 	return 0;
 }
 
-/* kv_cursor_next, without what only bounds need. */
+/*
+ * Is the walk's key below the upper bound? Nearly always the first eight bytes say so: of two byte strings that long,
+ * which differ there, they decide the order.
+ */
+static inline bool is_below_upper(const struct kv_cursor *cursor)
+{
+	const struct cursor_bound *upper = &cursor->upper;
+	struct kv_slice key;
+	uint64_t head, bound;
+
+	if (!upper->size)
+		return true;
+	key.data = order_walk_key(cursor->walk, &key.size);
+	if (key.size >= sizeof(head) && upper->size >= sizeof(bound)) {
+		memcpy(&head, key.data, sizeof(head));
+		memcpy(&bound, upper->key, sizeof(bound));
+		if (head != bound)
+			return be64toh(head) < be64toh(bound);
+	}
+	return cursor_compare(key, upper) < 0;
+}
+
+/* kv_cursor_next, of a cursor that is placed: forward from there only the upper bound can be passed. */
 static inline int step(struct kv_cursor *cursor)
 {
 	int error;
 
 	if (cursor->view.view)
 		return cursor_view_move(cursor, CURSOR_NEXT, NULL, 0, true);
-	if (cursor->lower.size || cursor->upper.size)
-		return kv_cursor_next(cursor);
 	error = cursor_walk(cursor, CURSOR_NEXT, NULL, 0);
-	if (error != -ENOMEM)
-		cursor->placed = !error;
-	return error;
+	if (error == -ENOMEM) /* the cursor has not moved */
+		return error;
+	cursor->placed = !error && is_below_upper(cursor);
+	return error || cursor->placed ? error : -ENOENT;
 }
 
 /*

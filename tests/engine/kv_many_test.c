@@ -224,6 +224,56 @@ static void test_under_change(void **state)
 	kv_cursor_close(cursor);
 }
 
+/* What lies below the upper bound, in one read and in reads of three. */
+static void must_read_below(struct fixture *fixture, const char *const *sorted, unsigned from,
+			    const char *to)
+{
+	struct kv_entry entries[16];
+	unsigned expected;
+	struct kv_cursor *cursor;
+	size_t count;
+	int err;
+
+	assert_int_equal(kv_cursor_open(fixture->kv, ORDERED, &cursor), 0);
+	assert_int_equal(kv_cursor_set_range(cursor, NULL, 0, to, strlen(to)), 0);
+	kv_read_begin(fixture->kv);
+	for (size_t max = 3; max <= 16; max += 13) {
+		expected = from;
+		err = kv_cursor_seek(cursor, sorted[from], strlen(sorted[from]));
+		while (!err && !(err = kv_cursor_read(cursor, entries, max, &count))) {
+			for (size_t i = 0; i < count; i++, expected++) {
+				assert_true(strcmp(sorted[expected], to) < 0);
+				assert_int_equal(entries[i].key.size, strlen(sorted[expected]));
+				assert_memory_equal(entries[i].key.data, sorted[expected],
+						    entries[i].key.size);
+			}
+		}
+		assert_int_equal(err, -ENOENT);
+		assert_true(!sorted[expected] || strcmp(sorted[expected], to) >= 0);
+	}
+	kv_read_end(fixture->kv);
+	kv_cursor_close(cursor);
+}
+
+/* Keys and bounds that are shorter and longer than the word by which most are told apart, and equal in it. */
+static void test_upper_bound(void **state)
+{
+	static const char *const sorted[] = {"a", "abcdefg", "abcdefgh", "abcdefgh\x01", "abcdefghi",
+					     "abcdefghij", "abcdefgi", "abcdefgij", "b", "bbbbbbbb",
+					     "\x7f", "\x80zzzzzzz", "\xff\xff\xff\xff\xff\xff\xff\xff", NULL};
+	struct fixture *fixture = *state;
+	unsigned count = sizeof(sorted) / sizeof(*sorted) - 1;
+
+	for (unsigned i = 0; i < count; i++)
+		must_put(fixture, ORDERED, sorted[i], sorted[i]);
+	for (unsigned from = 0; from < count; from++) {
+		for (unsigned to = 0; to < count; to++)
+			must_read_below(fixture, sorted, from, sorted[to]);
+		must_read_below(fixture, sorted, from, "abcdefghh");
+		must_read_below(fixture, sorted, from, "c");
+	}
+}
+
 /* ---- records on the disk --------------------------------------------------------------------- */
 
 static uint64_t slow_now_us, slow_step_us;
@@ -293,6 +343,7 @@ int main(void)
 		EMPTY_TEST(test_compressed),
 		FIXTURE_TEST(test_refused),
 		FIXTURE_TEST(test_under_change),
+		FIXTURE_TEST(test_upper_bound),
 		FIXTURE_TEST(test_from_disk),
 	};
 
