@@ -26,17 +26,20 @@ struct listing {
 /* Entries on their way to the caller, who may take his time: they are copies. */
 struct listed {
 	uint64_t hash;
-	char name[KVFS_NAME_MAX + 1];
+	uint32_t type;
+	uint32_t name; /* where it begins in `names` */
 };
 
 struct batch {
 	struct listed entries[BATCH];
-	struct kvfs_attr attrs[BATCH];
-	int statuses[BATCH]; /* of attrs; -ENOENT: the inode is gone by now */
+	struct kvfs_attr attrs[BATCH]; /* only if they are wanted; and so are their statuses */
+	int statuses[BATCH];	       /* -ENOENT: the inode is gone by now */
 	uint64_t inos[BATCH];
 	unsigned count;
+	uint32_t names_size;
 	uint64_t behind; /* the hash of the entry behind them, or 0 */
 	int err;	 /* why there are no more, if that is not their end */
+	char names[BATCH * (KVFS_NAME_MAX + 1)]; /* one after the other, terminated */
 };
 
 /* In a read section. What is asked for about an inode: -ENOENT if it is gone by now. */
@@ -67,12 +70,12 @@ static int batch_add(const struct listing *listing, const struct kv_entry *found
 	if (dirent_key_decode(found->key, &entry) || dirent_value_decode(found->value, &entry))
 		return fs_damaged(listing->fs, listing->ino, "one of its entries makes no sense");
 	listed->hash = entry.hash;
-	memcpy(listed->name, entry.name, entry.name_size);
-	listed->name[entry.name_size] = '\0';
-	batch->inos[batch->count] = entry.ino;
-	batch->attrs[batch->count] = (struct kvfs_attr){.ino = entry.ino, .mode = entry.type};
-	batch->statuses[batch->count] = 0;
-	batch->count++;
+	listed->type = entry.type;
+	listed->name = batch->names_size;
+	memcpy(batch->names + listed->name, entry.name, entry.name_size);
+	batch->names[listed->name + entry.name_size] = '\0';
+	batch->names_size += (uint32_t)entry.name_size + 1;
+	batch->inos[batch->count++] = entry.ino;
 	return 0;
 }
 
@@ -85,6 +88,7 @@ static void batch_fill(const struct listing *listing, struct batch *batch)
 	int err;
 
 	batch->count = 0;
+	batch->names_size = 0;
 	batch->behind = 0;
 	kv_read_begin(listing->fs->kv);
 	err = kv_cursor_read(listing->cursor, found, BATCH, &count);
@@ -102,16 +106,25 @@ static void batch_fill(const struct listing *listing, struct batch *batch)
 /* Gives the entries out. Non-zero: an error, or 1 when the caller has enough. */
 static int batch_give(const struct listing *listing, const struct batch *batch)
 {
+	struct kvfs_attr bare = {.ino = 0};
+
 	for (unsigned i = 0; i < batch->count; i++) {
 		const struct listed *now = &batch->entries[i];
 		uint64_t behind = i + 1 < batch->count ? now[1].hash : batch->behind;
+		const struct kvfs_attr *attr = &bare;
 
-		if (batch->statuses[i] == -ENOENT)
-			continue;
-		if (batch->statuses[i])
-			return batch->statuses[i];
+		if (listing->want_attr) {
+			if (batch->statuses[i] == -ENOENT)
+				continue;
+			if (batch->statuses[i])
+				return batch->statuses[i];
+			attr = &batch->attrs[i];
+		} else {
+			bare.ino = batch->inos[i];
+			bare.mode = now->type;
+		}
 		/* A listing that stops among names of one hash comes back to the first of them. */
-		if (listing->entry(listing->arg, now->name, &batch->attrs[i],
+		if (listing->entry(listing->arg, batch->names + now->name, attr,
 			    behind == now->hash ? now->hash - 1 : now->hash))
 			return 1;
 	}

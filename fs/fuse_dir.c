@@ -18,6 +18,7 @@ struct listing {
 	struct fuse_node node;
 	char *buffer;
 	size_t size, used; /* bytes of buffer */
+	struct stat st;	   /* of the entry at hand, zero but for what listing_add sets */
 };
 
 /* What the kernel is to know an entry by; 0: it is not to know of it. */
@@ -28,7 +29,8 @@ static uint64_t node_of_entry(
 
 	if (node->above && node->ino == KVFS_ROOT_INO && !strcmp(name, ".."))
 		return SNAPSHOTS_INO;
-	if (!node->above && fuse_snapshots_is_name(fuse_front_of(listing->req), node->ino, name))
+	if (node->ino == KVFS_ROOT_INO && !node->above &&
+		fuse_snapshots_is_name(fuse_front_of(listing->req), node->ino, name))
 		return 0;
 	return attr->ino | node->above;
 }
@@ -42,12 +44,13 @@ static int listing_add(void *arg, const char *name, const struct kvfs_attr *attr
 {
 	struct listing *listing = arg;
 	size_t left = listing->size - listing->used, need;
-	struct stat st = {.st_ino = node_of_entry(listing, name, attr), .st_mode = attr->mode};
 
-	if (!st.st_ino)
+	listing->st.st_ino = node_of_entry(listing, name, attr);
+	listing->st.st_mode = attr->mode;
+	if (!listing->st.st_ino)
 		return 0;
-	need = fuse_add_direntry(
-		listing->req, listing->buffer + listing->used, left, name, &st, (off_t)cookie);
+	need = fuse_add_direntry(listing->req, listing->buffer + listing->used, left, name,
+		&listing->st, (off_t)cookie);
 	if (need > left)
 		return 1;
 	listing->used += need;
