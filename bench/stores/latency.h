@@ -37,6 +37,21 @@ static inline uint64_t latency_ticks(void)
 #endif
 }
 
+/* The same when all that stands before it is done, and nothing behind it has begun. */
+static inline uint64_t latency_ticks_alone(void)
+{
+#ifdef __x86_64__
+	uint64_t ticks;
+
+	__builtin_ia32_lfence();
+	ticks = latency_ticks();
+	__builtin_ia32_lfence();
+	return ticks;
+#else
+	return latency_ticks();
+#endif
+}
+
 static inline void latency_add(struct latency *latency, uint64_t ticks)
 {
 	unsigned bucket = (unsigned)ticks;

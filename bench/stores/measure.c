@@ -34,6 +34,31 @@ static bool out_of_time(const struct measure *measure, uint64_t ticks)
 	return measure->seconds > 0 && latency_ns(ticks) > measure->seconds * 1e9;
 }
 
+/* One after the other: each ends where the next begins. */
+static int step_timed(struct worker *worker, uint64_t *last)
+{
+	int err = worker->measure->step(worker, worker->done);
+	uint64_t now = latency_ticks();
+
+	latency_add(&worker->latency, now - *last);
+	*last = now;
+	return err;
+}
+
+static int step_sampled(struct worker *worker)
+{
+	uint64_t start;
+	int err;
+
+	if (worker->untimed--)
+		return worker->measure->step(worker, worker->done);
+	worker->untimed = MEASURE_SAMPLE - 1;
+	start = latency_ticks_alone();
+	err = worker->measure->step(worker, worker->done);
+	latency_add(&worker->latency, latency_ticks_alone() - start);
+	return err;
+}
+
 static int work_section(struct worker *worker, uint64_t *last)
 {
 	const struct measure *measure = worker->measure;
@@ -41,17 +66,12 @@ static int work_section(struct worker *worker, uint64_t *last)
 	unsigned count = measure->reads ? MEASURE_SECTION : 1;
 	int err = section ? worker->ops->read_begin(worker->session) : 0;
 
-	for (; !err && count-- && worker->done < worker->count;) {
-		uint64_t now;
-
-		err = measure->step(worker, worker->done);
-		now = latency_ticks();
-		latency_add(&worker->latency, now - *last);
-		*last = now;
-		worker->done++;
-	}
+	for (; !err && count-- && worker->done < worker->count; worker->done++)
+		err = measure->sampled ? step_sampled(worker) : step_timed(worker, last);
 	if (section)
 		worker->ops->read_end(worker->session);
+	if (measure->sampled)
+		*last = latency_ticks();
 	return err;
 }
 
@@ -65,7 +85,7 @@ static void *work(void *arg)
 	start = last = latency_ticks();
 	while (!worker->err && worker->done < worker->count) {
 		worker->err = work_section(worker, &last);
-		/* slow operations look at the clock each time: their ticks are there anyway */
+		/* slow operations look at the clock after each section */
 		if (worker->done - checked >= TIME_EVERY || latency_ns(last - start) > 1e8) {
 			checked = worker->done;
 			if (out_of_time(measure, last - start))

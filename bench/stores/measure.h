@@ -30,10 +30,16 @@ struct measure {
 	double seconds; /* stops after that; 0: does all */
 	unsigned weight; /* entries that a step counts for; 0: 1 */
 	bool reads; /* in read sections of MEASURE_SECTION operations */
+	/*
+	 * Of short ones: one in MEASURE_SAMPLE is timed, by itself, from when all before it is done. Timing takes as many instructions as
+	 * much of a get, and the processor, which would begin the next one meanwhile, as a program's own would be begun, not so far ahead.
+	 */
+	bool sampled;
 	bool flush; /* the flush belongs to the work */
 };
 
 #define MEASURE_SECTION 64u
+#define MEASURE_SAMPLE 31u /* no multiple of a rhythm of the workloads' */
 
 struct worker {
 	const struct measure *measure;
@@ -42,6 +48,7 @@ struct worker {
 	pthread_barrier_t *barrier;
 	uint64_t first, count; /* operations; first: of this worker in the whole */
 	uint64_t done;
+	unsigned untimed; /* operations before the next that is timed */
 	uint64_t random; /* state */
 	uint64_t sum; /* of what was read */
 	int err;

@@ -145,8 +145,7 @@ static int step_miss(struct worker *worker, uint64_t number)
 	int err;
 
 	/* between the others in order, so that a tree cannot tell from its ends */
-	entry_key(entry_pick(&worker->random, entries(worker)), &key);
-	key.text[ENTRY_KEY_SIZE - 1] = 'x';
+	entry_key_absent(entry_pick(&worker->random, entries(worker)), &key);
 	err = worker->ops->get(worker->session, &key, &value);
 	return err == -ENOENT ? 0 : err ? err : -EEXIST;
 }
@@ -157,9 +156,7 @@ static int step_contains(struct worker *worker, uint64_t number)
 	bool there = number & 1;
 	int err;
 
-	entry_key(entry_pick(&worker->random, entries(worker)), &key);
-	if (!there)
-		key.text[ENTRY_KEY_SIZE - 1] = 'x';
+	entry_key_with(entry_pick(&worker->random, entries(worker)), there ? 0 : ENTRY_ABSENT, &key);
 	err = worker->ops->contains(worker->session, &key);
 	if (err == -ENOENT)
 		return there ? -ENODATA : 0;
@@ -358,23 +355,23 @@ static int reads(struct workload *workload)
 	int err;
 
 	err = run(workload, (struct measure){.work = "get_hit", .step = step_get, .arg = &order,
-					.count = count, .seconds = limit, .reads = true});
+					.count = count, .seconds = limit, .reads = true, .sampled = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_64_at_once", .step = step_get_many, .arg = &order,
 						.count = count / STORE_MANY, .weight = STORE_MANY, .seconds = limit,
 						.reads = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_in_order", .step = step_get_in_order, .arg = &order,
-						.count = count, .seconds = limit, .reads = true});
+						.count = count, .seconds = limit, .reads = true, .sampled = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_hit_2t", .step = step_get, .arg = &order,
-						.threads = 2, .count = 2 * count, .seconds = limit, .reads = true});
+						.threads = 2, .count = 2 * count, .seconds = limit, .reads = true, .sampled = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_miss", .step = step_miss, .arg = &order,
-						.count = count, .seconds = limit, .reads = true});
+						.count = count, .seconds = limit, .reads = true, .sampled = true});
 	if (!err)
 		err = run(workload, (struct measure){.work = "contains", .step = step_contains, .arg = &order,
-						.count = count, .seconds = limit, .reads = true});
+						.count = count, .seconds = limit, .reads = true, .sampled = true});
 	if (!err)
 		err = iterate(workload, "iterate_keys", false);
 	if (!err)
@@ -463,7 +460,7 @@ static int set_main(struct workload *workload)
 		err = reopen(workload);
 	if (!err)
 		err = run(workload, (struct measure){.work = "get_reopened", .step = step_get, .arg = &order,
-						.count = read_count(workload), .seconds = workload->seconds, .reads = true});
+						.count = read_count(workload), .seconds = workload->seconds, .reads = true, .sampled = true});
 	if (!err)
 		err = changes(workload);
 	return err;
