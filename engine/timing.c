@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define STEP 32u /* operations from sample to sample, on average */
+#define STEP 128u /* operations from sample to sample, on average */
 
 __thread unsigned timing_countdown[KV_OPERATIONS];
 
