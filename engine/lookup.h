@@ -35,6 +35,21 @@ static inline bool lookup_same_key(const void *a, const void *b, size_t size)
 	return !((a_first ^ b_first) | (a_last ^ b_last));
 }
 
+/* Is it of this keyspace, with a key of this size? At one look; a record is the same in all these bytes, or damaged. */
+static inline bool lookup_same_owner(const struct format_record *record, unsigned keyspace,
+				     size_t key_size)
+{
+	const struct {
+		uint16_t key_size;
+		uint8_t keyspace, zero;
+	} want = {(uint16_t)key_size, (uint8_t)keyspace, 0};
+	uint32_t is, wanted;
+
+	memcpy(&is, &record->key_size, sizeof(is));
+	memcpy(&wanted, &want, sizeof(wanted));
+	return is == wanted;
+}
+
 static inline bool lookup_judge(struct lookup *lookup, uint64_t address,
 				const struct format_record *record)
 {

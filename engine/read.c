@@ -25,20 +25,26 @@ void kv_read_end(struct kv *kv)
 }
 
 /* Threads spread over the stripes; two that share one lose a count now and then, which costs less than a lock. */
-static __thread __attribute__((tls_model("initial-exec"))) unsigned stripe;
+static __thread __attribute__((tls_model("initial-exec"))) size_t stripe; /* where its counters are in a struct kv; 0: not chosen yet */
 
 static __attribute__((noinline)) void take_stripe(void)
 {
 	static _Atomic unsigned next;
 
-	stripe = 1 + atomic_fetch_add(&next, 1) % STORE_STRIPES;
+	stripe = offsetof(struct kv, counters) +
+		 atomic_fetch_add(&next, 1) % STORE_STRIPES * sizeof(struct counters);
+}
+
+static inline struct counters *counters_at(struct kv *kv, size_t offset)
+{
+	return (struct counters *)(void *)((char *)kv + offset);
 }
 
 static inline struct counters *counters_of(struct kv *kv)
 {
 	if (__builtin_expect(!stripe, 0))
 		take_stripe();
-	return &kv->counters[stripe - 1];
+	return counters_at(kv, stripe);
 }
 
 /*
@@ -255,7 +261,7 @@ find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 	bool absent;
 
 	address = index_probe(&kv->index, hash, &absent);
-	counters = &kv->counters[stripe - 1];
+	counters = counters_at(kv, stripe);
 	if (!address) {
 		if (!absent || atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
 			return QUICK_UNSURE;
@@ -274,7 +280,7 @@ find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 	if (base & SEGMENT_FLAGS &&
 	    !read_is_at_hand(&kv->segments, base, record, offset, value_wanted))
 		return QUICK_UNSURE;
-	if (__builtin_expect(record->key_size != key_size || record->keyspace != keyspace ||
+	if (__builtin_expect(!lookup_same_owner(record, keyspace, key_size) ||
 				     !lookup_same_key(record->key, key, key_size), 0))
 		return QUICK_UNSURE;
 	store_add(&counters->gets, 1);
@@ -347,7 +353,7 @@ __attribute__((flatten)) int kv_get(struct kv *kv, unsigned keyspace, const void
 			       get_slowly(kv, keyspace, key, key_size, value);
 	if (__builtin_expect(record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))
 		return value_of(kv, record, value);
-	value->data = format_record_value(record);
+	value->data = record->key + key_size;
 	value->size = record->value_size;
 	return 0;
 }
