@@ -11,6 +11,8 @@
  *   crash_sim ... --step N --fault KIND [--opening]  one such life again
  *   crash_sim --list                           the scripts
  *
+ * SIGINT and SIGTERM end a run behind the life that it is at; what it came through is said as ever.
+ *
  * Exit code: 0 all is well, 1 a store broke its promise, 2 usage.
  */
 #include "crash.h"
@@ -19,7 +21,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +39,14 @@ struct settings {
 	double seconds; /* 0: no limit */
 	uint64_t points; /* 0: no limit */
 };
+
+/* Somebody ends a long run: behind the life that it is at. */
+static volatile sig_atomic_t stopping;
+
+static void stop(int number)
+{
+	stopping = 1;
+}
 
 static double seconds_now(void)
 {
@@ -70,7 +82,7 @@ static int run_steps(const struct crash_named *named, uint64_t seed, double dead
 	stride = steps * 5 / 8 + 1;
 	while (greatest_divisor(stride, steps) != 1)
 		stride++;
-	for (uint64_t i = 0; i < steps && (i == 0 || seconds_now() < deadline); i++) {
+	for (uint64_t i = 0; i < steps && !stopping && (i == 0 || seconds_now() < deadline); i++) {
 		point.step = 1 + (seed + i * stride) % steps;
 		if (run_one(&point, named->name) < 0)
 			return -1;
@@ -164,7 +176,7 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double dea
 	}
 	for (uint64_t n = 0; n < most; n++) {
 		for (unsigned i = 0; i < 4; i++) {
-			if (seconds_now() >= deadline)
+			if (stopping || seconds_now() >= deadline)
 				return 0;
 			if (n < lists[i].total && run_nth_of_list(named, seed, &lists[i], n) < 0)
 				return -1;
@@ -195,7 +207,7 @@ static int run_rounds(const struct settings *settings)
 	uint64_t round = 0;
 
 	do {
-		for (const struct crash_named *named = crash_scripts; named->name; named++) {
+		for (const struct crash_named *named = crash_scripts; named->name && !stopping; named++) {
 			double now = seconds_now();
 			double deadline = settings->seconds > 0 ? now + share : INFINITY;
 
@@ -204,11 +216,11 @@ static int run_rounds(const struct settings *settings)
 			if (!settings->faults_only &&
 				run_steps(named, settings->seed + round, now + (deadline - now) * 3 / 4) < 0)
 				return -1;
-			if (run_faults(named, settings->seed + round, deadline) < 0)
+			if (!stopping && run_faults(named, settings->seed + round, deadline) < 0)
 				return -1;
 		}
 		round++;
-	} while (seconds_now() < started + settings->seconds || points_left(settings));
+	} while (!stopping && (seconds_now() < started + settings->seconds || points_left(settings)));
 	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
 	       " more while recovering, %" PRIu64 " calls that failed\n",
 		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
@@ -300,5 +312,10 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc || (settings.step_given && !settings.script))
 		return usage();
+	/* Buffers come and go with each life: the kernel need not clear them each time. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	signal(SIGINT, stop);
+	signal(SIGTERM, stop);
 	return (settings.step_given ? repeat(&settings) : run_rounds(&settings)) < 0 ? 1 : 0;
 }

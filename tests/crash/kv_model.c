@@ -9,6 +9,9 @@
 
 #include "sim_file.h"
 
+#define PART 32u    /* bytes of a value that are random, or not */
+#define LETTERS 23u
+
 enum snapshot_change {
 	SNAPSHOT_NONE,
 	SNAPSHOT_TAKEN,
@@ -178,18 +181,21 @@ const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, uns
 /* ---- bytes -------------------------------------------------------------------------------------
  */
 
-static void fill(uint8_t *bytes, size_t size, uint64_t seed)
+static void fill_on(uint8_t *bytes, size_t size, struct sim_random *random)
 {
-	struct sim_random random = {seed};
-
 	for (size_t i = 0; i < size; i += 8) {
-		uint64_t word = sim_random_next(&random);
+		uint64_t word = sim_random_next(random);
 
 		memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
 	}
 }
 
-size_t kv_model_key(unsigned key, uint8_t *bytes)
+static void fill(uint8_t *bytes, size_t size, uint64_t seed)
+{
+	fill_on(bytes, size, &(struct sim_random){seed});
+}
+
+static size_t make_key(unsigned key, uint8_t *bytes)
 {
 	static const uint16_t sizes[] = {1, 8, 16, 20, 7, 64, 255, 3, 1000, 12, 30, 65000};
 	size_t size = sizes[key / 2 % (sizeof(sizes) / sizeof(sizes[0]))];
@@ -201,6 +207,28 @@ size_t kv_model_key(unsigned key, uint8_t *bytes)
 		return size;
 	fill(bytes + size, key / 2 + 1, key);
 	return size + key / 2 + 1;
+}
+
+/* Each is made once: most of a run's time is comparing. */
+size_t kv_model_key(unsigned key, uint8_t *bytes)
+{
+	static struct {
+		uint8_t *bytes;
+		size_t size;
+	} made[KV_MODEL_KEYS];
+	size_t size;
+
+	if (made[key].bytes) {
+		memcpy(bytes, made[key].bytes, made[key].size);
+		return made[key].size;
+	}
+	size = make_key(key, bytes);
+	made[key].bytes = malloc(size);
+	if (made[key].bytes) {
+		memcpy(made[key].bytes, bytes, size);
+		made[key].size = size;
+	}
+	return size;
 }
 
 static int key_compare(const void *a, const void *b)
@@ -225,11 +253,20 @@ const uint8_t *kv_model_sorted(void)
 	return sorted;
 }
 
+/* Half of it is the same in all: what compresses values has something to find. */
 void kv_model_value(const struct kv_model_change *change, uint8_t *bytes)
 {
-	fill(bytes, change->size, change->stamp);
-	/* Half of it is the same in all: what compresses values has something to find. */
-	for (uint32_t i = 0; i < change->size; i++)
-		if (i & 32)
-			bytes[i] = (uint8_t)('a' + i % 23);
+	static uint8_t letters[LETTERS + PART]; /* by turns */
+	struct sim_random random = {change->stamp};
+
+	for (size_t i = 0; letters[0] == 0 && i < sizeof(letters); i++)
+		letters[sizeof(letters) - 1 - i] = (uint8_t)('a' + (sizeof(letters) - 1 - i) % LETTERS);
+	for (size_t at = 0; at < change->size; at += PART) {
+		size_t size = change->size - at < PART ? change->size - at : PART;
+
+		if (at % (2 * PART))
+			memcpy(bytes + at, letters + at % LETTERS, size);
+		else
+			fill_on(bytes + at, size, &random);
+	}
 }
