@@ -110,7 +110,7 @@ static int check_run(int argc, char **argv)
 		repair = repair || letter == 'R';
 	options_arguments(&check_command, argc, 1, 1);
 	path = argv[optind];
-	if (store_confine(path))
+	if (store_confine(path, NULL))
 		return CHECK_FAILED;
 	if (repair)
 		mended = repair_store(path);

@@ -4,7 +4,7 @@
  *
  *	capabilities	all; but for reading and writing a store that belongs to somebody else, or is closed without
  *	privileges	none can be gained any more (no_new_privs)
- *	files		Landlock: the store; to read: /proc, programs' and libraries' directories, the time zone
+ *	files		Landlock: the store, and a second one that is being made; to read: /proc, programs' and libraries' directories, the time zone
  *	system calls	seccomp: those that the engine, the library, its rings and the C library use; EPERM for others, which
  *			the kernel's log names. No other program can be started, nobody traced, no socket but local ones
  *
@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <linux/prctl.h>
@@ -84,7 +85,7 @@ static bool is_store_closed(const char *store)
 	return denied;
 }
 
-static int drop_capabilities(const char *store, bool is_own)
+static int drop_capabilities(const char *store, bool is_own, const char *made)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {0};
@@ -103,7 +104,7 @@ static int drop_capabilities(const char *store, bool is_own)
 	if (syscall(SYS_capset, &header, data))
 		return -errno;
 	memset(data, 0, sizeof(data));
-	if (geteuid() == 0 && (!is_own || is_store_closed(store)))
+	if (geteuid() == 0 && (!is_own || is_store_closed(store) || (made && is_store_closed(made))))
 		data[0].effective = data[0].permitted = permitted & (1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER);
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
@@ -131,7 +132,19 @@ static int allow_path(int ruleset, const char *path, uint64_t access)
 	return rc;
 }
 
-static int restrict_files(const char *store)
+/* In it all but to run it. The directory above it may be looked at, and the empty one be taken out of it again. */
+static int allow_made(int ruleset, const char *made, uint64_t access)
+{
+	char *copy = strdup(made);
+	int rc = copy ? allow_path(ruleset, made, access) : -ENOMEM;
+
+	if (!rc)
+		rc = allow_path(ruleset, dirname(copy), LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR);
+	free(copy);
+	return rc;
+}
+
+static int restrict_files(const char *store, const char *made)
 {
 	static const char *const readable[] = {"/proc", "/sys/module/fuse", "/sys/devices/system", "/usr", "/lib", "/lib64",
 		"/etc/ld.so.cache", "/etc/localtime", "/etc/fuse.conf"};
@@ -151,6 +164,8 @@ static int restrict_files(const char *store)
 	if (ruleset < 0)
 		return -errno;
 	rc = allow_path(ruleset, store, attr.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE);
+	if (!rc && made)
+		rc = allow_made(ruleset, made, attr.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE);
 	for (i = 0; !rc && i < sizeof(readable) / sizeof(readable[0]); i++)
 		rc = allow_path(ruleset, readable[i], ACCESS_READ);
 	if (!rc)
@@ -292,7 +307,7 @@ static int filter_calls(void)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-int confine(const char *store)
+int confine(const char *store, const char *made)
 {
 	struct stat st;
 	int rc;
@@ -303,9 +318,9 @@ int confine(const char *store)
 		return -errno;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	rc = restrict_files(store);
+	rc = restrict_files(store, made);
 	if (!rc)
-		rc = drop_capabilities(store, st.st_uid == geteuid());
+		rc = drop_capabilities(store, st.st_uid == geteuid(), made);
 	dropped = !rc;
 	if (!rc)
 		rc = filter_calls();

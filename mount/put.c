@@ -150,7 +150,6 @@ static int put_one(struct kvfs *fs, const char *key)
 static int put_run(int argc, char **argv)
 {
 	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-	struct kvfs_open_options options;
 	struct kvfs *fs;
 	const char *store, *key;
 	int rc;
@@ -160,8 +159,7 @@ static int put_run(int argc, char **argv)
 	options_arguments(&put_command, argc, 2, 2);
 	store = argv[optind];
 	key = argv[optind + 1];
-	store_options(store, false, &options);
-	if (store_open(store, &options, &fs))
+	if (store_open_confined(store, false, &fs))
 		return 1;
 	rc = put_one(fs, key);
 	if (rc)

@@ -111,7 +111,7 @@ static int server_confine(struct server *server)
 		return rc;
 	server->config.mounter = &mounter_session;
 	server->config.mounter_arg = server->mounter;
-	return confine(server->request->store);
+	return confine(server->request->store, NULL);
 }
 
 static int server_mount(struct server *server)

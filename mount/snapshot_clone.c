@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,17 +184,43 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	return rc ? 1 : 0;
 }
 
+/* Makes the directory that the new store comes to stand in, for good. -EEXIST: there is one, which may be empty. */
+static int make_directory(const char *target)
+{
+	char *copy = strdup(target);
+	int parent, rc = copy ? 0 : -ENOMEM;
+
+	if (!rc && mkdir(target, 0700))
+		rc = -errno;
+	if (!rc) {
+		parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		rc = parent < 0 || fsync(parent) ? -errno : 0;
+		if (parent >= 0)
+			close(parent);
+	}
+	free(copy);
+	return rc;
+}
+
 static int clone_store(const char *path, const char *name, const char *target)
 {
 	struct kvfs_open_options options;
 	struct kvfs *fs;
-	int code;
+	int code = 1, made = make_directory(target);
 
-	store_options(path, true, &options);
-	if (store_open(path, &options, &fs))
+	if (made && made != -EEXIST) {
+		explain(target, made);
 		return 1;
-	code = clone_shown(path, fs, name, target);
-	return store_close(path, fs) ? 1 : code;
+	}
+	store_options(path, true, &options);
+	if (!store_confine(path, target) && !store_open(path, &options, &fs)) {
+		code = clone_shown(path, fs, name, target);
+		code = store_close(path, fs) ? 1 : code;
+	}
+	/* Where nothing came into it, nothing stays. */
+	if (code && !made)
+		(void)unlinkat(AT_FDCWD, target, AT_REMOVEDIR);
+	return code;
 }
 
 /* ---- the command ------------------------------------------------------------------------------ */

@@ -208,10 +208,10 @@ static void warn_of_others(const char *path)
 			path, path);
 }
 
-int store_confine(const char *path)
+int store_confine(const char *path, const char *made)
 {
 	struct stat st;
-	int rc = stat(path, &st) ? 0 : confine(path);
+	int rc = stat(path, &st) ? 0 : confine(path, made);
 
 	if (rc)
 		message(KV_ERROR, "%s: this process cannot give up its rights: %s", path, message_error(rc));
@@ -246,7 +246,7 @@ int store_open_confined(const char *path, bool read_only, struct kvfs **out)
 	int rc;
 
 	store_options(path, read_only, &options);
-	rc = store_confine(path);
+	rc = store_confine(path, NULL);
 	return rc ? rc : store_open(path, &options, out);
 }
 

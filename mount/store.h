@@ -13,10 +13,11 @@
 void store_options(const char *path, bool read_only, struct kvfs_open_options *options);
 
 /*
- * For a command that reads a store which may be hostile, and writes nothing but that and its output: gives up what it does not need
- * (confine.h). Before threads. A failure was said; a store that is not there is left to store_open.
+ * For a command that reads a store which may be hostile, and writes nothing but that, its output, and a store whose directory it
+ * has made (`made`, or NULL): gives up what it does not need (confine.h). Before threads. A failure was said; a store that is
+ * not there is left to store_open.
  */
-int store_confine(const char *path) __attribute__((warn_unused_result));
+int store_confine(const char *path, const char *made) __attribute__((warn_unused_result));
 
 /* kvfs_open that explains a failure on stderr. */
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)

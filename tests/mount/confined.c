@@ -123,7 +123,7 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
-	rc = confine(argv[1]);
+	rc = confine(argv[1], NULL);
 	if (rc) {
 		printf("confine: %s\n", strerror(-rc));
 		return 1;

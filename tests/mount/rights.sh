@@ -58,14 +58,19 @@ command_is_confined() {
 		[ "$(sed -n 's/^CapEff:[[:space:]]*//p' "/proc/$command/status")" = 0000000000000000 ]
 }
 
-# confined_while_it_prints COMMAND - looks at a command that waits until there is room for what it prints
-confined_while_it_prints() {
+# Makes a pipe, descriptor 6, whose writers wait.
+full_pipe() {
 	rm -f full
 	mkfifo full
 	exec 6<>full
 	# until it is full, whatever it holds; it is opened once more, for whoever else writes to it is to wait
 	! dd if=/dev/zero of=full bs=4096 oflag=nonblock conv=notrunc 2>dd.error || fail "no end to a pipe"
 	grep -q 'temporarily unavailable' dd.error || fail "$(cat dd.error)"
+}
+
+# confined_while_it_prints COMMAND - looks at a command that waits until there is room for what it prints
+confined_while_it_prints() {
+	full_pipe
 	# shellcheck disable=SC2086 # two words, perhaps
 	"$KVFS" $1 "$store" >&6 &
 	command=$!
@@ -74,6 +79,27 @@ confined_while_it_prints() {
 	cat <&5 >/dev/null
 	exec 5<&-
 	wait "$command" || fail "kvfs $1 ends with $?"
+}
+
+# One that has been made, and one that waits until there is room for what it says of a snapshot that is not there.
+clones_confined() {
+	"$KVFS" snapshot clone "$store" before copy.store >out 2>&1 || fail "cloning: $(cat out)"
+	"$KVFS" get copy.store large | cmp large || fail "the clone has something else"
+	expect_same "mode of a clone" 700 "$(stat -c %a copy.store)"
+	full_pipe
+	"$KVFS" snapshot clone "$store" never another.store 2>&6 &
+	command=$!
+	await "a confined kvfs snapshot clone" command_is_confined
+	exec 5<full 6>&-
+	tr -d '\0' <&5 >out
+	exec 5<&-
+	! wait "$command" || fail "a snapshot that is not there has been cloned"
+	grep -q 'no snapshot never' out || fail "kvfs snapshot clone says $(cat out)"
+	[ ! -e another.store ] || fail "a clone that failed has left a directory"
+	mkdir empty.store
+	"$KVFS" snapshot clone "$store" before "$SCRATCH/empty.store/" >out 2>&1 || fail "cloning: $(cat out)"
+	expect_fail 'something already|not empty' "$KVFS" snapshot clone "$store" before empty.store
+	"$KVFS" get empty.store large | cmp large || fail "a clone that was refused has spoilt what was there"
 }
 
 # Commands that read a store which may come from a stranger give up the same, and work: one of them is looked at while
@@ -85,7 +111,14 @@ case_commands_are_confined() {
 	confined_here
 	store_unmount
 	head -c 3000000 /dev/urandom >large
-	"$KVFS" put "$store" large <large
+	mkfifo input
+	"$KVFS" put "$store" large <input &
+	command=$!
+	exec 5>input
+	await "a confined kvfs put" command_is_confined
+	cat large >&5
+	exec 5>&-
+	wait "$command" || fail "kvfs put ends with $?"
 	mkfifo pipe
 	"$KVFS" get "$store" large >pipe &
 	command=$!
@@ -109,6 +142,7 @@ case_commands_are_confined() {
 	expect_same "diff" "- large" "$("$KVFS" snapshot diff "$store" before | grep large)"
 	"$KVFS" snapshot rollback "$store" before >out 2>&1 || fail "rolling back: $(cat out)"
 	expect_same "list after rolling back" large "$("$KVFS" list "$store")"
+	clones_confined
 	! "$KVFS" check "$store.missing" >out 2>&1 || fail "a store that is not there is clean"
 	grep -q "no such store" out || fail "a store that is not there is not said to be: $(cat out)"
 }
@@ -188,6 +222,11 @@ all_commands_work() {
 	done
 	digest=$("$KVFS" digest "$store" | cut -d' ' -f1)
 	"$KVFS" digest --check "$digest" "$store"
+	"$KVFS" snapshot create "$store" again
+	"$KVFS" snapshot clone "$store" again "$store.clone" >out 2>&1 || fail "kvfs snapshot clone: $(cat out)"
+	expect_same "get from a clone" text "$("$KVFS" get "$store.clone" file)"
+	rm -r "$store.clone"
+	"$KVFS" snapshot delete "$store" again
 	"$KVFS" del "$store" file
 	store_mount
 	echo text >"$mnt/file"
