@@ -18,7 +18,7 @@ static int64_t record_at(struct replay *replay, uint32_t offset)
 {
 	const struct segments *segments = &replay->kv->segments;
 
-	if (replay->validator && offset >= replay->valid_end)
+	if (replay->validator && !replay->strayed && offset >= replay->valid_end)
 		replay->valid_end = validator_await(replay->validator, offset);
 	/* Its page may have become unreadable since, and is zeros: no record looks like that. */
 	if (offset < replay->valid_end &&
@@ -217,6 +217,9 @@ static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, 
 	replay->kv->passed_over_bytes += next - broken;
 	replay->segment->damaged = true;
 	replay->first = true; /* numbers are missing */
+	/* What is found from here on need not be what the validator came to, record by record. */
+	replay->strayed = true;
+	replay->valid_end = 0;
 	replay->until = 0;
 	replay->torn = true;
 	*offset = next;
@@ -285,6 +288,7 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
 	replay->ahead = (struct replay_ahead){0};
 	replay->valid_end = 0;
+	replay->strayed = false;
 	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);

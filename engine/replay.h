@@ -31,6 +31,7 @@ struct replay {
 	struct segment *segment;
 	const uint8_t *base;
 	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is valid if it begins before this */
+	bool strayed; /* damage was passed over: no record is known to be one of those */
 	struct validator *validator; /* or NULL */
 	uint64_t last_seq;   /* of the batches that were committed */
 	uint64_t newest_seq; /* of copies as well */

@@ -3,6 +3,9 @@
 #include "kv_fixture.h"
 
 #include "format.h"
+#include "replay.h"
+#include "store.h"
+#include "validator.h"
 
 #define KEYS 6000u
 #define CHANGES 35000u   /* several segments of records, and many more than the second thread may be ahead */
@@ -13,6 +16,9 @@
 #define SEGMENTS_MIN 2u	 /* that are replayed, for there to be a second thread */
 #define SLOTS 4u
 #define NEVER UINT64_MAX /* no checkpoint */
+#define LOST_AT 20000u	 /* about there in a segment records are lost... */
+#define LOST_SIZE 512u	 /* ...so many bytes... */
+#define VALIDATED 100000u /* ...after the second thread has found all valid up to here, at least */
 
 struct model {
 	struct sim_random random;
@@ -219,12 +225,82 @@ static void test_damage_on_the_way(void **state)
 	}
 }
 
+/* A record of a hashed key, as whoever knows the segment's salt could make it. Its length */
+static uint32_t forge(uint8_t *at, const char *key, uint64_t seq, uint64_t salt)
+{
+	struct format_record *record = (struct format_record *)at;
+
+	record->seq = seq;
+	record->key_size = (uint16_t)strlen(key);
+	memcpy(record->key, key, strlen(key));
+	record->check = format_record_body_hash(record) ^ format_record_place(record, salt);
+	return (uint32_t)format_record_length(record);
+}
+
+/* Zeros in the place of some records, then a whole one that never was, and behind it one whose check is wrong. */
+static void lose_and_forge(const struct segment *segment, uint8_t *base)
+{
+	const struct format_record *record;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	uint64_t seq = 0;
+
+	for (; offset < LOST_AT; offset += (uint32_t)format_record_length(record)) {
+		record = (const struct format_record *)(base + offset);
+		seq = record->seq > seq ? record->seq : seq;
+	}
+	memset(base + offset, 0, LOST_SIZE);
+	offset += LOST_SIZE / 2;
+	offset += forge(base + offset, "whole", seq + 1, segment->salt);
+	forge(base + offset, "half", seq + 2, segment->salt);
+	((struct format_record *)(base + offset))->check ^= 1;
+}
+
+/*
+ * What the second thread has validated is lost before the replayer comes to it. What stands behind the damage need not be what was
+ * validated: it may be anything within a value.
+ */
+static void test_damage_after_validation(void **state)
+{
+	struct fixture *fixture = *state;
+	struct replay replay = {0};
+	static struct model model;
+	struct segment *segments[SEGMENTS_MIN];
+	enum replay_end how;
+	uint32_t end;
+	struct kv *kv;
+
+	begin(fixture, &model, 4);
+	cut(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY | KV_OPEN_INLINE);
+	kv = fixture->kv;
+	for (uint32_t slot = 0; slot < SEGMENTS_MIN; slot++)
+		segments[slot] = kv->segments.table[slot];
+	replay.kv = kv;
+	replay.segment = segments[0];
+	replay.base = segments_base(&kv->segments, segments[0]->slot);
+	kv->inline_maintenance = false;
+	replay.validator = validator_new(kv, segments, SEGMENTS_MIN);
+	kv->inline_maintenance = true;
+	assert_non_null(replay.validator);
+	validator_enter(replay.validator, 0);
+	assert_true(validator_await(replay.validator, VALIDATED) > LOST_AT + LOST_SIZE);
+	lose_and_forge(segments[0], (uint8_t *)(uintptr_t)replay.base);
+	assert_int_equal(replay_segment(&replay, false, &end, &how), 0);
+	validator_leave(replay.validator);
+	validator_free(replay.validator);
+	assert_int_equal(how, REPLAY_SEALED);
+	assert_true(fixture->errors >= 2);
+	must_have(fixture, HASHED, "whole", "");
+	must_lack(fixture, HASHED, "half");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_many_segments),
 		FIXTURE_TEST(test_behind_a_checkpoint),
 		FIXTURE_TEST(test_damage_on_the_way),
+		FIXTURE_TEST(test_damage_after_validation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
