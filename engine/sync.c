@@ -40,6 +40,7 @@
 #define ALONE_ROUNDS 8u	 /* after waiting in vain: they had come together by chance, or others want the processors */
 #define LOOK_US 1000000u /* between two looks for a first change, at most; and never more than the commit interval */
 #define LOOKS 60u
+#define LOOK_MIN_US 50000u /* a commit interval below that: nobody looks, the first change wakes the thread */
 
 /* A tail that is this part of a segment long is written out, so that a later sync has little to do. */
 #define WRITE_BEHIND_DIVISOR 16
@@ -407,8 +408,9 @@ static void rest(struct kv *kv)
 }
 
 /*
- * Until a kick, or until a sync or a sample of the clock is due. Waking a thread costs who commits 5 to 25 us. So for a while after the last
- * change nobody has to: the thread looks often enough by itself.
+ * Until a kick, or until a sync or a sample of the clock is due. Waking a thread costs who commits 5 to 25 us. So for a while
+ * after the last change nobody has to: the thread looks often enough by itself. Where that would be every few milliseconds it
+ * would keep a processor awake instead, and the maintainer behind it.
  */
 static void sleep_until_due(struct kv *kv)
 {
@@ -417,7 +419,12 @@ static void sleep_until_due(struct kv *kv)
 	bool kicked = false;
 
 	while (!kicked && !worker_is_stopping(&kv->sync.worker)) {
-		due_us = earlier(until_due(kv), times_due_us(kv));
+		due_us = until_due(kv);
+		if (due_us == UINT64_MAX && look_us < LOOK_MIN_US) {
+			rest(kv);
+			return;
+		}
+		due_us = earlier(due_us, times_due_us(kv));
 		if (due_us != UINT64_MAX) {
 			worker_sleep(&kv->sync.worker, earlier(due_us, look_us));
 			return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* kv_sync_test.c - what is durable when, who is told, and what happens when the disk fails. */
 #include "kv_fixture.h"
+#include "store.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -66,7 +67,7 @@ static void test_close_syncs(void **state)
 
 #define FAILING_SYNC 30u
 
-struct worker {
+struct putter {
 	struct fixture *fixture;
 	pthread_t thread;
 	unsigned number;
@@ -76,7 +77,7 @@ struct worker {
 
 static void *put_and_sync(void *arg)
 {
-	struct worker *worker = arg;
+	struct putter *worker = arg;
 	struct kv *kv = worker->fixture->kv;
 
 	for (unsigned i = 0; i < PUTS; i++) {
@@ -93,11 +94,11 @@ static void *put_and_sync(void *arg)
 static void test_threads_share_syncs(void **state)
 {
 	struct fixture *fixture = *state;
-	struct worker workers[THREADS];
+	struct putter workers[THREADS];
 	struct kv_stats stats;
 
 	for (unsigned i = 0; i < THREADS; i++) {
-		workers[i] = (struct worker){.fixture = fixture, .number = i};
+		workers[i] = (struct putter){.fixture = fixture, .number = i};
 		assert_int_equal(
 			pthread_create(&workers[i].thread, NULL, put_and_sync, &workers[i]), 0);
 	}
@@ -238,6 +239,29 @@ static void test_commit_interval_after_rest(void **state)
 	}
 }
 
+/* However short the interval: who has nothing to write sleeps until the next change, also while a sample of the clock is to come. */
+static void test_short_interval_rests(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_open_options options = {.commit_interval_ms = 1};
+	unsigned limit_ms = 120000;
+	uint64_t seq;
+
+	must_close(fixture);
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
+	assert_int_equal(kv_put(fixture->kv, HASHED, "a", 1, "x", 1, &seq), 0);
+	/* The clock goes on only here: far enough for the interval, never for a sample. */
+	for (unsigned i = 0; kv_durable_seq(fixture->kv) < seq && i < limit_ms; i++) {
+		if (i < 100)
+			sim_env_advance_us(fixture->sim, 1000);
+		usleep(1000);
+	}
+	assert_true(kv_durable_seq(fixture->kv) >= seq);
+	while (!atomic_load(&fixture->kv->sync.resting) && limit_ms-- > 0)
+		usleep(1000);
+	assert_true(atomic_load(&fixture->kv->sync.resting));
+}
+
 /* ---- when the disk fails -----------------------------------------------------------------------
  */
 
@@ -284,7 +308,7 @@ static void fail_and_recover(struct fixture *fixture, enum sim_fault fault)
 
 static void *put_until_failure(void *arg)
 {
-	struct worker *worker = arg;
+	struct putter *worker = arg;
 	struct kv *kv = worker->fixture->kv;
 	uint64_t seq;
 
@@ -301,11 +325,11 @@ static void *put_until_failure(void *arg)
 static void test_failed_sync_of_many(void **state)
 {
 	struct fixture *fixture = *state;
-	struct worker workers[THREADS];
+	struct putter workers[THREADS];
 
 	sim_env_fail(fixture->sim, SIM_FAULT_SYNC, FAILING_SYNC, 1, -EIO);
 	for (unsigned i = 0; i < THREADS; i++) {
-		workers[i] = (struct worker){.fixture = fixture, .number = i};
+		workers[i] = (struct putter){.fixture = fixture, .number = i};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, put_until_failure,
 					 &workers[i]),
 			0);
@@ -388,6 +412,7 @@ int main(void)
 		FIXTURE_TEST(test_close_answers),
 		FIXTURE_TEST(test_commit_interval),
 		FIXTURE_TEST(test_commit_interval_after_rest),
+		FIXTURE_TEST(test_short_interval_rests),
 		FIXTURE_TEST(test_failed_sync_of_many),
 		FIXTURE_TEST(test_failed_sync),
 		FIXTURE_TEST(test_failed_write),
