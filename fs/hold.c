@@ -10,9 +10,12 @@
 
 #define CAPACITY_MIN 64u
 #define BLOCK 4u /* numbers in a row */
+#define SPARES_MAX 4u /* of a shard: as many as the kernel remembers at once of what is removed one after the other */
+#define ROOM_STEP 256u
 
 struct hold_kept {
-	size_t size;
+	struct hold_kept *next; /* of the shard's spares, if it is one */
+	size_t size, room;      /* bytes: of the record, and that there is room for */
 	uint8_t bytes[];
 };
 
@@ -74,13 +77,40 @@ static bool hold_resize(struct hold_shard *shard, size_t capacity)
 	return true;
 }
 
-static void kept_free(struct hold_table *table, struct hold_entry *entry)
+/* Memory for a record: mostly what the last one that went had. Whoever removes many files allocates nothing. */
+static struct hold_kept *kept_new(struct hold_shard *shard, size_t size)
 {
-	if (!entry->kept)
+	struct hold_kept *kept = shard->spares;
+	size_t room = (size + ROOM_STEP - 1) & ~(size_t)(ROOM_STEP - 1);
+
+	if (kept) {
+		shard->spares = kept->next;
+		shard->spare_count--;
+		if (kept->room >= size)
+			return kept;
+		free(kept);
+	}
+	kept = malloc(sizeof(*kept) + room);
+	if (kept)
+		kept->room = room;
+	return kept;
+}
+
+static void kept_free(struct hold_table *table, struct hold_shard *shard, struct hold_entry *entry)
+{
+	struct hold_kept *kept = entry->kept;
+
+	if (!kept)
 		return;
-	atomic_fetch_sub_explicit(&table->kept_bytes, entry->kept->size, memory_order_relaxed);
-	free(entry->kept);
 	entry->kept = NULL;
+	atomic_fetch_sub_explicit(&table->kept_bytes, kept->size, memory_order_relaxed);
+	if (shard->spare_count == SPARES_MAX) {
+		free(kept);
+		return;
+	}
+	kept->next = shard->spares;
+	shard->spares = kept;
+	shard->spare_count++;
 }
 
 /* Closes the gap: what was pushed past it by a collision moves back. */
@@ -118,6 +148,12 @@ void hold_table_fini(struct hold_table *table)
 
 		for (size_t at = 0; at < shard->capacity; at++)
 			free(shard->entries[at].kept);
+		while (shard->spares) {
+			struct hold_kept *spare = shard->spares;
+
+			shard->spares = spare->next;
+			free(spare);
+		}
 		free(shard->entries);
 		pthread_mutex_destroy(&shard->lock);
 	}
@@ -170,7 +206,7 @@ bool hold_remove(struct hold_table *table, uint64_t ino, uint64_t count)
 		entry->count -= count;
 	} else if (entry) {
 		freeable = entry->orphan && !entry->kept && !shard->lost;
-		kept_free(table, entry);
+		kept_free(table, shard, entry);
 		hold_erase(shard, entry);
 	}
 	pthread_mutex_unlock(&shard->lock);
@@ -203,23 +239,29 @@ bool hold_mark(struct hold_table *table, uint64_t ino, bool orphan)
 	return held;
 }
 
-static struct hold_kept *kept_new(const struct kv_slice *parts, unsigned count)
+/* False: no memory. */
+static bool keep(struct hold_table *table, struct hold_shard *shard, struct hold_entry *entry,
+	const struct kv_slice *parts, unsigned count)
 {
 	struct hold_kept *kept;
 	size_t size = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		size += parts[i].size;
-	kept = malloc(sizeof(*kept) + size);
+	kept = kept_new(shard, size);
 	if (!kept)
-		return NULL;
+		return false;
+	kept_free(table, shard, entry);
 	kept->size = 0;
 	for (unsigned i = 0; i < count; i++) {
 		if (parts[i].size)
 			memcpy(kept->bytes + kept->size, parts[i].data, parts[i].size);
 		kept->size += parts[i].size;
 	}
-	return kept;
+	entry->kept = kept;
+	entry->orphan = true;
+	atomic_fetch_add_explicit(&table->kept_bytes, size, memory_order_relaxed);
+	return true;
 }
 
 bool hold_keep(
@@ -227,27 +269,16 @@ bool hold_keep(
 {
 	struct hold_shard *shard = hold_shard(table, ino);
 	struct hold_entry *entry;
-	struct hold_kept *kept;
+	bool is_kept;
 
 	if (atomic_load_explicit(&table->kept_bytes, memory_order_relaxed) >= HOLD_KEPT_MAX)
 		return false;
-	kept = kept_new(parts, count);
-	if (!kept)
-		return false;
 	pthread_mutex_lock(&shard->lock);
-	entry = hold_find(shard, ino);
-	if (shard->lost)
-		entry = NULL; /* there may be other holders */
-	if (entry) {
-		kept_free(table, entry);
-		entry->kept = kept;
-		entry->orphan = true;
-		atomic_fetch_add_explicit(&table->kept_bytes, kept->size, memory_order_relaxed);
-	}
+	/* Where a hold was lost there may be other holders. */
+	entry = shard->lost ? NULL : hold_find(shard, ino);
+	is_kept = entry && keep(table, shard, entry, parts, count);
 	pthread_mutex_unlock(&shard->lock);
-	if (!entry)
-		free(kept);
-	return entry;
+	return is_kept;
 }
 
 size_t hold_kept(struct hold_table *table, uint64_t ino, void *record, size_t size)
@@ -287,7 +318,7 @@ void hold_drop(struct hold_table *table, uint64_t ino)
 	pthread_mutex_lock(&shard->lock);
 	entry = hold_find(shard, ino);
 	if (entry)
-		kept_free(table, entry);
+		kept_free(table, shard, entry);
 	pthread_mutex_unlock(&shard->lock);
 }
 
@@ -302,7 +333,7 @@ void hold_drop_wrong(
 			struct hold_entry *entry = &shard->entries[at];
 
 			if (entry->ino && entry->kept && is_wrong(arg, entry->ino)) {
-				kept_free(table, entry);
+				kept_free(table, shard, entry);
 				entry->orphan = false;
 			}
 		}

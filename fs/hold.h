@@ -37,6 +37,8 @@ struct hold_shard {
 	_Atomic size_t capacity; /* a power of two, or 0 */
 	size_t used;
 	bool lost; /* a hold could not be entered: from then on every inode counts as held */
+	unsigned spare_count;
+	struct hold_kept *spares; /* memory that kept records had, for the next ones */
 } __attribute__((aligned(64)));
 
 struct hold_table {

@@ -96,6 +96,105 @@ static void test_threads(void **state)
 	hold_table_fini(&table);
 }
 
+#define KEPT_NUMBERS 300u /* a few of each shard: their memory goes from one to the next */
+#define KEPT_MAX 3000u
+
+static bool keep_bytes(struct hold_table *table, uint64_t ino, uint8_t byte, size_t size)
+{
+	uint8_t bytes[KEPT_MAX];
+	const struct kv_slice parts[] = {{bytes, size / 3}, {bytes + size / 3, size - size / 3}};
+
+	memset(bytes, byte, size);
+	return hold_keep(table, ino, parts, 2);
+}
+
+static void must_have_kept(struct hold_table *table, uint64_t ino, uint8_t byte, size_t size)
+{
+	uint8_t bytes[KEPT_MAX];
+
+	assert_int_equal(hold_is_kept(table, ino), size != 0);
+	assert_int_equal(hold_kept(table, ino, bytes, sizeof(bytes)), size);
+	for (size_t i = 0; i < size; i++)
+		assert_int_equal(bytes[i], byte);
+}
+
+/* Records of all sizes, kept, kept anew, dropped, and gone with the last hold. */
+static void test_kept(void **state)
+{
+	static size_t sizes[KEPT_NUMBERS];
+	static uint8_t bytes[KEPT_NUMBERS];
+	struct hold_table table;
+	size_t total = 0;
+
+	hold_table_init(&table);
+	assert_false(keep_bytes(&table, 1, 1, 10));
+	for (unsigned i = 0; i < KEPT_NUMBERS; i++)
+		hold_add(&table, i + 1, 1);
+	srandom(4);
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned i = (unsigned)random() % KEPT_NUMBERS;
+
+		must_have_kept(&table, i + 1, bytes[i], sizes[i]);
+		sizes[i] = 0;
+		switch (random() % 4) {
+		case 0:
+			hold_drop(&table, i + 1);
+			break;
+		case 1:
+			(void)hold_remove(&table, i + 1, 1);
+			hold_add(&table, i + 1, 1);
+			break;
+		default:
+			sizes[i] = 1 + (unsigned)random() % KEPT_MAX;
+			bytes[i] = (uint8_t)round;
+			assert_true(keep_bytes(&table, i + 1, bytes[i], sizes[i]));
+		}
+	}
+	for (unsigned i = 0; i < KEPT_NUMBERS; i++)
+		total += sizes[i];
+	assert_int_equal(table.kept_bytes, total);
+	for (unsigned i = 0; i < KEPT_NUMBERS / 2; i++)
+		hold_remove(&table, i + 1, 1);
+	hold_table_fini(&table);
+}
+
+/* Some keep, others let go: a record is the one or the other, and whole. */
+static void *keep_and_release(void *arg)
+{
+	struct hold_table *table = arg;
+
+	for (unsigned round = 0; round < 20; round++) {
+		for (uint64_t ino = 1; ino <= KEPT_NUMBERS; ino++) {
+			uint8_t bytes[KEPT_MAX];
+			size_t size;
+
+			hold_add(table, ino, 1);
+			(void)keep_bytes(table, ino, (uint8_t)ino, 1 + (ino * 37 + round) % KEPT_MAX);
+			size = hold_kept(table, ino, bytes, sizeof(bytes));
+			for (size_t i = 0; i < size; i++)
+				assert_int_equal(bytes[i], (uint8_t)ino);
+			hold_remove(table, ino, 1);
+		}
+	}
+	return NULL;
+}
+
+static void test_kept_by_threads(void **state)
+{
+	struct hold_table table;
+	pthread_t threads[THREADS];
+
+	hold_table_init(&table);
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, keep_and_release, &table), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(table.kept_bytes, 0);
+	for (uint64_t ino = 1; ino <= KEPT_NUMBERS; ino++)
+		assert_false(hold_is_held(&table, ino));
+	hold_table_fini(&table);
+}
+
 static void test_number_table(void **state)
 {
 	struct number_table table = {0}, set = {0};
@@ -121,6 +220,8 @@ int main(void)
 		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_against_array),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_kept_by_threads),
 		cmocka_unit_test(test_number_table),
 	};
 
