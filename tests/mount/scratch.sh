@@ -276,9 +276,9 @@ failure_line() {
 	sed -n "s/^FAIL: //p" "$1" | grep . | tail -n 1 || tail -n 1 "$1"
 }
 
-# scratch_run NAME NUMBER - runs one case in a process group of its own, and prints its line
+# scratch_run NAME NUMBER - runs one case in a process group of its own, and prints its line, and how long it took before that
 scratch_run() {
-	local name=$1 status=0 seconds=$((limit * slow * (long ? 20 : 1))) log
+	local name=$1 status=0 seconds=$((limit * slow * (long ? 20 : 1))) log began=$SECONDS
 	SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/kvfs-$subject-$name.XXXXXX")
 	export SCRATCH
 	log=$SCRATCH.log
@@ -289,6 +289,7 @@ scratch_run() {
 	running=$!
 	wait "$running" || status=$?
 	running=
+	echo "# $name: $((SECONDS - began)) s"
 	case $status in
 	0) echo "ok $2 - $name" ;;
 	77) echo "ok $2 - $name # SKIP $(tail -n 1 "$log")" ;;
