@@ -107,6 +107,7 @@ case_power_of_kill() {
 		unsure=0
 		[ "$mode" != delete ] || unsure=1
 		rm -f "$database"*
+		expect_same "journal mode" "$mode" "$(sql 'PRAGMA journal_mode')"
 		sql 'CREATE TABLE entry(number INTEGER PRIMARY KEY);'
 		for round in $(seq "$(rounds 6 2)"); do
 			: >acknowledged
@@ -116,6 +117,12 @@ case_power_of_kill() {
 				awk '{ print "INSERT INTO entry VALUES (" $1 "); SELECT " $1 ";" }' |
 				sqlite -cmd 'PRAGMA synchronous=EXTRA' "$database" >acknowledged 2>/dev/null &
 			writer=$!
+			await "a first transaction in mode $mode" test -s acknowledged
+			# each mode leaves its own traces
+			case $mode in
+			truncate) [ -e "$database-journal" ] || fail "no journal stays in mode truncate" ;;
+			wal) [ -e "$database-wal" ] || fail "no log in mode wal" ;;
+			esac
 			sleep "0.$((RANDOM % 9 + 1))"
 			kill -9 "$daemon"
 			wait "$daemon" 2>/dev/null || true
