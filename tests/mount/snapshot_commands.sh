@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# snapshot_commands.sh - kvfs snapshot create, list, delete, diff and clone, on a mount and on a store
+
+cases=(commands commands_on_a_store clone clone_mounted)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/snapshot_tree.sh"
+
+# names_of JSON - the names in what kvfs snapshot list --json says
+names_of() {
+	python3 -c 'import json, sys; print(" ".join(s["name"] for s in json.load(sys.stdin)))' <<<"$1"
+}
+
+# The same commands work on PLACE, a mount or a store.
+commands_work() {
+	local place=$1 made name
+	expect_same "none" "[]" "$("$KVFS" snapshot list --json "$place")"
+	"$KVFS" snapshot create "$place" two
+	sleep 0.01
+	"$KVFS" snapshot create "$place" one
+	made=$("$KVFS" snapshot create "$place")
+	expect_same "in the order of time" "two one $made" "$(names_of "$("$KVFS" snapshot list --json "$place")")"
+	expect_same "lines" 3 "$("$KVFS" snapshot list "$place" | grep -cE '^20[0-9-]{8} [0-9:]{8}\.[0-9]{3}  ')"
+	expect_fail 'already' "$KVFS" snapshot create "$place" one
+	expect_fail 'no snapshot three' "$KVFS" snapshot delete "$place" three
+	expect_fail 'no snapshot three' "$KVFS" snapshot diff "$place" three
+	expect_fail 'not a name' "$KVFS" snapshot create "$place" a/b
+	expect_fail 'not a name' "$KVFS" snapshot create "$place" ..
+	expect_fail 'not empty' "$KVFS" snapshot create "$place" ""
+	expect_fail '255' "$KVFS" snapshot create "$place" "$(printf 'n%.0s' {1..256})"
+	expect_fail 'usage' "$KVFS" snapshot create
+	expect_fail 'no such command' "$KVFS" snapshot destroy "$place" one
+	"$KVFS" snapshot create "$place" $'odd\n"name\\'
+	expect_same "an odd name" 1 "$("$KVFS" snapshot list "$place" | grep -cF 'odd\n"name\\')"
+	[[ $(names_of "$("$KVFS" snapshot list --json "$place")") == *odd* ]] || fail "no JSON"
+	for name in $'\xff\xc3' $'\xc3\xa4\xf0\x9f\x98\x80' $'\xed\xa0\x80' $'\xc0\xaf' $'\xf5\x80\x80\x80'; do
+		"$KVFS" snapshot create "$place" "$name"
+		"$KVFS" snapshot list --json "$place" >list.json
+		python3 -c 'import json, os, sys
+names = [os.fsencode(s["name"]) for s in json.loads(open("list.json", "rb").read().decode("utf-8"))]
+sys.exit(sys.argv[1].encode("utf-8", "surrogateescape") not in names)' "$name" || fail "not in the JSON: $name"
+		"$KVFS" snapshot delete "$place" "$name"
+	done
+	"$KVFS" snapshot delete "$place" two "$made" $'odd\n"name\\'
+	expect_same "left" one "$(names_of "$("$KVFS" snapshot list --json "$place")")"
+	"$KVFS" snapshot delete "$place" one
+}
+
+# diff_prepare - a tree, snapshot one, changes, snapshot two, more changes; expected_ONE_TWO what differs
+diff_prepare() {
+	mkdir -p "$mnt/a/b/c" "$mnt/same/below" "$mnt/gone/below" "$mnt/moved/below"
+	for name in a/b/file a/b/c/deep same/file same/below/file gone/below/file moved/below/file a/goes a/becomes; do
+		echo text >"$mnt/$name"
+	done
+	mkdir "$snapshots/one"
+	echo more >>"$mnt/a/b/c/deep"
+	rm -r "$mnt/gone" "$mnt/a/goes" "$mnt/a/becomes"
+	mkdir "$mnt/a/becomes"
+	mv "$mnt/moved" "$mnt/same/here"
+	echo new >"$mnt/same/below/new"
+	chmod 600 "$mnt/a/b/file"
+	mkdir "$snapshots/two"
+	mkdir -p "$mnt/young/er"
+	echo x >"$mnt/young/er/file"
+	cat "$mnt/same/file" >/dev/null
+	{
+		printf '%s\n' 'M /' 'M a/' 'M a/b/c/deep' 'M a/b/file' '- a/becomes' '+ a/becomes/' '- a/goes'
+		printf '%s\n' '- gone/' '- moved/' 'M same/' 'M same/below/' '+ same/below/new' '+ same/here/'
+	} >one_two
+	{ cat one_two; echo '+ young/'; } >one_now
+	printf '%s\n' 'M /' '+ young/' >two_now
+}
+
+# diffs_are PLACE - as diff_prepare says
+diffs_are() {
+	diff one_two <("$KVFS" snapshot diff "$1" one two)
+	diff one_now <("$KVFS" snapshot diff "$1" one)
+	diff two_now <("$KVFS" snapshot diff "$1" two)
+	expect_same "no difference" "" "$("$KVFS" snapshot diff "$1" one one)"
+}
+
+case_commands() {
+	prepare
+	mkdir "$mnt/dir"
+	commands_work "$mnt"
+	commands_work "$store"
+	commands_work "$mnt/dir"
+	expect_same "left" "" "$(ls "$snapshots")"
+	diff_prepare
+	diffs_are "$mnt"
+	store_unmount
+	store_mount -o nosnapdir
+	expect_fail 'does not show snapshots' "$KVFS" snapshot list "$mnt"
+}
+
+case_commands_on_a_store() {
+	prepare
+	store_unmount
+	commands_work "$store"
+	expect_fail 'no such store' "$KVFS" snapshot list "$SCRATCH/nothing"
+	store_mount
+	diff_prepare
+	store_unmount
+	diffs_are "$store"
+}
+
+case_clone() {
+	prepare
+	tree_make "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	store_unmount
+	"$KVFS" snapshot clone "$store" one "$SCRATCH/other"
+	expect_fail 'something already' "$KVFS" snapshot clone "$store" one "$SCRATCH/other"
+	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$store" two "$SCRATCH/another"
+	"$KVFS" check "$SCRATCH/other"
+	expect_same "no snapshots in it" "[]" "$("$KVFS" snapshot list --json "$SCRATCH/other")"
+	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
+	same_tree before "$mnt/tree"
+	echo more >"$mnt/tree/more"
+	unmount "$mnt"
+	"$KVFS" check "$SCRATCH/other"
+	store_mount
+	[ ! -e "$mnt/tree/more" ] || fail "a change of the clone is in the store"
+}
+
+# Of a mount: the snapshot in a store of its own, which is there as a whole or not at all.
+case_clone_mounted() {
+	local pause
+	needs_kvfs
+	store_make --compress inline:3 --segment-size 4M
+	store_mount
+	tree_make "$mnt/tree"
+	mknod "$mnt/tree/device" c 1 3
+	ln "$mnt/tree/fifo" "$mnt/tree/deep/fifo"
+	setfacl -d -m u:4321:rx "$mnt/tree/deep"
+	setfattr -n trusted.secret -v value "$mnt/tree/many"
+	setfattr -h -n trusted.of -v link "$mnt/tree/deep/symlink"
+	mkdir "$mnt/tree/"$'odd\n\xff' "$mnt/tree/empty"
+	chmod 4755 "$mnt/tree/many/8"
+	cp -a "$mnt/tree" before
+	chmod 1770 "$mnt"
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	"$KVFS" limit "$mnt" 3G
+	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$mnt" two "$SCRATCH/other"
+	expect_fail 'no such' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/none/other"
+	mkdir there
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/there"
+	for pause in 1 3 6 9; do
+		timeout -s INT "0.0$pause" "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other" 2>/dev/null || true
+		[ ! -e "$SCRATCH/other.unfinished" ] || fail "something is left of a clone that was interrupted"
+		[ ! -e "$SCRATCH/other" ] || { "$KVFS" check "$SCRATCH/other" && rm -r "$SCRATCH/other"; }
+	done
+	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	store_unmount
+	"$KVFS" check "$SCRATCH/other"
+	expect_same "made with" "compress inline:3 segment_bytes 4194304" \
+		"$("$KVFS" stat "$SCRATCH/other" | awk '/^(compress|segment_bytes) / { print $1, $2 }' | xargs)"
+	expect_same "the limit" 3221225472 "$("$KVFS" limit "$SCRATCH/other")"
+	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
+	same_tree before "$mnt/tree"
+	expect_same "the root" 1770 "$(stat -c %a "$mnt")"
+	expect_same "a list to inherit" "$(cd before && getfacl deep)" "$(cd "$mnt/tree" && getfacl deep)"
+	expect_same "one of a link" link "$(getfattr -h --only-values -n trusted.of "$mnt/tree/deep/symlink")"
+	[ "$(stat -c %b "$mnt/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
+	unmount "$mnt"
+}
+
+scratch_main "$@"
