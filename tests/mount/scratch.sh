@@ -29,6 +29,7 @@ quick=${KVFS_TEST_QUICK:-}
 long=${KVFS_TEST_LONG:-}
 slow=${KVFS_TEST_SLOW:-1}
 on=${KVFS_TEST_ON:-kvfs}
+[ "$on" = kvfs ] || [ -n "$long" ] || quick=1 # a few rounds show that a test is right
 limit=${limit:-600} # seconds for one case; a subject may set its own before sourcing
 patience=$((120 * slow)) # seconds for one thing that should come about soon; only ever a way out of waiting for ever
 subject=$(basename "$0" .sh)
@@ -228,18 +229,13 @@ scratch_case() {
 
 # ---- around the cases -------------------------------------------------------------------------
 
-# Processes that name a scratch directory on their command line, or work inside it.
+# scratch_processes DIR - processes that name this directory on their command line, or work inside it. What is looked for comes
+# from a file, so that the one who looks does not find himself.
 scratch_processes() {
-	local directory=$1 process
-	for process in /proc/[0-9]*; do
-		process=${process#/proc/}
-		[ "$process" != $$ ] && [ "$process" != "$BASHPID" ] || continue
-		if tr '\0' '\n' <"/proc/$process/cmdline" 2>/dev/null | grep -qF -- "$directory"; then
-			echo "$process"
-		fi
-	done 2>/dev/null
-	find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' \( -lname "$directory" -o -lname "$directory[/ ]*" \) \
-		-printf '%h\n' 2>/dev/null | sed "s,.*/,,; /^$$\$/d" || true # some are gone meanwhile
+	{
+		grep -laF -f <(printf '%s\n' "$1") /proc/[0-9]*/cmdline
+		find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' \( -lname "$1" -o -lname "$1[/ ]*" \)
+	} 2>/dev/null | sed "s,^/proc/,,; s,/.*,,; /^$$\$/d" | sort -u || true # some are gone meanwhile
 }
 
 # processes_end - the store's processes are gone
