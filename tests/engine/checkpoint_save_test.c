@@ -94,7 +94,7 @@ static void test_always(void **state)
 	struct fixture *fixture = *state;
 
 	must_close(fixture);
-	for (unsigned round = 0; round < 12; round++) {
+	for (unsigned round = 0; round < full_or_quick(12, 4); round++) {
 		must_open_every(fixture, KV_OPEN_INLINE, 1);
 		must_put_range(fixture, round * 37, round * 37 + 400, round);
 		must_sync(fixture);

@@ -275,7 +275,8 @@ static void test_flipped_bits(void **state)
 
 	fill_store(fixture);
 	whole = keep(fixture, &size);
-	for (uint64_t position = 0; position < size; position += position < 600 ? 37 : 30011) {
+	for (uint64_t position = 0; position < size;
+		position += position < 600 ? 37 : full_or_quick(30011, 5 * 30011)) {
 		put_back(fixture, whole, size);
 		assert_int_equal(sim_env_flip(fixture->sim, FORMAT_CHECKPOINT_NAME, position,
 					 (unsigned)(position % 8)),
@@ -333,7 +334,7 @@ static void test_damaged_records(void **state)
 	fill_store(fixture);
 	whole = keep(fixture, &size);
 	for (uint32_t position = FORMAT_SEGMENT_HEADER_SIZE + 8; position < KEYS * VALUE_SIZE;
-		position += 7993) {
+		position += full_or_quick(7993, 7 * 7993)) {
 		unsigned heard = 0;
 		uint64_t findings;
 
@@ -385,7 +386,7 @@ static void test_damaged_pieces(void **state)
 	must_close(fixture);
 	whole = keep(fixture, &size);
 	for (uint32_t position = FORMAT_SEGMENT_HEADER_SIZE + 8; position < sizeof(value);
-		position += 9973) {
+		position += full_or_quick(9973, 5 * 9973)) {
 		unsigned heard = 0;
 		uint64_t findings;
 		size_t done;
@@ -418,7 +419,7 @@ static void test_failing_writes(void **state)
 	unsigned round = 0;
 
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		for (unsigned nth = 1; nth <= 4; nth++, round++) {
+		for (unsigned nth = 1; nth <= full_or_quick(4, 2); nth++, round++) {
 			put_keys(fixture, 0, KEYS, round);
 			must_sync(fixture);
 			sim_env_fail(fixture->sim, faults[i], nth, 1, -ENOSPC);

@@ -176,7 +176,7 @@ static void test_flipped(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t size, position;
-	unsigned flips = 0, few = getenv("KVFS_TEST_QUICK") ? 7 : 1;
+	unsigned flips = 0, few = full_or_quick(1, 7);
 
 	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
@@ -271,7 +271,7 @@ static void test_crash_while_writing(void **state)
 	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_ANY, SIM_LOSS_NONE};
 
 	must_put_range(fixture, 0, KEYS, 0);
-	for (unsigned step = 1; step < 40; step++) {
+	for (unsigned step = 1; step < 40; step += full_or_quick(1, 5)) {
 		must_put_range(fixture, 0, 2500, step);
 		must_sync(fixture);
 		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
@@ -291,11 +291,12 @@ static void test_crash_while_writing(void **state)
 static void test_closed_while_loading(void **state)
 {
 	struct fixture *fixture = *state;
+	unsigned rounds = full_or_quick(40, 10);
 
 	for (unsigned i = 0; i < 60000; i++)
 		assert_int_equal(kv_put(fixture->kv, HASHED, &i, sizeof(i), "v", 1, NULL), 0);
 	must_close(fixture);
-	for (unsigned round = 0; round < 40; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		char key[32];
 
 		must_open(fixture, 0);
@@ -306,7 +307,7 @@ static void test_closed_while_loading(void **state)
 	must_open(fixture, 0);
 	for (unsigned i = 0; i < 60000; i++)
 		assert_int_equal(kv_contains(fixture->kv, HASHED, &i, sizeof(i)), 0);
-	assert_int_equal(walk(fixture), 40);
+	assert_int_equal(walk(fixture), rounds);
 	must_check_clean(fixture);
 }
 

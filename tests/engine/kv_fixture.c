@@ -164,6 +164,11 @@ struct kv_stats stats_of(struct fixture *fixture)
 	return stats;
 }
 
+unsigned full_or_quick(unsigned full, unsigned quick)
+{
+	return getenv("KVFS_TEST_QUICK") ? quick : full;
+}
+
 void fill_bytes(uint8_t *bytes, size_t size, uint64_t seed)
 {
 	struct sim_random random = {seed};

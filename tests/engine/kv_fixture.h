@@ -59,6 +59,9 @@ void must_sync(struct fixture *fixture);
 void must_check_clean(struct fixture *fixture);
 struct kv_stats stats_of(struct fixture *fixture);
 
+/* The first of two numbers, or with KVFS_TEST_QUICK in the environment the second. */
+unsigned full_or_quick(unsigned full, unsigned quick);
+
 /* Bytes that follow from a number. */
 void fill_bytes(uint8_t *bytes, size_t size, uint64_t seed);
 void must_put_filled(

@@ -44,7 +44,7 @@ static uint64_t stride(uint64_t here)
 	/* Headers and the like closely, long stretches of records less so. */
 	if (getenv("KVFS_TEST_LONG"))
 		return 1;
-	return (here < 100 ? 23 : here < 8192 ? 701 : STRIDE) * (getenv("KVFS_TEST_QUICK") ? 8 : 1);
+	return (here < 100 ? 23 : here < 8192 ? 701 : STRIDE) * full_or_quick(1, 20);
 }
 
 static void key_of(unsigned number, char key[16])
@@ -375,7 +375,7 @@ static void test_crashes(void **state)
 	bool cut = true;
 
 	make_image(kind, &image);
-	for (uint64_t step = 1; cut; step += getenv("KVFS_TEST_QUICK") ? 7 : 1) {
+	for (uint64_t step = 1; cut; step += full_or_quick(1, 7)) {
 		struct kv_repair_report report;
 		struct fixture fixture = {0};
 		unsigned heard = 0;
