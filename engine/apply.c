@@ -104,9 +104,10 @@ static inline bool is_address(void *arg, uint64_t address)
 }
 
 /*
- * Was the record at this address, which is damaged, the key's? If its header and key, as they stand, say so: then what comes now takes
- * its place, and nobody is told any more that the key may be lost. Not where a view might want it, nor for what compaction has moved,
- * which may be older. What it takes stays accounted: its length is not certain.
+ * Was the record at this address, which is damaged, the key's? If its header and key, as they
+ * stand, say so: then what comes now takes its place, and nobody is told any more that the key may
+ * be lost. Not where a view might want it, nor for what compaction has moved, which may be older.
+ * What it takes stays accounted: its length is not certain.
  */
 static __attribute__((noinline)) bool
 is_damaged_old(struct kv *kv, const struct format_record *record, uint64_t damaged, uint64_t hash,
@@ -139,8 +140,9 @@ static int replace_damaged(struct kv *kv, const struct format_record *record, ui
 }
 
 /*
- * Before the key's newest record changes: what it was is kept, if a view sees that, and so is what turns out to be older. A
- * tombstone that replay, or compaction, comes upon late ends what came to stand before it.
+ * Before the key's newest record changes: what it was is kept, if a view sees that, and so is what
+ * turns out to be older. A tombstone that replay, or compaction, comes upon late ends what came to
+ * stand before it.
  */
 static int keep_for_views(struct kv *kv, const struct format_record *record, uint64_t address,
 			  uint64_t hash, uint64_t old, const struct format_record *old_record)
@@ -220,7 +222,10 @@ int apply_replacing(struct kv *kv, const struct format_record *record, uint64_t 
 {
 	struct index_place place;
 
-	/* What stands at an address is for ever the same record: if the index leads there, it leads the key there. */
+	/*
+	 * What stands at an address is for ever the same record: if the index leads there, it leads
+	 * the key there.
+	 */
 	if (views_any(kv) || record->keyspace == FORMAT_KEYSPACE_ENGINE ||
 	    !index_find(&kv->index, hash, is_address, &old, &place))
 		return apply_record(kv, record, address, hash);

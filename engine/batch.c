@@ -116,7 +116,10 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	return 0;
 }
 
-/* The header and key of the next record, of which so many bytes of value stand here, and the padding behind them. */
+/*
+ * The header and key of the next record, of which so many bytes of value stand here, and the
+ * padding behind them.
+ */
 static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace, const void *key,
 					  size_t key_size, uint64_t value_size, uint64_t here,
 					  unsigned flags)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * batch.h - changes on their way into the log: records laid out as they will stand there, without a place yet.
+ * batch.h - changes on their way into the log: records laid out as they will stand there, without a
+ * place yet.
  *
- * Everything that does not depend on the place is done here, outside any lock: layout, compression, the
- * hash of each key and of each body. A value that the caller lends stays where it is until the commit copies it into
- * the log.
+ * Everything that does not depend on the place is done here, outside any lock: layout, compression,
+ * the hash of each key and of each body. A value that the caller lends stays where it is until the
+ * commit copies it into the log.
  */
 #ifndef BATCH_H
 #define BATCH_H
@@ -20,7 +21,8 @@ struct batch_entry {
 
 struct kv_batch {
 	struct kv *kv;
-	uint8_t *bytes; /* the records, one after the other; of those with a lent value, header and key */
+	uint8_t *bytes; /* the records, one after the other; of those with a lent value, header
+			   and key */
 	size_t used, capacity;
 	size_t size; /* bytes the records take in the log */
 	struct batch_entry *entries;
@@ -28,7 +30,10 @@ struct kv_batch {
 	bool lent; /* some value is lent */
 	bool frees;
 	bool never_waits; /* the maintainer's: -EAGAIN where there is no room in the log */
-	/* Called under the log's lock before anything is changed; what it returns, if not 0, is kv_commit's result. */
+	/*
+	 * Called under the log's lock before anything is changed; what it returns, if not 0, is
+	 * kv_commit's result.
+	 */
 	int (*check)(struct kv *kv, const void *arg);
 	const void *check_arg;
 	void *compressor; /* ZSTD_CCtx, made when first needed */
@@ -60,17 +65,26 @@ static inline void batch_clear(struct kv_batch *batch)
 	batch_clear_all_but_keys(batch);
 	for (i = 0; i < FORMAT_KEYSPACES; i++) {
 		batch->keys[i] = 0;
-		/* Not as `rep stos`, which the compiler would make of it: that alone takes some 15 ns to begin. */
+		/*
+		 * Not as `rep stos`, which the compiler would make of it: that alone takes some 15
+		 * ns to begin.
+		 */
 		__asm__ volatile("");
 	}
 }
 
-/* A batch on the caller's stack, with room for `capacity` bytes of records; without kv_batch_free, as long as it need not grow. */
+/*
+ * A batch on the caller's stack, with room for `capacity` bytes of records; without kv_batch_free,
+ * as long as it need not grow.
+ */
 static inline void batch_init(struct kv_batch *batch, struct kv *kv, uint8_t *bytes,
 			      size_t capacity, struct batch_entry *entries,
 			      unsigned entries_capacity)
 {
-	/* One by one: the compiler clears a struct of this size in a way that takes longer to begin than all else. */
+	/*
+	 * One by one: the compiler clears a struct of this size in a way that takes longer to begin
+	 * than all else.
+	 */
 	batch->kv = kv;
 	batch->bytes = bytes;
 	batch->capacity = capacity;
@@ -96,7 +110,10 @@ static inline size_t batch_stride(const struct format_record *record, const stru
 	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
 }
 
-/* All of a record's bytes but the value: without a number, and not checked yet. here: bytes of the value that will stand behind the key. */
+/*
+ * All of a record's bytes but the value: without a number, and not checked yet. here: bytes of the
+ * value that will stand behind the key.
+ */
 static inline void batch_lay_out(struct format_record *record, unsigned keyspace, const void *key,
 				 size_t key_size, uint64_t value_size, uint64_t here, unsigned flags)
 {
@@ -133,8 +150,8 @@ void batch_finish(struct kv_batch *batch);
 /* As kv_commit, but leaves in the batch what is in it. */
 int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 /*
- * A batch of this one record, with flags, sizes, keyspace, key, value and padding in their places. -EAGAIN: not so, nothing changed; to be
- * tried as a batch. Else as kv_commit.
+ * A batch of this one record, with flags, sizes, keyspace, key, value and padding in their places.
+ * -EAGAIN: not so, nothing changed; to be tried as a batch. Else as kv_commit.
  */
 int commit_single(struct kv *kv, struct format_record *record, uint64_t hash, uint64_t *seq);
 /* Copies the records as they will stand in the log: batch->size bytes. */

@@ -7,14 +7,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIMIT_FACTOR 4u		 /* of what is needed: compaction takes all of its time from a factor of 3 on */
+#define LIMIT_FACTOR 4u		 /* of what is needed: compaction takes all of its time from a
+				    factor of 3 on */
 #define LIMIT_SEGMENTS 8u	 /* and so many more, of which small stores have mostly garbage */
 #define FIRST_CREDIT ((uint64_t)256 << 10)
 #define OVERDRAFT_MAX ((uint64_t)16 << 20) /* more is not asked back */
 #define DOSE_US 5000u
 #define DOSE_MAX_US 100000u
 #define DOSE_BYTES ((uint64_t)1 << 20) /* overdrawn, for each further dose */
-#define SHARE_BYTES ((uint64_t)64 << 10) /* appended at once: who appends more waits as often as if it had been so many commits... */
+#define SHARE_BYTES ((uint64_t)64 << 10) /* appended at once: who appends more waits as often as
+					    if it had been so many commits... */
 #define SHARES_MAX 10u			 /* ...but a second at the most */
 
 void brake_init(struct kv *kv)
@@ -70,7 +72,10 @@ static bool is_over_limit(struct kv *kv)
 	uint64_t log = atomic_load(&kv->log_bytes), needed = atomic_load(&kv->live_bytes);
 	uint64_t condemned = atomic_load(&kv->large.condemned_bytes);
 
-	/* It counts as live until it is deleted; else writers could condemn faster than that goes, for ever. */
+	/*
+	 * It counts as live until it is deleted; else writers could condemn faster than that goes,
+	 * for ever.
+	 */
 	needed -= condemned < needed ? condemned : needed;
 	/* What only waits for the next checkpoint is none of compaction's business any more. */
 	needed += atomic_load(&kv->compaction.kept_bytes) / LIMIT_FACTOR;

@@ -2,9 +2,9 @@
 /*
  * check.c - reads everything and compares: every record's checksum, each index against the log.
  *
- * The newest record of each key is the one that the hash index points to. If every record that the index points to
- * is valid and was met, and there are as many of them as the index has entries, then index and log agree;
- * likewise for the ordered indexes.
+ * The newest record of each key is the one that the hash index points to. If every record that the
+ * index points to is valid and was met, and there are as many of them as the index has entries,
+ * then index and log agree; likewise for the ordered indexes.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -123,7 +123,10 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	return 0;
 }
 
-/* Asks the disk for the next segment from this slot on that has to be read, while another one is looked through. */
+/*
+ * Asks the disk for the next segment from this slot on that has to be read, while another one is
+ * looked through.
+ */
 static void read_ahead(struct kv *kv, uint32_t slot, uint32_t count)
 {
 	for (; slot < count; slot++) {
@@ -137,7 +140,9 @@ static void read_ahead(struct kv *kv, uint32_t slot, uint32_t count)
 	}
 }
 
-/* A check has looked at everything once: what it has brought into memory is nobody's working set. */
+/*
+ * A check has looked at everything once: what it has brought into memory is nobody's working set.
+ */
 static void give_back(struct kv *kv, const struct segment *segment)
 {
 	const uint8_t *map = atomic_load(&segment->map);

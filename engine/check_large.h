@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_large.h - do headers of large values and pieces belong to each other? Headers are collected on the way through the
- * log, then all pieces are walked once.
+ * check_large.h - do headers of large values and pieces belong to each other? Headers are collected
+ * on the way through the log, then all pieces are walked once.
  */
 #ifndef CHECK_LARGE_H
 #define CHECK_LARGE_H

@@ -81,7 +81,10 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 	       entry->live_bytes <= entry->end && entry->tombstone_bytes <= entry->end;
 }
 
-/* A checkpoint outlives no segment that it needs: this one was taken away, or another file is in its place. */
+/*
+ * A checkpoint outlives no segment that it needs: this one was taken away, or another file is in
+ * its place.
+ */
 static int cannot_cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 {
 	char name[FORMAT_SEGMENT_NAME_SIZE];

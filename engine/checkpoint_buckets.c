@@ -39,7 +39,10 @@ static int sort_changes(struct checkpoint_buckets *sorted,
 	}
 	for (i = 2; i < chunks + 2; i++)
 		sorted->starts[i] += sorted->starts[i - 1];
-	/* starts[n + 1] is where the next one of chunk n goes, and in the end where chunk n + 1 begins. */
+	/*
+	 * starts[n + 1] is where the next one of chunk n goes, and in the end where chunk n + 1
+	 * begins.
+	 */
 	for (i = 0; i < count; i++)
 		sorted->changes[next[changes[i].number / CHUNK_SLOTS]++] = changes[i];
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_buckets.h - the buckets of a hash index out of a checkpoint, a chunk at a time: as they were saved, with what was stored
- * in them afterwards.
+ * checkpoint_buckets.h - the buckets of a hash index out of a checkpoint, a chunk at a time: as
+ * they were saved, with what was stored in them afterwards.
  *
  * Threads: reading any, once it is there.
  */

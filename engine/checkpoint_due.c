@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_due.c - when a checkpoint is written, and when the one there is goes: see checkpoint.h.
+ * checkpoint_due.c - when a checkpoint is written, and when the one there is goes: see
+ * checkpoint.h.
  *
- * The next one is due when so much log stands behind the last one, or when so much of what compaction has emptied waits for it:
- * a segment that the last one names stays in the log until it is not the last one any more.
+ * The next one is due when so much log stands behind the last one, or when so much of what
+ * compaction has emptied waits for it: a segment that the last one names stays in the log until it
+ * is not the last one any more.
  */
 #include "checkpoint.h"
 
@@ -22,7 +24,8 @@
 #define INTERVAL_FACTOR 4u   /* ...but not less than this times what will be written */
 #define KEPT_SEGMENTS 2u     /* emptied, and waiting for the next one... */
 #define KEPT_DIVISOR 8u	     /* ...and so much of the log... */
-#define KEPT_INTERVAL_US 1000000u /* ...not oftener than this, where a stream empties segment after segment... */
+#define KEPT_INTERVAL_US 1000000u /* ...not oftener than this, where a stream empties segment
+				     after segment... */
 #define KEPT_DIVISOR_MAX 3u  /* ...unless it is so much */
 #define SCARCE_SEGMENTS 16u  /* of free disk: they are needed now */
 #define LOOK_INTERVAL_US 50000u
@@ -209,7 +212,10 @@ int checkpoint_demand(struct kv *kv)
 	return result == 1 ? 0 : result ? result : 1;
 }
 
-/* Lets go of the lock between any two steps. One that the maintainer brings to its end meanwhile will do. */
+/*
+ * Lets go of the lock between any two steps. One that the maintainer brings to its end meanwhile
+ * will do.
+ */
 static int write_now(struct kv *kv)
 {
 	uint64_t written = atomic_load(&kv->checkpoints.written);

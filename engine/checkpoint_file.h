@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_file.h - the file of a checkpoint, chunk by chunk: format.h draws it. Knows sections and sums, and nothing of what they
- * hold.
+ * checkpoint_file.h - the file of a checkpoint, chunk by chunk: format.h draws it. Knows sections
+ * and sums, and nothing of what they hold.
  */
 #ifndef CHECKPOINT_FILE_H
 #define CHECKPOINT_FILE_H
@@ -9,7 +9,7 @@
 #include "env.h"
 #include "format.h"
 
-/* ---- reading: any thread, once it is open ----------------------------------------------------- */
+/* ---- reading: any thread, once it is open ---------------------------------------------------- */
 
 struct checkpoint_file {
 	const struct kv_env *env;
@@ -46,7 +46,7 @@ int checkpoint_reader_seek(struct checkpoint_reader *reader, uint64_t position);
 /* -EUCLEAN: there is not so much, or it is damaged. */
 int checkpoint_reader_read(struct checkpoint_reader *reader, void *out, size_t size);
 
-/* ---- writing: one thread ----------------------------------------------------------------------- */
+/* ---- writing: one thread --------------------------------------------------------------------- */
 
 /* What is written becomes the checkpoint when checkpoint_writer_finish returns 0. */
 struct checkpoint_writer {
@@ -68,12 +68,17 @@ int checkpoint_writer_open(struct checkpoint_writer *writer, struct kv_env *env,
 void checkpoint_writer_close(struct checkpoint_writer *writer);
 /* Where the next chunk goes: 65,536 bytes that hold anything. */
 uint8_t *checkpoint_writer_room(struct checkpoint_writer *writer);
-/* It has the next `size` bytes of the section, all of them but for the section's last chunk; the rest is filled up. */
+/*
+ * It has the next `size` bytes of the section, all of them but for the section's last chunk; the
+ * rest is filled up.
+ */
 int checkpoint_writer_push(struct checkpoint_writer *writer, unsigned section, size_t size);
 /* All that is left of a section. */
 int checkpoint_writer_put(struct checkpoint_writer *writer, unsigned section, const void *data,
 			  size_t size);
-/* Durable; then *renamed tells whether the file has the checkpoint's name, if perhaps not for good. */
+/*
+ * Durable; then *renamed tells whether the file has the checkpoint's name, if perhaps not for good.
+ */
 int checkpoint_writer_finish(struct checkpoint_writer *writer, bool *renamed);
 
 #endif

@@ -11,7 +11,7 @@
 
 #define CHANGES_SIZE_MAX ((uint64_t)32 << 20)
 
-/* ---- stretches ----------------------------------------------------------------------------------- */
+/* ---- stretches ------------------------------------------------------------------------------- */
 
 void checkpoint_orders_init(struct checkpoint_orders *orders, struct kv *kv,
 			    const struct checkpoint_file *file, const _Atomic bool *stopping)
@@ -21,7 +21,7 @@ void checkpoint_orders_init(struct checkpoint_orders *orders, struct kv *kv,
 	orders->stopping = stopping;
 }
 
-/* ---- changes that wait ------------------------------------------------------------------------- */
+/* ---- changes that wait ----------------------------------------------------------------------- */
 
 static uint64_t change_size(const struct checkpoint_change *change)
 {
@@ -106,7 +106,7 @@ bool checkpoint_orders_are_full(const struct checkpoint_orders *orders)
 	       CHANGES_SIZE_MAX;
 }
 
-/* ---- what is read when the store is opened ------------------------------------------------------ */
+/* ---- what is read when the store is opened --------------------------------------------------- */
 
 static int read_change(struct checkpoint_orders *orders, struct checkpoint_reader *reader,
 		       uint8_t *key)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_order_load.c - stretches of ordered indexes, from a checkpoint's sections into the trees; and an index that cannot be
- * had from there, from the records: see checkpoint_order.h.
+ * checkpoint_order_load.c - stretches of ordered indexes, from a checkpoint's sections into the
+ * trees; and an index that cannot be had from there, from the records: see checkpoint_order.h.
  */
 #include <errno.h>
 #include <sched.h>
@@ -15,7 +15,7 @@
 #define CHUNK ((uint64_t)FORMAT_CHECKPOINT_CHUNK)
 #define BATCH 32u /* entries, or changes, that are done while writers wait */
 
-/* ---- entries ----------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* Entries of a stretch, one after the other. */
 struct decoder {
@@ -76,7 +76,7 @@ static int read_stretch(const struct checkpoint_orders *orders, unsigned keyspac
 	return error ? error : checkpoint_reader_read(reader, decoder->bytes, decoder->size);
 }
 
-/* ---- a stretch ------------------------------------------------------------------------------------ */
+/* ---- a stretch ------------------------------------------------------------------------------- */
 
 static int insert_one(struct kv *kv, struct order *order, const struct checkpoint_stretch *stretch,
 		      struct decoder *decoder)
@@ -189,7 +189,7 @@ static int load_stretch(struct checkpoint_orders *orders, unsigned keyspace, uin
 	return error;
 }
 
-/* ---- on demand ------------------------------------------------------------------------------------ */
+/* ---- on demand ------------------------------------------------------------------------------- */
 
 static int load_alone(struct checkpoint_orders *orders, unsigned keyspace, uint32_t n)
 {
@@ -229,7 +229,7 @@ int checkpoint_orders_need(struct checkpoint_orders *orders, unsigned keyspace,
 	}
 }
 
-/* ---- without the section ------------------------------------------------------------------------- */
+/* ---- without the section --------------------------------------------------------------------- */
 
 struct rebuild {
 	struct checkpoint_orders *orders;
@@ -326,7 +326,7 @@ static int rebuild_order(struct checkpoint_orders *orders, unsigned keyspace)
 	return error;
 }
 
-/* ---- one after the other ------------------------------------------------------------------------- */
+/* ---- one after the other --------------------------------------------------------------------- */
 
 bool checkpoint_orders_next(const struct checkpoint_orders *orders, unsigned *keyspace)
 {

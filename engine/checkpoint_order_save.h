@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_order_save.h - the ordered indexes on their way into a checkpoint: each is walked through beside everybody else,
- * and what changes in it from then on is noted.
+ * checkpoint_order_save.h - the ordered indexes on their way into a checkpoint: each is walked
+ * through beside everybody else, and what changes in it from then on is noted.
  *
  * Threads: whoever has maintain.lock.
  */

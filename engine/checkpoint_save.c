@@ -2,10 +2,11 @@
 /*
  * checkpoint_save.c - see checkpoint_save.h.
  *
- * It is exact as of its end. What has been saved and changes again is noted, store by store, in journals that whoever changes
- * an index appends to under the commit lock; what was saved with what was noted since is the index as it is when the
- * journals are taken down. In the same stay under the lock the small state is copied. Then all that the log holds up to there
- * is made durable, and only then does the file get its name; the one before it is there until then.
+ * It is exact as of its end. What has been saved and changes again is noted, store by store, in
+ * journals that whoever changes an index appends to under the commit lock; what was saved with what
+ * was noted since is the index as it is when the journals are taken down. In the same stay under
+ * the lock the small state is copied. Then all that the log holds up to there is made durable, and
+ * only then does the file get its name; the one before it is there until then.
  *
  * Threads: whoever has maintain.lock.
  */
@@ -67,7 +68,7 @@ struct checkpoint_save {
 	struct format_checkpoint_segment *segments;
 };
 
-/* ---- the journals ------------------------------------------------------------------------------ */
+/* ---- the journals ---------------------------------------------------------------------------- */
 
 static int write_blocks(struct checkpoint_save *save, const struct journal_block *block,
 			unsigned section)
@@ -137,7 +138,7 @@ void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t
 	journal_append(kv->order_changes, record->key, record->key_size);
 }
 
-/* ---- the hash indexes ---------------------------------------------------------------------------- */
+/* ---- the hash indexes ------------------------------------------------------------------------ */
 
 /* A growth under way is brought to its end first. Out: settled. */
 static int settle(struct checkpoint_save *save, struct index *index, struct index_saving *saving,
@@ -159,8 +160,8 @@ static int settle(struct checkpoint_save *save, struct index *index, struct inde
 }
 
 /*
- * The lock is held for as long as it takes to say what is copied; the table cannot go before the maintainer, who this is, frees it. -EAGAIN:
- * a growth came between. 1: these were the last ones.
+ * The lock is held for as long as it takes to say what is copied; the table cannot go before the
+ * maintainer, who this is, frees it. -EAGAIN: a growth came between. 1: these were the last ones.
  */
 static int save_buckets(struct checkpoint_save *save, struct index_saving *saving, unsigned section,
 			unsigned chunks)
@@ -194,7 +195,7 @@ static uint64_t buckets_of(const struct index_saving *saving)
 	return saving->slots / INDEX_SLOTS - INDEX_REACH;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* Prepared and not yet used ones are none of the log's. */
 static bool is_of_log(const struct kv *kv, const struct segment *segment)
@@ -356,7 +357,7 @@ static int finish(struct checkpoint_save *save)
 	return 0;
 }
 
-/* ---- the course --------------------------------------------------------------------------------- */
+/* ---- the course ------------------------------------------------------------------------------ */
 
 void checkpoint_save_abandon(struct kv *kv)
 {

@@ -9,11 +9,14 @@
 
 #include "store.h"
 
-/* Begins one; around: around the page cache. kv->checkpoint_save is not NULL from then on until it is written or given up. */
+/*
+ * Begins one; around: around the page cache. kv->checkpoint_save is not NULL from then on until it
+ * is written or given up.
+ */
 int checkpoint_save_begin(struct kv *kv, bool around);
 /*
- * The next step of it: 0 there is more to do, 1 it is written, durable, and has the name. Else it is given up: -EAGAIN, what it
- * saves has changed too much meanwhile; or another error.
+ * The next step of it: 0 there is more to do, 1 it is written, durable, and has the name. Else it
+ * is given up: -EAGAIN, what it saves has changed too much meanwhile; or another error.
  */
 int checkpoint_save_step(struct kv *kv);
 /* Gives up the one under way, if there is one. */

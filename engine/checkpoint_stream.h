@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_stream.h - the bytes of one section after the other, as they come, cut into its chunks.
+ * checkpoint_stream.h - the bytes of one section after the other, as they come, cut into its
+ * chunks.
  *
  * Threads: one.
  */

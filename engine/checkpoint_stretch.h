@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* checkpoint_stretch.h - parts of an ordered index that come one by one, for checkpoint_order*.c alone. */
+/*
+ * checkpoint_stretch.h - parts of an ordered index that come one by one, for checkpoint_order*.c
+ * alone.
+ */
 #ifndef CHECKPOINT_STRETCH_H
 #define CHECKPOINT_STRETCH_H
 
@@ -19,7 +22,8 @@ struct checkpoint_stretch {
 	uint16_t key_size;  /* 0: there is no part of the section */
 	uint16_t offset;    /* of that part, in the chunk */
 	uint32_t chunk;
-	_Atomic uint8_t state; /* enum stretch_state; stored under the log's lock, present with release */
+	_Atomic uint8_t state; /* enum stretch_state; stored under the log's lock, present with
+				  release */
 	struct checkpoint_change *first, *last; /* that wait; protected by log.lock */
 };
 

@@ -13,7 +13,7 @@
 
 #define CHUNK_VERSIONS (FORMAT_CHECKPOINT_CHUNK / (uint32_t)sizeof(struct version))
 
-/* ---- saving the table -------------------------------------------------------------------------- */
+/* ---- saving the table ------------------------------------------------------------------------ */
 
 /* A store that comes meanwhile may be seen or not: it is noted. */
 static struct format_checkpoint_version copy_version(const struct version *version)
@@ -84,7 +84,7 @@ void version_saving_end(struct kv *kv)
 	kv->versions.saving = NULL;
 }
 
-/* ---- saving the ghosts ------------------------------------------------------------------------- */
+/* ---- saving the ghosts ----------------------------------------------------------------------- */
 
 void checkpoint_note_ghost(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			   uint64_t address)
@@ -162,14 +162,17 @@ void ghost_saving_fini(struct ghost_saving *saving)
 	order_walk_free(saving->walk);
 }
 
-/* ---- loading the table ------------------------------------------------------------------------- */
+/* ---- loading the table ----------------------------------------------------------------------- */
 
 /* A table in memory that is being taken over. */
 struct loading {
 	struct kv *kv;
 	const struct checkpoint_file *file;
 	uint32_t numbers;
-	/* A bit for each number, so that the index's order costs no misses: it is in use, and nothing has led to it yet. */
+	/*
+	 * A bit for each number, so that the index's order costs no misses: it is in use, and
+	 * nothing has led to it yet.
+	 */
 	uint64_t *unled;
 	uint64_t links; /* that have, in all */
 };
@@ -334,7 +337,7 @@ static int load_index(struct loading *loading)
 	return error;
 }
 
-/* ---- loading the ghosts ------------------------------------------------------------------------ */
+/* ---- loading the ghosts ---------------------------------------------------------------------- */
 
 int versions_load_ghost(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			uint64_t address)
@@ -374,7 +377,7 @@ static int read_ghosts(struct loading *loading)
 	return error;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 /* Before memory is taken for them: each number was saved, or noted. */
 static bool is_plausible(const struct format_checkpoint *header)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checksum.h - XXH3-64 of long inputs, with the widest vectors that this processor has. The result is the same
- * everywhere. Distributions build libxxhash for the oldest processor of an architecture: 254 us a MiB, where AVX2 needs 40.
+ * checksum.h - XXH3-64 of long inputs, with the widest vectors that this processor has. The result
+ * is the same everywhere. Distributions build libxxhash for the oldest processor of an
+ * architecture: 254 us a MiB, where AVX2 needs 40.
  */
 #ifndef CHECKSUM_H
 #define CHECKSUM_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checksum_avx2.c - see checksum_avx2.h. The same source as everybody's XXH3, compiled for another processor: xxhash.h chooses its
- * vectors by what the compiler may use, and here that is more. Nothing but these functions is in this file, so that no
- * such instruction gets where it was not asked for.
+ * checksum_avx2.c - see checksum_avx2.h. The same source as everybody's XXH3, compiled for another
+ * processor: xxhash.h chooses its vectors by what the compiler may use, and here that is more.
+ * Nothing but these functions is in this file, so that no such instruction gets where it was not
+ * asked for.
  */
 #include "checksum_avx2.h"
 

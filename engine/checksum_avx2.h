@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* checksum_avx2.h - checksum.h's functions in AVX2; to be called only where the processor has that. */
+/*
+ * checksum_avx2.h - checksum.h's functions in AVX2; to be called only where the processor has that.
+ */
 #ifndef CHECKSUM_AVX2_H
 #define CHECKSUM_AVX2_H
 

@@ -8,7 +8,10 @@
 #include "segment_file.h"
 #include "sync.h"
 
-/* Segments' worth of free disk below which copies go to the log's end: the reserve is for what frees. */
+/*
+ * Segments' worth of free disk below which copies go to the log's end: the reserve is for what
+ * frees.
+ */
 #define SCARCE_SEGMENTS 8u
 
 static uint32_t limit(const struct kv *kv)
@@ -74,8 +77,8 @@ static int write_out(struct kv *kv)
 }
 
 /*
- * A MARK behind what is durable, and durable itself: from then on recovery can tell damage from an end that was torn. What
- * was copied may be freed then, and not before.
+ * A MARK behind what is durable, and durable itself: from then on recovery can tell damage from an
+ * end that was torn. What was copied may be freed then, and not before.
  */
 static int mark(struct kv *kv)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * commit.c - makes a batch visible: one stay under the commit lock, in which it gets its number, its place in the
- * log and its entries in the indexes. Nothing in there waits for the disk, unless the log has run full.
+ * commit.c - makes a batch visible: one stay under the commit lock, in which it gets its number,
+ * its place in the log and its entries in the indexes. Nothing in there waits for the disk, unless
+ * the log has run full.
  */
 #include <errno.h>
 
@@ -15,7 +16,10 @@
 #include "sync.h"
 #include "view.h"
 
-/* Gives the records their number and place, and enters them into the indexes. more: others of the batch follow. */
+/*
+ * Gives the records their number and place, and enters them into the indexes. more: others of the
+ * batch follow.
+ */
 static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t *at,
 			   uint64_t address, uint64_t seq, bool more)
 {
@@ -56,8 +60,9 @@ static int reserve_log(struct kv *kv, const struct kv_batch *batch, uint64_t siz
 }
 
 /*
- * Room for the batch and, where there are large values, for what it condemns: a bound of that, because the reservation
- * may let go of the lock and what is condemned is known only after it. -E2BIG
+ * Room for the batch and, where there are large values, for what it condemns: a bound of that,
+ * because the reservation may let go of the lock and what is condemned is known only after it.
+ * -E2BIG
  */
 static int reserve(struct kv *kv, const struct kv_batch *batch, const struct kv_batch **doomed)
 {
@@ -133,7 +138,10 @@ static inline int publish(struct kv *kv, uint64_t seq, int error)
 	if (!kv->log.dirty_since_us)
 		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
 	atomic_store_explicit(&kv->log.last_seq, seq, memory_order_release);
-	/* In the log but not in the indexes: memory and log differ, and only opening again mends that. */
+	/*
+	 * In the log but not in the indexes: memory and log differ, and only opening again mends
+	 * that.
+	 */
 	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
 }
 
@@ -159,7 +167,10 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 	return publish(kv, next_seq, error);
 }
 
-/* Is there nothing that a change of one record, in place of a batch, would have to heed or wait for? Called with the lock. */
+/*
+ * Is there nothing that a change of one record, in place of a batch, would have to heed or wait
+ * for? Called with the lock.
+ */
 static inline bool is_quiet(const struct kv *kv, uint64_t size)
 {
 	return log_has_room(kv, size) && !atomic_load_explicit(&kv->failed, memory_order_relaxed) &&
@@ -206,14 +217,20 @@ static int record_locked(struct kv *kv, const struct format_record *record, uint
 	return publish(kv, next_seq, error);
 }
 
-/* A key that is new has no record that will be replaced, and to find that out costs more than it brings: it is guessed. */
+/*
+ * A key that is new has no record that will be replaced, and to find that out costs more than it
+ * brings: it is guessed.
+ */
 static inline bool foresees_old(const struct kv *kv)
 {
 	return atomic_load_explicit(&kv->replacing, memory_order_relaxed) ||
 	       atomic_load_explicit(&kv->segments.mapped, memory_order_relaxed);
 }
 
-/* The records that will be replaced come into the cache, or from the disk, while nobody waits for the lock. */
+/*
+ * The records that will be replaced come into the cache, or from the disk, while nobody waits for
+ * the lock.
+ */
 static void prefetch(struct kv *kv, const struct kv_batch *batch)
 {
 	unsigned i;
@@ -253,7 +270,10 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	begun_ns = timing_begin(&kv->timing, KV_OPERATION_COMMIT);
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
 		checkpoint_throttle(kv);
-	/* Its buckets have been on their way since the keys were hashed; what they point to comes while the records are. */
+	/*
+	 * Its buckets have been on their way since the keys were hashed; what they point to comes
+	 * while the records are.
+	 */
 	prefetch(kv, batch);
 	batch_finish(batch);
 

@@ -2,8 +2,8 @@
 /*
  * compress.c - see compress.h. Pure functions over bytes.
  *
- * The magic number and the dictionary's id in the frame would cost a small value eight bytes: what is here is known to be
- * a frame, and the number of its dictionary stands before it.
+ * The magic number and the dictionary's id in the frame would cost a small value eight bytes: what
+ * is here is known to be a frame, and the number of its dictionary stands before it.
  */
 #include "compress.h"
 

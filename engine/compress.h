@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compress.h - the stored form of a compressed value: one byte, the number of the dictionary (0: none), and a zstd frame
- * without its magic number that states its content size.
+ * compress.h - the stored form of a compressed value: one byte, the number of the dictionary (0:
+ * none), and a zstd frame without its magic number that states its content size.
  */
 #ifndef COMPRESS_H
 #define COMPRESS_H
@@ -23,8 +23,8 @@ struct ZSTD_CCtx_s *compress_encoder_new(int level);
 struct ZSTD_DCtx_s *compress_decoder_new(void);
 
 /*
- * Compresses into `out`, which has `room`; the size, or 0 if it does not fit or cannot be done. A dictionary carries its own
- * level; number and cdict are 0 and NULL without one.
+ * Compresses into `out`, which has `room`; the size, or 0 if it does not fit or cannot be done. A
+ * dictionary carries its own level; number and cdict are 0 and NULL without one.
  */
 size_t compress_value(struct ZSTD_CCtx_s *encoder, unsigned number,
 		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size, uint8_t *out,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * condition.h - what a batch expects of the store: kept beside its changes, judged under the commit lock, where
- * nothing can change between the judgement and the changes.
+ * condition.h - what a batch expects of the store: kept beside its changes, judged under the commit
+ * lock, where nothing can change between the judgement and the changes.
  */
 #ifndef CONDITION_H
 #define CONDITION_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cursor.c - places in ordered keyspaces: a walk over the ordered index, and the hash index for the value, which is
- * always the newest one of the key.
+ * cursor.c - places in ordered keyspaces: a walk over the ordered index, and the hash index for the
+ * value, which is always the newest one of the key.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -103,7 +103,9 @@ int kv_cursor_set_prefix(struct kv_cursor *cursor, const void *prefix, size_t pr
 	size_t size = prefix_size;
 	int error;
 
-	/* The first key behind all that start with the prefix: its last byte that can be raised is. */
+	/*
+	 * The first key behind all that start with the prefix: its last byte that can be raised is.
+	 */
 	while (size && bytes[size - 1] == 0xff)
 		size--;
 	error = kv_cursor_set_range(cursor, prefix, prefix_size, prefix, size);

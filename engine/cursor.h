@@ -16,12 +16,15 @@ struct cursor_bound {
 /* What a cursor on a view is, beside the walk over the keys that there are now. cursor_view.c */
 struct cursor_view {
 	const struct kv_view *view;
-	struct order_walk *ghosts; /* over keys that have only versions; NULL: no tree of them was there yet */
+	struct order_walk *ghosts; /* over keys that have only versions; NULL: no tree of them
+				      was there yet */
 	uint64_t ghosts_added;	   /* when the walk was last placed */
-	bool forward;		   /* the walks stand on the key, or ahead of it in this direction... */
+	bool forward;		   /* the walks stand on the key, or ahead of it in this
+				      direction... */
 	bool ready;		   /* ...if they are still of use */
 	bool on_walk, on_ghosts;   /* stand on an entry at all */
-	uint64_t address;	   /* of the newest record of the key, true inside this read section; 0: not known */
+	uint64_t address;	   /* of the newest record of the key, true inside this read
+				      section; 0: not known */
 	struct cursor_bound here;  /* the cursor's key */
 	struct cursor_bound next;  /* the one that it is about to go to */
 };
@@ -81,7 +84,10 @@ static inline int cursor_move_walk(struct order_walk *walk, enum cursor_to to, c
 /* cursor_walk, for one that is early. */
 int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size);
 
-/* Of a cursor that stands nowhere: what a move from there is told. Not that all is over, where the index could not be loaded. */
+/*
+ * Of a cursor that stands nowhere: what a move from there is told. Not that all is over, where the
+ * index could not be loaded.
+ */
 int cursor_nowhere(const struct kv_cursor *cursor);
 
 /* Moves the walk over the keys that there are now. As order_walk_*; -EIO too */
@@ -94,8 +100,8 @@ static inline int cursor_walk(struct kv_cursor *cursor, enum cursor_to to, const
 }
 
 /*
- * Moves a cursor on a view. any: also to a key that the view does not have, where that is found out later. Inside a read section,
- * for the sake of the address.
+ * Moves a cursor on a view. any: also to a key that the view does not have, where that is found out
+ * later. Inside a read section, for the sake of the address.
  */
 int cursor_view_move(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size,
 		     bool any);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cursor_view.c - cursors on views: two walks at once, over the keys that there are now and over those of which only versions
- * are left, and of what they come upon only what the view has.
+ * cursor_view.c - cursors on views: two walks at once, over the keys that there are now and over
+ * those of which only versions are left, and of what they come upon only what the view has.
  *
- * A key that is deleted is a ghost before it leaves the other index, so the walk over that one always moves first: what
- * it misses, the ghosts have by then. Each time a ghost was added the walk over them is placed anew, behind the
- * cursor's key. A walk that stands ahead stays good: between the cursor's key and its own nothing can appear that
- * the view has and that is not a ghost.
+ * A key that is deleted is a ghost before it leaves the other index, so the walk over that one
+ * always moves first: what it misses, the ghosts have by then. Each time a ghost was added the walk
+ * over them is placed anew, behind the cursor's key. A walk that stands ahead stays good: between
+ * the cursor's key and its own nothing can appear that the view has and that is not a ghost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -127,7 +127,10 @@ static int advance(struct kv_cursor *cursor)
 
 /* ---- what they come upon --------------------------------------------------------------------- */
 
-/* The nearer one of what the walks stand on becomes `next`, with its record's address if that is known to be true. */
+/*
+ * The nearer one of what the walks stand on becomes `next`, with its record's address if that is
+ * known to be true.
+ */
 static int choose(struct kv_cursor *cursor)
 {
 	struct cursor_view *view = &cursor->view;
@@ -162,7 +165,9 @@ static bool is_in_bounds(const struct kv_cursor *cursor)
 	       (!cursor->lower.size || cursor_compare(key, &cursor->lower) >= 0);
 }
 
-/* Does the view have the key? One that cannot be read counts: whoever asks for its value is told. */
+/*
+ * Does the view have the key? One that cannot be read counts: whoever asks for its value is told.
+ */
 static bool is_there(const struct kv_cursor *cursor, const struct cursor_bound *key)
 {
 	const struct kv_view *view = cursor->view.view;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dictionary.h - zstd dictionaries, trained from the store's own values, with which compaction compresses what is small.
+ * dictionary.h - zstd dictionaries, trained from the store's own values, with which compaction
+ * compresses what is small.
  *
- * A dictionary is a record in the engine's own keyspace: key 'd' and its number, value one byte that names the keyspace
- * it was trained for, and the bytes. It is durable before a value that needs it is (cold_flush syncs the log first), and
- * deleted when no segment holds a value that names it; each segment keeps a set of the numbers in it.
+ * A dictionary is a record in the engine's own keyspace: key 'd' and its number, value one byte
+ * that names the keyspace it was trained for, and the bytes. It is durable before a value that
+ * needs it is (cold_flush syncs the log first), and deleted when no segment holds a value that
+ * names it; each segment keeps a set of the numbers in it.
  *
  * Threads: readers, inside an epoch, call dictionary_decoder. All else is the maintainer's.
  */
@@ -28,13 +30,19 @@ struct dictionary_choice {
 int dictionaries_new(struct kv *kv);
 void dictionaries_free(struct kv *kv);
 
-/* The digested dictionary of a number, made at its first use: NULL for 0. -EIO: there is none (reported), -ENOMEM */
+/*
+ * The digested dictionary of a number, made at its first use: NULL for 0. -EIO: there is none
+ * (reported), -ENOMEM
+ */
 int dictionary_decoder(struct kv *kv, unsigned number, const struct ZSTD_DDict_s **out);
 
 /* This thread's, for compressing. NULL: no memory */
 struct ZSTD_CCtx_s *dictionary_encoder(struct kv *kv);
 struct dictionary_choice *dictionary_choice(struct kv *kv, unsigned keyspace);
-/* Commits a new dictionary and chooses it. -EAGAIN, -ENOSPC: not now, -E2BIG: all numbers are in use, -ENOMEM, -EIO */
+/*
+ * Commits a new dictionary and chooses it. -EAGAIN, -ENOSPC: not now, -E2BIG: all numbers are in
+ * use, -ENOMEM, -EIO
+ */
 int dictionary_add(struct kv *kv, unsigned keyspace, const void *bytes, size_t size, double ratio);
 /* Deletes those that no value needs any more. What was freed must be so durably. */
 void dictionary_sweep(struct kv *kv);

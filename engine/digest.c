@@ -4,15 +4,18 @@
  *
  *   entry   BLAKE2b-256 of: its keyspace's number (1 byte), the key's size (4), key, value
  *   place   XXH3-64 of the key, seeded with the keyspace's number
- *   digest  BLAKE2b-256 of: "kv digest 1" (16 bytes, zeros behind); for each keyspace in order the size of its name (1), the name,
- *           how many entries there are (8), and their digests by rising place, those of one place by rising digest
+ *   digest  BLAKE2b-256 of: "kv digest 1" (16 bytes, zeros behind); for each keyspace in order the
+ *           size of its name (1), the name, how many entries there are (8), and their digests by
+ *           rising place, those of one place by rising digest
  *
- * All are keyed, if there is a key; numbers are little-endian. Nothing of that depends on where a record stands, on the store's secret or
- * on how values are compressed. (A sum of the entries' digests would need no order, but without a key sums of hashes can be made to agree:
- * Wagner, A generalized birthday problem, 2002.)
+ * All are keyed, if there is a key; numbers are little-endian. Nothing of that depends on where a
+ * record stands, on the store's secret or on how values are compressed. (A sum of the entries'
+ * digests would need no order, but without a key sums of hashes can be made to agree: Wagner, A
+ * generalized birthday problem, 2002.)
  *
- * An iterator gives entries in the order of the store's own hash, so they have to be sorted. Memory for that is bounded: where it is full
- * the upper half of the places is left to another pass. Keys are read again then, values only of what is hashed.
+ * An iterator gives entries in the order of the store's own hash, so they have to be sorted. Memory
+ * for that is bounded: where it is full the upper half of the places is left to another pass. Keys
+ * are read again then, values only of what is hashed.
  *
  * Threads: the caller's; it reads a view.
  */
@@ -27,7 +30,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* Sorted at once: 240 MiB, and what qsort takes beside them; that of the GNU C library up to two pointers each, 96 MiB. */
+/*
+ * Sorted at once: 240 MiB, and what qsort takes beside them; that of the GNU C library up to two
+ * pointers each, 96 MiB.
+ */
 #define ENTRIES_MAX ((size_t)6 << 20)
 #define ENTRIES_MIN 1024u
 #define PART_SIZE ((size_t)1 << 20) /* of a large value, read at once */
@@ -132,7 +138,10 @@ static int by_place(const void *a, const void *b)
 	return memcmp(left->digest, right->digest, sizeof(left->digest));
 }
 
-/* There is no room for one more: for more memory, or the upper half of the places comes in another pass. */
+/*
+ * There is no room for one more: for more memory, or the upper half of the places comes in another
+ * pass.
+ */
 static int make_room(struct digester *digester)
 {
 	struct pass *pass = &digester->pass;

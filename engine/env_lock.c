@@ -3,8 +3,8 @@
  * env_lock.c - see env_lock.h.
  *
  * By open file description, so that the lock survives a fork into the background and binds threads
- * as well. The directory is locked beside the file, or somebody who puts another file in its place would lock that.
- * File systems that lock no directories (NFS) have the file's lock alone.
+ * as well. The directory is locked beside the file, or somebody who puts another file in its place
+ * would lock that. File systems that lock no directories (NFS) have the file's lock alone.
  */
 #include "env_lock.h"
 #include "env_ring.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * env_lock.h - the lock on one of the operating system's files that keeps other processes out of a store.
+ * env_lock.h - the lock on one of the operating system's files that keeps other processes out of a
+ * store.
  *
  * Embedded in the file that it locks, and used by one thread at a time.
  */
@@ -20,8 +21,9 @@ static inline void env_lock_init(struct env_lock *lock)
 }
 
 /*
- * Locks the file `fd` in the directory `dir`: exclusively, or shared with others who do not ask for more. May be called again to change
- * which. Waits a moment for a process that is just ending. -EBUSY, and what opening the directory gives
+ * Locks the file `fd` in the directory `dir`: exclusively, or shared with others who do not ask for
+ * more. May be called again to change which. Waits a moment for a process that is just ending.
+ * -EBUSY, and what opening the directory gives
  */
 int env_lock_take(struct env_lock *lock, int dir, int fd, bool exclusive);
 

@@ -8,8 +8,8 @@
  * its checksum fails, and env_map_failed says why. A SIGBUS that is none of ours goes to the
  * handler that was there before.
  *
- * A huge page of a file is read as a whole, and one bad sector makes all of it unreadable. So a page that failed is first
- * asked for again in a map of small ones.
+ * A huge page of a file is read as a whole, and one bad sector makes all of it unreadable. So a
+ * page that failed is first asked for again in a map of small ones.
  *
  * Owns: the process's SIGBUS handler (taken with the first map, never given back) and the table.
  * Threads: entries are claimed and left under table_lock; the handler, which may interrupt
@@ -81,8 +81,8 @@ static bool replace_by_zeros(uintptr_t start, size_t size)
 }
 
 /*
- * False: that has been done. Else the pages around are small from now on, and what the kernel could not read of them is out of
- * its cache: the reader is to try once more.
+ * False: that has been done. Else the pages around are small from now on, and what the kernel could
+ * not read of them is out of its cache: the reader is to try once more.
  */
 static bool read_apart(const struct map_entry *entry, uintptr_t page, uintptr_t start, size_t size)
 {
@@ -203,7 +203,10 @@ static void table_remove(uintptr_t start)
 	pthread_mutex_unlock(&table_lock);
 }
 
-/* At a multiple of ENV_MAP_HUGE if it is as long as that: only there can the kernel map a huge page. */
+/*
+ * At a multiple of ENV_MAP_HUGE if it is as long as that: only there can the kernel map a huge
+ * page.
+ */
 static void *map_aligned(int fd, size_t size)
 {
 	size_t whole = (size + page_size - 1) & ~(page_size - 1), before;
@@ -219,7 +222,10 @@ static void *map_aligned(int fd, size_t size)
 	before = -(uintptr_t)base & (ENV_MAP_HUGE - 1);
 	map = mmap(base + before, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
 	error = errno;
-	/* After a failure what was in the map's place may be gone, and another thread's by now: it stays. */
+	/*
+	 * After a failure what was in the map's place may be gone, and another thread's by now: it
+	 * stays.
+	 */
 	if (before)
 		munmap(base, before);
 	munmap(base + before + whole, ENV_MAP_HUGE - before);

@@ -8,11 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ENV_MAP_HUGE ((size_t)1 << 21) /* bytes of a huge page; a map that is longer is aligned to it */
+#define ENV_MAP_HUGE ((size_t)1 << 21) /* bytes of a huge page; a map that is longer is aligned
+					  to it */
 
 /*
- * Maps [0, size) of `fd` read-only and shared, under protection. The descriptor stays open as long as the map.
- * -EINVAL size 0, -ENOMEM, -EIO...
+ * Maps [0, size) of `fd` read-only and shared, under protection. The descriptor stays open as long
+ * as the map. -EINVAL size 0, -ENOMEM, -EIO...
  */
 int env_map_open(int fd, size_t size, const void **out);
 void env_map_close(const void *map, size_t size);

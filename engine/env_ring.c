@@ -7,14 +7,16 @@
  * below, a system call is faster. A registered file saved nothing that could be measured and costs
  * two system calls per file.
  *
- * A write that the disk has not answered outlives the process that is killed in it: the kernel closes the process's
- * descriptors, and with them a store's lock would go, while the write still may reach the disk, on top of what the next
- * one to open the store has written there. So the files that hold locks are registered with the ring: it is given
- * back, and they with it, after its last request.
+ * A write that the disk has not answered outlives the process that is killed in it: the kernel
+ * closes the process's descriptors, and with them a store's lock would go, while the write still
+ * may reach the disk, on top of what the next one to open the store has written there. So the files
+ * that hold locks are registered with the ring: it is given back, and they with it, after its last
+ * request.
  *
- * Owns: the process's ring, made with the first buffer or lock and never freed, and the tables of its
- * buffers and held files. Threads: everything is protected by ring_lock (rank: below every lock of the engine). A
- * writer that finds it taken does not wait for somebody else's I/O but uses a system call.
+ * Owns: the process's ring, made with the first buffer or lock and never freed, and the tables of
+ * its buffers and held files. Threads: everything is protected by ring_lock (rank: below every lock
+ * of the engine). A writer that finds it taken does not wait for somebody else's I/O but uses a
+ * system call.
  */
 #include "env_ring.h"
 
@@ -34,7 +36,8 @@ static struct io_uring ring; /* protected by ring_lock, as all below */
 static enum { RING_UNTRIED, RING_ABSENT, RING_READY } ring_state;
 static struct iovec buffers[BUFFERS_MAX]; /* iov_len 0: free */
 static int held[HELD_MAX];		  /* the number + 1 of a descriptor; 0: free */
-static unsigned unheld;			  /* locks that the ring does not hold: nothing is written through it */
+static unsigned unheld;			  /* locks that the ring does not hold: nothing is
+					     written through it */
 
 /* Kernels before 5.19, and sandboxes without io_uring, have no ring: the caller then writes
  * without. */

@@ -26,9 +26,10 @@ void env_buffer_free(void *buffer, size_t size);
 ssize_t env_ring_write(int fd, const void *data, size_t size, uint64_t position, bool durable);
 
 /*
- * A process that is killed ends at once, a write of its ring only when the disk has taken it. From here on the ring
- * holds this open file as well: a lock on it lasts until the last write has ended. Where there is no ring, or no room
- * in it, nothing happens, and nothing is written through it either.
+ * A process that is killed ends at once, a write of its ring only when the disk has taken it. From
+ * here on the ring holds this open file as well: a lock on it lasts until the last write has ended.
+ * Where there is no ring, or no room in it, nothing happens, and nothing is written through it
+ * either.
  */
 void env_ring_hold(int fd);
 /* Before the file is closed; writes through the ring must have ended. */

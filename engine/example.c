@@ -5,7 +5,8 @@
  *	cc example.c $(pkg-config --cflags --libs libkv) -o words
  *	./words STORE <text
  *
- * Reads words from the standard input, adds to the counts that the store has of them, and prints all it has, in order.
+ * Reads words from the standard input, adds to the counts that the store has of them, and prints
+ * all it has, in order.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -51,7 +52,10 @@ static int count_of(struct kv *kv, const char *word, uint64_t *count)
 	return error == -ENOENT ? 0 : error;
 }
 
-/* Each put is a commit by itself; what belongs together goes into a batch (kv_batch_put, kv_commit). */
+/*
+ * Each put is a commit by itself; what belongs together goes into a batch (kv_batch_put,
+ * kv_commit).
+ */
 static int count_words(struct kv *kv, FILE *text)
 {
 	uint64_t count, seq = 0;

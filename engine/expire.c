@@ -2,9 +2,9 @@
 /*
  * expire.c - kv_expire: deletes what has not been changed since a given time.
  *
- * One pass over the keyspace: what the iterator gives out is judged inside a read section and noted, and deleted
- * outside, where a commit may wait. Each deletion expects the record that was judged, so an entry that is changed
- * meanwhile stays.
+ * One pass over the keyspace: what the iterator gives out is judged inside a read section and
+ * noted, and deleted outside, where a commit may wait. Each deletion expects the record that was
+ * judged, so an entry that is changed meanwhile stays.
  */
 #include <errno.h>
 #include <stdlib.h>

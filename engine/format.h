@@ -2,8 +2,9 @@
 /*
  * format.h - every byte that a store has on disk, drawn, encoded and validated. FORMAT.md says why.
  *
- * Nothing outside format.c interprets these bytes, but for the fields of a record that was validated. All integers are
- * little-endian. Decoders accept any bytes and read nothing beyond the size they are given.
+ * Nothing outside format.c interprets these bytes, but for the fields of a record that was
+ * validated. All integers are little-endian. Decoders accept any bytes and read nothing beyond the
+ * size they are given.
  */
 #ifndef FORMAT_H
 #define FORMAT_H
@@ -34,11 +35,15 @@
  * | magic | check |version|segsize| uuid            | secret of the hash  |
  * +-------+--+--+-+--+--+-+-------+-----------------+---------------------+
  * | applicat.|hash|compr|level|ks | keyspaces: 16 x (name, 15 bytes and NUL; flags) ... zeros to 4096
- * check: XXH3-64 of the 4096 bytes with check as zero. */
+ * check: XXH3-64 of the 4096 bytes with check as zero.
+ */
 #define FORMAT_SUPER_SIZE 4096u
 #define FORMAT_KEYSPACE_ORDERED 1u
 
-/* Keyspaces by number: the user's, as the superblock lists them, and two of the engine's that every store has. */
+/*
+ * Keyspaces by number: the user's, as the superblock lists them, and two of the engine's that every
+ * store has.
+ */
 #define FORMAT_KEYSPACES 16u
 #define FORMAT_KEYSPACE_LARGE 14u  /* pieces of large values; ordered */
 #define FORMAT_KEYSPACE_ENGINE 15u /* the engine's own records */
@@ -71,7 +76,9 @@ static_assert(offsetof(struct format_super, keyspaces) == 88, "superblock layout
 static_assert(offsetof(struct format_super, zeros) <= FORMAT_SUPER_USED, "superblock's copy");
 
 void format_super_seal(struct format_super *super);
-/* 0, -EMEDIUMTYPE no superblock, -EPROTONOSUPPORT newer, -EUCLEAN damaged; *why says it for people. */
+/*
+ * 0, -EMEDIUMTYPE no superblock, -EPROTONOSUPPORT newer, -EUCLEAN damaged; *why says it for people.
+ */
 int format_super_validate(const struct format_super *super, const char **why);
 
 /* ---- segment ----------------------------------------------------------------------------------
@@ -80,14 +87,19 @@ int format_super_validate(const struct format_super *super, const char **why);
  * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
  * | magic | check |version| kind  | uuid of store   | id    |slot|sz| salt  | zeros to 4096, then records
  * +-------+-------+-------+-------+-----------------+-------+-------+-------+-------- - - -
- * id: the segment's place in the log; kind follows from it. salt: random, drawn anew for each use of the file, and part of every record's
- * check, so that what an earlier life left in the file is never taken for a record of this one. The id would
- * not do: one whose segment a crash undid is given out again, perhaps to the same file.
- * check: XXH3-64 of the 64 bytes with check as zero. */
+ * id: the segment's place in the log; kind follows from it. salt: random, drawn anew for each use
+ * of the file, and part of every record's check, so that what an earlier life left in the file is
+ * never taken for a record of this one. The id would not do: one whose segment a crash undid is
+ * given out again, perhaps to the same file.
+ * check: XXH3-64 of the 64 bytes with check as zero.
+ */
 #define FORMAT_SEGMENT_HEADER_SIZE 4096u
 #define FORMAT_SEGMENT_LOG 1u
 #define FORMAT_SEGMENT_COLD 2u /* copies made by compaction */
-/* Numbers of segments at the log's end are multiples of this; those between them are for cold segments. */
+/*
+ * Numbers of segments at the log's end are multiples of this; those between them are for cold
+ * segments.
+ */
 #define FORMAT_SEGMENT_ID_STEP 65536u
 #define FORMAT_SEGMENT_ID_MAX ((uint64_t)1 << 62)
 
@@ -122,8 +134,9 @@ int format_segment_validate(const struct format_segment *header, const uint8_t u
 			    uint32_t slot, uint32_t size);
 
 /*
- * The page that the header takes: the header, a copy of it, and the superblock's first bytes, each in a sector of its own, zeros
- * between them. So neither a bad sector nor the loss of the superblock makes a store unreadable.
+ * The page that the header takes: the header, a copy of it, and the superblock's first bytes, each
+ * in a sector of its own, zeros between them. So neither a bad sector nor the loss of the
+ * superblock makes a store unreadable.
  */
 #define FORMAT_SEGMENT_COPY_AT 1024u
 #define FORMAT_SEGMENT_SUPER_AT 2048u
@@ -138,15 +151,18 @@ int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct for
 
 /* ---- checkpoint -------------------------------------------------------------------------------
  *
- * The state of both indexes at one place of the log, so that only what stands behind it is replayed.
+ * The state of both indexes at one place of the log, so that only what stands behind it is
+ * replayed.
  *
  * 0        4096 zeros 65536                      65536 * (1 + chunks)
  * +--------+- - - - -+---------------------------+-------------------------------+
  * | header |         | chunks of 65,536 bytes    | for each of them: sum, section|
  * +--------+- - - - -+---------------------------+-------------------------------+
- * A section's bytes are those of its chunks, in the order of the file; the last one is filled up with zeros. Chunks of several
- * sections may alternate, because what changes while an index is being saved is written in between.
- * sum: XXH3-64 of a chunk. check: XXH3-64 of the 4096 bytes with check as zero. */
+ * A section's bytes are those of its chunks, in the order of the file; the last one is filled up
+ * with zeros. Chunks of several sections may alternate, because what changes while an index is
+ * being saved is written in between.
+ * sum: XXH3-64 of a chunk. check: XXH3-64 of the 4096 bytes with check as zero.
+ */
 #define FORMAT_CHECKPOINT_NAME "checkpoint"
 #define FORMAT_CHECKPOINT_NEW_NAME "checkpoint.new"
 #define FORMAT_CHECKPOINT_CHUNK 65536u
@@ -154,7 +170,8 @@ int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct for
 
 enum format_checkpoint_part {
 	FORMAT_CHECKPOINT_SEGMENTS,
-	FORMAT_CHECKPOINT_BUCKETS,	  /* of index.h as they stood in memory, each part at another moment... */
+	FORMAT_CHECKPOINT_BUCKETS,	  /* of index.h as they stood in memory, each part at
+					     another moment... */
 	FORMAT_CHECKPOINT_BUCKET_CHANGES, /* ...and what was stored in them from then on */
 	FORMAT_CHECKPOINT_ORDER_CHANGES,  /* likewise for the ordered indexes */
 	FORMAT_CHECKPOINT_FENCES,	  /* where to begin reading in the ordered indexes */
@@ -197,8 +214,8 @@ struct format_checkpoint_chunk {
 static_assert(sizeof(struct format_checkpoint_chunk) == 16, "chunk size");
 
 /*
- * A segment counts as the one that is meant if slot, id and salt agree. `end` is the offset up to which its records are in the
- * checkpoint.
+ * A segment counts as the one that is meant if slot, id and salt agree. `end` is the offset up to
+ * which its records are in the checkpoint.
  */
 #define FORMAT_CHECKPOINT_OPEN 0u    /* may be appended to behind its end */
 #define FORMAT_CHECKPOINT_SEALED 1u  /* nothing comes any more */
@@ -248,7 +265,8 @@ struct format_checkpoint_version_change {
 static_assert(sizeof(struct format_checkpoint_version_change) == 48, "version change size");
 
 /* A change of an ordered index: in the order in which they were made. */
-#define FORMAT_CHECKPOINT_GHOST FORMAT_KEYSPACES /* + keyspace: of its ghosts, keys that have versions alone */
+#define FORMAT_CHECKPOINT_GHOST FORMAT_KEYSPACES /* + keyspace: of its ghosts, keys that have
+						    versions alone */
 
 struct format_checkpoint_change {
 	uint16_t key_size; /* bytes */
@@ -260,8 +278,8 @@ struct format_checkpoint_change {
 static_assert(sizeof(struct format_checkpoint_change) == 16, "change size");
 
 /*
- * For each chunk of an ordered index in which an entry begins: the first one's place and key. That entry shares nothing with the
- * one before it.
+ * For each chunk of an ordered index in which an entry begins: the first one's place and key. That
+ * entry shares nothing with the one before it.
  */
 struct format_checkpoint_fence {
 	uint32_t chunk; /* of the section, from 0 */
@@ -279,20 +297,26 @@ static inline uint64_t format_checkpoint_chunks_of(uint64_t size)
 }
 
 void format_checkpoint_seal(struct format_checkpoint *header);
-/* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's, with as many chunks as the sections need. */
+/*
+ * 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's, with as many chunks
+ * as the sections need.
+ */
 int format_checkpoint_validate(const struct format_checkpoint *header, const uint8_t uuid[16]);
 uint64_t format_sum(const void *bytes, size_t size);
 
 /* ---- snapshots --------------------------------------------------------------------------------
  *
- * The list of all snapshots after the batch `seq`, so that opening knows them before it comes upon what they see.
+ * The list of all snapshots after the batch `seq`, so that opening knows them before it comes upon
+ * what they see.
  *
  * 0       8       16      20      24                40      48      56       64
  * +-------+-------+-------+-------+-----------------+-------+-------+--------+-------- - - -
  * | magic | check |version| count | uuid of store   | seq   |entries| zeros  | count x 272: seq (8), time (8), size of name, name
  * +-------+-------+-------+-------+-----------------+-------+-------+--------+-------- - - -
- * check: XXH3-64 of the 64 bytes with check as zero; entries: of all entries. Names rise. In the log a snapshot is a record of the engine's keyspace, key
- * 's' and its name, value its time: it sees what its own batch left. */
+ * check: XXH3-64 of the 64 bytes with check as zero; entries: of all entries. Names rise. In the
+ * log a snapshot is a record of the engine's keyspace, key 's' and its name, value its time: it
+ * sees what its own batch left.
+ */
 #define FORMAT_SNAPSHOTS_NAME "snapshots"
 #define FORMAT_SNAPSHOTS_NEW_NAME "snapshots.new"
 #define FORMAT_SNAPSHOT_KEY 's'
@@ -332,15 +356,18 @@ bool format_snapshot_name_valid(const char *name, size_t size);
 
 /* ---- manifest ---------------------------------------------------------------------------------
  *
- * The segments that were in the log when one was last freed, so that one that is missing is missed. Two copies of a page, which are written one after
- * the other, so that one of them is whole at any moment; the higher generation counts.
+ * The segments that were in the log when one was last freed, so that one that is missing is missed.
+ * Two copies of a page, which are written one after the other, so that one of them is whole at any
+ * moment; the higher generation counts.
  *
  * 0       8       16      20      24                40          48      56      64
  * +-------+-------+-------+-------+-----------------+-----------+-------+-------+-------- - - -
  * | magic | check |version| count | uuid of store   |generation | top   | zeros | count x 24: id (8), salt (8), slot (4), 0 (4)
  * +-------+-------+-------+-------+-----------------+-----------+-------+-------+-------- - - -
- * check: XXH3-64 of the header with that of the entries in its place. top: all segments at the log's end with ids up to this one are listed or were freed, as far
- * as there was room; behind it none was freed: their ids have no gap. Ids rise. */
+ * check: XXH3-64 of the header with that of the entries in its place. top: all segments at the
+ * log's end with ids up to this one are listed or were freed, as far as there was room; behind it
+ * none was freed: their ids have no gap. Ids rise.
+ */
 #define FORMAT_MANIFEST_NAME "manifest"
 #define FORMAT_MANIFEST_PAGE_SIZE 8192u
 #define FORMAT_MANIFEST_COPIES 2u
@@ -386,11 +413,13 @@ int format_manifest_validate(const struct format_manifest_page *page, const uint
  * | check |fl|seq | value |key|ks| 0| key | value | zeros to a multiple of 8 |
  * +-------+--+----+-------+---+--+--+-----+-------+------------------------+
  * fl: flags; seq: the batch's number, 7 bytes; value, key: sizes in bytes; ks: keyspace.
- * check: XXH3-64 of bytes 16.. to the value's end, combined with flags, seq and the segment's salt, so that a record
- * moves to another segment, or out of its batch, without being hashed again. Records of a batch stand together in one segment, all but the last with
- * MORE. MARK, END and OLD alone are records without key and value: MARK says that everything up to its seq
- * is durable, END that the segment is full, OLD that the record behind it, a copy with OLD, was its key's newest until the
- * batch with this number. */
+ * check: XXH3-64 of bytes 16.. to the value's end, combined with flags, seq and the segment's salt,
+ * so that a record moves to another segment, or out of its batch, without being hashed again.
+ * Records of a batch stand together in one segment, all but the last with MORE. MARK, END and OLD
+ * alone are records without key and value: MARK says that everything up to its seq is durable, END
+ * that the segment is full, OLD that the record behind it, a copy with OLD, was its key's newest
+ * until the batch with this number.
+ */
 #define FORMAT_RECORD_HEADER_SIZE 24u
 #define FORMAT_RECORD_ALIGN 8u
 
@@ -402,7 +431,8 @@ int format_manifest_validate(const struct format_manifest_page *page, const uint
 #define FORMAT_RECORD_END (1u << 5)
 /* Bare: in the last segment of a store that was closed; what is next appended takes its place. */
 #define FORMAT_RECORD_CLOSED (FORMAT_RECORD_MARK | FORMAT_RECORD_END)
-#define FORMAT_RECORD_OLD (1u << 6) /* a copy that was not its key's newest; or, bare, until when the next one was */
+#define FORMAT_RECORD_OLD (1u << 6) /* a copy that was not its key's newest; or, bare, until when
+				       the next one was */
 #define FORMAT_RECORD_LARGE (1u << 7) /* the value is the header of a large one: large_header.h */
 #define FORMAT_RECORD_FLAGS 0xffu
 
@@ -419,7 +449,9 @@ struct format_record {
 static_assert(sizeof(struct format_record) == FORMAT_RECORD_HEADER_SIZE, "record header size");
 static_assert(offsetof(struct format_record, value_size) == 16, "check covers from here");
 
-/* A key's bytes, as memcpy: what is short, as usual, without a call, in two words that may overlap. */
+/*
+ * A key's bytes, as memcpy: what is short, as usual, without a call, in two words that may overlap.
+ */
 static inline void format_key_copy(uint8_t *to, const uint8_t *from, size_t size)
 {
 	uint64_t first, last;
@@ -483,13 +515,16 @@ void format_record_seal_bare(struct format_record *record, uint64_t seq, uint8_t
 			     uint64_t salt);
 
 /*
- * Is there a valid record in these bytes? Its length, 0 if the room is too small for any record, or -EUCLEAN.
- * Validated: sizes within `room`, flags, keyspace (one of the user's `keyspace_count`, or the engine's), key presence,
- * padding, check.
+ * Is there a valid record in these bytes? Its length, 0 if the room is too small for any record, or
+ * -EUCLEAN. Validated: sizes within `room`, flags, keyspace (one of the user's `keyspace_count`, or
+ * the engine's), key presence, padding, check.
  */
 int64_t format_record_validate(const struct format_record *record, uint64_t room, uint64_t salt,
 			       unsigned keyspace_count);
-/* The batch with which what this tombstone deletes ceased to be visible: its own, or the earlier one that it names. */
+/*
+ * The batch with which what this tombstone deletes ceased to be visible: its own, or the earlier
+ * one that it names.
+ */
 uint64_t format_tombstone_since(const struct format_record *record);
 /* All of that but the check and the padding: what costs nothing to look at. */
 bool format_record_plausible(const struct format_record *record, uint64_t room,

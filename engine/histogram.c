@@ -5,7 +5,8 @@
 #define PARTS 1000000u
 
 /*
- * Values below 32 have a bucket each. Above, the leading bit says which row of 32, the five bits behind it which bucket.
+ * Values below 32 have a bucket each. Above, the leading bit says which row of 32, the five bits
+ * behind it which bucket.
  */
 static unsigned bucket_of(uint64_t value)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * histogram.h - how often values of which size came: a log-linear histogram, as HdrHistogram's (Gil Tene): 32 buckets for
- * each power of two, so that a quantile is right within 3%. Any value fits; those from 2^40 on share a bucket.
+ * histogram.h - how often values of which size came: a log-linear histogram, as HdrHistogram's (Gil
+ * Tene): 32 buckets for each power of two, so that a quantile is right within 3%. Any value fits;
+ * those from 2^40 on share a bucket.
  *
- * Threads: any, at once. A quantile that is asked for meanwhile counts some of what comes just then.
+ * Threads: any, at once. A quantile that is asked for meanwhile counts some of what comes just
+ * then.
  */
 #ifndef HISTOGRAM_H
 #define HISTOGRAM_H
@@ -23,7 +25,10 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t value);
 uint64_t histogram_count(const struct histogram *histogram);
-/* The value that `part` of 1,000,000 values do not exceed, to the bucket's upper end; 0 if there are none. */
+/*
+ * The value that `part` of 1,000,000 values do not exceed, to the bucket's upper end; 0 if there
+ * are none.
+ */
 uint64_t histogram_quantile(const struct histogram *histogram, unsigned part);
 
 #endif

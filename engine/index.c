@@ -10,7 +10,10 @@
 #define PAGE_SIZE ((size_t)4096)
 #define HUGE_PAGE_SIZE ((size_t)2 << 20)
 
-/* Where huge pages can be, if it is as large as one: a growth touches all of it, and a small page takes as long as a dozen puts. */
+/*
+ * Where huge pages can be, if it is as large as one: a growth touches all of it, and a small page
+ * takes as long as a dozen puts.
+ */
 static void *buckets_map(size_t size)
 {
 	size_t whole = (size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1), before;
@@ -196,9 +199,10 @@ void index_replace(struct index_place *place, uint64_t address)
 
 /* ---- removal ---------------------------------------------------------------------------------
  *
- * A gap must not hide what had spilled past it. So the slot is filled, by the nearest entry that has spilled past it, whose own is
- * filled likewise, until there is none; only the last one becomes a gap. On the way no slot is ever empty: a reader on his way to an
- * entry behind does not stop there.
+ * A gap must not hide what had spilled past it. So the slot is filled, by the nearest entry that
+ * has spilled past it, whose own is filled likewise, until there is none; only the last one becomes
+ * a gap. On the way no slot is ever empty: a reader on his way to an entry behind does not stop
+ * there.
  */
 
 /* In a slot whose entry has just been pulled back: no look-up's, and no gap. */
@@ -267,7 +271,10 @@ static unsigned spills_in(const struct index_table *table, uint64_t bucket, uint
 	return spills;
 }
 
-/* Something of this home has ceased to stand behind it: takes back the spill bits that nothing needs any more. */
+/*
+ * Something of this home has ceased to stand behind it: takes back the spill bits that nothing
+ * needs any more.
+ */
 static void update_spills(struct index_table *table, uint64_t bucket)
 {
 	uint64_t behind = bucket;
@@ -315,7 +322,9 @@ void index_remove(struct index *index, struct index_place *place)
 
 	for (; spilled_past(table, hole.bucket, &from); hole = from)
 		pull_back(index, &from, &hole);
-	/* Nothing stands behind this bucket that could stand in it: it needs no spill bit either. */
+	/*
+	 * Nothing stands behind this bucket that could stand in it: it needs no spill bit either.
+	 */
 	index_store(table, hole.slot, 0);
 	if (place->bucket != place->home)
 		update_spills(table, place->home);

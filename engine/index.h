@@ -8,21 +8,25 @@
  *     +-------+------------+-------------+
  *     | spill | tag        | address     |   spill is the bucket's, not the entry's
  *
- * Entries are placed in the order of their hash's top 31 bits, the fingerprint: home bucket = fingerprint * buckets / 2^31, spilling
- * into the next buckets when that one is full. The tag is the fingerprint's low 23 bits; its high bits follow from where the slot
- * stands, so a table grows without looking at a key, in one streaming pass from the old table to a larger one, a few
- * buckets with each insert. Until an old bucket has moved, its entries are found in the old table.
+ * Entries are placed in the order of their hash's top 31 bits, the fingerprint: home bucket =
+ * fingerprint * buckets / 2^31, spilling into the next buckets when that one is full. The tag is
+ * the fingerprint's low 23 bits; its high bits follow from where the slot stands, so a table grows
+ * without looking at a key, in one streaming pass from the old table to a larger one, a few buckets
+ * with each insert. Until an old bucket has moved, its entries are found in the old table.
  *
- * The spill bits of a bucket's slots are a filter of what has spilled out of it: slot i has it while an entry whose home this
- * is, and whose fingerprint ends in i, stands in a bucket behind.
+ * The spill bits of a bucket's slots are a filter of what has spilled out of it: slot i has it
+ * while an entry whose home this is, and whose fingerprint ends in i, stands in a bucket behind.
  *
  * Invariants
- *   An entry with home h stands in bucket p, h <= p <= h + INDEX_REACH, and buckets h..p-1 are full.
- *   If p > h, h has its spill bit. With all changes done, h has no others; a bucket that is not full has none.
+ *   An entry with home h stands in bucket p, h <= p <= h + INDEX_REACH, and buckets h..p-1 are
+ *   full.
+ *   If p > h, h has its spill bit. With all changes done, h has no others; a bucket that is not
+ *   full has none.
  *   So a look-up ends at the first bucket with an empty slot, nearly always at the first of all.
  *
- * Threads: one writer at a time (the commit lock), any number of readers inside an epoch, without locks. A reader that found
- * nothing looks again if the writer moved an entry of this home or the table's boundary meanwhile.
+ * Threads: one writer at a time (the commit lock), any number of readers inside an epoch, without
+ * locks. A reader that found nothing looks again if the writer moved an entry of this home or the
+ * table's boundary meanwhile.
  */
 #ifndef INDEX_H
 #define INDEX_H
@@ -79,12 +83,18 @@ struct index {
 	_Atomic uint64_t memory; /* bytes */
 	_Atomic(struct index_table *) retired; /* tables that readers may still look at */
 	_Atomic bool failed; /* a part could not be loaded */
-	/* Of the table that most entries are in; the two need not belong together: for prefetching alone. */
+	/*
+	 * Of the table that most entries are in; the two need not belong together: for prefetching
+	 * alone.
+	 */
 	_Atomic(struct index_bucket *) hint_buckets;
 	_Atomic uint64_t hint_count;
 };
 
-/* Where an entry stands, or the gap where it would: the writer's, until its next change of the index. */
+/*
+ * Where an entry stands, or the gap where it would: the writer's, until its next change of the
+ * index.
+ */
 struct index_place {
 	_Atomic uint64_t *slot; /* NULL: there is no gap within reach */
 	struct index_table *table;
@@ -94,12 +104,18 @@ struct index_place {
 
 int index_init(struct index *index);
 void index_fini(struct index *index);
-/* Of one without entries: has its memory made ready, or else each of the first few hundred to come waits for a page. */
+/*
+ * Of one without entries: has its memory made ready, or else each of the first few hundred to come
+ * waits for a page.
+ */
 void index_touch(struct index *index);
 
 /* Makes room for `count` inserts; moves a share of a growth under way. -ENOMEM */
 int index_reserve(struct index *index, uint64_t count);
-/* Fails, with -ENOMEM, only if 512 reserved entries crowd in one place and there is no memory to spread them. */
+/*
+ * Fails, with -ENOMEM, only if 512 reserved entries crowd in one place and there is no memory to
+ * spread them.
+ */
 int index_insert(struct index *index, uint64_t hash, uint64_t address);
 /* The same, in the gap that index_find has come upon. */
 int index_insert_at(struct index *index, const struct index_place *place, uint64_t hash,
@@ -107,14 +123,16 @@ int index_insert_at(struct index *index, const struct index_place *place, uint64
 void index_replace(struct index_place *place, uint64_t address);
 void index_remove(struct index *index, struct index_place *place);
 
-/* Frees the tables that were grown out of; the caller has waited for the epoch since it took them. */
+/*
+ * Frees the tables that were grown out of; the caller has waited for the epoch since it took them.
+ */
 struct index_table *index_take_retired(struct index *index);
 void index_free_retired(struct index *index, struct index_table *tables);
 
 /*
- * Instead of index_init: a table whose chunks are read when they are first needed. read(arg, n, out) gives chunk n, verified, from
- * any thread; size: bytes of all buckets. -EINVAL: no table can have that shape. A chunk that cannot be read is
- * empty, and `failed` is set.
+ * Instead of index_init: a table whose chunks are read when they are first needed. read(arg, n,
+ * out) gives chunk n, verified, from any thread; size: bytes of all buckets. -EINVAL: no table can
+ * have that shape. A chunk that cannot be read is empty, and `failed` is set.
  */
 typedef int index_read_fn(void *arg, uint64_t chunk, struct index_bucket *out);
 int index_load(struct index *index, uint64_t buckets, uint64_t entries, uint64_t size,
@@ -130,10 +148,11 @@ void index_load_bucket(struct index_table *table, uint64_t bucket);
 void index_source_free(struct index_source *source);
 
 /*
- * Saving the buckets beside writers, a stretch at a time. Slots are numbered from 0, eight to a bucket. A store in a slot that was
- * saved already is noted in `changes` (a struct format_checkpoint_slot): the stretches with the changes are the table as it
- * is when the saving ends. While it lasts a growth is put off as long as possible; one that cannot be ends it: `changes` is lost.
- * The writer's, but for the copying.
+ * Saving the buckets beside writers, a stretch at a time. Slots are numbered from 0, eight to a
+ * bucket. A store in a slot that was saved already is noted in `changes` (a struct
+ * format_checkpoint_slot): the stretches with the changes are the table as it is when the saving
+ * ends. While it lasts a growth is put off as long as possible; one that cannot be ends it:
+ * `changes` is lost. The writer's, but for the copying.
  */
 struct index_saving {
 	struct journal *changes;
@@ -146,8 +165,8 @@ bool index_settle(struct index *index, uint64_t buckets);
 /* -EAGAIN: not settled. */
 int index_save_begin(struct index *index, struct index_saving *saving, struct journal *changes);
 /*
- * The next `count` slots: from here on what is stored there is noted. They are copied afterwards, without the writer's lock, by whoever
- * keeps retired tables from being freed.
+ * The next `count` slots: from here on what is stored there is noted. They are copied afterwards,
+ * without the writer's lock, by whoever keeps retired tables from being freed.
  */
 const _Atomic uint64_t *index_save_next(struct index_saving *saving, uint64_t count);
 void index_save_copy(const _Atomic uint64_t *slots, uint64_t *out, size_t count);
@@ -168,9 +187,9 @@ static inline __attribute__((always_inline)) void index_need(struct index_table 
 int index_each(struct index *index, int (*each)(void *arg, uint64_t address), void *arg);
 
 /*
- * A pass over all entries in the order of their fingerprints, a stretch at a time: fills in the addresses of the entries from *place on,
- * and moves that behind them. An entry that is there from beginning to end comes exactly once. Readers, inside an epoch, in which
- * the addresses are good.
+ * A pass over all entries in the order of their fingerprints, a stretch at a time: fills in the
+ * addresses of the entries from *place on, and moves that behind them. An entry that is there from
+ * beginning to end comes exactly once. Readers, inside an epoch, in which the addresses are good.
  */
 #define INDEX_STRETCH_HOMES 32u
 #define INDEX_STRETCH_MAX ((INDEX_STRETCH_HOMES + INDEX_REACH) * INDEX_SLOTS)
@@ -239,13 +258,13 @@ static inline bool index_has_room(struct index *index, uint64_t count)
 }
 
 /*
- * Which slots of a bucket have the tag, and which are empty: bit i for slot i. Without branches, for where in a bucket
- * something stands nobody could predict. An empty slot has a tag of zeros.
+ * Which slots of a bucket have the tag, and which are empty: bit i for slot i. Without branches,
+ * for where in a bucket something stands nobody could predict. An empty slot has a tag of zeros.
  */
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
 /*
- * Four slots at a time. x86 loads each aligned slot at once and in order, as the atomic loads below would; the fence keeps the
- * compiler from moving them. Whoever follows a slot loads it once more.
+ * Four slots at a time. x86 loads each aligned slot at once and in order, as the atomic loads below
+ * would; the fence keeps the compiler from moving them. Whoever follows a slot loads it once more.
  */
 static inline __attribute__((always_inline)) unsigned
 index_bucket_tagged(const struct index_bucket *bucket, uint64_t tag)
@@ -312,7 +331,10 @@ index_bucket_empty(const struct index_bucket *bucket)
 }
 #endif
 
-/* May an entry with this fingerprint, whose home this is, stand in a bucket behind? To be asked after looking at the bucket. */
+/*
+ * May an entry with this fingerprint, whose home this is, stand in a bucket behind? To be asked
+ * after looking at the bucket.
+ */
 static inline bool index_has_spilled(const struct index_bucket *home, uint32_t fingerprint)
 {
 	return atomic_load_explicit(&home->slots[index_spill_slot(fingerprint)],
@@ -339,8 +361,9 @@ index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t 
 }
 
 /*
- * Scans one table for an entry that matches. The compiler inlines `match`, which decides whether the record at an
- * address has the key that is sought. Who wants to know the place goes on to a gap.
+ * Scans one table for an entry that matches. The compiler inlines `match`, which decides whether
+ * the record at an address has the key that is sought. Who wants to know the place goes on to a
+ * gap.
  */
 typedef bool index_match_fn(void *arg, uint64_t address);
 
@@ -358,7 +381,10 @@ index_scan_from(struct index_table *table, uint64_t home, uint32_t fingerprint,
 		for (; tagged; tagged &= tagged - 1) {
 			_Atomic uint64_t *slot =
 				&table->buckets[bucket].slots[__builtin_ctz(tagged)];
-			/* Once more: the writer may have put something else there, or moved it (see index_lookup). */
+			/*
+			 * Once more: the writer may have put something else there, or moved it (see
+			 * index_lookup).
+			 */
 			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
 			uint64_t address = entry & INDEX_ADDRESS_MASK;
 
@@ -403,7 +429,9 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 
 		if (address)
 			return address;
-		/* The slots were loaded with acquire: whoever saw a move's effect sees its version. */
+		/*
+		 * The slots were loaded with acquire: whoever saw a move's effect sees its version.
+		 */
 		if (!(before & 1) &&
 		    atomic_load_explicit(version, memory_order_relaxed) == before &&
 		    index_table_of(index, fingerprint) == table)
@@ -412,9 +440,10 @@ index_lookup(struct index *index, uint64_t hash, index_match_fn *match, void *ar
 }
 
 /*
- * The first look of a look-up, at the home bucket and, where something spilled out of that, the next one, short enough to be a part of its
- * caller. The address of an entry with the tag, which is the one that is sought nearly always; or 0, and whether it is certain that there
- * is none. Readers, inside an epoch.
+ * The first look of a look-up, at the home bucket and, where something spilled out of that, the
+ * next one, short enough to be a part of its caller. The address of an entry with the tag, which is
+ * the one that is sought nearly always; or 0, and whether it is certain that there is none.
+ * Readers, inside an epoch.
  */
 static inline __attribute__((always_inline)) uint64_t
 index_probe(struct index *index, uint64_t hash, bool *absent)
@@ -450,7 +479,10 @@ index_probe(struct index *index, uint64_t hash, bool *absent)
 	return 0;
 }
 
-/* As index_lookup, for the writer, who also learns the place: the entry's, or that where it may be inserted. */
+/*
+ * As index_lookup, for the writer, who also learns the place: the entry's, or that where it may be
+ * inserted.
+ */
 static inline __attribute__((always_inline)) uint64_t
 index_find(struct index *index, uint64_t hash, index_match_fn *match, void *arg,
 	   struct index_place *place)

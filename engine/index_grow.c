@@ -7,7 +7,10 @@
 /* To 1.2 times as many buckets: 10 to 12 bytes an entry. */
 #define GROWTH_NUM 6
 #define GROWTH_DEN 5
-/* A table up to this size is doubled instead, as its memory does not count: half of all puts' work would be moving entries. */
+/*
+ * A table up to this size is doubled instead, as its memory does not count: half of all puts' work
+ * would be moving entries.
+ */
 #define DOUBLE_BELOW ((uint64_t)8 << 20)
 /* Old buckets that move with each insert: a growth is over long before the next one is due. */
 #define MOVE_PER_INSERT 4
@@ -68,8 +71,8 @@ static bool copy_homes(struct index_table *table, uint64_t from, uint64_t to,
 }
 
 /*
- * Puts everything into one new table at once. For the case, rare to the point of never under a secret hash, that an
- * entry's whole reach is full.
+ * Puts everything into one new table at once. For the case, rare to the point of never under a
+ * secret hash, that an entry's whole reach is full.
  */
 int index_rebuild(struct index *index)
 {
@@ -83,7 +86,10 @@ int index_rebuild(struct index *index)
 	index_load_table(old);
 	do {
 		count *= 2;
-		/* Entries that crowd however far they are spread have equal hashes: a checkpoint that lies. */
+		/*
+		 * Entries that crowd however far they are spread have equal hashes: a checkpoint
+		 * that lies.
+		 */
 		if (!doublings-- || count >> 31 || !(table = index_table_new(count)))
 			return -ENOMEM;
 		if (copy_homes(old, moved, old->count, table) &&
@@ -102,8 +108,9 @@ int index_rebuild(struct index *index)
 }
 
 /*
- * Moves the next `buckets` of a growth under way. What moved stays in the old table, dead: a reader on its way there still
- * finds it, nobody else looks, and the growth is over before the old table fills up.
+ * Moves the next `buckets` of a growth under way. What moved stays in the old table, dead: a reader
+ * on its way there still finds it, nobody else looks, and the growth is over before the old table
+ * fills up.
  */
 static int move_some(struct index *index, uint64_t buckets)
 {
@@ -166,7 +173,10 @@ int index_reserve(struct index *index, uint64_t count)
 
 		if (!growing && !index_is_over(table, entries, INDEX_FILL_NUM, INDEX_FILL_DEN))
 			return 0;
-		/* Growing needs all of it: not while it is still being loaded, or saved, if it need not be. */
+		/*
+		 * Growing needs all of it: not while it is still being loaded, or saved, if it need
+		 * not be.
+		 */
 		if ((table->saving ||
 		     atomic_load_explicit(&table->source, memory_order_relaxed)) &&
 		    !index_is_over(table, entries, 9, 10))

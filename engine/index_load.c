@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * index_load.c - a table that is read in parts when they are first needed: see index_load in index.h.
+ * index_load.c - a table that is read in parts when they are first needed: see index_load in
+ * index.h.
  *
- * Whoever finds a part absent and is the first to say so reads it; others who need it wait for him, and for nobody else. When the
- * last one is there the table forgets its source, and look-ups no longer ask.
+ * Whoever finds a part absent and is the first to say so reads it; others who need it wait for him,
+ * and for nobody else. When the last one is there the table forgets its source, and look-ups no
+ * longer ask.
  */
 #include "index.h"
 
@@ -20,7 +22,8 @@ struct index_source {
 	uint64_t chunks;
 	_Atomic uint64_t left;	 /* not present yet */
 	_Atomic uint64_t next;	 /* where loading in order goes on */
-	struct index_bucket *spare; /* [INDEX_CHUNK_BUCKETS], for who gets no memory; protected by spare_taken */
+	struct index_bucket *spare; /* [INDEX_CHUNK_BUCKETS], for who gets no memory; protected
+				       by spare_taken */
 	_Atomic bool spare_taken;
 	_Atomic uint8_t state[]; /* [chunks], enum chunk_state; present is stored with release */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * index_pass.c - passes over all entries: the writer's at once, a reader's in stretches between which everything may change.
+ * index_pass.c - passes over all entries: the writer's at once, a reader's in stretches between
+ * which everything may change.
  */
 #include "index_table.h"
 
@@ -135,8 +136,8 @@ static size_t copy_own(const struct stretch *stretch, uint64_t bucket, uint64_t 
 }
 
 /*
- * Behind a gap in it and before its last home a bucket has nothing that is not of the stretch: what spilled from before it
- * would stand in the gap.
+ * Behind a gap in it and before its last home a bucket has nothing that is not of the stretch: what
+ * spilled from before it would stand in the gap.
  */
 static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 {
@@ -149,7 +150,10 @@ static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 	for (; bucket <= end && (full || bucket <= stretch->last); bucket++) {
 		empty = index_bucket_empty(&table->buckets[bucket]);
 		full = !empty;
-		/* In a table that is much larger than what is in it most are bare, and all that a pass is about. */
+		/*
+		 * In a table that is much larger than what is in it most are bare, and all that a
+		 * pass is about.
+		 */
 		if (empty == (1u << INDEX_SLOTS) - 1)
 			;
 		else if (gap && bucket < stretch->last)
@@ -171,7 +175,9 @@ size_t index_stretch(struct index *index, uint64_t *place, uint64_t addresses[IN
 		if (!stretch_versions(index, &stretch))
 			continue;
 		count = stretch_copy(&stretch, addresses);
-		/* The slots were loaded with acquire: whoever saw a move's effect sees its version. */
+		/*
+		 * The slots were loaded with acquire: whoever saw a move's effect sees its version.
+		 */
 		if (stretch_unmoved(index, &stretch))
 			break;
 	} while (1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * index_table.h - what the files of the index share: one table's life, and how a place and a tag give back a fingerprint.
+ * index_table.h - what the files of the index share: one table's life, and how a place and a tag
+ * give back a fingerprint.
  */
 #ifndef INDEX_TABLE_H
 #define INDEX_TABLE_H
@@ -8,8 +9,8 @@
 #include "index.h"
 
 /*
- * The fewest buckets for which place and tag give back the fingerprint: the 2^31 fingerprints, over the buckets, times
- * the window of homes that a place leaves open, must not exceed a tag's 2^23.
+ * The fewest buckets for which place and tag give back the fingerprint: the 2^31 fingerprints, over
+ * the buckets, times the window of homes that a place leaves open, must not exceed a tag's 2^23.
  */
 #define INDEX_COUNT_MIN ((uint64_t)(INDEX_REACH + 1) << 8)
 
@@ -34,7 +35,10 @@ static inline uint64_t index_bucket_low(const struct index_table *table, uint64_
 	return ((first << INDEX_FINGERPRINT_BITS) + table->count - 1) / table->count;
 }
 
-/* The fingerprint of an entry in a bucket with this low end: the one in its window that has the tag. */
+/*
+ * The fingerprint of an entry in a bucket with this low end: the one in its window that has the
+ * tag.
+ */
 static inline uint32_t index_fingerprint_from(uint64_t low, uint64_t entry)
 {
 	uint64_t tag = entry >> INDEX_ADDRESS_BITS;

@@ -2,17 +2,19 @@
 /*
  * iterator.c - all keys of a keyspace, hashed or ordered, in the order of their hashes.
  *
- * The iterator's place is a number in the range of the hash's top 31 bits. The index is ordered by it, through growth as well, and a
- * key never moves in that order, whatever happens to its record: so what is there all the time comes exactly once, no
- * matter what compaction and writers do, nothing is held up, and the only state is a number. The alternative, a pass over the log, would read a store that is not
- * in memory in sequence; but a record that moves meanwhile would be met twice or never, unless segments not yet visited
- * were kept from compaction.
+ * The iterator's place is a number in the range of the hash's top 31 bits. The index is ordered by
+ * it, through growth as well, and a key never moves in that order, whatever happens to its record:
+ * so what is there all the time comes exactly once, no matter what compaction and writers do,
+ * nothing is held up, and the only state is a number. The alternative, a pass over the log, would
+ * read a store that is not in memory in sequence; but a record that moves meanwhile would be met
+ * twice or never, unless segments not yet visited were kept from compaction.
  *
  * Records of a stretch of the index are asked for some ahead of being looked at.
  *
- * On a view each stretch is taken twice: of the newest records those that the view sees, and then the versions with the same
- * hashes, whose index is in the same order. A record becomes a version before it ceases to be the newest, so none is missed; one that
- * does so between the two is met twice, which its hash and number tell.
+ * On a view each stretch is taken twice: of the newest records those that the view sees, and then
+ * the versions with the same hashes, whose index is in the same order. A record becomes a version
+ * before it ceases to be the newest, so none is missed; one that does so between the two is met
+ * twice, which its hash and number tell.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -127,7 +129,10 @@ static __attribute__((noinline)) bool resolve_slowly(const struct kv_iterator *i
 	return true;
 }
 
-/* True: there is an entry at this address. A page that cannot be read is zeros, and its record has no key. */
+/*
+ * True: there is an entry at this address. A page that cannot be read is zeros, and its record has
+ * no key.
+ */
 static inline bool resolve(const struct kv_iterator *iterator, uintptr_t located, uint64_t address,
 			   struct kv_entry *entry)
 {
@@ -135,7 +140,9 @@ static inline bool resolve(const struct kv_iterator *iterator, uintptr_t located
 		(const struct format_record *)(located & ~SEGMENT_FLAGS);
 	const struct segments *segments = &iterator->kv->segments;
 
-	/* No key is sought here that would tell a record from what an address that lies leads to. */
+	/*
+	 * No key is sought here that would tell a record from what an address that lies leads to.
+	 */
 	if (located & SEGMENT_FLAGS &&
 	    (located & SEGMENT_UNVERIFIED ||
 	     !read_is_at_hand(segments, located, record, segments_offset(segments, address), true) ||
@@ -162,7 +169,10 @@ static size_t resolve_stretch(struct kv_iterator *iterator, size_t candidates)
 		.bases = segments->bases,
 		.shift = segments->shift,
 		.mask = segments->size - 1,
-		/* Header and short key, often in one line; if values are wanted, the beginning of one too. */
+		/*
+		 * Header and short key, often in one line; if values are wanted, the beginning of
+		 * one too.
+		 */
 		.reach = iterator->flags & KV_ITERATE_KEYS ? 32 : 64,
 	};
 	const uint64_t *addresses = iterator->addresses;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * journal.h - bytes that a writer leaves behind without waiting for anyone, and that another thread takes away in blocks: what
- * changes in an index while it is being saved.
+ * journal.h - bytes that a writer leaves behind without waiting for anyone, and that another thread
+ * takes away in blocks: what changes in an index while it is being saved.
  *
- * Memory is bounded and there from the start. If the taker falls behind so far that it is used up the journal is lost: nothing
- * more is noted, and who wanted it has to begin again.
+ * Memory is bounded and there from the start. If the taker falls behind so far that it is used up
+ * the journal is lost: nothing more is noted, and who wanted it has to begin again.
  *
  * Threads: all but new and free under one lock of the owner's (the commit lock).
  */

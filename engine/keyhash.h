@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keyhash.h - a key's 64-bit hash, under the store's secret, so that nobody who does not know the secret can choose
- * keys that collide. XXH3 (7 ns for 16 bytes) or keyed BLAKE2b (176 ns), as the superblock says.
+ * keyhash.h - a key's 64-bit hash, under the store's secret, so that nobody who does not know the
+ * secret can choose keys that collide. XXH3 (7 ns for 16 bytes) or keyed BLAKE2b (176 ns), as the
+ * superblock says.
  */
 #ifndef KEYHASH_H
 #define KEYHASH_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keyhash_inline.h - keyhash.h for the hot paths: a short key under XXH3 is hashed in place, without a call.
+ * keyhash_inline.h - keyhash.h for the hot paths: a short key under XXH3 is hashed in place,
+ * without a call.
  *
  * Apart, because xxhash.h as a whole is compiled wherever this is included.
  */
@@ -23,7 +24,10 @@ static inline bool keyhash_is_short(const struct keyhash *keyhash, size_t key_si
 	       keyhash->kind != KV_HASH_BLAKE2B;
 }
 
-/* As keyhash_of, where it is: the compiler leaves out what is for other keys, in a caller that is `flatten`. */
+/*
+ * As keyhash_of, where it is: the compiler leaves out what is for other keys, in a caller that is
+ * `flatten`.
+ */
 static inline __attribute__((always_inline)) uint64_t
 keyhash_short(const struct keyhash *keyhash, unsigned keyspace, const void *key, size_t key_size)
 {

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large.h - values that are larger than one record, or are changed in parts: a header record in the key's own place, pieces
- * in the hidden keyspace.
+ * large.h - values that are larger than one record, or are changed in parts: a header record in the
+ * key's own place, pieces in the hidden keyspace.
  *
- *   large_header   bytes of header and keys             large_read    kv_read, kv_value_*: from header to pieces
- *   large_write    kv_write, kv_resize                  stream        kv_stream_*, and large puts
+ *   large_header   bytes of header and keys
+ *   large_read     kv_read, kv_value_*: from header to pieces
+ *   large_write    kv_write, kv_resize
+ *   stream         kv_stream_*, and large puts
  *   large_free     pieces that nobody needs any more
  *
  * Invariants
- *   A header is changed by one batch together with every piece that changes. So pieces that are not newer than a header are
- *   those that belong to it, and a reader needs no lock to know whether what it has put together is one value.
- *   A piece that is there belongs to the header that names it, or there is an intent for its id: written before the
- *   first piece of a stream, and in the batch that replaces, deletes or shortens the value. The
- *   last deletion of a piece takes the intent with it. So whatever a crash leaves is found again.
- *   Pieces of a replaced value go only after a grace period: who has read the old header reads the old value to its end.
+ *   A header is changed by one batch together with every piece that changes. So pieces that are not
+ *   newer than a header are those that belong to it, and a reader needs no lock to know whether
+ *   what it has put together is one value.
+ *   A piece that is there belongs to the header that names it, or there is an intent for its id:
+ *   written before the first piece of a stream, and in the batch that replaces, deletes or shortens
+ *   the value. The last deletion of a piece takes the intent with it. So whatever a crash leaves is
+ *   found again.
+ *   Pieces of a replaced value go only after a grace period: who has read the old header reads the
+ *   old value to its end.
  */
 #ifndef LARGE_H
 #define LARGE_H
@@ -32,8 +37,8 @@ void large_fini(struct large *large);
 /* ---- reading: large_read.c ------------------------------------------------------------------- */
 
 /*
- * A header record's whole value in value_memory; as it is now, if it has been changed since. -EFBIG over value_size_max,
- * -ENOENT deleted meanwhile, -EIO, -ENOMEM
+ * A header record's whole value in value_memory; as it is now, if it has been changed since. -EFBIG
+ * over value_size_max, -ENOENT deleted meanwhile, -EIO, -ENOMEM
  */
 int large_assemble(struct kv *kv, const struct format_record *header, struct kv_slice *value);
 /* As of a view that sees this header. -EFBIG, -EIO, -ENOMEM */
@@ -50,7 +55,10 @@ int large_new_id(struct kv *kv, uint64_t *id);
 int large_put_header(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 		     const struct large_header *header);
 
-/* A key whose newest record must have this number (0: there must be none) when a batch is committed; see kv_batch.check. */
+/*
+ * A key whose newest record must have this number (0: there must be none) when a batch is
+ * committed; see kv_batch.check.
+ */
 struct large_expect {
 	unsigned keyspace;
 	const void *key;
@@ -59,7 +67,10 @@ struct large_expect {
 };
 int large_check_expected(struct kv *kv, const void *arg);
 
-/* The whole of a value, streamed; with expect (or NULL), which costs -EAGAIN where it is disappointed. */
+/*
+ * The whole of a value, streamed; with expect (or NULL), which costs -EAGAIN where it is
+ * disappointed.
+ */
 int stream_open(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		struct kv_stream **out);
 int stream_commit(struct kv_stream *stream, const struct large_expect *expect, uint64_t *seq);
@@ -72,8 +83,8 @@ bool stream_is_open(struct kv *kv, uint64_t id);
 /* ---- freeing: large_free.c ------------------------------------------------------------------- */
 
 /*
- * What committing the batch would leave without a header: intents for that, as a batch that goes behind it. Called with
- * the log's lock; *out is valid until it is let go. -ENOMEM
+ * What committing the batch would leave without a header: intents for that, as a batch that goes
+ * behind it. Called with the log's lock; *out is valid until it is let go. -ENOMEM
  */
 int large_doom(struct kv *kv, const struct kv_batch *batch, const struct kv_batch **out);
 /* At most so many bytes. */
@@ -94,7 +105,10 @@ static inline bool large_has_more(const struct kv *kv)
 void large_step(struct kv *kv);
 /* The maintainer's, on a full disk: all that can be freed now. True: there was something. */
 bool large_free_now(struct kv *kv);
-/* The same on any thread that holds no lock; whoever else wants to maintain is served between two steps. */
+/*
+ * The same on any thread that holds no lock; whoever else wants to maintain is served between two
+ * steps.
+ */
 void large_free_all(struct kv *kv);
 /* A step for a store without a maintainer. The caller holds no lock. */
 void large_step_inline(struct kv *kv);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large_free.c - pieces that nobody needs any more: finds out which, when a batch is committed, and deletes them in the
- * background, some at a time, as any other records are deleted.
+ * large_free.c - pieces that nobody needs any more: finds out which, when a batch is committed, and
+ * deletes them in the background, some at a time, as any other records are deleted.
  *
- * The intents in the hidden keyspace are the work list, in order; nothing else has to be remembered, and nothing has to be
- * done after a crash but to go on. An intent is looked at
+ * The intents in the hidden keyspace are the work list, in order; nothing else has to be
+ * remembered, and nothing has to be done after a crash but to go on. An intent is looked at
  *   not at all      while the stream of its id is open
  *   not yet         until a grace period after its commit is over, if it condemns a whole value
  * and each batch of deletions is committed on the condition that what was read is still so.
@@ -187,7 +187,10 @@ static bool find_owner(struct kv *kv, const struct condemned *condemned, struct 
 	       header->id == condemned->values[0].id;
 }
 
-/* Are the intents still there, and does the header still name none of these pieces? Under the log's lock. */
+/*
+ * Are the intents still there, and does the header still name none of these pieces? Under the log's
+ * lock.
+ */
 static int still_condemned(struct kv *kv, const void *arg)
 {
 	const struct condemned *condemned = arg;
@@ -211,7 +214,10 @@ static int still_condemned(struct kv *kv, const void *arg)
 	return 0;
 }
 
-/* The next pieces of a value that are not needed. 1: these are the last ones; 0: there is no room for more in the batch */
+/*
+ * The next pieces of a value that are not needed. 1: these are the last ones; 0: there is no room
+ * for more in the batch
+ */
 static int collect_value(struct kv *kv, struct condemned *condemned, unsigned value)
 {
 	struct order_walk *walk = kv->large.walk;

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large_header.h - the record that stands for a large value in its key's own place, and the keys of what belongs to it in
- * the hidden keyspace. FORMAT.md says why. Pure functions over bytes; decoders accept any.
+ * large_header.h - the record that stands for a large value in its key's own place, and the keys of
+ * what belongs to it in the hidden keyspace. FORMAT.md says why. Pure functions over bytes;
+ * decoders accept any.
  *
  * 0        8        16 17 18       24
  * +--------+--------+--+--+--------+-----------------------+
  * | id     | size   |sh|mp| zeros  | map, where mp is 1    |
  * +--------+--------+--+--+--------+-----------------------+
- * id: random, never used again; size: bytes of the value; sh: log2 of the size of its pieces; mp: 0 every piece is there,
- * 1 the map has a bit for each, lowest bit first, without the zero bytes at its end: a piece that is not there
- * is a hole and reads as zeros. A piece record may be shorter than its piece: the rest is zeros. */
+ * id: random, never used again; size: bytes of the value; sh: log2 of the size of its pieces; mp: 0
+ * every piece is there, 1 the map has a bit for each, lowest bit first, without the zero bytes at
+ * its end: a piece that is not there is a hole and reads as zeros. A piece record may be shorter
+ * than its piece: the rest is zeros.
+ */
 #ifndef LARGE_HEADER_H
 #define LARGE_HEADER_H
 
@@ -67,7 +70,10 @@ static inline size_t large_map_size(uint64_t pieces)
 	return (size_t)(pieces + 7) / 8;
 }
 
-/* The header's map in full, for `pieces` pieces, into large_map_size(pieces) bytes; those it does not know are holes. */
+/*
+ * The header's map in full, for `pieces` pieces, into large_map_size(pieces) bytes; those it does
+ * not know are holes.
+ */
 void large_map_fill(const struct large_header *header, uint64_t pieces, uint8_t *map);
 /* Makes it the header's, for as long as the memory stays. */
 void large_map_use(struct large_header *header, const uint8_t *map);
@@ -77,8 +83,8 @@ void large_map_use(struct large_header *header, const uint8_t *map);
 /* A piece: 'p', id and number with the highest byte first, so that they stand in order. */
 #define LARGE_PIECE_KEY_SIZE 13u
 /*
- * An intent: 'i' and id: pieces of this id are not needed. With no value none of them is; else the value is the
- * keyspace (a byte) and the key of the header that says which are.
+ * An intent: 'i' and id: pieces of this id are not needed. With no value none of them is; else the
+ * value is the keyspace (a byte) and the key of the header that says which are.
  */
 #define LARGE_INTENT_KEY_SIZE 9u
 

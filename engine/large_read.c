@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large_read.c - reading values in part: from a header to its pieces, or from any value to a part of it.
+ * large_read.c - reading values in part: from a header to its pieces, or from any value to a part
+ * of it.
  *
- * A header is changed in the same batch as its pieces. So a piece that is newer than the header, or is not there, says that the
- * value was changed since the header was read (-ESTALE); pieces that are not newer are the value as it was then.
+ * A header is changed in the same batch as its pieces. So a piece that is newer than the header, or
+ * is not there, says that the value was changed since the header was read (-ESTALE); pieces that
+ * are not newer are the value as it was then.
  */
 #include <errno.h>
 
@@ -36,7 +38,10 @@ int large_decode(struct kv *kv, const struct format_record *record, struct large
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
-/* A piece that the header names is not there, or is newer: the header is an old one, or one of the two was lost. */
+/*
+ * A piece that the header names is not there, or is newer: the header is an old one, or one of the
+ * two was lost.
+ */
 static int mismatch(const struct kv_value *value, uint64_t piece, uint64_t piece_seq)
 {
 	const struct format_record *header = header_record(value), *newest;
@@ -338,7 +343,10 @@ int large_assemble(struct kv *kv, const struct format_record *record, struct kv_
 
 	for (tries = 1;; tries++) {
 		error = assemble_once(&value, &memory, &slice);
-		/* Nobody changes anything while we have the lock: a store that contradicts itself is damaged. */
+		/*
+		 * Nobody changes anything while we have the lock: a store that contradicts itself
+		 * is damaged.
+		 */
 		if (error == -ESTALE && locked)
 			error = -EIO;
 		if (error != -ESTALE)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large_write.c - a part of a value is changed: the pieces that it touches and the header, in one batch.
+ * large_write.c - a part of a value is changed: the pieces that it touches and the header, in one
+ * batch.
  *
- * Nothing is locked while the batch is put together. It is committed on the condition that the key's record is still the one
- * that was read, and put together again if it is not. A value that grows out of one record is cut into pieces first, by a
- * stream under the same condition, which changes nothing that a reader could see.
+ * Nothing is locked while the batch is put together. It is committed on the condition that the
+ * key's record is still the one that was read, and put together again if it is not. A value that
+ * grows out of one record is cut into pieces first, by a stream under the same condition, which
+ * changes nothing that a reader could see.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -94,8 +96,8 @@ static uint8_t *edit_buffer(struct edit *edit)
 }
 
 /*
- * Reads the header, and makes a map for as many pieces as there will be. A value of one record counts as a large one
- * whose first piece is all of it. Inside a read section.
+ * Reads the header, and makes a map for as many pieces as there will be. A value of one record
+ * counts as a large one whose first piece is all of it. Inside a read section.
  */
 static int edit_load(struct edit *edit, uint64_t size_min)
 {
@@ -140,7 +142,10 @@ static int edit_put_piece(struct edit *edit, uint64_t piece, const void *bytes, 
 	return batch_put_lent(edit->batch, LARGE_KEYSPACE, key, sizeof(key), bytes, size);
 }
 
-/* What the old value has in this piece, into a buffer of the piece's size; *used: so much. Inside the read section. */
+/*
+ * What the old value has in this piece, into a buffer of the piece's size; *used: so much. Inside
+ * the read section.
+ */
 static int edit_read_piece(struct edit *edit, uint64_t piece, uint8_t *buffer, size_t *used)
 {
 	uint64_t offset = piece << edit->header.shift, end = offset + large_piece_size(&edit->header);
@@ -165,7 +170,10 @@ static int edit_read_piece(struct edit *edit, uint64_t piece, uint8_t *buffer, s
 
 /* ---- values of one record -------------------------------------------------------------------- */
 
-/* The value as it is, in pieces. It is the same value: only -EAGAIN tells, where there was no other error. */
+/*
+ * The value as it is, in pieces. It is the same value: only -EAGAIN tells, where there was no other
+ * error.
+ */
 static int convert(struct edit *edit)
 {
 	struct large_expect expect = {edit->keyspace, edit->key, edit->key_size, edit->seq};
@@ -280,7 +288,9 @@ static int prepare_write(struct edit *edit)
 	return write_pieces(edit, edit->offset, edit->data.data, edit->data.size);
 }
 
-/* Commits what was prepared, or does what must be done before. -EAGAIN: once more, from the start */
+/*
+ * Commits what was prepared, or does what must be done before. -EAGAIN: once more, from the start
+ */
 static int finish(struct edit *edit, int error, uint64_t *seq)
 {
 	struct large_expect expect = {edit->keyspace, edit->key, edit->key_size, edit->seq};
@@ -358,7 +368,9 @@ int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 
 /* ---- kv_resize ------------------------------------------------------------------------------- */
 
-/* The pieces behind the new end are not needed any more: whoever frees them asks the header which. */
+/*
+ * The pieces behind the new end are not needed any more: whoever frees them asks the header which.
+ */
 static int put_intent(struct edit *edit)
 {
 	uint8_t key[LARGE_INTENT_KEY_SIZE], keyspace = (uint8_t)edit->keyspace;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * maintain.h - the maintainer: prepares segments before writers need them, compacts, reads in what is cold, and frees what
- * readers have left. A thread of the store, or, in a store without one, a caller that holds no lock.
+ * maintain.h - the maintainer: prepares segments before writers need them, compacts, reads in what
+ * is cold, and frees what readers have left. A thread of the store, or, in a store without one, a
+ * caller that holds no lock.
  */
 #ifndef MAINTAIN_H
 #define MAINTAIN_H

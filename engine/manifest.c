@@ -11,8 +11,8 @@
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /*
- * One behind the other, the first of them the one that may not be whole: at any moment one is, and when this returns both are. In, out: the
- * first one; the one that failed.
+ * One behind the other, the first of them the one that may not be whole: at any moment one is, and
+ * when this returns both are. In, out: the first one; the one that failed.
  */
 static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page,
 			unsigned *first)
@@ -67,7 +67,10 @@ static void insert(struct format_manifest_page *page, const struct segment *segm
 		.id = segment->id, .salt = segment->salt, .slot = segment->slot};
 }
 
-/* Those that the checkpoint names, or those that it does not. Below `before`, the first of the log's end that is not durable throughout. */
+/*
+ * Those that the checkpoint names, or those that it does not. Below `before`, the first of the
+ * log's end that is not durable throughout.
+ */
 static void list(struct kv *kv, struct format_manifest_page *page, uint64_t before, bool named)
 {
 	uint32_t slot, count = atomic_load(&kv->segments.count);
@@ -114,7 +117,10 @@ int manifest_write(struct kv *kv)
 	/* What the checkpoint names it will miss by itself. */
 	list(kv, &page, before, false);
 	list(kv, &page, before, true);
-	/* A copy may have got there even if this fails: no two have the same number and say something else. */
+	/*
+	 * A copy may have got there even if this fails: no two have the same number and say
+	 * something else.
+	 */
 	kv->manifest_generation++;
 	return write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * manifest.h - which segments there must be: a list that is written before any is freed, so that one that is missing is missed
- * (format.h has its bytes).
+ * manifest.h - which segments there must be: a list that is written before any is freed, so that
+ * one that is missing is missed (format.h has its bytes).
  *
- * What the log itself says is not enough: its numbers have gaps where segments were freed. The checkpoint names those that
- * it needs; this list knows those behind it as well, cold ones too, and what was there if there is no checkpoint.
+ * What the log itself says is not enough: its numbers have gaps where segments were freed. The
+ * checkpoint names those that it needs; this list knows those behind it as well, cold ones too, and
+ * what was there if there is no checkpoint.
  *
  * The maintainer's, and whoever opens the store.
  */
@@ -16,15 +17,19 @@
 /* An empty one, for a store that is being made. Durable when the directory is synced. */
 int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16]);
 /*
- * Tells of segments that should be in the log and are not. `segments`: all that are, by rising id, without those behind its end. Where
- * there is no list, or none that is whole, nothing can be missed; that is said. -EIO, -ENOMEM
+ * Tells of segments that should be in the log and are not. `segments`: all that are, by rising id,
+ * without those behind its end. Where there is no list, or none that is whole, nothing can be
+ * missed; that is said. -EIO, -ENOMEM
  */
 int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count) __attribute__((warn_unused_result));
-/* After the replay: makes it anew if it is not there, or misses some. Not on a full disk: before a segment is freed it is tried again. */
+/*
+ * After the replay: makes it anew if it is not there, or misses some. Not on a full disk: before a
+ * segment is freed it is tried again.
+ */
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));
 /*
- * Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`. -EIO; -ENOSPC, -EDQUOT: one copy at least
- * is whole, and it can be tried again.
+ * Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`.
+ * -EIO; -ENOSPC, -EDQUOT: one copy at least is whole, and it can be tried again.
  */
 int manifest_write(struct kv *kv);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * multi_get.c - many point reads at once. A look-up waits for memory twice, for the index and for the record, and does
- * next to nothing else; so keys go through its stages in groups, each stage asking for what the next one
- * will touch, and the waits of a group overlap.
+ * multi_get.c - many point reads at once. A look-up waits for memory twice, for the index and for
+ * the record, and does next to nothing else; so keys go through its stages in groups, each stage
+ * asking for what the next one will touch, and the waits of a group overlap.
  */
 #include <errno.h>
 
@@ -13,7 +13,10 @@
 #include "version.h"
 #include "view.h"
 
-/* More than a processor has misses in flight; few enough that what was fetched first is still in the nearest cache. */
+/*
+ * More than a processor has misses in flight; few enough that what was fetched first is still in
+ * the nearest cache.
+ */
 #define GROUP VERSION_FETCH_MAX
 
 static inline bool any_match(void *arg, uint64_t address)
@@ -62,7 +65,9 @@ static void get_entry(struct kv *kv, const struct kv_view *view, unsigned keyspa
 		entry->seq = record->seq;
 }
 
-/* For those that have changed since the view: the record that it sees. In: where the newest one is. */
+/*
+ * For those that have changed since the view: the record that it sees. In: where the newest one is.
+ */
 static void fetch_versions(const struct kv_view *view, const uint64_t *hashes, uint64_t *addresses,
 			   size_t count)
 {

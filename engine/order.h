@@ -108,7 +108,10 @@ int order_walk_prev(struct order_walk *walk);
  */
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);
 uint64_t order_walk_address(const struct order_walk *walk);
-/* Is the entry, address and all, still as the tree has it? False also when its leaf has changed elsewhere. */
+/*
+ * Is the entry, address and all, still as the tree has it? False also when its leaf has changed
+ * elsewhere.
+ */
 bool order_walk_is_current(const struct order_walk *walk);
 
 /* ---- self-knowledge ----------------------------------------------------------------------- */

@@ -186,8 +186,9 @@ static void edit_children(struct parts *parts, const struct order_edit *edit)
 }
 
 /*
- * A branch begins with a separator or two, whose prefix those to come may not have, or one that is much shorter than theirs will
- * be: then nearly all heads are equal, and each step of a search compares keys instead. So it is built anew now and then as it fills.
+ * A branch begins with a separator or two, whose prefix those to come may not have, or one that is
+ * much shorter than theirs will be: then nearly all heads are equal, and each step of a search
+ * compares keys instead. So it is built anew now and then as it fills.
  */
 static bool is_due(const struct order_node *branch, const struct order_edit *edit)
 {

@@ -52,8 +52,8 @@ void order_find(const struct order *order, enum order_where where, const uint8_t
 }
 
 /*
- * The child that the position is in, and its place there. By groups: each step waits for the comparison before it, the additions
- * within a group do not.
+ * The child that the position is in, and its place there. By groups: each step waits for the
+ * comparison before it, the additions within a group do not.
  */
 static unsigned child_at(const struct order_children *children, unsigned count, uint64_t *position)
 {

@@ -183,8 +183,9 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 /* ---- too full ----------------------------------------------------------------------------- */
 
 /*
- * A leaf that begins with one key of a run would have all of it for its prefix, and be built again with each digit
- * that the next ones change: what fits a head costs no room, so the prefix is the last leaf's.
+ * A leaf that begins with one key of a run would have all of it for its prefix, and be built again
+ * with each digit that the next ones change: what fits a head costs no room, so the prefix is the
+ * last leaf's.
  */
 static void plan_foresee(struct plan *plan)
 {

@@ -214,8 +214,8 @@ static inline bool is_current(const struct order_walk *walk)
 }
 
 /*
- * Does the walk stand in the leaf at this end of the tree, with a copy that is still right? The end is looked at first: as the leaf is
- * unchanged after that, the copy was the tree's end then.
+ * Does the walk stand in the leaf at this end of the tree, with a copy that is still right? The end
+ * is looked at first: as the leaf is unchanged after that, the copy was the tree's end then.
  */
 static inline bool is_at(const struct order_walk *walk, _Atomic(struct order_node *) *end)
 {

@@ -2,7 +2,8 @@
 /*
  * prune.c - kv_prune: compaction on demand, on the caller's thread.
  *
- * The caller takes the maintainer's place for a step at a time. Between two steps whoever waits for a segment is served.
+ * The caller takes the maintainer's place for a step at a time. Between two steps whoever waits for
+ * a segment is served.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * put.c - single changes: where nothing else is going on, a record without a batch around it, in as few steps as can be; else a
- * batch of one, on the stack if it is small, so that nothing is allocated.
+ * put.c - single changes: where nothing else is going on, a record without a batch around it, in as
+ * few steps as can be; else a batch of one, on the stack if it is small, so that nothing is
+ * allocated.
  */
 #include <errno.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * read.h - the steps of a point read, for those who take them for many keys at once. Inside a read section.
+ * read.h - the steps of a point read, for those who take them for many keys at once. Inside a read
+ * section.
  */
 #ifndef READ_H
 #define READ_H
@@ -17,12 +18,16 @@ int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 		   const struct format_record **out, uint64_t *address);
 
-/* The same as the first for a key in any keyspace, the engine's own as well; all of the record can be read. */
+/*
+ * The same as the first for a key in any keyspace, the engine's own as well; all of the record can
+ * be read.
+ */
 int read_record(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 		const struct format_record **out);
 
 /*
- * The value of a record that was found, beside those that this thread has got since its last value_forget. -EIO, -ENOMEM
+ * The value of a record that was found, beside those that this thread has got since its last
+ * value_forget. -EIO, -ENOMEM
  */
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
 	       struct kv_slice *value);
@@ -35,8 +40,8 @@ int read_value_then(const struct kv_view *view, const struct format_record *reco
 int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address);
 
 /*
- * Asks for a record that will be looked at soon: header, key and a small value. Returns where it is, with the flags of its segment's
- * base in the lowest bits, for the same read section.
+ * Asks for a record that will be looked at soon: header, key and a small value. Returns where it
+ * is, with the flags of its segment's base in the lowest bits, for the same read section.
  */
 static inline uintptr_t read_prefetch(const struct segments *segments, uint64_t address)
 {
@@ -75,8 +80,9 @@ static inline bool read_is_within(const struct segments *segments,
 }
 
 /*
- * Can a record be read from where it stands, with nothing else to be looked at? Of a map as far as one page reaches: if it has a key, all
- * of that page is there; and where headers are kept, a large record is not to be touched for less than its value.
+ * Can a record be read from where it stands, with nothing else to be looked at? Of a map as far as
+ * one page reaches: if it has a key, all of that page is there; and where headers are kept, a large
+ * record is not to be touched for less than its value.
  */
 static inline bool read_is_at_hand(const struct segments *segments, uintptr_t base,
 				   const struct format_record *record, uint32_t offset,

@@ -2,11 +2,12 @@
 /*
  * readahead.c - see readahead.h.
  *
- * Maps are advised MADV_RANDOM, right for look-ups, under which a 64 KiB value would come in sixteen reads of 4 KiB. Each
- * thread remembers what it has asked for in one segment; records that follow each other in the log, as those of a file
- * that was written in sequence do, are asked for a window ahead. Some may be missing between them, which another thread reads: a
- * mount's client that is moved to another processor goes on in that one's queue. The first records of a segment are taken for the
- * continuation of what ended in the one before.
+ * Maps are advised MADV_RANDOM, right for look-ups, under which a 64 KiB value would come in
+ * sixteen reads of 4 KiB. Each thread remembers what it has asked for in one segment; records that
+ * follow each other in the log, as those of a file that was written in sequence do, are asked for a
+ * window ahead. Some may be missing between them, which another thread reads: a mount's client that
+ * is moved to another processor goes on in that one's queue. The first records of a segment are
+ * taken for the continuation of what ended in the one before.
  */
 #include "readahead.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* readahead.h - large values that are read from maps: the disk is asked for all of one at once, and for what follows. */
+/*
+ * readahead.h - large values that are read from maps: the disk is asked for all of one at once, and
+ * for what follows.
+ */
 #ifndef READAHEAD_H
 #define READAHEAD_H
 

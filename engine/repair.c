@@ -2,12 +2,14 @@
 /*
  * repair.c - kv_repair: brings back of a damaged store what can be brought back.
  *
- * First the files, one by one, while nobody has the store open: the superblock and the segments' headers from their copies;
- * files that are too short get their size again, with zeros; a segment whose header is lost for good is renamed, out
- * of the way. Then the log is replayed as a whole, without a checkpoint, which passes over what is damaged in it and tells of
- * it; and segments that hold such bytes are emptied by compaction, so that the store has none any more.
+ * First the files, one by one, while nobody has the store open: the superblock and the segments'
+ * headers from their copies; files that are too short get their size again, with zeros; a segment
+ * whose header is lost for good is renamed, out of the way. Then the log is replayed as a whole,
+ * without a checkpoint, which passes over what is damaged in it and tells of it; and segments that
+ * hold such bytes are emptied by compaction, so that the store has none any more.
  *
- * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store that is whole is not changed.
+ * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store
+ * that is whole is not changed.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -168,7 +170,10 @@ static int mend_header(struct repair *repair, struct env_file *file, const char 
 	return 0;
 }
 
-/* A whole header, but not of this store: then perhaps the superblock is not. Not for a program to decide. */
+/*
+ * A whole header, but not of this store: then perhaps the superblock is not. Not for a program to
+ * decide.
+ */
 static bool is_of_another(const uint8_t *page)
 {
 	struct format_segment header;

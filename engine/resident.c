@@ -21,7 +21,9 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
-		/* The one that takes compaction's copies is filled without anybody waiting for it. */
+		/*
+		 * The one that takes compaction's copies is filled without anybody waiting for it.
+		 */
 		if (!segment || !segment->buffer || segment == kv->cold.active)
 			continue;
 		++*residents;
@@ -31,7 +33,10 @@ static struct segment *oldest_resident(struct kv *kv, uint32_t *residents)
 	return oldest;
 }
 
-/* Are records so large, going by the first of them, that they are better read when asked for? They need not be valid. */
+/*
+ * Are records so large, going by the first of them, that they are better read when asked for? They
+ * need not be valid.
+ */
 static bool has_large_records(const struct segment *segment, const uint8_t *buffer)
 {
 	uint32_t end = segment->end < SAMPLE_SIZE ? segment->end : SAMPLE_SIZE;
@@ -45,7 +50,10 @@ static bool has_large_records(const struct segment *segment, const uint8_t *buff
 	return count < SAMPLE_SIZE / READAHEAD_VALUE_MIN;
 }
 
-/* Reads it into a buffer, but for one of large records, of which the beginning has to be read to know. */
+/*
+ * Reads it into a buffer, but for one of large records, of which the beginning has to be read to
+ * know.
+ */
 static uint8_t *fetch(struct kv *kv, const struct segment *segment)
 {
 	struct segments *segments = &kv->segments;
@@ -64,8 +72,9 @@ static uint8_t *fetch(struct kv *kv, const struct segment *segment)
 }
 
 /*
- * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map is cold: where the log
- * takes no more than a small part of memory, it is read in again when nobody waits for the disk.
+ * Lets readers use the file's map, and takes the buffer. As writes go around the page cache the map
+ * is cold: where the log takes no more than a small part of memory, it is read in again when nobody
+ * waits for the disk.
  */
 static int retire_buffer(struct kv *kv, struct segment *segment)
 {
@@ -134,8 +143,9 @@ bool resident_make(struct kv *kv, struct segment *segment)
 }
 
 /*
- * Is this segment's buffer better used again than new memory touched? That takes longer than writing it. So while a writer waits;
- * and where the buffer holds large values, which are read from the disk as fast as it goes.
+ * Is this segment's buffer better used again than new memory touched? That takes longer than
+ * writing it. So while a writer waits; and where the buffer holds large values, which are read from
+ * the disk as fast as it goes.
  */
 static bool is_better_reused(struct kv *kv, const struct segment *oldest, uint32_t residents,
 			     bool pressed)

@@ -7,7 +7,8 @@
 #define STEP_BYTES ((uint32_t)1 << 20)
 #define RATE_DEFAULT ((uint64_t)16 << 20)	     /* bytes a second */
 #define BUSY_DIVISOR 8u				     /* of the rate, while others use the store */
-#define INTERVAL_DEFAULT_US (7 * 86400 * UINT64_C(1000000)) /* from the beginning of a pass to the next */
+#define INTERVAL_DEFAULT_US (7 * 86400 * UINT64_C(1000000)) /* from the beginning of a pass to
+							       the next */
 #define FIRST_DELAY_US (3600 * UINT64_C(1000000))    /* after opening, at most */
 #define PAUSE_MIN_US 100u
 
@@ -78,7 +79,10 @@ static void note_resident(struct kv *kv, const struct segment *segment)
 		kv->env->map_resident(atomic_load(&segment->map), segment->end, scrub->resident);
 }
 
-/* What nobody had in memory before is not left there: a pass over everything would drive out what is in use. */
+/*
+ * What nobody had in memory before is not left there: a pass over everything would drive out what
+ * is in use.
+ */
 static void forget(struct kv *kv, const struct segment *segment)
 {
 	const uint8_t *map = atomic_load(&segment->map), *resident = kv->scrub.resident;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scrub.h - reads the log through in the background, at a limited rate, and verifies the records that nobody reads: so that damage is
- * known while there still is a copy of them somewhere.
+ * scrub.h - reads the log through in the background, at a limited rate, and verifies the records
+ * that nobody reads: so that damage is known while there still is a copy of them somewhere.
  *
- * A pass goes through the segments by rising id, as far as they are on the disk alone; what still has its buffer comes with the next pass. It
- * remembers a place, not a segment: compaction may free what it stands in, and then it goes on with the next. Reads go through
- * the maps, so what readers have in the page cache is not read again, and nothing is driven out of it.
+ * A pass goes through the segments by rising id, as far as they are on the disk alone; what still
+ * has its buffer comes with the next pass. It remembers a place, not a segment: compaction may free
+ * what it stands in, and then it goes on with the next. Reads go through the maps, so what readers
+ * have in the page cache is not read again, and nothing is driven out of it.
  *
  * Threads: whoever holds the maintainer's place.
  */

@@ -11,7 +11,10 @@
 #include "view.h"
 
 #define KEY_SIZE_MAX (1 + KV_SNAPSHOT_NAME_MAX)
-/* of a batch on the stack: memory from the allocator would be a third of what a snapshot waits for where nothing is in the cache */
+/*
+ * of a batch on the stack: memory from the allocator would be a third of what a snapshot waits for
+ * where nothing is in the cache
+ */
 #define RECORD_SIZE_MAX (FORMAT_RECORD_HEADER_SIZE + KEY_SIZE_MAX + sizeof(uint64_t) + FORMAT_RECORD_ALIGN)
 
 void snapshots_fini(struct snapshots *snapshots)

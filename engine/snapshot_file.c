@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_file.c - the list of snapshots as a file: see snapshot.h, and format.h for its bytes. It is replaced as a whole: a new
- * one is made durable, and then takes the name.
+ * snapshot_file.c - the list of snapshots as a file: see snapshot.h, and format.h for its bytes. It
+ * is replaced as a whole: a new one is made durable, and then takes the name.
  */
 #include <errno.h>
 #include <stdlib.h>

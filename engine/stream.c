@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream.c - a value written front to back, of which nothing is visible until it is committed. Memory: one piece, and what
- * the log holds anyway.
+ * stream.c - a value written front to back, of which nothing is visible until it is committed.
+ * Memory: one piece, and what the log holds anyway.
  *
- * The first batch of pieces carries an intent for the stream's id, the last one puts the header and deletes the intent: a
- * crash in between leaves pieces that the intent finds again. While the stream is open its id is on a list that
- * the freeing of pieces looks at.
+ * The first batch of pieces carries an intent for the stream's id, the last one puts the header and
+ * deletes the intent: a crash in between leaves pieces that the intent finds again. While the
+ * stream is open its id is on a list that the freeing of pieces looks at.
  *
  * Threads: a stream belongs to one at a time.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * super.h - finding a store's superblock: in its file, or, if that is damaged, in one of the copies that segments have.
+ * super.h - finding a store's superblock: in its file, or, if that is damaged, in one of the copies
+ * that segments have.
  */
 #ifndef SUPER_H
 #define SUPER_H
@@ -9,8 +10,8 @@
 #include "format.h"
 
 /*
- * file: of the superblock, or NULL. *damaged: it is not valid, and what is in `out` is a copy. *why, on an error: for people.
- * 0, -EMEDIUMTYPE, -EPROTONOSUPPORT, -EUCLEAN, -EIO
+ * file: of the superblock, or NULL. *damaged: it is not valid, and what is in `out` is a copy.
+ * *why, on an error: for people. 0, -EMEDIUMTYPE, -EPROTONOSUPPORT, -EUCLEAN, -EIO
  */
 int super_read(struct kv_env *env, struct env_dir *dir, struct env_file *file,
 	       struct format_super *out, bool *damaged, const char **why);

@@ -2,9 +2,10 @@
 /*
  * survey.c - see survey.h.
  *
- * Half of the sample trains, the other half judges: a dictionary is chosen only if it beats what there is by a twentieth on
- * values that it has not seen. One whose values have become more than a seventh larger than they were then is
- * challenged by a new one. Training is zstd's fast COVER in one pass, a few milliseconds for a few hundred KiB.
+ * Half of the sample trains, the other half judges: a dictionary is chosen only if it beats what
+ * there is by a twentieth on values that it has not seen. One whose values have become more than a
+ * seventh larger than they were then is challenged by a new one. Training is zstd's fast COVER in
+ * one pass, a few milliseconds for a few hundred KiB.
  */
 #include "survey.h"
 
@@ -62,7 +63,10 @@ static void take(struct survey *survey, const struct format_record *record)
 	survey->used += sample->size;
 }
 
-/* Of a map that is advised for look-ups each page would be read by itself, and the one after it when that is there. */
+/*
+ * Of a map that is advised for look-ups each page would be read by itself, and the one after it
+ * when that is there.
+ */
 static void ask(struct kv *kv, const struct segment *segment)
 {
 	const uint8_t *map = atomic_load(&segment->map);
@@ -71,7 +75,10 @@ static void ask(struct kv *kv, const struct segment *segment)
 		kv->env->map_advise(map, segment->end, ENV_ADVICE_WILLNEED);
 }
 
-/* One record in each stretch of the segment: whether it is still needed does not matter, it is of the same kind. */
+/*
+ * One record in each stretch of the segment: whether it is still needed does not matter, it is of
+ * the same kind.
+ */
 static void take_samples(struct survey *survey, const struct segment *segment)
 {
 	struct segments *segments = &survey->kv->segments;

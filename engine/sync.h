@@ -2,10 +2,10 @@
 /*
  * sync.h - group commit: who makes the log durable, and who waits for it.
  *
- * Whoever needs durability and finds no flush under way becomes the flusher: it writes and syncs on its own
- * thread, which saves the 25 to 50 us that a hand-over to another thread costs, and all who came in time share
- * its sync. The store's own thread flushes for those who do not wait: callbacks, the commit interval; and
- * it writes behind the writers while a segment fills.
+ * Whoever needs durability and finds no flush under way becomes the flusher: it writes and syncs on
+ * its own thread, which saves the 25 to 50 us that a hand-over to another thread costs, and all who
+ * came in time share its sync. The store's own thread flushes for those who do not wait: callbacks,
+ * the commit interval; and it writes behind the writers while a segment fills.
  */
 #ifndef SYNC_H
 #define SYNC_H

@@ -91,7 +91,10 @@ static int put_samples(struct kv *kv, struct kv_batch *batch, const struct sampl
 		epoch_enter();
 		error = read_sample(kv, level, period % TIMES_PLACES, &there);
 		epoch_leave();
-		/* Level 0 always: two bursts within a second would leave the second one without a time. */
+		/*
+		 * Level 0 always: two bursts within a second would leave the second one without a
+		 * time.
+		 */
 		if (level && !error && period_of(level, there.time_us) == period)
 			continue;
 		key_of(level, period % TIMES_PLACES, key);
@@ -116,7 +119,10 @@ void times_sample(struct kv *kv)
 	    kv_batch_new(kv, &batch))
 		return;
 	batch->never_waits = true;
-	/* Where others committed in between, their number is not the sample's, and the next one is for them. */
+	/*
+	 * Where others committed in between, their number is not the sample's, and the next one is
+	 * for them.
+	 */
 	if (!put_samples(kv, batch, &sample) && !kv_commit(kv, batch, &seq))
 		times->sampled_seq = seq == sample.seq + 1 ? seq : sample.seq;
 	kv_batch_free(batch);

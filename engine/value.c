@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * value.c - see value.h. The scratch memory is the thread's and goes with it: one block, and, while values of several
- * records are wanted at once, as many full ones as it takes.
+ * value.c - see value.h. The scratch memory is the thread's and goes with it: one block, and, while
+ * values of several records are wanted at once, as many full ones as it takes.
  */
 #include "value.h"
 

@@ -197,7 +197,10 @@ static int enter(struct kv *kv, struct chain *chain, uint32_t younger, uint32_t 
 	return index_insert(&versions->index, version_hash(version_at(versions, number)), number);
 }
 
-/* Readers look at it too, so what is true already is not stored again: only replay finds anything to change. */
+/*
+ * Readers look at it too, so what is true already is not stored again: only replay finds anything
+ * to change.
+ */
 static void end_by(struct kv *kv, uint32_t number, uint64_t end)
 {
 	struct version *version = version_at(&kv->versions, number);
@@ -324,7 +327,10 @@ void version_drop(struct kv *kv, uint32_t number)
 
 	at = (uint32_t)index_find(&versions->index, version_hash(version), member_match, &member,
 				  &place);
-	/* It cannot be found, if what was loaded was not true: then it stays, for something may lead to it. */
+	/*
+	 * It cannot be found, if what was loaded was not true: then it stays, for something may
+	 * lead to it.
+	 */
 	if (!at)
 		return;
 	if (at == number && older) {
@@ -406,7 +412,10 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	if (!number || version_end(version) <= seq)
 		return -ENOENT;
 	*address = version_address(version);
-	/* It may be another record of the key, if what was loaded was not true: then it is none that this view sees. */
+	/*
+	 * It may be another record of the key, if what was loaded was not true: then it is none
+	 * that this view sees.
+	 */
 	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version_begin(version))
 		return cannot_read(kv, *address);
 	*out = chain.lookup.record;

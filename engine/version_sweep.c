@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * version_sweep.c - see version.h: versions that no view needs any more are looked for and dropped, and their numbers given out
- * again a grace period later.
+ * version_sweep.c - see version.h: versions that no view needs any more are looked for and dropped,
+ * and their numbers given out again a grace period later.
  */
 #include <stdlib.h>
 

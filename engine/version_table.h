@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * version_table.h - the table of versions by number: what version*.c and checkpoint_version.c know of it, and nobody else.
+ * version_table.h - the table of versions by number: what version*.c and checkpoint_version.c know
+ * of it, and nobody else.
  *
- * Versions are numbered from 1 and never move, so that chains and the hash index name them by number; a number is given out
- * again a grace period after its version was dropped.
+ * Versions are numbered from 1 and never move, so that chains and the hash index name them by
+ * number; a number is given out again a grace period after its version was dropped.
  *
  * Threads: stored under the log's lock; readers inside an epoch.
  */
@@ -13,13 +14,14 @@
 #include "store.h"
 
 /*
- * All but `address` and `older` is as it was when readers could first see it; but replay may find that the end was earlier. It stands in
- * a checkpoint as it does here.
+ * All but `address` and `older` is as it was when readers could first see it; but replay may find
+ * that the end was earlier. It stands in a checkpoint as it does here.
  */
 struct version {
 	_Atomic uint64_t address;
 	_Atomic uint64_t begin, end; /* batches */
-	_Atomic uint64_t hash;	/* of the key; the next number of a list, once dropped. The writer's */
+	_Atomic uint64_t hash;	/* of the key; the next number of a list, once dropped. The
+				   writer's */
 	_Atomic uint32_t older; /* the next one of the key; 0: none */
 	_Atomic uint32_t length; /* bytes in the log; 0: dropped. The writer's */
 };
@@ -33,9 +35,10 @@ static inline struct version *version_at(const struct versions *versions, uint64
 }
 
 /*
- * Between which batches the versions of a block end, or wider: numbers are given out in the order of ends, but for those that are used
- * again, so that who looks for versions which a certain view saw has few blocks to look at. All zeros: the block is empty.
- * Behind the versions of each chunk; with the log's lock.
+ * Between which batches the versions of a block end, or wider: numbers are given out in the order
+ * of ends, but for those that are used again, so that who looks for versions which a certain view
+ * saw has few blocks to look at. All zeros: the block is empty. Behind the versions of each chunk;
+ * with the log's lock.
  */
 struct version_ends {
 	uint64_t latest, earliest_inverted;

@@ -2,7 +2,8 @@
 /*
  * view.h - moments of the store that somebody reads: the array of them, and reading as of one.
  *
- * Threads: the array belongs to whoever holds the log's lock. A view does not change: any number of threads use it.
+ * Threads: the array belongs to whoever holds the log's lock. A view does not change: any number of
+ * threads use it.
  */
 #ifndef VIEW_H
 #define VIEW_H
@@ -35,7 +36,10 @@ static inline bool views_any(const struct kv *kv)
 /* A view of a moment that is being read already. Called with the log's lock. -ENOMEM */
 int view_new(struct kv *kv, uint64_t seq, struct kv_view **out);
 
-/* Is the record at this address not there (0), or newer than the view, which then needs a version? Inside a read section. */
+/*
+ * Is the record at this address not there (0), or newer than the view, which then needs a version?
+ * Inside a read section.
+ */
 static inline bool view_is_behind(const struct kv_view *view, uint64_t address)
 {
 	const struct format_record *record =
@@ -45,7 +49,8 @@ static inline bool view_is_behind(const struct kv_view *view, uint64_t address)
 }
 
 /*
- * The record of a key as of the view, and where it stands; in any keyspace. Inside a read section. -ENOENT, -EIO
+ * The record of a key as of the view, and where it stands; in any keyspace. Inside a read section.
+ * -ENOENT, -EIO
  */
 int view_find(const struct kv_view *view, unsigned keyspace, const void *key, size_t key_size,
 	      uint64_t hash, const struct format_record **out, uint64_t *address);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * warm.h - what is cold is read in again when nobody waits for the disk: of a store that was opened, and what lost its buffer.
+ * warm.h - what is cold is read in again when nobody waits for the disk: of a store that was
+ * opened, and what lost its buffer.
  *
- * The newest segments come into buffers (resident.h), what is behind them into maps of huge pages (huge_map.h) where the log is small
- * beside memory.
+ * The newest segments come into buffers (resident.h), what is behind them into maps of huge pages
+ * (huge_map.h) where the log is small beside memory.
  *
  * Threads: the maintainer's, with its lock, or who opens the store.
  */
@@ -12,11 +13,14 @@
 
 #include "store.h"
 
-/* Of a store that was just opened: which segments are to be read in, and how their maps are read. */
+/*
+ * Of a store that was just opened: which segments are to be read in, and how their maps are read.
+ */
 void warm_begin(struct kv *kv);
 /*
- * Reads in the newest cold segment, one at a time, while writers have all they want. In a stream of writes not what can be written over
- * without being read: it would be as much as is written, and most of it is garbage before the stream ends.
+ * Reads in the newest cold segment, one at a time, while writers have all they want. In a stream of
+ * writes not what can be written over without being read: it would be as much as is written, and
+ * most of it is garbage before the stream ends.
  */
 void warm_step(struct kv *kv);
 /* Until the next step; UINT64_MAX: until there is a reason. */

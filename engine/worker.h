@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * worker.h - a thread of the store's own that sleeps until it is kicked, or a time is over. The struct is in store.h.
+ * worker.h - a thread of the store's own that sleeps until it is kicked, or a time is over. The
+ * struct is in store.h.
  *
  * A kick that comes while it works is not lost: it works once more.
  */

@@ -24,7 +24,8 @@ struct change {
 	bool grows;          /* the batch makes the store hold more: refused beyond the limit */
 	unsigned bodies;     /* of the scratch, used by inode_load */
 	unsigned kept_count;
-	uint64_t kept_inos[CHANGE_KEPT_MAX]; /* in the batch, and kept no longer once it is committed */
+	uint64_t kept_inos[CHANGE_KEPT_MAX]; /* in the batch, and kept no longer once it is
+						committed */
 	struct timespec now; /* when the locks were taken: times rise in commit order */
 };
 
@@ -32,8 +33,8 @@ struct change {
 KV_MUST_CHECK int change_begin(struct kvfs *fs, struct change *out);
 void change_lock(struct change *change, const uint64_t *inos, unsigned count);
 /*
- * Locks more inodes, as is found out which they are by reading under the first locks; false, with no more locked, if it would have to
- * wait: then change_unlock, and all at once.
+ * Locks more inodes, as is found out which they are by reading under the first locks; false, with
+ * no more locked, if it would have to wait: then change_unlock, and all at once.
  */
 bool change_lock_more(struct change *change, const uint64_t *inos, unsigned count);
 void change_unlock(struct change *change);

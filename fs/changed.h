@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * changed.h - which inodes, or shared pieces, have changed since a snapshot. Whatever changes about a file or a directory (contents, entries,
- * attributes) changes its inode's record in the same batch, so its batch number tells.
+ * changed.h - which inodes, or shared pieces, have changed since a snapshot. Whatever changes about
+ * a file or a directory (contents, entries, attributes) changes its inode's record in the same
+ * batch, so its batch number tells.
  */
 #ifndef CHANGED_H
 #define CHANGED_H
@@ -15,9 +16,11 @@ struct changed {
 };
 
 /*
- * Those that the store has now with a record that is newer than `seq`: all that changed or came since. Those that went are not among
- * them; the directories they were in are. In one pass over the keys of the store.
- * keyspace: inode or shared, whose keys begin with a number; a shared piece may come twice. -ENOMEM, -EIO
+ * Those that the store has now with a record that is newer than `seq`: all that changed or came
+ * since. Those that went are not among them; the directories they were in are. In one pass over the
+ * keys of the store.
+ * keyspace: inode or shared, whose keys begin with a number; a shared piece may come twice.
+ * -ENOMEM, -EIO
  */
 KV_MUST_CHECK int changed_find(
 	struct kvfs *fs, enum keyspace keyspace, uint64_t seq, struct changed *out);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clone.c - a store of its own with the tree that a snapshot (or a file system that nobody changes) shows.
+ * clone.c - a store of its own with the tree that a snapshot (or a file system that nobody changes)
+ * shows.
  *
- * Records are copied as they are, in the order of their keys, with the inode numbers and the secret of the name hash that
- * they were made with. What has no name is left behind. The record that makes the store a file system's comes
- * last: a clone that was interrupted cannot be taken for one.
+ * Records are copied as they are, in the order of their keys, with the inode numbers and the secret
+ * of the name hash that they were made with. What has no name is left behind. The record that makes
+ * the store a file system's comes last: a clone that was interrupted cannot be taken for one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -90,7 +91,10 @@ static int is_copied(struct clone *clone, struct kv_slice key, bool *copied)
 	return 0;
 }
 
-/* Entries bring their inodes with them; one with several names is put several times, which changes nothing. */
+/*
+ * Entries bring their inodes with them; one with several names is put several times, which changes
+ * nothing.
+ */
 static int copy_entry(struct clone *clone, const struct kv_entry *entry)
 {
 	struct dirent dirent;
@@ -100,7 +104,10 @@ static int copy_entry(struct clone *clone, const struct kv_entry *entry)
 	return copy_inode(clone, dirent.ino);
 }
 
-/* The first reference brings the bytes with it. What counts are references that are copied: some files are not. */
+/*
+ * The first reference brings the bytes with it. What counts are references that are copied: some
+ * files are not.
+ */
 static int copy_share(struct clone *clone, struct kv_slice key)
 {
 	struct share_reference reference;
@@ -184,7 +191,10 @@ static int copy_keyspace(struct clone *clone, enum keyspace keyspace)
 	return err == -ENOENT ? commit(clone) : err;
 }
 
-/* The next inode number is the store's, of now: a number that the snapshot's future has seen is used for nothing else. */
+/*
+ * The next inode number is the store's, of now: a number that the snapshot's future has seen is
+ * used for nothing else.
+ */
 static int copy_meta(struct clone *clone)
 {
 	static const char *const names[] = {META_NEXT_INO_KEY, META_SIZE_LIMIT_KEY, META_FORMAT_KEY};

@@ -144,7 +144,10 @@ static int leave_inline(struct copy *copy, uint64_t to)
 	return piece_put(copy->change, place, body.data, body.size);
 }
 
-/* How much of a chunk can be copied by reference: all that the source has, and nothing stays beside it. */
+/*
+ * How much of a chunk can be copied by reference: all that the source has, and nothing stays beside
+ * it.
+ */
 static uint64_t chunk_part(const struct copy *copy, uint64_t from, uint64_t to, uint64_t size)
 {
 	uint64_t there = copy->in->size - from;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * diff.c - what is different between two moments of one store: both list of entries, in the order of their keys, side by
- * side. An entry is the same in both or not; an inode that both have is compared by its record, which every
- * change of contents, entries or attributes changes. Paths are made from the parents that directories know, for what is
- * different alone.
+ * diff.c - what is different between two moments of one store: both list of entries, in the order
+ * of their keys, side by side. An entry is the same in both or not; an inode that both have is
+ * compared by its record, which every change of contents, entries or attributes changes. Paths are
+ * made from the parents that directories know, for what is different alone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +26,8 @@ struct side {
 	char *path; /* of `directory`, with a slash behind it unless it is the root */
 	size_t path_size, path_room;
 	uint64_t directory; /* 0: none yet */
-	struct number_table hashes; /* of the names of directories, by inode; filled when first needed */
+	struct number_table hashes; /* of the names of directories, by inode; filled when first
+				       needed */
 	bool hashes_known;
 };
 
@@ -38,7 +39,7 @@ struct diff {
 	size_t text_room;
 };
 
-/* ---- paths ------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 static int need_room(char **text, size_t *room, size_t size)
 {
@@ -176,8 +177,8 @@ static int find_path(struct side *side, uint64_t directory)
 }
 
 /*
- * Is the directory at the same place on both sides? If not, it went or came there, or something above it did, and that is told of it.
- * Out: side->path of both. In a read section.
+ * Is the directory at the same place on both sides? If not, it went or came there, or something
+ * above it did, and that is told of it. Out: side->path of both. In a read section.
  */
 static int is_in_place(struct diff *diff, uint64_t directory, bool *in_place)
 {
@@ -215,7 +216,7 @@ static int tell(struct diff *diff, enum kvfs_difference what, struct side *side)
 	return diff->each(diff->arg, what, diff->text, entry->type == S_IFDIR) ? -ECANCELED : 0;
 }
 
-/* ---- side by side ------------------------------------------------------------------------------ */
+/* ---- side by side ---------------------------------------------------------------------------- */
 
 /* What the cursor stands on; -ENOENT from a move: it is over. */
 static int arrive(struct side *side, int err)

@@ -5,8 +5,8 @@
  *	cc example.c $(pkg-config --cflags --libs libkvfs) -o note
  *	./note STORE NAME [TEXT]
  *
- * Adds a line to a note, which is made if it is not there, and prints it. A mount, or kvfs get, shows the same file; the store is
- * made by kvfs mkfs, and is not mounted meanwhile.
+ * Adds a line to a note, which is made if it is not there, and prints it. A mount, or kvfs get,
+ * shows the same file; the store is made by kvfs mkfs, and is not mounted meanwhile.
  */
 #include <errno.h>
 #include <kvfs.h>

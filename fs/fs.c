@@ -185,7 +185,10 @@ static int read_secret(struct kvfs *fs, bool repairs)
 	struct kv_slice value;
 	int err = record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
 
-	/* Making it was interrupted, or all is lost: in either case there is nothing that a repair could begin with. */
+	/*
+	 * Making it was interrupted, or all is lost: in either case there is nothing that a repair
+	 * could begin with.
+	 */
 	if (err == -ENOENT && !has_root(fs))
 		return -ENODATA;
 	if (!err)

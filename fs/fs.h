@@ -25,7 +25,8 @@
 
 struct kvfs {
 	struct kv *kv;
-	struct kv_view *view; /* of a snapshot: what is read, and nothing is changed; NULL: the head */
+	struct kv_view *view; /* of a snapshot: what is read, and nothing is changed; NULL: the
+				 head */
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
 	bool nodiratime;
@@ -40,7 +41,8 @@ struct kvfs {
 	struct number_source numbers;
 	struct scratch_pool scratch;
 	struct hold_table holds;
-	_Atomic uint64_t directories[FS_DIRECTORIES]; /* some inodes that are, or were, directories; a hint (namespace.c) */
+	_Atomic uint64_t directories[FS_DIRECTORIES]; /* some inodes that are, or were,
+							 directories; a hint (namespace.c) */
 	bool frees_behind; /* the reaper may be used */
 	struct reaper reaper;
 	struct stripe_table *stripes; /* NULL: a snapshot, which needs no locks */

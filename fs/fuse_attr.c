@@ -98,8 +98,9 @@ static unsigned set_mask(int to_set, bool privileged)
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		set |= KVFS_SET_CTIME;
 	/*
-	 * Truncation by a caller without CAP_FSETID says so; and before a write to a file with set-id bits by such a
-	 * caller, or to one with a capability by anybody, the kernel sends a request that sets nothing at all.
+	 * Truncation by a caller without CAP_FSETID says so; and before a write to a file with
+	 * set-id bits by such a caller, or to one with a capability by anybody, the kernel sends a
+	 * request that sets nothing at all.
 	 */
 	if (to_set & FUSE_SET_ATTR_KILL_SUID)
 		set |= KVFS_KILL_SUIDGID;

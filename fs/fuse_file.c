@@ -14,8 +14,9 @@
 #include <fcntl.h>
 
 /*
- * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages. With strict times of
- * access each opening is asked for and drops the pages, so that what is read next is seen here.
+ * Asked once per mount: ENOSYS tells the kernel that open always works and keeps the file's pages.
+ * With strict times of access each opening is asked for and drops the pages, so that what is read
+ * next is seen here.
  */
 void fuse_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -86,7 +87,9 @@ void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	fuse_reply_inode_changed(req, rc);
 }
 
-/* By reference where that is possible; it ends short before a queue's thread is held up for long. */
+/*
+ * By reference where that is possible; it ends short before a queue's thread is held up for long.
+ */
 void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset, struct fuse_file_info *in_fi,
 	fuse_ino_t out_ino, off_t out_offset, struct fuse_file_info *out_fi, size_t size, int flags)
 {

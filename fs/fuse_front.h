@@ -26,19 +26,24 @@ struct fuse_front;
 #define FUSE_FRONT_STATUS_XATTR "system.kvfs.status"
 #define FUSE_FRONT_STATUS_SIZE_MAX 16384u
 
-/* Another one: the limit of the store's size (kvfs_set_size_limit) as a decimal number, for root and
- * whoever serves the mount to change. */
+/*
+ * Another one: the limit of the store's size (kvfs_set_size_limit) as a decimal number, for root
+ * and whoever serves the mount to change.
+ */
 #define FUSE_FRONT_LIMIT_XATTR "system.kvfs.size_limit"
 
-/* Writing a number here, a percentage, does a little of kv_prune with that option: 0 when nothing is left to do,
- * -EINPROGRESS while there is. For root and whoever serves the mount. */
+/*
+ * Writing a number here, a percentage, does a little of kv_prune with that option: 0 when nothing
+ * is left to do, -EINPROGRESS while there is. For root and whoever serves the mount.
+ */
 #define FUSE_FRONT_PRUNE_XATTR "system.kvfs.prune"
 
 /*
- * Going back to a snapshot, for root and whoever serves the mount. Writing its name and, to keep what is there, a name for that, each with a
- * NUL behind it, begins it; reading says "running", or 0 or a negative errno that it ended with: -EBUSY is followed by the inode numbers of
- * regular files that are open and would change, some of them; -ENOTRECOVERABLE: it failed half way, nothing is answered any more, and the next
- * opening of the store goes on. -EALREADY: one is under way.
+ * Going back to a snapshot, for root and whoever serves the mount. Writing its name and, to keep
+ * what is there, a name for that, each with a NUL behind it, begins it; reading says "running", or
+ * 0 or a negative errno that it ended with: -EBUSY is followed by the inode numbers of regular
+ * files that are open and would change, some of them; -ENOTRECOVERABLE: it failed half way, nothing
+ * is answered any more, and the next opening of the store goes on. -EALREADY: one is under way.
  */
 #define FUSE_FRONT_ROLLBACK_XATTR "system.kvfs.rollback"
 
@@ -56,7 +61,8 @@ struct fuse_front_options {
 	enum fuse_front_sync sync;
 	bool acl; /* the kernel checks access control lists */
 	bool strict_atime; /* each opening and reading of a file is to be seen here */
-	bool snapshots; /* there is a directory .snapshots in the root; never where a snapshot is shown */
+	bool snapshots; /* there is a directory .snapshots in the root; never where a snapshot is
+			   shown */
 	/*
 	 * Writes the status text, returns its length or a negative errno; NULL: no such attribute.
 	 */

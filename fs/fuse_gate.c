@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_gate.c - see fuse_gate.h. Who comes counts himself, then looks whether it is closed; who closes it says so, then waits for the counts. One of
- * the two sees the other, whatever the order, as both are sequentially consistent.
+ * fuse_gate.c - see fuse_gate.h. Who comes counts himself, then looks whether it is closed; who
+ * closes it says so, then waits for the counts. One of the two sees the other, whatever the order,
+ * as both are sequentially consistent.
  */
 #include "fuse_gate.h"
 

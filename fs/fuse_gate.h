@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_gate.h - what all requests pass, so that they can be kept waiting: while the tree goes back to a snapshot nobody may see it, or
- * change it.
+ * fuse_gate.h - what all requests pass, so that they can be kept waiting: while the tree goes back
+ * to a snapshot nobody may see it, or change it.
  *
- * Whoever serves a request is inside from before it looks at the tree until it has answered, or given the answer to the store.
- * To be inside costs two atomic operations on a cache line of the thread's own.
+ * Whoever serves a request is inside from before it looks at the tree until it has answered, or
+ * given the answer to the store. To be inside costs two atomic operations on a cache line of the
+ * thread's own.
  */
 #ifndef FUSE_GATE_H
 #define FUSE_GATE_H

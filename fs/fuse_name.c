@@ -2,9 +2,9 @@
 /*
  * fuse_name.c - names: finding, making, moving and removing them, and the kernel's lookup counts.
  *
- * A FUSE node id is the inode number, for those of snapshots with a number above it (fuse_snapshot.h). The kernel holds the directories' locks over each of these
- * requests, and keeps its own copies of what they change in step, so nothing needs to be
- * invalidated.
+ * A FUSE node id is the inode number, for those of snapshots with a number above it
+ * (fuse_snapshot.h). The kernel holds the directories' locks over each of these requests, and keeps
+ * its own copies of what they change in step, so nothing needs to be invalidated.
  */
 #include "fuse_handlers.h"
 #include "fuse_snapshot.h"
@@ -53,8 +53,8 @@ void fuse_name_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 }
 
 /*
- * Whether a name may be made in, or taken from, this directory: in .snapshots only by mkdir and rmdir, which do not ask here; not
- * the name .snapshots itself. Inside a snapshot the core says no.
+ * Whether a name may be made in, or taken from, this directory: in .snapshots only by mkdir and
+ * rmdir, which do not ask here; not the name .snapshots itself. Inside a snapshot the core says no.
  */
 static int check_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 {

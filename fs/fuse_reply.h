@@ -24,9 +24,10 @@
  */
 #define FUSE_TIMEOUT_S 1e9
 /*
- * The answer to a change of attributes is to be believed by who asked for it, and others ask. The kernel takes it into its cache whatever it has been
- * told in the meantime, and so a rollback that came between (fuse_rollback.c) would be undone there for ever. Directories, and files that got another
- * size, cannot meet that: see tell_stale, and same_contents in rollback.c.
+ * The answer to a change of attributes is to be believed by who asked for it, and others ask. The
+ * kernel takes it into its cache whatever it has been told in the meantime, and so a rollback that
+ * came between (fuse_rollback.c) would be undone there for ever. Directories, and files that got
+ * another size, cannot meet that: see tell_stale, and same_contents in rollback.c.
  */
 #define FUSE_CHANGED_TIMEOUT_S 0.0
 /* The attributes of .snapshots follow those of the root. */
@@ -40,7 +41,8 @@ struct fuse_snapshot;
 
 /* Snapshots as directories; fuse_snapshot.c */
 struct fuse_snapshots {
-	pthread_mutex_t lock; /* protects what follows, and a snapshot's name and state; the engine's locks come behind it */
+	pthread_mutex_t lock; /* protects what follows, and a snapshot's name and state; the
+				 engine's locks come behind it */
 	/* By number; entries are read without the lock. NULL: there is no such directory */
 	_Atomic(struct fuse_snapshot *) *table;
 	void *names;   /* tsearch(3)'s tree */
@@ -51,7 +53,8 @@ struct fuse_snapshots {
 
 /* Going back to a snapshot; fuse_rollback.c */
 struct fuse_rollback {
-	pthread_mutex_t lock; /* protects what follows, but for the names, which are the thread's while it runs; a leaf */
+	pthread_mutex_t lock; /* protects what follows, but for the names, which are the thread's
+				 while it runs; a leaf */
 	bool started, running; /* started: to be joined */
 	atomic_bool ending;    /* the mount is */
 	pthread_t thread;
@@ -84,10 +87,15 @@ struct kvfs_caller fuse_caller(fuse_req_t req);
 void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out);
 void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out);
 
-/* Whether what ended with `rc` is to be done again before it is answered: -ENOSPC may be over in a moment. */
+/*
+ * Whether what ended with `rc` is to be done again before it is answered: -ENOSPC may be over in a
+ * moment.
+ */
 bool fuse_try_again(fuse_req_t req, ssize_t rc, unsigned *tries);
 
-/* Attributes here have node ids (fuse_snapshot.h) as their inode numbers. rc: 0 or a negative errno */
+/*
+ * Attributes here have node ids (fuse_snapshot.h) as their inode numbers. rc: 0 or a negative errno
+ */
 void fuse_reply_status(fuse_req_t req, int rc);
 /* A found entry, or an error; -ENOENT is remembered by the kernel. */
 void fuse_reply_found(fuse_req_t req, int rc, const struct kvfs_attr *attr);

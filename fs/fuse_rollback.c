@@ -2,12 +2,14 @@
 /*
  * fuse_rollback.c - see fuse_rollback.h, and DESIGN.md for why it is done so.
  *
- * A thread does it, while requests are served until the moment itself. What the kernel holds of regular files that will change it is asked to
- * forget; what it then still holds is open, and the answer is no. Then all requests wait, the tree changes, requests are served again, and the
- * kernel is told what it knows that is not so any more. The last cannot be done while requests wait: the kernel locks a directory
- * over both.
+ * A thread does it, while requests are served until the moment itself. What the kernel holds of
+ * regular files that will change it is asked to forget; what it then still holds is open, and the
+ * answer is no. Then all requests wait, the tree changes, requests are served again, and the kernel
+ * is told what it knows that is not so any more. The last cannot be done while requests wait: the
+ * kernel locks a directory over both.
  *
- * Whoever asked polls: setting an attribute locks the inode, so that an answer cannot wait until the kernel has been told.
+ * Whoever asked polls: setting an attribute locks the inode, so that an answer cannot wait until
+ * the kernel has been told.
  */
 #include "fuse_rollback.h"
 
@@ -25,7 +27,8 @@
 
 #define TRIES 10u		/* more files may be opened while others are forgotten */
 #define FORGET_PAUSE_NS 2000000
-#define FORGET_IDLE 100u	/* pauses in which the kernel has nothing to say, and nothing is forgotten */
+#define FORGET_IDLE 100u	/* pauses in which the kernel has nothing to say, and nothing is
+				   forgotten */
 #define FORGET_PAUSES 15000u	/* in all, for /dev/fuse, where it always has */
 #define SHOWN_MAX 32u		/* files in the way that are named */
 /* Linux 6.18; newer than some systems' headers. */
@@ -44,12 +47,15 @@ struct rollback {
 	uint64_t *busy; /* regular files in the way */
 	size_t busy_count, busy_room;
 	bool no_memory;
-	/* What the kernel is to forget: an inode number, and a name that ends in NUL and may be empty, one behind the other. */
+	/*
+	 * What the kernel is to forget: an inode number, and a name that ends in NUL and may be
+	 * empty, one behind the other.
+	 */
 	char *stale;
 	size_t stale_size, stale_room;
 };
 
-/* ---- what is found ---------------------------------------------------------------------------- */
+/* ---- what is found --------------------------------------------------------------------------- */
 
 static void on_busy(void *arg, uint64_t ino)
 {
@@ -92,9 +98,12 @@ static int on_changed(void *arg, uint64_t ino, const char *name, size_t name_siz
 	return 0;
 }
 
-/* ---- the kernel ------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
-/* Asks it to forget inodes that nobody uses. An older one does so when it needs memory, or at a remount. */
+/*
+ * Asks it to forget inodes that nobody uses. An older one does so when it needs memory, or at a
+ * remount.
+ */
 static void ask_to_forget(const struct rollback *rollback)
 {
 	int fd = fuse_session_fd(rollback->front->session);
@@ -153,9 +162,11 @@ static bool is_directory(const struct rollback *rollback, uint64_t ino)
 /*
  * An entry, or an inode, that the kernel does not know any more is no error.
  *
- * First the names, each under its directory's lock, and of each inode one that stands for all, so that the lock of every directory that changed is
- * taken. Whoever was answered before the gate closed and has not looked at the answer yet holds one of them: it comes into the
- * cache (attributes of a directory that were set, an inode that got a link) before the inodes are told of, and not after.
+ * First the names, each under its directory's lock, and of each inode one that stands for all, so
+ * that the lock of every directory that changed is taken. Whoever was answered before the gate
+ * closed and has not looked at the answer yet holds one of them: it comes into the cache
+ * (attributes of a directory that were set, an inode that got a link) before the inodes are told
+ * of, and not after.
  */
 static void tell_stale(const struct rollback *rollback)
 {
@@ -178,7 +189,7 @@ static void tell_stale(const struct rollback *rollback)
 	}
 }
 
-/* ---- the moment ------------------------------------------------------------------------------- */
+/* ---- the moment ------------------------------------------------------------------------------ */
 
 static int change(struct rollback *rollback, const char *name, const char *keep)
 {
@@ -257,7 +268,7 @@ static void *rollback_main(void *arg)
 	return NULL;
 }
 
-/* ---- for the front end ------------------------------------------------------------------------ */
+/* ---- for the front end ----------------------------------------------------------------------- */
 
 void fuse_rollback_init(struct fuse_front *front)
 {

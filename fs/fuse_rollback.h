@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_rollback.h - going back to a snapshot under a mount, asked for by an extended attribute (fuse_front.h).
+ * fuse_rollback.h - going back to a snapshot under a mount, asked for by an extended attribute
+ * (fuse_front.h).
  */
 #ifndef FUSE_ROLLBACK_H
 #define FUSE_ROLLBACK_H
@@ -12,9 +13,15 @@ void fuse_rollback_init(struct fuse_front *front);
 void fuse_rollback_drain(struct fuse_front *front);
 void fuse_rollback_fini(struct fuse_front *front);
 
-/* Begins; value: the snapshot's name and, if what is there is to be kept, that for it, each with a NUL behind it. -EALREADY, -EINVAL, -EAGAIN */
+/*
+ * Begins; value: the snapshot's name and, if what is there is to be kept, that for it, each with a
+ * NUL behind it. -EALREADY, -EINVAL, -EAGAIN
+ */
 int fuse_rollback_start(struct fuse_front *front, const char *value, size_t size);
-/* What has become of it, for whoever asks for the attribute: its length. -ENODATA: nobody has asked for any. */
+/*
+ * What has become of it, for whoever asks for the attribute: its length. -ENODATA: nobody has asked
+ * for any.
+ */
 ssize_t fuse_rollback_state(struct fuse_front *front, char *text, size_t size);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * fuse_snapshot.c - see fuse_snapshot.h.
  *
- * The table and the tree of names know every snapshot that there is from the first time that anybody looks: nobody
- * but the kernel makes or deletes any while the store is mounted, so they stay true. A snapshot that is deleted leaves the
- * tree at once, and the table when it is not held any more.
+ * The table and the tree of names know every snapshot that there is from the first time that
+ * anybody looks: nobody but the kernel makes or deletes any while the store is mounted, so they
+ * stay true. A snapshot that is deleted leaves the tree at once, and the table when it is not held
+ * any more.
  *
  * Cookies of the directory are the numbers: they stay what they are, whatever comes and goes.
  */
@@ -32,7 +33,7 @@ static void snapshot_free(void *arg)
 	free(snapshot);
 }
 
-/* ---- the table; all with its lock ------------------------------------------------------------- */
+/* ---- the table; all with its lock ------------------------------------------------------------ */
 
 static struct fuse_snapshot *find(struct fuse_front *front, const char *name)
 {
@@ -136,7 +137,7 @@ static int snapshot_hold(struct fuse_front *front, const char *name, struct kvfs
 	return err;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int fuse_snapshots_init(struct fuse_front *front, bool shown)
 {
@@ -168,7 +169,7 @@ void fuse_snapshots_fini(struct fuse_front *front)
 	pthread_mutex_destroy(&snapshots->lock);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 void fuse_node_hold(struct fuse_front *front, uint64_t node, uint64_t count)
 {
@@ -196,21 +197,26 @@ void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count)
 	if (!snapshot || atomic_fetch_sub(&snapshot->holds, count) != count)
 		return;
 	pthread_mutex_lock(&snapshots->lock);
-	/* Another may have come here first, or a lookup between: what the number means is looked at again. */
+	/*
+	 * Another may have come here first, or a lookup between: what the number means is looked at
+	 * again.
+	 */
 	snapshot = fuse_snapshot_of(front, node);
 	if (snapshot)
 		settle(front, snapshot);
 	pthread_mutex_unlock(&snapshots->lock);
 }
 
-/* ---- the directory ---------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 bool fuse_snapshots_is_name(struct fuse_front *front, fuse_ino_t parent, const char *name)
 {
 	return parent == KVFS_ROOT_INO && front->snapshots.table && !strcmp(name, SNAPSHOTS_NAME);
 }
 
-/* The root's owner may make and delete snapshots. One link, as of a directory that does not count. */
+/*
+ * The root's owner may make and delete snapshots. One link, as of a directory that does not count.
+ */
 int fuse_snapshots_attr(struct fuse_front *front, struct kvfs_attr *out)
 {
 	struct kvfs_attr attr;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_snapshot.h - node ids of snapshots, and the directory .snapshots that the front end makes up in the root.
+ * fuse_snapshot.h - node ids of snapshots, and the directory .snapshots that the front end makes up
+ * in the root.
  *
- * A node id is an inode number with the number of the snapshot it is read through in the 16 bits above it: 0 the head,
- * SNAPSHOTS_NUMBER the directory itself. A snapshot keeps its number while there is one of its name and while the kernel knows
- * any of its inodes.
+ * A node id is an inode number with the number of the snapshot it is read through in the 16 bits
+ * above it: 0 the head, SNAPSHOTS_NUMBER the directory itself. A snapshot keeps its number while
+ * there is one of its name and while the kernel knows any of its inodes.
  *
- * A snapshot is open, for reading, from the first lookup of it until the kernel has forgotten all of it (`holds`). Whoever is asked
- * something about a node may use it without a lock: the kernel does not forget what it asks about.
+ * A snapshot is open, for reading, from the first lookup of it until the kernel has forgotten all
+ * of it (`holds`). Whoever is asked something about a node may use it without a lock: the kernel
+ * does not forget what it asks about.
  */
 #ifndef FUSE_SNAPSHOT_H
 #define FUSE_SNAPSHOT_H
@@ -24,11 +26,13 @@
 
 struct fuse_snapshot {
 	char *name;
-	struct kvfs *fs; /* NULL: not open. Protected by the table's lock, but for who holds a node of it */
+	struct kvfs *fs; /* NULL: not open. Protected by the table's lock, but for who holds a
+			    node of it */
 	struct timespec time;
 	unsigned number;
 	bool deleted; /* it has no name any more; protected by the table's lock */
-	_Atomic uint64_t holds; /* lookups that the kernel remembers; rises from 0 under the table's lock */
+	_Atomic uint64_t holds; /* lookups that the kernel remembers; rises from 0 under the
+				   table's lock */
 };
 
 /* What a node id means. */
@@ -42,7 +46,10 @@ struct fuse_node {
 int fuse_snapshots_init(struct fuse_front *front, bool shown) __attribute__((warn_unused_result));
 void fuse_snapshots_fini(struct fuse_front *front);
 
-/* The one that this node is in; NULL: of the head, of .snapshots, or of nothing that the kernel knows. */
+/*
+ * The one that this node is in; NULL: of the head, of .snapshots, or of nothing that the kernel
+ * knows.
+ */
 static inline struct fuse_snapshot *fuse_snapshot_of(struct fuse_front *front, uint64_t node)
 {
 	/* pairs with snapshot_add */
@@ -83,7 +90,10 @@ bool fuse_snapshots_is_name(struct fuse_front *front, fuse_ino_t parent, const c
 void fuse_node_hold(struct fuse_front *front, uint64_t node, uint64_t count);
 void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count);
 
-/* The directory itself; names in it. Found ones are held, with their node id in attr. Errors: as of the core. */
+/*
+ * The directory itself; names in it. Found ones are held, with their node id in attr. Errors: as of
+ * the core.
+ */
 int fuse_snapshots_attr(struct fuse_front *front, struct kvfs_attr *out);
 int fuse_snapshots_lookup(struct fuse_front *front, const char *name, struct kvfs_attr *out);
 int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvfs_attr *out);

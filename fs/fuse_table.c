@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_table.c - the table of handlers that the session is given: each behind the gate (fuse_gate.h), but those that the kernel forgets by.
+ * fuse_table.c - the table of handlers that the session is given: each behind the gate
+ * (fuse_gate.h), but those that the kernel forgets by.
  *
  * What is not in the table is answered with ENOSYS by the library, and then not asked again: create
  * (the kernel uses mknod and open), flush (nothing is buffered here), access (default_permissions),
@@ -17,11 +18,16 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 
 	session_negotiate(conn, SESSION_KILLPRIV);
 	if (front->options.acl) {
-		/* A directory's default list takes the place of the umask, so that is ours to apply. */
+		/*
+		 * A directory's default list takes the place of the umask, so that is ours to
+		 * apply.
+		 */
 		session_want(conn, FUSE_CAP_POSIX_ACL);
 		session_want(conn, FUSE_CAP_DONT_MASK);
 	}
-	/* a handle that a network file system keeps is an inode's number, which stays good for ever */
+	/*
+	 * a handle that a network file system keeps is an inode's number, which stays good for ever
+	 */
 	session_want(conn, FUSE_CAP_EXPORT_SUPPORT);
 	if (front->options.strict_atime)
 		session_unwant(conn, FUSE_CAP_CACHE_SYMLINKS);

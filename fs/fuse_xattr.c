@@ -4,8 +4,9 @@
  *
  * The kernel has checked who may use which namespace. What it leaves to the file system: "trusted."
  * is shown to the privileged only, and names under "system." have a meaning that the file system
- * must know. Of these there are access control lists, which the core knows, and the status of the mount
- * (fuse_front.h); all others are not supported. The same is the answer for a missing SELinux label.
+ * must know. Of these there are access control lists, which the core knows, and the status of the
+ * mount (fuse_front.h); all others are not supported. The same is the answer for a missing SELinux
+ * label.
  */
 #include "fuse_buffer.h"
 #include "fuse_handlers.h"
@@ -31,7 +32,10 @@ static bool has_prefix(const char *name, const char *prefix)
 	return !strncmp(name, prefix, strlen(prefix));
 }
 
-/* Only the privileged and members of its group keep a file's set-gid bit when they change its permissions. */
+/*
+ * Only the privileged and members of its group keep a file's set-gid bit when they change its
+ * permissions.
+ */
 static bool loses_sgid(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);

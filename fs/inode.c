@@ -119,8 +119,8 @@ int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr, un
 }
 
 /*
- * What is kept instead of a record is kept before that goes, and goes after there is one again: so who finds neither looks for the
- * record once more.
+ * What is kept instead of a record is kept before that goes, and goes after there is one again: so
+ * who finds neither looks for the record once more.
  */
 static int get_kept(struct kvfs *fs, uint64_t ino, const uint8_t *key, struct kv_slice *value)
 {
@@ -209,7 +209,10 @@ bool inode_keep(struct kvfs *fs, const struct inode *inode)
 	return hold_keep(&fs->holds, inode->ino, parts, 2);
 }
 
-/* An inode without a name that is put, but was only kept: noted, so that it is freed after a crash too. */
+/*
+ * An inode without a name that is put, but was only kept: noted, so that it is freed after a crash
+ * too.
+ */
 static int put_kept(struct change *change, const uint8_t *key, uint64_t ino)
 {
 	uint8_t note = ORPHAN_VALUE;

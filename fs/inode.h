@@ -15,8 +15,8 @@
 KV_MUST_CHECK int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out);
 
 /*
- * The attributes of up to INODE_MANY_MAX inodes at once, which is much faster than one by one. Inside a read section;
- * each status is 0 or as of inode_get.
+ * The attributes of up to INODE_MANY_MAX inodes at once, which is much faster than one by one.
+ * Inside a read section; each status is 0 or as of inode_get.
  */
 #define INODE_MANY_MAX 32u
 void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, struct kvfs_attr *attrs,
@@ -34,8 +34,9 @@ KV_MUST_CHECK int inode_put_body(struct change *change, const struct inode *inod
 KV_MUST_CHECK int inode_delete(struct change *change, uint64_t ino);
 
 /*
- * Keeps a held inode without a name in memory instead of the store; false if that cannot be. Then inode_get finds it there, until
- * the last hold goes or it is put, which makes it an orphan in the store.
+ * Keeps a held inode without a name in memory instead of the store; false if that cannot be. Then
+ * inode_get finds it there, until the last hold goes or it is put, which makes it an orphan in the
+ * store.
  */
 bool inode_keep(struct kvfs *fs, const struct inode *inode);
 

@@ -240,8 +240,8 @@ static struct timespec get_time(const uint8_t **at, unsigned fields)
 }
 
 /*
- * Each inode has one form: a field that is there says something else than its absence would. Those that are not there need no
- * look for that, and most are not. False: one of them says nothing.
+ * Each inode has one form: a field that is there says something else than its absence would. Those
+ * that are not there need no look for that, and most are not. False: one of them says nothing.
  */
 static bool get_times(const uint8_t **at, unsigned fields, struct inode *inode)
 {

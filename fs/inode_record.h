@@ -8,8 +8,8 @@
  *   |version|contents|fields| mode | ctime | what `fields` names   | body
  *   +-------+--------+------+------+-------+-- - -                -+-- - -
  *
- * Most inodes are small files of one owner that never had a second name: a field is there only if it is not what it
- * usually is, and `fields` says which are, in this order:
+ * Most inodes are small files of one owner that never had a second name: a field is there only if
+ * it is not what it usually is, and `fields` says which are, in this order:
  *
  *   bit  field                                                         bytes   not there
  *   0    mtime                                                         8, 12   as ctime
@@ -18,14 +18,14 @@
  *   3    size                                                          8       that of the body
  *   4    blocks, of 4 KiB that hold data in keyspace extent            8       0
  *   5    link: a directory's parent, a device's number                 8       0
- *   6    nlink                                                         4       2 for directories, 1 for others
+ *   6    nlink                                                         4       1, of directories 2
  *   7    uid                                                           4       0
  *   8    gid                                                           4       as uid
- *   9    xattr list: bytes of the list of names as listxattr returns   4       0: there are none
- *        it
+ *   9    bytes of the list of xattr names as listxattr returns it      4       0: there are none
  *   10   flags                                                         4       0
- *   11   wide times: 12 bytes each, seconds (signed) and nanoseconds. Otherwise a time is 8 bytes, seconds << 30
- *        | nanoseconds, which is enough until the year 2514; wide if one of them does not fit
+ *   11   wide times: 12 bytes each, seconds (signed) and nanoseconds. Otherwise a time is 8 bytes,
+ *        seconds << 30 | nanoseconds, which is enough until the year 2514; wide if one of them does
+ *        not fit
  *   12   and up: 0
  *
  *   body        inline contents (the file from offset 0; what is missing up to the size is a hole)
@@ -76,7 +76,10 @@ void inode_key_encode(uint64_t ino, uint8_t key[INODE_KEY_SIZE]);
 /* -EIO: no such bytes are ever written. */
 KV_MUST_CHECK int inode_key_decode(struct kv_slice key, uint64_t *ino);
 
-/* Writes what comes before a body of so many bytes (inode->body is not looked at), and returns its length. */
+/*
+ * Writes what comes before a body of so many bytes (inode->body is not looked at), and returns its
+ * length.
+ */
 size_t inode_record_encode(
 	const struct inode *inode, uint64_t body_size, uint8_t head[INODE_HEAD_MAX]);
 /* out->body points into `value`. -EIO: no such bytes are ever written, and *out is anything. */

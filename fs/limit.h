@@ -2,9 +2,10 @@
 /*
  * limit.h - how much a store may hold: a limit of its own, below what the disk has.
  *
- * What counts is the log's bytes of live records (kv_live_bytes). A change that makes a file or a directory larger is
- * refused, with -ENOSPC, while the store holds more than the limit; all others go on, so that what is over it can be
- * reduced. The limit is overshot by at most one change per thread.
+ * What counts is the log's bytes of live records (kv_live_bytes). A change that makes a file or a
+ * directory larger is refused, with -ENOSPC, while the store holds more than the limit; all others
+ * go on, so that what is over it can be reduced. The limit is overshot by at most one change per
+ * thread.
  */
 #ifndef LIMIT_H
 #define LIMIT_H

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mend.h - a repair of a whole file system, and what its parts share. Nobody else uses the file system meanwhile.
+ * mend.h - a repair of a whole file system, and what its parts share. Nobody else uses the file
+ * system meanwhile.
  *
- * The records are made to agree with each other: what names exist decides link counts, sizes of directories and parents; what has
- * no way from the root any more is given a name in lost+found; what says nothing without a record that is gone is deleted. Each
- * step is a batch that leaves nothing worse than it was, so an interrupted repair is simply begun again. One thread.
+ * The records are made to agree with each other: what names exist decides link counts, sizes of
+ * directories and parents; what has no way from the root any more is given a name in lost+found;
+ * what says nothing without a record that is gone is deleted. Each step is a batch that leaves
+ * nothing worse than it was, so an interrupted repair is simply begun again. One thread.
  */
 #ifndef MEND_H
 #define MEND_H
@@ -43,7 +45,10 @@ KV_MUST_CHECK int mend_look(struct mend *mend, uint64_t ino, struct inode *out);
 /* A new record, of now. */
 KV_MUST_CHECK int mend_make(struct mend *mend, struct inode *inode);
 
-/* What the file system says of itself: first of all; and, when all inodes are known, the next number. */
+/*
+ * What the file system says of itself: first of all; and, when all inodes are known, the next
+ * number.
+ */
 KV_MUST_CHECK int mend_meta(struct mend *mend);
 KV_MUST_CHECK int mend_next_ino(struct mend *mend);
 /* Inodes that have entries, contents or attributes but no record; what belongs to none. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mend_inodes.c - repairs what inodes say of themselves (link counts, sizes, blocks, parents, attributes), shared contents, and notes
- * of what is to be freed.
+ * mend_inodes.c - repairs what inodes say of themselves (link counts, sizes, blocks, parents,
+ * attributes), shared contents, and notes of what is to be freed.
  */
 #include <errno.h>
 
@@ -12,7 +12,7 @@
 #include "share.h"
 #include "xattr_record.h"
 
-/* ---- pieces of contents, and what is shared ---------------------------------------------------- */
+/* ---- pieces of contents, and what is shared -------------------------------------------------- */
 
 /* Does the reference lead to something? In a read section. */
 static int follow(struct mend *mend, struct extent_place at, uint64_t *id)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mend_meta.c - repairs the records about the file system itself: which of them were lost, opening has found out.
+ * mend_meta.c - repairs the records about the file system itself: which of them were lost, opening
+ * has found out.
  *
- * Without the secret of the name hash no entry is where it is looked for: a new one is drawn, and mend_names, which comes next, puts each
- * under its right key. Names in snapshots of before stay where they are, and are not found by name.
+ * Without the secret of the name hash no entry is where it is looked for: a new one is drawn, and
+ * mend_names, which comes next, puts each under its right key. Names in snapshots of before stay
+ * where they are, and are not found by name.
  */
 #include <errno.h>
 #include <sys/random.h>
@@ -11,7 +13,10 @@
 #include "mend.h"
 #include "meta_record.h"
 
-/* Numbers of files that are gone, or that a snapshot alone has, are not given out again for a while. */
+/*
+ * Numbers of files that are gone, or that a snapshot alone has, are not given out again for a
+ * while.
+ */
 #define INO_MARGIN ((uint64_t)1 << 20)
 
 static int mend_format(struct mend *mend)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mend_names.c - repairs names: entries that name nothing go, records that something belongs to are made anew, and what has no way
- * from the root gets a name in lost+found.
+ * mend_names.c - repairs names: entries that name nothing go, records that something belongs to are
+ * made anew, and what has no way from the root gets a name in lost+found.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -302,7 +302,10 @@ int mend_names(struct mend *mend)
 	bool again;
 	int err;
 
-	/* An entry that was moved may be behind the walk, or before it: counted is when all are in their places. */
+	/*
+	 * An entry that was moved may be behind the walk, or before it: counted is when all are in
+	 * their places.
+	 */
 	do {
 		mend_forget_names(mend);
 		mend->any_moved = false;

@@ -16,8 +16,8 @@
  *               +--------------+
  *   "rollback"  0
  *               +- - - - -
- *               | a snapshot's name    while the tree is being made what that has: until this is over, the tree is
- *               +- - - - -             the snapshot's
+ *               | a snapshot's name    while the tree is being made what that has: until this
+ *               +- - - - -             is over, the tree is the snapshot's
  */
 #ifndef META_RECORD_H
 #define META_RECORD_H

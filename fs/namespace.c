@@ -11,8 +11,9 @@
 #include "orphan.h"
 
 /*
- * There is no such entry: because there cannot be any? An inode keeps its type, and its number is never another's; one that is gone is
- * -ENOENT as well. So what was seen to be a directory need not be read again: every new name is first looked up in vain.
+ * There is no such entry: because there cannot be any? An inode keeps its type, and its number is
+ * never another's; one that is gone is -ENOENT as well. So what was seen to be a directory need not
+ * be read again: every new name is first looked up in vain.
  */
 static int entry_missing(struct kvfs *fs, uint64_t parent_ino)
 {

@@ -17,7 +17,9 @@
 #include "size.h"
 #include "xattr.h"
 
-/* Batches that the last one to let go of a file waits for: milliseconds. The reaper does the rest. */
+/*
+ * Batches that the last one to let go of a file waits for: milliseconds. The reaper does the rest.
+ */
 #define RELEASE_STEPS 16u
 
 int orphan_put(struct change *change, uint64_t ino)
@@ -78,8 +80,8 @@ static int erase_step(struct change *change, const struct inode *inode, bool *do
 }
 
 /*
- * The kernel holds nearly everything that loses its name, and forgets it at once: what is one record is gone from the store with its
- * name and kept in memory for that moment.
+ * The kernel holds nearly everything that loses its name, and forgets it at once: what is one
+ * record is gone from the store with its name and kept in memory for that moment.
  */
 static bool keepable(const struct inode *inode)
 {
@@ -165,7 +167,10 @@ static int release_some(struct change *change, uint64_t ino, unsigned steps, boo
 	return err;
 }
 
-/* True if nothing is left. Whatever fails is still noted in the store, and done at the next opening. */
+/*
+ * True if nothing is left. Whatever fails is still noted in the store, and done at the next
+ * opening.
+ */
 static bool release_batches(struct kvfs *fs, uint64_t ino, unsigned steps)
 {
 	struct change change;
@@ -258,7 +263,9 @@ int orphan_recover(struct kvfs *fs)
 	struct change change;
 	int err;
 
-	/* Nearly always: and a cursor would wait until the ordered index of a large store is there. */
+	/*
+	 * Nearly always: and a cursor would wait until the ordered index of a large store is there.
+	 */
 	kv_stats(fs->kv, &stats);
 	if (!stats.keys[KEYSPACE_ORPHAN])
 		return 0;

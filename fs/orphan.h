@@ -26,7 +26,10 @@ KV_MUST_CHECK int orphan_unlink(struct change *change, struct inode *inode, enum
 /* To be called with the result of the commit; unlocks the change. */
 void orphan_settle(struct change *change, uint64_t ino, enum orphan_fate fate, int err);
 
-/* Frees an inode if it has no name and nobody holds it; a very large one, if that is wished, only begins to. */
+/*
+ * Frees an inode if it has no name and nobody holds it; a very large one, if that is wished, only
+ * begins to.
+ */
 void orphan_release(struct kvfs *fs, uint64_t ino);
 /* The reaper's step. */
 bool orphan_reap(void *fs, uint64_t ino);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * record.h - reading records, of the store as it is or as a snapshot has it: whichever the file system shows.
+ * record.h - reading records, of the store as it is or as a snapshot has it: whichever the file
+ * system shows.
  *
  * As kv_get, kv_contains, kv_value_size and kv_multi_get, with their lifetimes and errors.
  */
@@ -35,8 +36,8 @@ KV_MUST_CHECK static inline int record_size(struct kvfs *fs, enum keyspace keysp
 }
 
 /*
- * Reads each entry's value and hands it to each(arg, i) before the next is read: many at once from the store, one by one
- * from a view. Inside a read section.
+ * Reads each entry's value and hands it to each(arg, i) before the next is read: many at once from
+ * the store, one by one from a view. Inside a read section.
  */
 static inline void record_get_many(struct kvfs *fs, enum keyspace keyspace,
 	struct kv_entry *entries, unsigned count, void (*each)(void *arg, unsigned i), void *arg)

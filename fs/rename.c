@@ -2,9 +2,9 @@
 /*
  * rename.c - giving a file another name, in one batch, whatever had that name before.
  *
- * The directories are locked, what the two entries name is read, and locked as well if nobody has it; else all are locked
- * in their order and read again. A directory that gets another parent is moved under rename_lock: the chain of parents
- * cannot change while it is searched for a cycle.
+ * The directories are locked, what the two entries name is read, and locked as well if nobody has
+ * it; else all are locked in their order and read again. A directory that gets another parent is
+ * moved under rename_lock: the chain of parents cannot change while it is searched for a cycle.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -215,7 +215,10 @@ static int put_moved(struct rename *rename, unsigned which, unsigned to)
 	return inode_put(&rename->change, inode);
 }
 
-/* An overlay's mark that there is nothing under the old name: a character device 0, 0 that nobody may open. */
+/*
+ * An overlay's mark that there is nothing under the old name: a character device 0, 0 that nobody
+ * may open.
+ */
 static int put_whiteout(struct rename *rename)
 {
 	struct timespec now = rename->change.now;

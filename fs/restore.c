@@ -2,9 +2,11 @@
 /*
  * restore.c - see restore.h.
  *
- * The inodes to look at are those with a newer record (changed.h), and those that are gone: each of these was named in the snapshot by
- * a directory that has changed since, or is gone too, or by an orphan record. So it begins with the former and the latter, and what a
- * directory had and the head has no inode for follows. Of each, everything that has its number as the beginning of its key is compared.
+ * The inodes to look at are those with a newer record (changed.h), and those that are gone: each of
+ * these was named in the snapshot by a directory that has changed since, or is gone too, or by an
+ * orphan record. So it begins with the former and the latter, and what a directory had and the head
+ * has no inode for follows. Of each, everything that has its number as the beginning of its key is
+ * compared.
  */
 #include "restore.h"
 
@@ -35,7 +37,7 @@ struct restore {
 	uint8_t value[VALUE_SIZE_MAX]; /* as it was */
 };
 
-/* ---- one record ------------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 static int commit(struct restore *restore)
 {
@@ -115,7 +117,7 @@ static int restore_record(struct restore *restore, enum keyspace keyspace, struc
 	return commit(restore);
 }
 
-/* ---- shared pieces ---------------------------------------------------------------------------- */
+/* ---- shared pieces --------------------------------------------------------------------------- */
 
 static int restore_share(struct restore *restore, uint64_t id)
 {
@@ -162,7 +164,7 @@ static int restore_shares(struct restore *restore)
 	return err;
 }
 
-/* ---- one inode -------------------------------------------------------------------------------- */
+/* ---- one inode ------------------------------------------------------------------------------- */
 
 static int push(struct restore *restore, uint64_t ino)
 {
@@ -258,8 +260,9 @@ static int restore_inode(struct restore *restore, uint64_t ino)
 }
 
 /*
- * Files that were held without a name: those that have been freed since come back, to be freed again. What they shared with
- * others (counts of references, say) is then as it was, and does not have to be told apart.
+ * Files that were held without a name: those that have been freed since come back, to be freed
+ * again. What they shared with others (counts of references, say) is then as it was, and does not
+ * have to be told apart.
  */
 static int push_orphans(struct restore *restore)
 {
@@ -283,7 +286,7 @@ static int push_orphans(struct restore *restore)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* ---- all -------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 static int restore_all(struct restore *restore)
 {

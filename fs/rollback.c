@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rollback.c - see rollback.h. What becomes of the tree is decided by one commit; the work behind it can be done as
- * often as it takes.
+ * rollback.c - see rollback.h. What becomes of the tree is decided by one commit; the work behind
+ * it can be done as often as it takes.
  */
 #include "rollback.h"
 
@@ -62,7 +62,7 @@ static int conclude(struct kvfs *fs)
 	return err ? err : kv_sync(fs->kv, seq);
 }
 
-/* ---- what is in the way ----------------------------------------------------------------------- */
+/* ---- what is in the way ---------------------------------------------------------------------- */
 
 struct survey {
 	struct kvfs *fs;
@@ -77,8 +77,9 @@ static bool is_known(struct survey *survey, uint64_t ino)
 }
 
 /*
- * Are the contents the same, as far as the inode's record has them, and nobody has written to them since? (The kernel keeps the attributes that come
- * with a new size however old they are: fuse_attr.c.)
+ * Are the contents the same, as far as the inode's record has them, and nobody has written to them
+ * since? (The kernel keeps the attributes that come with a new size however old they are:
+ * fuse_attr.c.)
  */
 static bool same_contents(const struct inode *old, const struct inode *new)
 {
@@ -90,8 +91,8 @@ static bool same_contents(const struct inode *old, const struct inode *new)
 }
 
 /*
- * Would who holds it see other contents, or none? `now` NULL: it is held without a name and kept in memory, or is a directory that an
- * earlier going back took away.
+ * Would who holds it see other contents, or none? `now` NULL: it is held without a name and kept in
+ * memory, or is a directory that an earlier going back took away.
  */
 static bool is_disturbed(struct survey *survey, uint64_t ino, const struct kv_slice *was,
 	const struct kv_slice *now)
@@ -184,7 +185,7 @@ int kvfs_rollback_check(struct kvfs *fs, const char *name, const struct kvfs_rol
 	return err;
 }
 
-/* ---- going back ------------------------------------------------------------------------------- */
+/* ---- going back ------------------------------------------------------------------------------ */
 
 static bool is_there(void *arg, uint64_t ino)
 {
@@ -214,7 +215,10 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 		hold_drop_wrong(&fs->holds, is_there, fs);
 	if (!err)
 		err = conclude(fs);
-	/* From the decision on the tree is the snapshot's, and only who opens the store anew can finish that. */
+	/*
+	 * From the decision on the tree is the snapshot's, and only who opens the store anew can
+	 * finish that.
+	 */
 	fs->read_only = err;
 	return err;
 }
@@ -248,7 +252,7 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
 	return kvfs_rollback_held(fs, name, keep, NULL);
 }
 
-/* ---- when opening ----------------------------------------------------------------------------- */
+/* ---- when opening ---------------------------------------------------------------------------- */
 
 int rollback_finish(struct kvfs *fs)
 {

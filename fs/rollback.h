@@ -2,9 +2,9 @@
 /*
  * rollback.h - going back to a snapshot, for fs.c.
  *
- * A record of keyspace meta says that the tree is to become that of a snapshot. From the moment that it is committed it
- * is: whoever opens the store for changes makes it so before anything else, whoever opens it for reading looks through the
- * snapshot.
+ * A record of keyspace meta says that the tree is to become that of a snapshot. From the moment
+ * that it is committed it is: whoever opens the store for changes makes it so before anything else,
+ * whoever opens it for reading looks through the snapshot.
  */
 #ifndef ROLLBACK_H
 #define ROLLBACK_H

@@ -335,7 +335,10 @@ int session_mount_fd(struct session *session, const char *mountpoint, int *fd)
 	return rc;
 }
 
-/* The library takes a mount that is there by the number of its descriptor, and closes that with the session. */
+/*
+ * The library takes a mount that is there by the number of its descriptor, and closes that with the
+ * session.
+ */
 static int mount_by_other(struct session *session)
 {
 	char name[32];
@@ -581,7 +584,10 @@ void session_negotiate(struct fuse_conn_info *conn, unsigned int flags)
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-	/* nothing here can be broken off, and the library would keep what interrupts a request of a ring for ever */
+	/*
+	 * nothing here can be broken off, and the library would keep what interrupts a request of a
+	 * ring for ever
+	 */
 	conn->no_interrupt = 1;
 #endif
 }

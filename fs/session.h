@@ -38,9 +38,10 @@ enum session_transport {
 };
 
 /*
- * Somebody else who mounts and unmounts for a process that has given up the right to. 0 or a negative errno; the
- * descriptor is the caller's. An orderly unmount returns when all has been written back, or is refused (-EBUSY); `force`
- * breaks the connection off, also one that an orderly unmount waits for.
+ * Somebody else who mounts and unmounts for a process that has given up the right to. 0 or a
+ * negative errno; the descriptor is the caller's. An orderly unmount returns when all has been
+ * written back, or is refused (-EBUSY); `force` breaks the connection off, also one that an orderly
+ * unmount waits for.
  */
 struct session_mounter {
 	int (*mount)(void *arg, const char *mountpoint, int *fd);
@@ -52,7 +53,8 @@ struct session_config {
 	void *mounter_arg;
 	const char *source; /* what the mount table shows as the device; may be NULL */
 	const char *subtype; /* the file system's type becomes fuse.SUBTYPE; may be NULL */
-	const char *options; /* mount options for libfuse and the kernel, comma-separated; may be NULL */
+	const char *options; /* mount options for libfuse and the kernel, comma-separated; may be
+				NULL */
 	enum session_transport transport;
 	bool debug; /* log every request */
 };
@@ -76,7 +78,10 @@ const char *session_uring_missing(void);
 int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,
 	void *userdata, struct session **out) __attribute__((warn_unused_result));
 
-/* Mounts only, and gives the descriptor of the mount, which session_close leaves alone. For a session_mounter. */
+/*
+ * Mounts only, and gives the descriptor of the mount, which session_close leaves alone. For a
+ * session_mounter.
+ */
 int session_mount_fd(struct session *session, const char *mountpoint, int *fd)
 	__attribute__((warn_unused_result));
 

@@ -3,8 +3,8 @@
  * share.h - chunks whose bytes several files share: references, what they refer to, and how many
  * there are (see DESIGN.md, Extents by reference).
  *
- * What a change does to counts is gathered in its scratch and becomes records when it commits, under
- * one lock for all: files with different stripes may refer to the same piece.
+ * What a change does to counts is gathered in its scratch and becomes records when it commits,
+ * under one lock for all: files with different stripes may refer to the same piece.
  */
 #ifndef SHARE_H
 #define SHARE_H
@@ -29,7 +29,10 @@ KV_MUST_CHECK int share_drop(struct change *change, uint64_t ino, uint64_t chunk
 /* The chunk has only the first `size` bytes of what it had. */
 KV_MUST_CHECK int share_cut(struct change *change, uint64_t ino, uint64_t chunk, uint32_t size);
 
-/* Adds to the batch what becomes of the counts. With share_lock, outside read sections. -ENOMEM, -EIO */
+/*
+ * Adds to the batch what becomes of the counts. With share_lock, outside read sections. -ENOMEM,
+ * -EIO
+ */
 KV_MUST_CHECK int share_settle(struct change *change);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot.c - snapshots: the engine's, with names that can be those of directories, and file systems that show one.
+ * snapshot.c - snapshots: the engine's, with names that can be those of directories, and file
+ * systems that show one.
  *
- * Such a file system is a struct kvfs over a view. It owns the view and its scratch; the store, and what describes it, is that of
- * the file system it was opened from, which outlives it. Nothing in it changes, so it has no locks, numbers, holds or reaper.
+ * Such a file system is a struct kvfs over a view. It owns the view and its scratch; the store, and
+ * what describes it, is that of the file system it was opened from, which outlives it. Nothing in
+ * it changes, so it has no locks, numbers, holds or reaper.
  */
 #include "snapshot.h"
 

@@ -103,8 +103,8 @@ void stripe_lock(
 }
 
 /*
- * Who does not wait may take stripes in any order. A pause needs no look: it waits for the stripes that are held already
- * before it goes on.
+ * Who does not wait may take stripes in any order. A pause needs no look: it waits for the stripes
+ * that are held already before it goes on.
  */
 bool stripe_extend(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *set)

@@ -40,7 +40,10 @@ void stripe_table_free(struct stripe_table *table);
 
 void stripe_lock(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *out);
-/* Adds these inodes to what is held; false, with that unchanged, if it would have to wait. No more than STRIPE_SET_MAX in all. */
+/*
+ * Adds these inodes to what is held; false, with that unchanged, if it would have to wait. No more
+ * than STRIPE_SET_MAX in all.
+ */
 bool stripe_extend(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *set);
 /* False, with nothing locked, if that would have to wait. */

@@ -9,8 +9,9 @@
 #include "orphan.h"
 
 /*
- * Locks the directory and whatever the entry names, which is known only once the directory is locked. Mostly nobody has that
- * inode's stripe; else both are taken in their order, and what the entry names is looked at again.
+ * Locks the directory and whatever the entry names, which is known only once the directory is
+ * locked. Mostly nobody has that inode's stripe; else both are taken in their order, and what the
+ * entry names is looked at again.
  */
 static int lock_entry(struct change *change, uint64_t parent_ino, const struct dirent_key *key,
 	struct dirent *out)

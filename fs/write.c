@@ -118,8 +118,8 @@ static bool replaces_block(const struct write *write, uint64_t base, uint32_t fr
 }
 
 /*
- * The two commonest small writes, a block over a block piece and one behind the end of the file, need not know
- * what else there is in the chunk. -EAGAIN: it is neither.
+ * The two commonest small writes, a block over a block piece and one behind the end of the file,
+ * need not know what else there is in the chunk. -EAGAIN: it is neither.
  */
 static int write_known_block(
 	struct write *write, uint64_t number, uint32_t from, uint32_t to)
@@ -142,7 +142,10 @@ static int write_known_block(
 	err = piece_size(write->change->fs, look, &size);
 	if (err && err != -ENOENT)
 		return err;
-	/* An empty block piece hides a part of the chunk's; with a chunk piece, the two have to be settled. */
+	/*
+	 * An empty block piece hides a part of the chunk's; with a chunk piece, the two have to be
+	 * settled.
+	 */
 	if (behind ? !err : !size)
 		return -EAGAIN;
 	if (behind)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xattr.c - extended attributes: one record each, and the size of their list in the inode. Two of them, access control
- * lists, have a meaning (acl.h).
+ * xattr.c - extended attributes: one record each, and the size of their list in the inode. Two of
+ * them, access control lists, have a meaning (acl.h).
  */
 #include "xattr.h"
 
@@ -59,8 +59,8 @@ static size_t list_size(const struct xattr_key *key)
 }
 
 /*
- * Most stores hold no attribute at all, and yet are asked for one before the first write to each file (security.capability) and by
- * `ls -l`: no need to look anywhere.
+ * Most stores hold no attribute at all, and yet are asked for one before the first write to each
+ * file (security.capability) and by `ls -l`: no need to look anywhere.
  */
 static bool xattrs_none(struct kvfs *fs)
 {

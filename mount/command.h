@@ -14,7 +14,8 @@ struct command {
 	const char *summary;   /* one line */
 	const char *details;   /* the options, for --help */
 	int usage_code;        /* exit code for a wrong invocation */
-	int unwritten_code;    /* bits of it, if the standard output cannot be written; 0: 1, unless it tells of more */
+	int unwritten_code;    /* bits of it, if the standard output cannot be written; 0: 1,
+				  unless it tells of more */
 	/* argv[0] is the command's name; the exit code is returned */
 	int (*run)(int argc, char **argv);
 };

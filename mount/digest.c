@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * digest.c - kvfs digest: one number for what a store, or a snapshot of it, holds; and is it the one that was noted?
+ * digest.c - kvfs digest: one number for what a store, or a snapshot of it, holds; and is it the
+ * one that was noted?
  *
- * The secret of a keyed digest comes from a file that is read before anything is given up (store_open_confined).
+ * The secret of a keyed digest comes from a file that is read before anything is given up
+ * (store_open_confined).
  */
 #include <errno.h>
 #include <fcntl.h>

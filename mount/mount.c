@@ -75,7 +75,9 @@ static int check_directory(const char *path)
 	struct stat st;
 	int rc = check_mounted(path);
 
-	/* Whatever is then looked up from the root waits for a server that looks up things itself. */
+	/*
+	 * Whatever is then looked up from the root waits for a server that looks up things itself.
+	 */
 	if (!strcmp(path, "/")) {
 		message(KV_ERROR, "/: is the root of all; nothing can be mounted on it");
 		return -EINVAL;

@@ -2,9 +2,10 @@
 /*
  * mounter.c - the process that mounts and unmounts (see mounter.h).
  *
- * The two talk through a pair of sockets, a byte for an order and a struct for its answer. An orderly unmount takes as long as
- * the server needs to write back, and may have to be broken off: so it runs in a thread, and the one order that can come
- * meanwhile, to break off, has no answer. When the sockets end, by whatever end of the server, so does this process.
+ * The two talk through a pair of sockets, a byte for an order and a struct for its answer. An
+ * orderly unmount takes as long as the server needs to write back, and may have to be broken off:
+ * so it runs in a thread, and the one order that can come meanwhile, to break off, has no answer.
+ * When the sockets end, by whatever end of the server, so does this process.
  */
 #include "mounter.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mounter.h - a small process beside the one that serves a mount: it keeps the right to mount and to unmount, which that
- * one gives up (confine.h), and does nothing else.
+ * mounter.h - a small process beside the one that serves a mount: it keeps the right to mount and
+ * to unmount, which that one gives up (confine.h), and does nothing else.
  *
- * It is there from before the store is opened until the server ends, and unmounts only what it is told to.
+ * It is there from before the store is opened until the server ends, and unmounts only what it is
+ * told to.
  */
 #ifndef MOUNTER_H
 #define MOUNTER_H
@@ -15,8 +16,8 @@
 struct mounter;
 
 /*
- * Starts the process, which copies config. Before threads are. With `background` it leaves the terminal once the
- * mount is there. Errors: -ENOMEM, -EAGAIN, -EMFILE
+ * Starts the process, which copies config. Before threads are. With `background` it leaves the
+ * terminal once the mount is there. Errors: -ENOMEM, -EAGAIN, -EMFILE
  */
 int mounter_start(const struct session_config *config, bool background, struct mounter **out)
 	__attribute__((warn_unused_result));

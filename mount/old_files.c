@@ -76,7 +76,7 @@ static char *join(struct old_files *old, const char *directory, const char *name
 	return NULL;
 }
 
-/* ---- a store ---------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino);
 
@@ -140,7 +140,7 @@ int old_files_in_store(struct old_files *old, struct kvfs *fs, const char *path)
 	return rc;
 }
 
-/* ---- a mount ---------------------------------------------------------------------------------- */
+/* ---- a mount --------------------------------------------------------------------------------- */
 
 static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
 	const char *path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * page.h - a directory of a store, some entries at a time: whatever its size, what is in memory is a page, and what is
- * removed or added between two pages confuses nobody.
+ * page.h - a directory of a store, some entries at a time: whatever its size, what is in memory is
+ * a page, and what is removed or added between two pages confuses nobody.
  */
 #ifndef KVFS_MOUNT_PAGE_H
 #define KVFS_MOUNT_PAGE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * progress.h - a command that takes long: one line on the terminal that says how far it is, and signals that
- * end the work in order instead of the process.
+ * progress.h - a command that takes long: one line on the terminal that says how far it is, and
+ * signals that end the work in order instead of the process.
  *
  * One at a time in a process. Not for threads.
  */
@@ -19,8 +19,8 @@ struct progress {
 };
 
 /*
- * From here on SIGINT, SIGTERM and SIGHUP are remembered and end nothing. Called before a store is opened, so
- * that it is closed as usual.
+ * From here on SIGINT, SIGTERM and SIGHUP are remembered and end nothing. Called before a store is
+ * opened, so that it is closed as usual.
  */
 void progress_catch_signals(void);
 

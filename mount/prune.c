@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * prune.c - kvfs prune: gives back, now, the space of what was overwritten and deleted, in a store or under
- * a mount; before that removes, where it is told to, files that are old.
+ * prune.c - kvfs prune: gives back, now, the space of what was overwritten and deleted, in a store
+ * or under a mount; before that removes, where it is told to, files that are old.
  *
  * A mount is asked for a little of it at a time, so that whoever serves it is never held up, and an
  * interruption needs no message: nobody asks any more.
@@ -33,7 +33,7 @@ struct job {
 	int path_count;
 };
 
-/* ---- old files -------------------------------------------------------------------------------- */
+/* ---- old files ------------------------------------------------------------------------------- */
 
 /* Of a store (directory is NULL) or of a mount (fs is). */
 static int remove_old_at(struct job *job, struct kvfs *fs, const char *directory, const char *path)
@@ -66,7 +66,7 @@ static int remove_old(struct job *job, struct kvfs *fs, const char *directory, c
 	return result ? result : job->old.failed ? -EIO : 0;
 }
 
-/* ---- the report ------------------------------------------------------------------------------- */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 /* What it did, as it does of one that was interrupted. The exit code */
 static int conclude(const char *path, const struct kv_prune_report *report, int rc,
@@ -89,7 +89,7 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 	return rc ? 1 : 0;
 }
 
-/* ---- a store ---------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static int prune_store(const char *path, struct job *job)
 {
@@ -112,7 +112,7 @@ static int prune_store(const char *path, struct job *job)
 	return store_close(path, fs) || old_rc ? 1 : code;
 }
 
-/* ---- a mount ---------------------------------------------------------------------------------- */
+/* ---- a mount --------------------------------------------------------------------------------- */
 
 struct counts {
 	uint64_t segments, emptied, relocated, log_bytes;

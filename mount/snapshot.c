@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot.c - kvfs snapshot: finds the command behind it (those that are not here: snapshot_diff.c,
- * snapshot_rollback.c); making, deleting and listing snapshots, of a store or under a
- * mount.
+ * snapshot.c - kvfs snapshot: finds the command behind it (those that are not here:
+ * snapshot_diff.c, snapshot_rollback.c); making, deleting and listing snapshots, of a store or
+ * under a mount.
  */
 #include "snapshot.h"
 
@@ -39,7 +39,7 @@ void snapshot_explain(const char *path, const char *name, int rc)
 		message(KV_ERROR, "%s: snapshot %s: %s", path, name, message_error(rc));
 }
 
-/* ---- making and deleting ---------------------------------------------------------------------- */
+/* ---- making and deleting --------------------------------------------------------------------- */
 
 /* What was done under the mount becomes durable. */
 static int sync_directory(const char *directory)
@@ -150,7 +150,7 @@ static int delete_run(int argc, char **argv)
 	return change(argv[optind], argv + optind + 1, false);
 }
 
-/* ---- listing ---------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 struct row {
 	char *name;
@@ -319,7 +319,7 @@ static int list_run(int argc, char **argv)
 	return list(argv[optind], json);
 }
 
-/* ---- the commands ----------------------------------------------------------------------------- */
+/* ---- the commands ---------------------------------------------------------------------------- */
 
 const struct command snapshot_create_command = {
 	.name = "snapshot create",

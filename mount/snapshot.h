@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot.h - the commands behind kvfs snapshot, and where they work: in a store, or under a mount, where
- * snapshots are directories.
+ * snapshot.h - the commands behind kvfs snapshot, and where they work: in a store, or under a
+ * mount, where snapshots are directories.
  */
 #ifndef SNAPSHOT_H
 #define SNAPSHOT_H

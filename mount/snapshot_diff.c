@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_diff.c - kvfs snapshot diff: what is different between a snapshot and the tree, or another snapshot.
+ * snapshot_diff.c - kvfs snapshot diff: what is different between a snapshot and the tree, or
+ * another snapshot.
  *
- * Of a store the core says it. Under a mount both trees are walked, and what is found is what the core would say: a
- * directory that came or went stands for all that is in it.
+ * Of a store the core says it. Under a mount both trees are walked, and what is found is what the
+ * core would say: a directory that came or went stands for all that is in it.
  */
 #include "snapshot.h"
 
@@ -55,7 +56,7 @@ static int add(struct rows *rows, char sign, const char *path, bool is_directory
 	return 0;
 }
 
-/* ---- a store ----------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static int on_difference(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
 {
@@ -98,7 +99,7 @@ static int diff_store(const char *path, const char *from, const char *to, struct
 	return store_close(path, fs) ? -EIO : rc;
 }
 
-/* ---- a mount ----------------------------------------------------------------------------------- */
+/* ---- a mount --------------------------------------------------------------------------------- */
 
 /* One directory, open in both trees, and its path in them with a slash behind it. */
 struct pair {
@@ -241,7 +242,7 @@ out:
 	return rc;
 }
 
-/* ---- the command ------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int compare_rows(const void *a, const void *b)
 {

@@ -22,7 +22,10 @@ static bool is_mount(const char *path)
 	return getxattr(path, FUSE_FRONT_STATUS_XATTR, NULL, 0) >= 0;
 }
 
-/* The highest directory above `path` that is on the same file system. NULL: no memory, or it is gone. */
+/*
+ * The highest directory above `path` that is on the same file system. NULL: no memory, or it is
+ * gone.
+ */
 static char *root_of(const char *path)
 {
 	char *root = realpath(path, NULL), *parent = NULL, *slash;

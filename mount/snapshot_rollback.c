@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_rollback.c - kvfs snapshot rollback: of a store here, of a mount by the process that serves it.
+ * snapshot_rollback.c - kvfs snapshot rollback: of a store here, of a mount by the process that
+ * serves it.
  */
 #include "snapshot.h"
 
@@ -27,7 +28,7 @@
 #define BUSY_TRIES 20u /* while nobody is seen who has a file open: who had, is through with it */
 #define BUSY_MAX 64u
 
-/* ---- a mount ---------------------------------------------------------------------------------- */
+/* ---- a mount --------------------------------------------------------------------------------- */
 
 struct outcome {
 	int rc;
@@ -73,8 +74,8 @@ static int ask(const char *root, const char *request, size_t size, struct outcom
 }
 
 /*
- * Makes the kernel forget what nobody uses. Newer ones do so when the serving process asks; to others a remount that changes nothing
- * means it, of whoever may.
+ * Makes the kernel forget what nobody uses. Newer ones do so when the serving process asks; to
+ * others a remount that changes nothing means it, of whoever may.
  */
 static bool forget_unused(const char *root)
 {
@@ -169,7 +170,7 @@ static int roll_back_mount(const struct snapshot_place *place, const char *name,
 	return rc;
 }
 
-/* ---- a store ---------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 void snapshot_explain_rollback(const char *path, const char *name, const char *keep, int rc)
 {
@@ -196,7 +197,7 @@ static int roll_back_store(const char *path, const char *name, const char *keep)
 	return store_close(path, fs) ? -EIO : rc;
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int roll_back(const char *path, const char *name, const char *keep)
 {

@@ -31,7 +31,10 @@ ssize_t status_read_mount(const char *path, char *buffer, size_t size);
 bool status_number(const char *lines, const char *name, uint64_t *value);
 
 void status_print(const char *lines, FILE *out);
-/* In quotes. A byte that is not of a UTF-8 character becomes \udcXX, which is how Python writes it and reads it back. */
+/*
+ * In quotes. A byte that is not of a UTF-8 character becomes \udcXX, which is how Python writes it
+ * and reads it back.
+ */
 void status_print_json_string(const char *text, FILE *out);
 void status_print_json(const char *lines, FILE *out);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sync.c - kvfs sync: makes durable what was done under a mount, which sync(1) and syncfs(2) do not reach.
+ * sync.c - kvfs sync: makes durable what was done under a mount, which sync(1) and syncfs(2) do not
+ * reach.
  */
 #include <errno.h>
 #include <fcntl.h>

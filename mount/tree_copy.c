@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree_copy.c - see tree_copy.h. A directory's attributes are set behind its entries, so that these inherit nothing, and its times stay.
+ * tree_copy.c - see tree_copy.h. A directory's attributes are set behind its entries, so that these
+ * inherit nothing, and its times stay.
  */
 #include "tree_copy.h"
 
@@ -28,7 +29,7 @@ static bool is_stopped(struct tree_copy *copy)
 	       copy->progress(copy->progress_arg, copy->done_bytes, copy->total_bytes);
 }
 
-/* ---- attributes ------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 /* One, of what `path` leads to without following a link at its end. */
 static int copy_attribute(struct tree_copy *copy, const char *path, const char *name, uint64_t ino)
@@ -61,7 +62,10 @@ static int copy_listed(struct tree_copy *copy, const char *path, uint64_t ino)
 	return rc;
 }
 
-/* Owner first, as that takes rights away; lists before the mode, which they share bits with; times last. */
+/*
+ * Owner first, as that takes rights away; lists before the mode, which they share bits with; times
+ * last.
+ */
 static int copy_attributes(
 	struct tree_copy *copy, int directory, const char *name, const struct stat *st, uint64_t ino)
 {
@@ -84,7 +88,7 @@ static int copy_attributes(
 	return rc ? rc : kvfs_setattr(copy->to, ino, &attr, TIMES, &now);
 }
 
-/* ---- contents --------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 /* From `offset` to where the data end. */
 static int copy_data(struct tree_copy *copy, int fd, uint64_t ino, off_t offset, off_t end)
@@ -139,7 +143,7 @@ static int copy_contents(
 	return rc ? rc : kvfs_setattr(copy->to, ino, &wanted, KVFS_SET_SIZE, &attr);
 }
 
-/* ---- files with several names ----------------------------------------------------------------- */
+/* ---- files with several names ---------------------------------------------------------------- */
 
 struct link {
 	uint64_t from, to;
@@ -174,7 +178,7 @@ static int link_add(struct tree_copy *copy, uint64_t from, uint64_t to)
 	return -ENOMEM;
 }
 
-/* ---- the tree --------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 static int copy_directory(struct tree_copy *copy, int directory, uint64_t ino);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree_copy.h - copying a directory tree that the kernel shows into a file system of ours that nobody has mounted.
+ * tree_copy.h - copying a directory tree that the kernel shows into a file system of ours that
+ * nobody has mounted.
  */
 #ifndef TREE_COPY_H
 #define TREE_COPY_H
@@ -20,8 +21,9 @@ struct tree_copy {
 };
 
 /*
- * Everything below a directory, and the directory's attributes to the root: contents (holes stay holes), types, links, owners, rights, access
- * lists, extended attributes, times. Nobody changes it meanwhile. What the caller may not read is an error. The descriptor stays the caller's.
+ * Everything below a directory, and the directory's attributes to the root: contents (holes stay
+ * holes), types, links, owners, rights, access lists, extended attributes, times. Nobody changes it
+ * meanwhile. What the caller may not read is an error. The descriptor stays the caller's.
  */
 int tree_copy(struct tree_copy *copy, int directory) __attribute__((warn_unused_result));
 

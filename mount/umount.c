@@ -29,7 +29,8 @@
 #include "status.h"
 
 #define PATIENCE_MS 3000
-#define BUSY_TRIES 50u /* somebody may only have been passing by: df, a program that looks at all mounts, one that just ends */
+#define BUSY_TRIES 50u /* somebody may only have been passing by: df, a program that looks at all
+			  mounts, one that just ends */
 #define BUSY_PAUSE_NS 20000000
 
 extern char **environ;

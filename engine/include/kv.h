@@ -2,24 +2,26 @@
 /*
  * kv.h - an embedded, crash-safe key-value store: the public interface of libkv.
  *
- * A store is a directory with a log of segments and, in memory, a hash index over it (and an ordered
- * index for the keyspaces that ask for one). Keys and values are any bytes; a key lives in one of
- * the store's keyspaces.
+ * A store is a directory with a log of segments and, in memory, a hash index over it (and an
+ * ordered index for the keyspaces that ask for one). Keys and values are any bytes; a key lives in
+ * one of the store's keyspaces.
  *
  * Conventions
  *   Errors      0 or a negative errno. An out parameter is written only on success.
  *   Threads     Every function may be called from any thread at any time, unless it says otherwise.
  *               A batch, and a cursor, belong to one thread at a time.
  *   Lifetimes   What kv_get and a cursor return points into the store's memory and lives until the
- *               calling thread's kv_read_end. A read section delays the giving back of memory, so keep
- *               it short: no waiting inside, and no kv_sync or kv_close.
- *   Order       Batches are numbered 1, 2, 3... in commit order: the sequence number. After a crash the
- *               store holds the batches 1..n for some n that is at least what was synced.
- *   Files       An open store has up to two open files and one map for each segment: RLIMIT_NOFILE and, beyond 65,000
- *               segments, vm.max_map_count bound its size. Larger segments need fewer.
+ *               calling thread's kv_read_end. A read section delays the giving back of memory, so
+ *               keep it short: no waiting inside, and no kv_sync or kv_close.
+ *   Order       Batches are numbered 1, 2, 3... in commit order: the sequence number. After a crash
+ *               the store holds the batches 1..n for some n that is at least what was synced.
+ *   Files       An open store has up to two open files and one map for each segment: RLIMIT_NOFILE
+ *               and, beyond 65,000 segments, vm.max_map_count bound its size. Larger segments need
+ *               fewer.
  *   Failure     After a failed write or sync the store is poisoned: reads go on, every change is
  *               refused with -EROFS until the store is opened again (the failing call gets -EIO).
- *   Upkeep      Statistics, check and repair, pruning, expiry: kv_upkeep.h, which comes with this header.
+ *   Upkeep      Statistics, check and repair, pruning, expiry: kv_upkeep.h, which comes with this
+ *               header.
  *
  * A first program: engine/example.c.
  */
@@ -43,7 +45,8 @@ struct kv_cursor; /* a place in an ordered keyspace */
 struct kv_stream; /* a value on its way in */
 struct kv_iterator; /* a pass over a whole keyspace */
 struct kv_view;	  /* the store as it was at one moment */
-struct kv_env;	  /* the world underneath: files and clock. Always NULL, the operating system, but for tests */
+struct kv_env;	  /* the world underneath: files and clock. Always NULL, the operating system,
+		     but for tests */
 
 #define KV_KEY_SIZE_MAX 65535u /* bytes; a key has at least one byte */
 #define KV_KEYSPACES_MAX 14u
@@ -62,8 +65,9 @@ struct kv_slice {
 
 enum kv_hash { KV_HASH_XXH3 = 1, KV_HASH_BLAKE2B = 2 };
 /*
- * Values with zstd: when they are written, or in the background, when they have not changed for a while, with dictionaries
- * trained from them. A value that would not become smaller stays as it is.
+ * When values are compressed, with zstd: never; as they are written; or in the background, once
+ * they have not changed for a while, with dictionaries trained from them. A value that would not
+ * become smaller stays as it is.
  */
 enum kv_compress { KV_COMPRESS_NONE = 0, KV_COMPRESS_INLINE = 1, KV_COMPRESS_BACKGROUND = 2 };
 
@@ -100,8 +104,8 @@ KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 
 #define KV_OPEN_READ_ONLY (1u << 0) /* nothing is written; changes get -EROFS */
 /*
- * No thread of the store's own: callers do the background work, only kv_sync and kv_close make anything durable, and only kv_sync
- * samples the clock (kv_time_of).
+ * No thread of the store's own: callers do the background work, only kv_sync and kv_close make
+ * anything durable, and only kv_sync samples the clock (kv_time_of).
  */
 #define KV_OPEN_INLINE (1u << 1)
 
@@ -110,12 +114,17 @@ KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 struct kv_open_options {
 	unsigned flags;
 	unsigned commit_interval_ms; /* at most this old is what a crash loses; 0: 1000 */
-	uint64_t resident_size;	     /* bytes of newest log kept in memory besides the page cache; 0: default */
-	uint64_t checkpoint_interval; /* bytes of log after which the next checkpoint is written; 0: by the size of what is written */
+	uint64_t resident_size;	     /* bytes of newest log kept in memory besides the page
+					cache; 0: default */
+	uint64_t checkpoint_interval; /* bytes of log after which the next checkpoint is written;
+					 0: by the size of what is written */
 	/*
-	 * The log is read through in the background and each record verified, those that nobody reads as well; damage is reported and
-	 * counted in kv_stats. Bytes a second, an eighth of that while the store is used; 0: 16 MiB; KV_SCRUB_NEVER. From the beginning of
-	 * one pass to the next, and from opening to the first (but that after an hour at the latest): 0: a week.
+	 * The scrub reads the log through in the background and verifies each record, also those
+	 * that nobody reads. Damage is reported and counted in kv_stats.
+	 * scrub_rate: bytes a second, an eighth of that while the store is used; 0: 16 MiB;
+	 * KV_SCRUB_NEVER: no scrub.
+	 * scrub_interval_s: from the beginning of one pass to the next, and from opening to the
+	 * first, which begins after an hour at the latest; 0: a week.
 	 */
 	uint64_t scrub_rate;
 	unsigned scrub_interval_s;
@@ -128,7 +137,8 @@ struct kv_open_options {
  * writing, or any number for reading.
  * Damage that was met and skipped is reported and counted in kv_stats; the rest is there.
  * Errors: -EBUSY locked by another process, -ENOENT, -ENOTDIR, -EMEDIUMTYPE not a store,
- * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EIO. Each is reported.
+ * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EIO, -ENOMEM, and those of
+ * open(2). Each is reported.
  */
 KV_API KV_MUST_CHECK int kv_open(struct kv_env *env, const char *path,
 				 const struct kv_open_options *options, struct kv **out);
@@ -168,10 +178,11 @@ KV_API void kv_read_begin(struct kv *kv);
 KV_API void kv_read_end(struct kv *kv);
 
 /*
- * The newest committed value of a key. Call inside a read section; the value points into the store (a
- * compressed one into memory of this thread, until the thread's next kv_get or kv_cursor_value).
- * Errors: -ENOENT, -EIO the record is damaged (reported), -EINVAL keyspace or key size, -EFBIG over value_size_max: see
- * kv_read. A value that is kept in pieces is put together in memory of this thread, until its next kv_get as well.
+ * The newest committed value of a key. Call inside a read section; the value points into the store
+ * (a compressed one into memory of this thread, until the thread's next kv_get or kv_cursor_value).
+ * Errors: -ENOENT, -EIO the record is damaged (reported), -EINVAL keyspace or key size, -EFBIG over
+ * value_size_max: see kv_read. A value that is kept in pieces is put together in memory of this
+ * thread, until its next kv_get as well.
  */
 KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				struct kv_slice *value);
@@ -189,9 +200,10 @@ struct kv_entry {
 };
 
 /*
- * Reads many keys of a keyspace at once: the caller gives each entry its key and gets the rest. What costs a look-up its
- * time, waiting for memory, is done for all of them together: 2 to 4 times as fast as one by one. Call inside a
- * read section; values as those of kv_get, but compressed ones stay until the thread's next reading call.
+ * Reads many keys of a keyspace at once: the caller gives each entry its key and gets the rest.
+ * What costs a look-up its time, waiting for memory, is done for all of them together: 2 to 4 times
+ * as fast as one by one. Call inside a read section; values as those of kv_get, but compressed ones
+ * stay until the thread's next reading call.
  */
 KV_API void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count);
 
@@ -200,8 +212,8 @@ KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const voi
 				     size_t key_size);
 
 /*
- * A key will be read, or written over, soon: what the disk has to be asked for is asked for, and not waited for. Of a
- * large value only the beginning, if that.
+ * Says that a key will soon be read or written over. What is not in memory is asked of the disk,
+ * without waiting for it; of a large value the beginning at most.
  */
 KV_API void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_size);
 
@@ -213,16 +225,19 @@ KV_API void kv_batch_free(struct kv_batch *batch);
 KV_API void kv_batch_reset(struct kv_batch *batch);
 
 /*
- * Adds a change; key and value are copied (but see kv_batch_put_lent). Within a batch the last change of a key wins.
- * Errors: -EINVAL keyspace or key size, -EFBIG value over value_size_max, -E2BIG batch over
- * batch_size_max, -ENOMEM. After an error the batch is as it was before the call.
+ * Adds a change; key and value are copied (but see kv_batch_put_lent). Within a batch the last
+ * change of a key wins. Errors: -EINVAL keyspace or key size, -EFBIG value over value_size_max,
+ * -E2BIG batch over batch_size_max, -ENOMEM. After an error the batch is as it was before the call.
  */
 KV_API KV_MUST_CHECK int kv_batch_put(struct kv_batch *batch, unsigned keyspace, const void *key,
 				      size_t key_size, const void *value, size_t value_size);
 /* The value is the concatenation of `count` parts. */
 KV_API KV_MUST_CHECK int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key,
 				       size_t key_size, const struct kv_slice *parts, unsigned count);
-/* The value is not copied yet: it must stay as it is until kv_commit or kv_batch_reset. One copy less for large values. */
+/*
+ * The value is not copied yet: it must stay as it is until kv_commit or kv_batch_reset. One copy
+ * less for large values.
+ */
 KV_API KV_MUST_CHECK int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace,
 					   const void *key, size_t key_size, const void *value,
 					   size_t value_size);
@@ -230,15 +245,17 @@ KV_API KV_MUST_CHECK int kv_batch_put_lent(struct kv_batch *batch, unsigned keys
 KV_API KV_MUST_CHECK int kv_batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key,
 					 size_t key_size);
 /*
- * Marks the batch as one that frees more than it takes (an unlink, a truncation): on a full disk it may use
- * the reserve that is kept so that deleting always works. Cleared by kv_commit and kv_batch_reset.
+ * Marks the batch as one that frees more than it takes (an unlink, a truncation): on a full disk it
+ * may use the reserve that is kept so that deleting always works. Cleared by kv_commit and
+ * kv_batch_reset.
  */
 KV_API void kv_batch_set_frees(struct kv_batch *batch);
 /*
- * Conditions: the batch is committed only if, at that moment, each of these keys is as expected; otherwise nothing is changed, the
- * batch is kept, and kv_commit returns -EEXIST (a key is there that should not be) or -ESTALE (anything else). Expected is the
- * state before the batch. seq: what kv_get_seq said; 0: there is no such key. Expecting a value compares its bytes
- * under the commit lock: for small ones. Errors as kv_batch_put.
+ * Conditions: the batch is committed only if, at that moment, each of these keys is as expected;
+ * otherwise nothing is changed, the batch is kept, and kv_commit returns -EEXIST (a key is there
+ * that should not be) or -ESTALE (anything else). Expected is the state before the batch. seq: what
+ * kv_get_seq said; 0: there is no such key. Expecting a value compares its bytes under the commit
+ * lock: for small ones. Errors as kv_batch_put.
  */
 KV_API KV_MUST_CHECK int kv_batch_expect(struct kv_batch *batch, unsigned keyspace, const void *key,
 					 size_t key_size, uint64_t seq);
@@ -248,14 +265,18 @@ KV_API KV_MUST_CHECK int kv_batch_expect_value(struct kv_batch *batch, unsigned 
 KV_API size_t kv_batch_count(const struct kv_batch *batch);
 
 /*
- * Makes the batch's changes visible to every reader, one after the other, and to recovery at once or not at
- * all; empties the batch. The sequence number (may be NULL) is for kv_sync. An empty batch
- * gets the number of the last commit. Memory speed; waits only when the disk cannot keep up.
- * Errors: -EROFS read-only or poisoned, -ENOSPC disk full (nothing changed, the batch is kept), -EIO, -EEXIST, -ESTALE.
+ * Makes the batch's changes visible to every reader, one after the other, and to recovery at once
+ * or not at all; empties the batch. The sequence number (may be NULL) is for kv_sync. An empty
+ * batch gets the number of the last commit. Memory speed; waits only when the disk cannot keep up.
+ * Errors: -EROFS read-only or poisoned; -ENOSPC disk full, -ENOMEM (nothing changed, the batch is
+ * kept); -EEXIST, -ESTALE a condition does not hold (see kv_batch_expect); -EIO.
  */
 KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 
-/* One change, committed. kv_put takes values to KV_LARGE_VALUE_SIZE_MAX; those over value_size_max as a stream does. */
+/*
+ * One change, committed. kv_put takes values to KV_LARGE_VALUE_SIZE_MAX; those over value_size_max
+ * as a stream does.
+ */
 KV_API KV_MUST_CHECK int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				const void *value, size_t value_size, uint64_t *seq);
 KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void *key,
@@ -264,10 +285,11 @@ KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void 
 /* ---- large values ---------------------------------------------------------------------------- */
 
 /*
- * Values up to KV_LARGE_VALUE_SIZE_MAX, read and changed in part. A value over value_size_max, and one that was streamed or
- * changed in part once it has more than some 64 KiB, is kept in pieces of 64 KiB: changing a part appends the pieces
- * that it touches, and parts that were never written read as zeros and take no space. All else treats such a value
- * like any other: batches put over it and delete it, cursors come upon it, kv_contains knows it. Its pieces are deleted in the
+ * Values up to KV_LARGE_VALUE_SIZE_MAX, read and changed in part. A value over value_size_max, and
+ * one that was streamed or changed in part once it has more than some 64 KiB, is kept in pieces of
+ * 64 KiB: changing a part appends the pieces that it touches, and parts that were never written
+ * read as zeros and take no space. All else treats such a value like any other: batches put over it
+ * and delete it, cursors come upon it, kv_contains knows it. Its pieces are deleted in the
  * background, some at a time.
  */
 
@@ -275,14 +297,18 @@ KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void 
 KV_API KV_MUST_CHECK int kv_value_size(struct kv *kv, unsigned keyspace, const void *key,
 				       size_t key_size, uint64_t *size);
 /*
- * Copies up to `size` bytes of the value from `offset` on; *done: how many there were, 0 behind the end. All of them
- * are of one and the same state of the value, whoever changes it meanwhile. Is a read section of its own: read
- * gigabytes in calls of a few MiB, or deleted data is kept waiting. Errors as kv_get; never -EFBIG.
+ * Copies up to `size` bytes of the value from `offset` on; *done: how many there were, 0 behind the
+ * end. All of them are of one and the same state of the value, whoever changes it meanwhile. Is a
+ * read section of its own: read gigabytes in calls of a few MiB, or deleted data is kept waiting.
+ * Errors as kv_get; never -EFBIG.
  */
 KV_API KV_MUST_CHECK int kv_read(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				 uint64_t offset, void *buffer, size_t size, size_t *done);
 
-/* A value as it was when it was opened: without copies, part by part. Lives on the stack; needs no closing. */
+/*
+ * A value as it was when it was opened: without copies, part by part. Lives on the stack; needs no
+ * closing.
+ */
 struct kv_value {
 	uint64_t size; /* bytes */
 	/* The store's. */
@@ -294,19 +320,21 @@ struct kv_value {
 KV_API KV_MUST_CHECK int kv_value_open(struct kv *kv, unsigned keyspace, const void *key,
 				       size_t key_size, struct kv_value *out);
 /*
- * What stands at `offset`: at least one byte, at most to the end of the piece; empty behind the value's end. The slice is
- * valid until the end of the read section, or the thread's next call where values are compressed.
- * A value that is replaced or deleted meanwhile stays readable to its end. Errors: -ESTALE what was asked for has
- * been changed in place (kv_write, kv_resize) since: open it again; -EIO, -ENOMEM.
+ * What stands at `offset`: at least one byte, at most to the end of the piece; empty behind the
+ * value's end. The slice is valid until the end of the read section, or the thread's next call
+ * where values are compressed. A value that is replaced or deleted meanwhile stays readable to its
+ * end. Errors: -ESTALE what was asked for has been changed in place (kv_write, kv_resize) since:
+ * open it again; -EIO, -ENOMEM.
  */
 KV_API KV_MUST_CHECK int kv_value_part(const struct kv_value *value, uint64_t offset,
 				       struct kv_slice *part);
 
 /*
- * Writes a part of a value, atomically; what lies between its end and the offset becomes a hole. A key that is not there
- * gets a value. Only the pieces that are touched are written; concurrent changes of one value are ordered, none is lost.
- * Errors: as kv_commit, -EINVAL, -EFBIG beyond KV_LARGE_VALUE_SIZE_MAX, -E2BIG the pieces do not fit in a batch: write less than
- * value_size_max / 2 at a time, or stream.
+ * Writes a part of a value, atomically; what lies between its end and the offset becomes a hole. A
+ * key that is not there gets a value. Only the pieces that are touched are written; concurrent
+ * changes of one value are ordered, none is lost. Errors: as kv_commit, -EINVAL, -EFBIG beyond
+ * KV_LARGE_VALUE_SIZE_MAX, -E2BIG the pieces do not fit in a batch: write less than value_size_max
+ * / 2 at a time, or stream.
  */
 KV_API KV_MUST_CHECK int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				  uint64_t offset, const void *data, size_t size, uint64_t *seq);
@@ -315,13 +343,17 @@ KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void 
 				   uint64_t size, uint64_t *seq);
 
 /*
- * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a crash nothing of it is
- * there, until the commit makes all of it the key's value at once. It takes 64 KiB of memory. A stream belongs to one
- * thread at a time; any number may be open, for the same key too. All end before kv_close.
+ * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a
+ * crash nothing of it is there, until the commit makes all of it the key's value at once. It takes
+ * 64 KiB of memory. A stream belongs to one thread at a time; any number may be open, for the same
+ * key too. All end before kv_close.
  */
 KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const void *key,
 					size_t key_size, struct kv_stream **out);
-/* Errors: as kv_commit; after one only kv_stream_abort is left, but -EFBIG (KV_LARGE_VALUE_SIZE_MAX) changes nothing. */
+/*
+ * Errors: as kv_commit; after one only kv_stream_abort is left, but -EFBIG
+ * (KV_LARGE_VALUE_SIZE_MAX) changes nothing.
+ */
 KV_API KV_MUST_CHECK int kv_stream_append(struct kv_stream *stream, const void *data, size_t size);
 /* Frees the stream if it returns 0; after an error it may be tried again, or aborted. */
 KV_API KV_MUST_CHECK int kv_stream_commit(struct kv_stream *stream, uint64_t *seq);
@@ -338,9 +370,10 @@ KV_API uint64_t kv_durable_seq(const struct kv *kv);
 KV_API KV_MUST_CHECK int kv_sync(struct kv *kv, uint64_t seq);
 
 /*
- * Calls done(waiter, status) once everything up to waiter->seq is durable (status 0) or never will be (-EIO).
- * The caller owns the waiter and leaves it alone until then. `done` runs on the store's commit thread
- * (or at once on this one if it is durable already): it must not wait, and must not call kv_sync or kv_close.
+ * Calls done(waiter, status) once everything up to waiter->seq is durable (status 0) or never will
+ * be (-EIO). The caller owns the waiter and leaves it alone until then. `done` runs on the store's
+ * commit thread (or at once on this one if it is durable already): it must not wait, and must not
+ * call kv_sync or kv_close.
  */
 struct kv_waiter {
 	uint64_t seq;
@@ -352,18 +385,19 @@ KV_API void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter);
 /* ---- ordered keyspaces ----------------------------------------------------------------------- */
 
 /*
- * A cursor walks an ordered keyspace in the order of memcmp (a shorter key before its extensions). It
- * survives every concurrent change: a move goes to the nearest key in its direction that is there at
- * that moment. The key is the cursor's own copy, valid until its next move; the value needs the read section
- * in which it was asked for. Moves return 0, -ENOENT beyond the last key (the cursor is then nowhere, and
- * next and prev return -ENOENT until it is placed again), -ENOMEM; -EIO for good where the index cannot be loaded: a store that is
- * opened again makes it anew.
+ * A cursor walks an ordered keyspace in the order of memcmp (a shorter key before its extensions).
+ * It survives every concurrent change: a move goes to the nearest key in its direction that is
+ * there at that moment. The key is the cursor's own copy, valid until its next move; the value
+ * needs the read section in which it was asked for. Moves return 0, -ENOENT beyond the last key
+ * (the cursor is then nowhere, and next and prev return -ENOENT until it is placed again), -ENOMEM;
+ * -EIO for good where the index cannot be loaded: a store that is opened again makes it anew.
  */
 KV_API KV_MUST_CHECK int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out);
 KV_API void kv_cursor_close(struct kv_cursor *cursor);
 /*
- * From now on the cursor knows only the keys in [from, to) (a size of 0: no bound), or those that start with the prefix: beyond them it
- * is nowhere, first and last are theirs. The cursor is nowhere until it is placed. -EINVAL key sizes, -ENOMEM
+ * From now on the cursor knows only the keys in [from, to) (a size of 0: no bound), or those that
+ * start with the prefix: beyond them it is nowhere, first and last are theirs. The cursor is
+ * nowhere until it is placed. -EINVAL key sizes, -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_cursor_set_range(struct kv_cursor *cursor, const void *from,
 					     size_t from_size, const void *to, size_t to_size);
@@ -380,11 +414,12 @@ KV_API struct kv_slice kv_cursor_key(const struct kv_cursor *cursor);
 KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_slice *value);
 
 /*
- * Gives out 1..max entries, from the one that the cursor stands on; it then stands on the first that was not given
- * out, or nowhere. Keys deleted meanwhile are left out. Much faster than steps, because records are
- * fetched ahead. Call inside a read section; keys and values live as those of kv_multi_get, but the key of an
- * entry that cannot be read (its status says why) lives until the cursor's next move. Errors: -ENOENT the cursor is
- * nowhere, or all was deleted to the end; -ENOMEM, -EIO as of moves.
+ * Gives out 1..max entries, from the one that the cursor stands on; it then stands on the first
+ * that was not given out, or nowhere. Keys deleted meanwhile are left out. Much faster than steps,
+ * because records are fetched ahead. Call inside a read section; keys and values live as those of
+ * kv_multi_get, but the key of an entry that cannot be read (its status says why) lives until the
+ * cursor's next move. Errors: -ENOENT the cursor is nowhere, or all was deleted to the end;
+ * -ENOMEM, -EIO as of moves.
  */
 KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries,
 					size_t max, size_t *count);
@@ -394,8 +429,9 @@ KV_API KV_MUST_CHECK int kv_cursor_read(struct kv_cursor *cursor, struct kv_entr
 /* Keys in a keyspace of any kind. -EINVAL */
 KV_API KV_MUST_CHECK int kv_count(struct kv *kv, unsigned keyspace, uint64_t *count);
 /*
- * Of an ordered keyspace, without walking: how many keys are less than this one, which need not be there; how many are in [from, to)
- * (a size of 0: no bound). -EINVAL, -EIO the index cannot be loaded
+ * Of an ordered keyspace, without walking: how many keys are less than this one, which need not be
+ * there; how many are in [from, to) (a size of 0: no bound). -EINVAL, -EIO the index cannot be
+ * loaded
  */
 KV_API KV_MUST_CHECK int kv_rank(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				 uint64_t *rank);
@@ -410,18 +446,20 @@ KV_API KV_MUST_CHECK int kv_cursor_select(struct kv_cursor *cursor, uint64_t pos
 #define KV_ITERATE_KEYS (1u << 0) /* values are not wanted */
 
 /*
- * An iterator gives out all entries of a keyspace, hashed or ordered, in no particular order, in constant memory. It holds
- * nothing up. A key that is there from beginning to end comes exactly once, with a value that it had meanwhile; one that is put or
- * deleted meanwhile comes or not; one that is deleted and put again may come twice. An iterator belongs to one
- * thread at a time. All end before kv_close. flags: KV_ITERATE_KEYS. -EINVAL, -ENOMEM
+ * An iterator gives out all entries of a keyspace, hashed or ordered, in no particular order, in
+ * constant memory. It holds nothing up. A key that is there from beginning to end comes exactly
+ * once, with a value that it had meanwhile; one that is put or deleted meanwhile comes or not; one
+ * that is deleted and put again may come twice. An iterator belongs to one thread at a time. All
+ * end before kv_close. flags: KV_ITERATE_KEYS. -EINVAL, -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_iterator_open(struct kv *kv, unsigned keyspace, unsigned flags,
 					  struct kv_iterator **out);
 KV_API void kv_iterator_close(struct kv_iterator *iterator);
 /*
- * The next some dozens to hundreds of entries: the array is the iterator's, until its next read. Call inside a read section, which
- * may end between two calls; keys and values live as those of kv_multi_get. The status of an entry that cannot be
- * read is -EIO; its key may be empty. -ENOENT: that was all. -EIO: that was not, but a part of the index cannot be read.
+ * The next entries, some dozens to hundreds: the array is the iterator's, until its next read.
+ * Call inside a read section, which may end between two calls; keys and values live as those of
+ * kv_multi_get. The status of an entry that cannot be read is -EIO; its key may be empty. -ENOENT:
+ * that was all. -EIO: that was not, but a part of the index cannot be read.
  */
 KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
 					  const struct kv_entry **entries, size_t *count);
@@ -429,10 +467,11 @@ KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
 /* ---- views and snapshots --------------------------------------------------------------------- */
 
 /*
- * A view is the store as it was when the view was opened, for good: what is put and deleted later does not show in it. It
- * costs nothing to open, holds nobody up, and reads what has not changed as fast as the store itself; what is overwritten or
- * deleted meanwhile stays in the log until no view needs it. While there is none, nothing is kept. Any number of threads may
- * use a view at once. All are closed before kv_close. -ENOMEM
+ * A view is the store as it was when the view was opened, for good: what is put and deleted later
+ * does not show in it. It costs nothing to open, holds nobody up, and reads what has not changed as
+ * fast as the store itself; what is overwritten or deleted meanwhile stays in the log until no view
+ * needs it. While there is none, nothing is kept. Any number of threads may use a view at once. All
+ * are closed before kv_close. -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_view_open(struct kv *kv, struct kv_view **out);
 /* No cursor or iterator on it may be open. NULL is fine. */
@@ -440,7 +479,10 @@ KV_API void kv_view_close(struct kv_view *view);
 /* The newest batch that it shows. */
 KV_API uint64_t kv_view_seq(const struct kv_view *view);
 
-/* As kv_get, kv_multi_get, kv_contains, kv_value_size, kv_read, kv_value_open, of the store as it was. Never -ESTALE. */
+/*
+ * As kv_get, kv_multi_get, kv_contains, kv_value_size, kv_read, kv_value_open, of the store as it
+ * was. Never -ESTALE.
+ */
 KV_API KV_MUST_CHECK int kv_view_get(const struct kv_view *view, unsigned keyspace, const void *key,
 				     size_t key_size, struct kv_slice *value);
 KV_API void kv_view_multi_get(const struct kv_view *view, unsigned keyspace,
@@ -457,8 +499,9 @@ KV_API KV_MUST_CHECK int kv_view_value_open(const struct kv_view *view, unsigned
 					    struct kv_value *out);
 
 /*
- * A cursor on a view, for the calls of any other cursor; it knows the keys that were there. A view counts no positions:
- * kv_cursor_select walks to them. Passing over keys that came later takes time as if they were there.
+ * A cursor on a view, for the calls of any other cursor; it knows the keys that were there. A view
+ * counts no positions: kv_cursor_select walks to them. Passing over keys that came later takes time
+ * as if they were there.
  */
 KV_API KV_MUST_CHECK int kv_cursor_open_view(const struct kv_view *view, unsigned keyspace,
 					     struct kv_cursor **out);
@@ -468,9 +511,9 @@ KV_API KV_MUST_CHECK int kv_iterator_open_view(const struct kv_view *view, unsig
 					       unsigned flags, struct kv_iterator **out);
 
 /*
- * A snapshot is a view with a name that lasts until it is deleted, through closing and crashes. A name has
- * 1..KV_SNAPSHOT_NAME_MAX bytes. Creating and deleting one are commits, with their numbers and speed whatever the size of the
- * store, and durable as other commits are.
+ * A snapshot is a view with a name that lasts until it is deleted, through closing and crashes. A
+ * name has 1..KV_SNAPSHOT_NAME_MAX bytes. Creating and deleting one are commits, with their numbers
+ * and speed whatever the size of the store, and durable as other commits are.
  */
 struct kv_snapshot {
 	const char *name;
@@ -478,15 +521,24 @@ struct kv_snapshot {
 	uint64_t time_us; /* when, since 1970 */
 };
 
-/* -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX, and as kv_commit. seq may be NULL. */
+/*
+ * -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX, and as
+ * kv_commit. seq may be NULL.
+ */
 KV_API KV_MUST_CHECK int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq);
-/* What it alone has kept becomes free space, in the background. Views of it stay. -ENOENT, and as kv_commit */
+/*
+ * What it alone has kept becomes free space, in the background. Views of it stay. -ENOENT, and as
+ * kv_commit
+ */
 KV_API KV_MUST_CHECK int kv_snapshot_delete(struct kv *kv, const char *name, uint64_t *seq);
 /* -ENOENT, -ENOMEM */
 KV_API KV_MUST_CHECK int kv_snapshot_open(struct kv *kv, const char *name, struct kv_view **out);
 /* What the list says of one; out->name is `name`. -ENOENT, -EINVAL */
 KV_API KV_MUST_CHECK int kv_snapshot_stat(struct kv *kv, const char *name, struct kv_snapshot *out);
-/* Gives those that there are now to each(arg, snapshot), in the order of names; non-zero stops it and is returned. -ENOMEM */
+/*
+ * Gives those that there are now to each(arg, snapshot), in the order of names; non-zero stops it
+ * and is returned. -ENOMEM
+ */
 typedef int kv_snapshot_fn(void *arg, const struct kv_snapshot *snapshot);
 KV_API KV_MUST_CHECK int kv_snapshot_list(struct kv *kv, kv_snapshot_fn *each, void *arg);
 

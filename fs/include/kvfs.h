@@ -2,18 +2,21 @@
 /*
  * kvfs.h - a file system in a key-value store, without a mount: the public interface of libkvfs.
  *
- * The mount, the command-line tools and any program use the same core: inodes by number, names in directories,
- * contents, extended attributes. Every change is atomic and, after a crash, there if a later one is.
+ * The mount, the command-line tools and any program use the same core: inodes by number, names in
+ * directories, contents, extended attributes. Every change is atomic and, after a crash, there if a
+ * later one is.
  *
  * Conventions
  *   Errors      0 or a negative errno, as the matching system call would set it. Out parameters are
  *               written only on success. Functions that return a length return it as ssize_t.
- *   Threads     Any function from any thread. None of them waits for the disk unless it says so (reading
- *               contents that are not in memory does).
- *   Names       One path component: a NUL-terminated string of 1..255 bytes without '/'; "." and ".." only where
- *               stated. Paths are relative to the root; leading, trailing and doubled slashes are ignored.
- *   Permissions Not checked here: the kernel does it for the mount (default_permissions). What depends on the caller
- *               (owner of a new file, set-gid inheritance, clearing of set-id bits) takes a kvfs_caller.
+ *   Threads     Any function from any thread. None of them waits for the disk unless it says so
+ *               (reading contents that are not in memory does).
+ *   Names       One path component: a NUL-terminated string of 1..255 bytes without '/'; "." and
+ *               ".." only where stated. Paths are relative to the root; leading, trailing and
+ *               doubled slashes are ignored.
+ *   Permissions Not checked here: the kernel does it for the mount (default_permissions). What
+ *               depends on the caller (owner of a new file, set-gid inheritance, clearing of
+ *               set-id bits) takes a kvfs_caller.
  */
 #ifndef KVFS_H
 #define KVFS_H
@@ -83,7 +86,8 @@ struct kvfs_open_options {
 	enum kvfs_atime atime;
 	bool nodiratime; /* listing a directory never moves its time of access */
 	bool frees_behind; /* very large files are freed by a thread of the file system's own */
-	bool repairs; /* kvfs_repair comes next: opens also where the root, or what the file system says of itself, is lost */
+	bool repairs; /* kvfs_repair comes next: opens also where the root, or what the file
+			 system says of itself, is lost */
 };
 
 /*
@@ -101,7 +105,10 @@ KV_API struct kv *kvfs_kv(struct kvfs *fs);
 /* "." and ".." are found too (".." of the root is the root). */
 KV_API KV_MUST_CHECK int kvfs_lookup(struct kvfs *fs, uint64_t parent_ino, const char *name,
 				     struct kvfs_attr *out);
-/* Regular files, fifos, sockets, devices (mode has the type); -EEXIST, -ENOENT parent gone, -ENOTDIR, -ENAMETOOLONG. */
+/*
+ * Regular files, fifos, sockets, devices (mode has the type); -EEXIST, -ENOENT parent gone,
+ * -ENOTDIR, -ENAMETOOLONG.
+ */
 KV_API KV_MUST_CHECK int kvfs_mknod(struct kvfs *fs, const struct kvfs_caller *caller,
 				    uint64_t parent_ino, const char *name, mode_t mode,
 				    uint64_t rdev, struct kvfs_attr *out);
@@ -111,26 +118,34 @@ KV_API KV_MUST_CHECK int kvfs_mkdir(struct kvfs *fs, const struct kvfs_caller *c
 KV_API KV_MUST_CHECK int kvfs_symlink(struct kvfs *fs, const struct kvfs_caller *caller,
 				      const char *target, uint64_t parent_ino, const char *name,
 				      struct kvfs_attr *out);
-/* A file without a name (O_TMPFILE): has nlink 0; hold it with kvfs_hold before anything else can release it
- * (returned already held once). */
+/*
+ * A file without a name (O_TMPFILE): has nlink 0; hold it with kvfs_hold before anything else can
+ * release it (returned already held once).
+ */
 KV_API KV_MUST_CHECK int kvfs_tmpfile(struct kvfs *fs, const struct kvfs_caller *caller,
 				      uint64_t parent_ino, mode_t mode, struct kvfs_attr *out);
 KV_API KV_MUST_CHECK int kvfs_link(struct kvfs *fs, uint64_t ino, uint64_t parent_ino,
 				   const char *name, struct kvfs_attr *out);
 KV_API KV_MUST_CHECK int kvfs_unlink(struct kvfs *fs, uint64_t parent_ino, const char *name);
 KV_API KV_MUST_CHECK int kvfs_rmdir(struct kvfs *fs, uint64_t parent_ino, const char *name);
-/* flags: 0, or of renameat2: RENAME_NOREPLACE, RENAME_WHITEOUT (also together), RENAME_EXCHANGE; others -EINVAL. */
+/*
+ * flags: 0, or of renameat2: RENAME_NOREPLACE, RENAME_WHITEOUT (also together), RENAME_EXCHANGE;
+ * others -EINVAL.
+ */
 KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name,
 				     uint64_t new_parent_ino, const char *new_name,
 				     unsigned flags);
-/* Copies the target, not terminated; the length, or -EINVAL no symlink, -ERANGE buffer too small. */
+/*
+ * Copies the target, not terminated; the length, or -EINVAL no symlink, -ERANGE buffer too small.
+ */
 KV_API KV_MUST_CHECK ssize_t kvfs_readlink(struct kvfs *fs, uint64_t ino, char *buffer, size_t size);
 
 /*
- * Lists a directory from the entry behind `cookie` (0: the start; "." and ".." come first). Calls `entry`
- * for each with the cookie of that entry, until it returns non-zero (that entry is not consumed) or the
- * end. A cookie stays valid for ever: entries that are there during the whole listing come exactly once, whatever
- * else changes. With want_attr, attr is filled in, otherwise only its ino and the type bits of its mode.
+ * Lists a directory from the entry behind `cookie` (0: the start; "." and ".." come first). Calls
+ * `entry` for each with the cookie of that entry, until it returns non-zero (that entry is not
+ * consumed) or the end. A cookie stays valid for ever: entries that are there during the whole
+ * listing come exactly once, whatever else changes. With want_attr, attr is filled in, otherwise
+ * only its ino and the type bits of its mode.
  */
 typedef int kvfs_entry_fn(void *arg, const char *name, const struct kvfs_attr *attr,
 			  uint64_t cookie);
@@ -140,8 +155,8 @@ KV_API KV_MUST_CHECK int kvfs_readdir(struct kvfs *fs, uint64_t ino, uint64_t co
 /* ---- inodes ---------------------------------------------------------------------------------- */
 
 /*
- * An inode whose last name goes stays usable while it is held, and is released with the last hold. A holder is
- * anyone who may come back with the number: the kernel's lookup count, an open file.
+ * An inode whose last name goes stays usable while it is held, and is released with the last hold.
+ * A holder is anyone who may come back with the number: the kernel's lookup count, an open file.
  */
 KV_API void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count);
 KV_API void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count);
@@ -158,28 +173,40 @@ KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs
 #define KVFS_SET_CTIME (1u << 6)
 #define KVFS_SET_ATIME_NOW (1u << 7)
 #define KVFS_SET_MTIME_NOW (1u << 8)
-#define KVFS_KILL_SUIDGID (1u << 9) /* clear set-id bits as a write by an unprivileged caller does */
-#define KVFS_KILL_CAPABILITY (1u << 10) /* drop security.capability alone, as a write by anybody does; KVFS_SET_SIZE implies it */
+#define KVFS_KILL_SUIDGID (1u << 9) /* clear set-id bits as a write by an unprivileged caller
+				       does */
+#define KVFS_KILL_CAPABILITY (1u << 10) /* drop security.capability alone, as a write by anybody
+					   does; KVFS_SET_SIZE implies it */
 KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr,
 				      unsigned set, struct kvfs_attr *out);
 
 /* ---- contents -------------------------------------------------------------------------------- */
 
-/* Bytes read, fewer only at the end of the file; holes read as zeros. -EISDIR, -EINVAL not a regular file, -EIO. */
+/*
+ * Bytes read, fewer only at the end of the file; holes read as zeros. -EISDIR, -EINVAL not a
+ * regular file, -EIO.
+ */
 KV_API KV_MUST_CHECK ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
 				       int64_t offset);
-/* All or nothing for up to 1 MiB: returns `size`; longer writes may end short. -EFBIG, -ENOSPC, -EROFS. */
+/*
+ * All or nothing for up to 1 MiB: returns `size`; longer writes may end short. -EFBIG, -ENOSPC,
+ * -EROFS.
+ */
 #define KVFS_WRITE_KILL_SUIDGID (1u << 0)
 #define KVFS_WRITE_APPEND (1u << 1) /* at the end, whatever `offset` says */
 KV_API KV_MUST_CHECK ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const void *data,
 					size_t size, int64_t offset, unsigned flags);
-/* mode: as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
+/*
+ * mode: as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others
+ * -EOPNOTSUPP.
+ */
 KV_API KV_MUST_CHECK int kvfs_fallocate(struct kvfs *fs, uint64_t ino, int mode, int64_t offset,
 					int64_t size);
 /*
- * Copies up to `size` bytes, by reference where both offsets are the same modulo 64 KiB: then whole chunks of as much
- * are shared, until one of the files writes over them. Ends short after some MiB, and at the end of the file that is read (0). Nothing is
- * atomic but each chunk. -EINVAL no regular files, or ranges of one file that overlap; -EISDIR, -EFBIG, -ENOSPC, -EROFS.
+ * Copies up to `size` bytes, by reference where both offsets are the same modulo 64 KiB: then whole
+ * chunks of as much are shared, until one of the files writes over them. Ends short after some MiB,
+ * and at the end of the file that is read (0). Nothing is atomic but each chunk. -EINVAL no regular
+ * files, or ranges of one file that overlap; -EISDIR, -EFBIG, -ENOSPC, -EROFS.
  */
 KV_API KV_MUST_CHECK ssize_t kvfs_copy(struct kvfs *fs, uint64_t in_ino, int64_t in_offset,
 				       uint64_t out_ino, int64_t out_offset, size_t size);
@@ -189,12 +216,13 @@ KV_API KV_MUST_CHECK int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t of
 /* ---- extended attributes --------------------------------------------------------------------- */
 
 /*
- * Names of the namespaces user, trusted and security, and the two POSIX access control lists (system.posix_acl_access and
- * _default, in Linux's binary form): setting an access list sets the mode, chmod changes the list, and what is
- * made in a directory with a default list inherits it.
- * size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG, -EOPNOTSUPP; for lists also -EINVAL no valid one, -EACCES a default
- * list for what is no directory, -ENOSPC too many entries.
- * flags: XATTR_CREATE, XATTR_REPLACE; with an access list KVFS_XATTR_KILL_SGID: the caller may not keep the set-gid bit.
+ * Names of the namespaces user, trusted and security, and the two POSIX access control lists
+ * (system.posix_acl_access and _default, in Linux's binary form): setting an access list sets the
+ * mode, chmod changes the list, and what is made in a directory with a default list inherits it.
+ * size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG, -EOPNOTSUPP; for lists also -EINVAL no
+ * valid one, -EACCES a default list for what is no directory, -ENOSPC too many entries.
+ * flags: XATTR_CREATE, XATTR_REPLACE; with an access list KVFS_XATTR_KILL_SGID: the caller may not
+ * keep the set-gid bit.
  */
 #define KVFS_XATTR_KILL_SGID (1 << 8)
 KV_API KV_MUST_CHECK ssize_t kvfs_getxattr(struct kvfs *fs, uint64_t ino, const char *name,
@@ -209,79 +237,98 @@ KV_API KV_MUST_CHECK ssize_t kvfs_listxattr(struct kvfs *fs, uint64_t ino, char 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
 /*
- * A snapshot is the whole tree as it was between two operations, under a name of its own; it lasts until it is deleted. To create or
- * delete one takes microseconds whatever the size of the tree, and is durable when what is done after it is. Names are those
- * of files, except "." and "..". What a snapshot alone has kept counts in the size of the store.
+ * A snapshot is the whole tree as it was between two operations, under a name of its own; it lasts
+ * until it is deleted. To create or delete one takes microseconds whatever the size of the tree,
+ * and is durable when what is done after it is. Names are those of files, except "." and "..". What
+ * a snapshot alone has kept counts in the size of the store.
  */
 struct kvfs_snapshot {
 	const char *name;
 	struct timespec time; /* when it was taken */
 };
 
-/* -EEXIST, -EINVAL, -ENAMETOOLONG the name; -EMFILE there are KV_SNAPSHOTS_MAX; -EROFS, -ENOSPC, -ENOMEM */
+/*
+ * -EEXIST, -EINVAL, -ENAMETOOLONG the name; -EMFILE there are KV_SNAPSHOTS_MAX; -EROFS, -ENOSPC,
+ * -ENOMEM
+ */
 KV_API KV_MUST_CHECK int kvfs_snapshot_create(struct kvfs *fs, const char *name);
 /* Who has it open reads on. -ENOENT, and as above */
 KV_API KV_MUST_CHECK int kvfs_snapshot_delete(struct kvfs *fs, const char *name);
 /* What there is to know of one; out->name is `name`. -ENOENT */
 KV_API KV_MUST_CHECK int kvfs_snapshot_stat(
 	struct kvfs *fs, const char *name, struct kvfs_snapshot *out);
-/* All that there are now, by name; non-zero of each(arg, snapshot) ends it and is returned. -ENOMEM */
+/*
+ * All that there are now, by name; non-zero of each(arg, snapshot) ends it and is returned. -ENOMEM
+ */
 typedef int kvfs_snapshot_fn(void *arg, const struct kvfs_snapshot *snapshot);
 KV_API KV_MUST_CHECK int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *each, void *arg);
 
 /*
- * The tree as it was, with the same inode numbers, for all functions that read; those that change anything are -EROFS. kvfs_hold and kvfs_release are not needed. Closed by kvfs_close, before `fs` is. Any number may be open. -ENOENT, -ENOMEM, -EIO
+ * The tree as it was, with the same inode numbers, for all functions that read; those that change
+ * anything are -EROFS. kvfs_hold and kvfs_release are not needed. Closed by kvfs_close, before `fs`
+ * is. Any number may be open. -ENOENT, -ENOMEM, -EIO
  */
 KV_API KV_MUST_CHECK int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out);
 KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
 
 /*
- * Makes the tree what it was; the snapshots stay. Atomic, and durable on return: after a crash in the middle the tree is the old one, or
- * the next kvfs_open for changes finishes the work before it returns (one for reading shows the snapshot). What was there is kept as
- * the snapshot `keep`, unless that is NULL. Takes time for what has changed since, and some for each inode there is; and room for the
- * records that come back, or it is -ENOSPC before anything has changed. Nobody else uses the file system meanwhile, or holds an inode of it.
- * After another error the file system may be read-only (-EROFS): the next kvfs_open finishes the work then.
- * -ENOENT no such snapshot, -EEXIST keep, and as kvfs_snapshot_create
+ * Makes the tree what it was; the snapshots stay. Atomic, and durable on return: after a crash in
+ * the middle the tree is the old one, or the next kvfs_open for changes finishes the work before it
+ * returns (one for reading shows the snapshot). What was there is kept as the snapshot `keep`,
+ * unless that is NULL. Takes time for what has changed since, and some for each inode there is; and
+ * room for the records that come back, or it is -ENOSPC before anything has changed. Nobody else
+ * uses the file system meanwhile, or holds an inode of it. After another error the file system may
+ * be read-only (-EROFS): the next kvfs_open finishes the work then. -ENOENT no such snapshot,
+ * -EEXIST keep, and as kvfs_snapshot_create
  */
 KV_API KV_MUST_CHECK int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep);
 
 /*
- * The same where others hold inodes (kvfs_hold) and know names and attributes of what they hold. Regular files that are held are not changed under
- * their holders: as long as there is one whose contents would be others, or that would go, it is -EBUSY, and nothing has changed. All
- * else that is known to holders and changes is told, so that they can forget it; a directory that goes is not found any more by
- * who holds it. Nobody uses the file system meanwhile, but kvfs_release may be called.
+ * The same where others hold inodes (kvfs_hold) and know names and attributes of what they hold.
+ * Regular files that are held are not changed under their holders: as long as there is one whose
+ * contents would be others, or that would go, it is -EBUSY, and nothing has changed. All else that
+ * is known to holders and changes is told, so that they can forget it; a directory that goes is not
+ * found any more by who holds it. Nobody uses the file system meanwhile, but kvfs_release may be
+ * called.
  */
 struct kvfs_rollback_watch {
 	void *arg;
 	/* A regular file is in the way; one may come several times. May be NULL */
 	void (*busy)(void *arg, uint64_t ino);
 	/*
-	 * Before anything changes: an inode that is held, or the root (name NULL); a name in such a directory (not terminated). Non-zero
-	 * ends it, with nothing changed, and is returned. May be NULL
+	 * Before anything changes: an inode that is held, or the root (name NULL); a name in such a
+	 * directory (not terminated). Non-zero ends it, with nothing changed, and is returned. May
+	 * be NULL
 	 */
 	int (*changed)(void *arg, uint64_t ino, const char *name, size_t name_size);
-	bool begun; /* out: an error came too late; the next kvfs_open for changes goes on, and until then the tree is in parts */
+	bool begun; /* out: an error came too late; the next kvfs_open for changes goes on, and
+		       until then the tree is in parts */
 };
 KV_API KV_MUST_CHECK int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
 					    struct kvfs_rollback_watch *watch);
-/* Would it be refused now? Changes nothing; others may use the file system meanwhile. -EBUSY, -ENOSPC, -ENOENT, -EROFS */
+/*
+ * Would it be refused now? Changes nothing; others may use the file system meanwhile. -EBUSY,
+ * -ENOSPC, -ENOENT, -EROFS
+ */
 KV_API KV_MUST_CHECK int kvfs_rollback_check(
 	struct kvfs *fs, const char *name, const struct kvfs_rollback_watch *watch);
 
 /*
- * Makes a new store with the tree that `fs` shows: a snapshot, or one that nobody changes meanwhile. It has the same inode numbers and
- * parameters, and no snapshots. progress (may be NULL) gets the bytes done and, about, in all, and stops it by returning non-zero. What
- * an error leaves at `path` opens as no file system. Errors: as kvfs_create, and -EIO, -ECANCELED
+ * Makes a new store with the tree that `fs` shows: a snapshot, or one that nobody changes
+ * meanwhile. It has the same inode numbers and parameters, and no snapshots. progress (may be NULL)
+ * gets the bytes done and, about, in all, and stops it by returning non-zero. What an error leaves
+ * at `path` opens as no file system. Errors: as kvfs_create, and -EIO, -ECANCELED
  */
 KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
 				    kv_progress_fn *progress, void *progress_arg);
 
 enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
 /*
- * What is different in `to` beside `from`, each a snapshot of the same store, or the store itself with nobody changing it: paths that
- * came, went, or whose contents or attributes changed (access times aside), from the root ("") without a slash at the beginning. A
- * directory that came or went stands for all that is in it; one that was moved went and came. In no order. Reads names and inodes, never contents. -ENOMEM, -EIO, -ENAMETOOLONG
- * for what is deeper than 4096 directories
+ * What is different in `to` beside `from`, each a snapshot of the same store, or the store itself
+ * with nobody changing it: paths that came, went, or whose contents or attributes changed (access
+ * times aside), from the root ("") without a slash at the beginning. A directory that came or went
+ * stands for all that is in it; one that was moved went and came. In no order. Reads names and
+ * inodes, never contents. -ENOMEM, -EIO, -ENAMETOOLONG for what is deeper than 4096 directories
  */
 typedef int kvfs_difference_fn(void *arg, enum kvfs_difference what, const char *path, bool is_directory);
 KV_API KV_MUST_CHECK int kvfs_diff(
@@ -297,44 +344,56 @@ struct kvfs_statfs {
 KV_API KV_MUST_CHECK int kvfs_statfs(struct kvfs *fs, struct kvfs_statfs *out);
 
 /*
- * The store holds at most so many bytes (contents, names and attributes, as they lie in the log); 0: as much as the disk. What
- * would make it hold more is refused with -ENOSPC; a limit below what there is already is legal. Durable on return.
+ * The store holds at most so many bytes (contents, names and attributes, as they lie in the log);
+ * 0: as much as the disk. What would make it hold more is refused with -ENOSPC; a limit below what
+ * there is already is legal. Durable on return.
  */
 KV_API KV_MUST_CHECK int kvfs_set_size_limit(struct kvfs *fs, uint64_t bytes);
 KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
 /*
- * After a -ENOSPC: whether it is worth another try. What was removed just now may still be on its way out (its last
- * holder lets go a moment later, and large files are freed in steps); then this waits for it: 0.2 s at most in which nothing
- * comes free, and a second in all.
+ * After a -ENOSPC: whether it is worth another try. What was removed just now may still be on its
+ * way out (its last holder lets go a moment later, and large files are freed in steps); then this
+ * waits for it: 0.2 s at most in which nothing comes free, and a second in all.
  */
 KV_API bool kvfs_await_space(struct kvfs *fs);
 
 /* Waits until all that was done before is durable. */
 KV_API KV_MUST_CHECK int kvfs_sync(struct kvfs *fs);
-/* As kv_sync_notify: waiter->seq is set by this call to cover everything done before. Does not wait. */
+/*
+ * As kv_sync_notify: waiter->seq is set by this call to cover everything done before. Does not
+ * wait.
+ */
 KV_API void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter);
 
-/* kv_check, and above it: every link count, every directory entry has its inode and back, ".." chains reach the
- * root, every orphan is one, every extent belongs to a file and lies inside it. */
+/*
+ * kv_check, and above it: every link count, every directory entry has its inode and back, ".."
+ * chains reach the root, every orphan is one, every extent belongs to a file and lies inside it.
+ */
 KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg,
 				    kv_progress_fn *progress, void *progress_arg,
 				    uint64_t *findings);
 
 /*
- * Makes what a check would find of the file system's own agree again; the store's own damage is kv_repair's, and goes first. Says what
- * was lost or moved, one message each; *mended: how many. Files and directories without a name get one in /lost+found. Can be run
- * again, also after an interruption; durable on return. Nobody else uses the file system meanwhile. Errors: -EROFS, -ENOSPC, -ENOMEM,
- * -EIO, -ENOTDIR "lost+found" is something else
+ * Makes what a check would find of the file system's own agree again; the store's own damage is
+ * kv_repair's, and goes first. Says what was lost or moved, one message each; *mended: how many.
+ * Files and directories without a name get one in /lost+found. Can be run again, also after an
+ * interruption; durable on return. Nobody else uses the file system meanwhile. Errors: -EROFS,
+ * -ENOSPC, -ENOMEM, -EIO, -ENOTDIR "lost+found" is something else
  */
 KV_API KV_MUST_CHECK int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended);
 
-/* ---- paths, for programs without a mount ------------------------------------------------------ */
+/* ---- paths, for programs without a mount ----------------------------------------------------- */
 
-/* Follows symlinks inside the store (an absolute target starts at the root); the last one only if asked. -ELOOP after 40. */
+/*
+ * Follows symlinks inside the store (an absolute target starts at the root); the last one only if
+ * asked. -ELOOP after 40.
+ */
 KV_API KV_MUST_CHECK int kvfs_resolve(struct kvfs *fs, const char *path, bool follow_last,
 				      struct kvfs_attr *out);
-/* The directory a path's last component lives in, and that component (points into `path`); with make_parents,
- * directories that are missing are made (mode 0777 less the umask). */
+/*
+ * The directory a path's last component lives in, and that component (points into `path`); with
+ * make_parents, directories that are missing are made (mode 0777 less the umask).
+ */
 KV_API KV_MUST_CHECK int kvfs_resolve_parent(struct kvfs *fs, const char *path,
 					     const struct kvfs_caller *make_parents,
 					     struct kvfs_attr *parent, char name[KVFS_NAME_MAX + 1]);
