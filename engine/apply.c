@@ -9,7 +9,10 @@
 #include "version.h"
 #include "view.h"
 
-/* Its ordered index is not all there yet: changes of what is not there wait. */
+/*
+ * Is the keyspace's ordered index not loaded completely yet? Then changes of stretches that are not
+ * there wait.
+ */
 static inline bool is_loading(const struct kv *kv, unsigned keyspace)
 {
 	unsigned loading = atomic_load_explicit(&kv->orders_loading, memory_order_relaxed);
@@ -83,7 +86,7 @@ static int apply_put(struct kv *kv, const struct format_record *record, uint64_t
 			return error;
 		store_add(&kv->keys[record->keyspace], 1);
 	}
-	/* Last: a cursor that comes upon the key finds its value. */
+	/* The ordered index comes last: a cursor that comes upon the key then finds its value. */
 	return put_in_order(kv, record, address);
 }
 
@@ -140,9 +143,9 @@ static int replace_damaged(struct kv *kv, const struct format_record *record, ui
 }
 
 /*
- * Before the key's newest record changes: what it was is kept, if a view sees that, and so is what
- * turns out to be older. A tombstone that replay, or compaction, comes upon late ends what came to
- * stand before it.
+ * Called before the key's newest record changes. What was the newest is kept if a view sees it, and
+ * so is a record that turns out to be older. A tombstone that replay, or compaction, comes upon
+ * late ends what has come to stand before it.
  */
 static int keep_for_views(struct kv *kv, const struct format_record *record, uint64_t address,
 			  uint64_t hash, uint64_t old, const struct format_record *old_record)
@@ -223,8 +226,8 @@ int apply_replacing(struct kv *kv, const struct format_record *record, uint64_t 
 	struct index_place place;
 
 	/*
-	 * What stands at an address is for ever the same record: if the index leads there, it leads
-	 * the key there.
+	 * An address stands for the same record for ever: if the index leads to it, that record is
+	 * the key's newest.
 	 */
 	if (views_any(kv) || record->keyspace == FORMAT_KEYSPACE_ENGINE ||
 	    !index_find(&kv->index, hash, is_address, &old, &place))

@@ -19,13 +19,13 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
  */
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);
 /*
- * The same where somebody has found that the record of this length at `old` is of the same key, and
- * older: if that is still its newest, nothing is looked at but the index.
+ * As apply_record, where somebody has found that the record of this length at `old` has the same
+ * key and is older. If it still is the key's newest, nothing but the index is looked at.
  */
 int apply_replacing(struct kv *kv, const struct format_record *record, uint64_t address,
 		    uint64_t hash, uint64_t old, uint32_t old_length);
 /*
- * The same in fewer steps, for a value that has just been committed, in a keyspace of the user's
+ * As apply_record in fewer steps, for a value that has just been committed, in a user's keyspace
  * without order, while there is no view.
  */
 int apply_committed(struct kv *kv, const struct format_record *record, uint64_t address,

@@ -37,7 +37,7 @@ void kv_batch_free(struct kv_batch *batch)
 
 void kv_batch_reset(struct kv_batch *batch)
 {
-	/* It is mostly empty already: a commit empties it. */
+	/* Mostly there is nothing to do, as a commit empties the batch. */
 	if (batch->count)
 		batch_clear(batch);
 	else

@@ -82,8 +82,8 @@ static inline void batch_init(struct kv_batch *batch, struct kv *kv, uint8_t *by
 			      unsigned entries_capacity)
 {
 	/*
-	 * One by one: the compiler clears a struct of this size in a way that takes longer to begin
-	 * than all else.
+	 * Fields are cleared one by one: clearing a struct of this size takes the compiler's code
+	 * longer to begin than all else here.
 	 */
 	batch->kv = kv;
 	batch->bytes = bytes;
@@ -130,7 +130,9 @@ static inline void batch_lay_out(struct format_record *record, unsigned keyspace
 	format_key_copy(record->key, key, key_size);
 }
 
-/* As kv_batch_..., for a key of a right size in any keyspace, the engine's own as well. */
+/*
+ * As the kv_batch_ functions, for a key of a valid size in any keyspace, the engine's own included.
+ */
 int batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 	       const struct kv_slice *parts, unsigned count);
 int batch_put(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
@@ -141,13 +143,15 @@ int batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key, s
 int batch_put_raw(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 		  const void *value, size_t value_size, unsigned flags);
 int batch_delete(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size);
-/* Of a piece of a large value: its tombstone says since which batch no header names it. */
+/*
+ * Deletes a piece of a large value: the tombstone says since which batch no header names the piece.
+ */
 int batch_delete_since(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
 		       uint64_t since);
 
 /* Sets the MORE flags and the body hashes: the batch is complete. */
 void batch_finish(struct kv_batch *batch);
-/* As kv_commit, but leaves in the batch what is in it. */
+/* As kv_commit, but the batch keeps its changes. */
 int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 /*
  * A batch of this one record, with flags, sizes, keyspace, key, value and padding in their places.

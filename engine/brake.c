@@ -73,11 +73,13 @@ static bool is_over_limit(struct kv *kv)
 	uint64_t condemned = atomic_load(&kv->large.condemned_bytes);
 
 	/*
-	 * It counts as live until it is deleted; else writers could condemn faster than that goes,
-	 * for ever.
+	 * A condemned value counts as live until it is deleted. Taken as needed here, it would let
+	 * writers condemn faster than the maintainer deletes, without end.
 	 */
 	needed -= condemned < needed ? condemned : needed;
-	/* What only waits for the next checkpoint is none of compaction's business any more. */
+	/*
+	 * Emptied segments that only wait for the next checkpoint are not for compaction to reduce.
+	 */
 	needed += atomic_load(&kv->compaction.kept_bytes) / LIMIT_FACTOR;
 	pthread_mutex_lock(&kv->log.lock);
 	needed += kv->tombstone_bytes;

@@ -111,7 +111,7 @@ static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 	segment->newest_seq = entry->newest_seq;
 	segment->complete = entry->state != FORMAT_CHECKPOINT_OPEN;
 	segment->named = !emptied;
-	/* It was freed, but that was not durable yet. Compaction will find it. */
+	/* The segment was freed, but that was not durable yet. Compaction will find it again. */
 	if (emptied)
 		store_add(&kv->log_bytes, entry->end);
 	segment->tombstone_bytes = entry->tombstone_bytes;
@@ -139,7 +139,7 @@ static int cover_segments(struct kv *kv, const struct checkpoint *checkpoint)
 	return error;
 }
 
-/* As if there had been no checkpoint. */
+/* Leaves the segments as if there had been no checkpoint. */
 static void uncover_segments(struct kv *kv)
 {
 	uint32_t slot, count = atomic_load(&kv->segments.count);
@@ -170,7 +170,7 @@ static int load_index(struct kv *kv, const struct format_checkpoint *header)
 	return 0;
 }
 
-/* What is read when it is opened, and what is not. */
+/* Reads what is needed at opening, and prepares what is read later. */
 static int load_parts(struct kv *kv, struct checkpoint *checkpoint)
 {
 	const struct format_checkpoint *header = &checkpoint->file.header;
@@ -290,7 +290,10 @@ static void load(struct kv *kv)
 		tell(checkpoint);
 	}
 	if (error && error != -ECANCELED) {
-		/* Before they are said to be there: who asks for one then is told. */
+		/*
+		 * This comes before they are said to be there: whoever asks for one then is told of
+		 * the failure.
+		 */
 		atomic_store(&kv->orders_failed, atomic_load(&kv->orders_loading));
 		(void)store_poison(kv, error, "an ordered index could not be loaded");
 	}

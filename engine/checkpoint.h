@@ -38,8 +38,8 @@ void checkpoint_stop(struct kv *kv);
 void checkpoint_step(struct kv *kv);
 uint64_t checkpoint_pause_us(const struct kv *kv);
 /*
- * One step as well, whether it is due or not: 0 it is written, 1 there is more to do; errors as of
- * kv_checkpoint, -EAGAIN.
+ * One step of writing, whether it is due or not. 0: it is written; 1: there is more to do; errors
+ * as of kv_checkpoint, -EAGAIN.
  */
 int checkpoint_demand(struct kv *kv);
 /*
@@ -47,7 +47,7 @@ int checkpoint_demand(struct kv *kv);
  * there was none. The maintainer's.
  */
 bool checkpoint_discard(struct kv *kv);
-/* Whoever has emptied segments wants their space now, whatever it takes. */
+/* For callers who have emptied segments and want their space now, whatever it takes. */
 void checkpoint_release_kept(struct kv *kv);
 /* Bytes of log, in all since the store was opened; and that opening would have to replay. */
 uint64_t checkpoint_position(const struct kv *kv);
@@ -56,7 +56,10 @@ uint64_t checkpoint_behind(const struct kv *kv);
  * A change of an ordered index while these are being saved: address 0 deletes. With the log's lock.
  */
 void checkpoint_note(struct kv *kv, const struct format_record *record, uint64_t address);
-/* Likewise of the ghosts of one; and of a version, while these are. With the log's lock. */
+/*
+ * The same for a change of the ghosts of an ordered index, and of a version, while these are being
+ * saved. With the log's lock.
+ */
 void checkpoint_note_ghost(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			   uint64_t address);
 void checkpoint_note_version(struct kv *kv, uint32_t number);
@@ -64,8 +67,8 @@ void checkpoint_note_version(struct kv *kv, uint32_t number);
 /* Waits for the ordered indexes of these keyspaces, a bit each. Without the log's lock. */
 void checkpoint_await_orders(struct kv *kv, unsigned keyspaces);
 /*
- * Who commits while they are loaded waits for them only where more and more changes wait. Without
- * the log's lock.
+ * Called by commits while ordered indexes are loaded: waits only where too many changes wait
+ * already. Without the log's lock.
  */
 void checkpoint_throttle(struct kv *kv);
 
@@ -93,7 +96,10 @@ void checkpoint_damaged(struct kv *kv, const char *what);
  */
 void checkpoint_write(struct kv *kv);
 
-/* Whoever needs all of them, as compaction does, asks for them before it takes the log's lock. */
+/*
+ * Callers who need all ordered indexes, as compaction does, ask for them before they take the log's
+ * lock.
+ */
 static inline void store_need_orders(struct kv *kv)
 {
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_acquire), 0))

@@ -32,7 +32,7 @@
 #define BACK_OFF_US 5000000u
 #define ATTEMPTS_MAX 16u
 
-/* One step of what is under way. 1: it is written. */
+/* One step of the checkpoint that is under way. 1: it is written. */
 static int write_step(struct kv *kv)
 {
 	int result = checkpoint_save_step(kv);

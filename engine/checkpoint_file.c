@@ -18,7 +18,7 @@ static int read_table(struct checkpoint_file *file)
 
 	if (error)
 		return error;
-	/* Before memory is taken for it. */
+	/* The sizes are checked before memory is taken for the table. */
 	if (header->chunks >= UINT32_MAX || size < (1 + header->chunks) * CHUNK + table_size)
 		return -EUCLEAN;
 	file->table = malloc(table_size + 1);
@@ -138,7 +138,7 @@ int checkpoint_reader_seek(struct checkpoint_reader *reader, uint64_t position)
 
 	if (position > size)
 		return -EUCLEAN;
-	/* Who reads one stretch after the other is there already. */
+	/* Reading one stretch after the other, the reader is there already. */
 	if (reader->left == size - position)
 		return 0;
 	reader->chunk = position / CHUNK;
@@ -278,7 +278,7 @@ int checkpoint_writer_put(struct checkpoint_writer *writer, unsigned section, co
 	return error;
 }
 
-/* What is there is made durable before the header that says so. */
+/* All chunks are made durable before the header that speaks of them. */
 static int write_rest(struct checkpoint_writer *writer)
 {
 	struct format_checkpoint *header = &writer->header;

@@ -69,8 +69,8 @@ void checkpoint_writer_close(struct checkpoint_writer *writer);
 /* Where the next chunk goes: 65,536 bytes that hold anything. */
 uint8_t *checkpoint_writer_room(struct checkpoint_writer *writer);
 /*
- * It has the next `size` bytes of the section, all of them but for the section's last chunk; the
- * rest is filled up.
+ * Writes the next `size` bytes of the section: a whole chunk, but for the section's last one, which
+ * is filled up with zeros.
  */
 int checkpoint_writer_push(struct checkpoint_writer *writer, unsigned section, size_t size);
 /* All that is left of a section. */

@@ -125,7 +125,7 @@ static int read_change(struct checkpoint_orders *orders, struct checkpoint_reade
 	if (!error && ghost)
 		return versions_load_ghost(kv, change.keyspace - FORMAT_CHECKPOINT_GHOST, key,
 					   change.key_size, change.address);
-	/* Of a segment that is gone: a later change says what it is now. */
+	/* The address may be of a segment that is gone: a later change says what it is now. */
 	if (error || (change.address && !checkpoint_covers(kv, change.address)))
 		return error;
 	return checkpoint_orders_change(orders, change.keyspace, key, change.key_size,

@@ -51,7 +51,7 @@ int checkpoint_orders_read(struct checkpoint_orders *orders);
  */
 int checkpoint_orders_change(struct checkpoint_orders *orders, unsigned keyspace, const void *key,
 			     size_t key_size, uint64_t address);
-/* So many wait that who makes more of them had better wait, too. */
+/* Do so many changes wait that those who make more of them had better wait, too? */
 bool checkpoint_orders_are_full(const struct checkpoint_orders *orders);
 /*
  * Someone has moved from one key to another, forward or back; a key without size is the end in that

@@ -42,7 +42,7 @@ static int decode_next(struct decoder *decoder)
 		return -EUCLEAN;
 	rest = decoder->bytes + decoder->at;
 	old = decoder->key_size - entry.shared;
-	/* They rise: what is new behind the shared bytes is above what stood there. */
+	/* Keys rise: what follows the shared bytes is above what stood there. */
 	if (checkpoint_stretch_compare(rest, entry.rest, decoder->key + entry.shared, old) <= 0)
 		return -EUCLEAN;
 	memcpy(decoder->key + entry.shared, rest, entry.rest);
@@ -88,7 +88,10 @@ static int insert_one(struct kv *kv, struct order *order, const struct checkpoin
 	    checkpoint_stretch_compare(decoder->key, decoder->key_size, stretch->key,
 				       stretch->key_size))
 		error = -EUCLEAN;
-	/* It may be of a segment that went while it was saved: a change says what it is now. */
+	/*
+	 * The address may be of a segment that was freed during the saving: a change says what it
+	 * is now.
+	 */
 	if (error || !checkpoint_covers(kv, decoder->address))
 		return error;
 	return order_put(order, decoder->key, decoder->key_size, decoder->address);
@@ -197,7 +200,7 @@ static int load_alone(struct checkpoint_orders *orders, unsigned keyspace, uint3
 	struct checkpoint_reader *reader;
 	int error;
 
-	/* Whoever makes the whole anew waits for this, or is seen here. */
+	/* Whoever builds the whole index anew waits for this count, or is seen here. */
 	atomic_fetch_add(&tree->busy, 1);
 	error = atomic_load(&tree->failed) ?
 			-EIO :
@@ -273,7 +276,7 @@ static int drop_strangers(struct kv *kv, unsigned keyspace)
 	return moved == -ENOENT ? 0 : moved;
 }
 
-/* From now on it is changed like any other. With the lock. */
+/* From here on the index is changed like any other. With the log's lock. */
 static void let_go(struct checkpoint_orders *orders, unsigned keyspace)
 {
 	atomic_fetch_and_explicit(&orders->kv->orders_loading, ~(1u << keyspace),
@@ -304,7 +307,10 @@ static int rebuild(struct checkpoint_orders *orders, unsigned keyspace)
 	return error;
 }
 
-/* From the hash index and the records: slower, but always possible as long as these can be read. */
+/*
+ * Builds the index from the hash index and the records: slower, but possible as long as these can
+ * be read.
+ */
 static int rebuild_order(struct checkpoint_orders *orders, unsigned keyspace)
 {
 	struct checkpoint_tree *tree = &orders->trees[keyspace];

@@ -89,7 +89,10 @@ static int put_entry(struct order_saving *saving)
 	return error;
 }
 
-/* From here on its changes are noted; what was before, the walk sees. */
+/*
+ * Begins saving an ordered index: from here on its changes are noted, and what was before, the walk
+ * sees.
+ */
 static int begin_order(struct order_saving *saving)
 {
 	struct kv *kv = saving->kv;

@@ -29,7 +29,7 @@ struct order_saving {
 int order_saving_init(struct order_saving *saving, struct kv *kv, struct checkpoint_stream *stream,
 		      struct journal *changes);
 void order_saving_fini(struct order_saving *saving);
-/* So many chunks more. 1: these were the last ones. */
+/* Saves so many further chunks. 1: these were the last ones. */
 int order_saving_step(struct order_saving *saving, unsigned chunks);
 
 #endif

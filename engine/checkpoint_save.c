@@ -80,7 +80,7 @@ static int write_blocks(struct checkpoint_save *save, const struct journal_block
 	return error;
 }
 
-/* What is noted goes to the file: the journals' full blocks, or all. */
+/* Writes what has been noted to the file: the journals' full blocks, or all of them. */
 static int write_journals(struct checkpoint_save *save, bool all)
 {
 	pthread_mutex_t *lock = &save->kv->log.lock;
@@ -263,7 +263,10 @@ static void copy_state(struct checkpoint_save *save)
 		if (!is_of_log(kv, segment))
 			continue;
 		copy_segment(kv, segment, &save->segments[header->segment_count++]);
-		/* What may be gone is counted if it is there. */
+		/*
+		 * An emptied segment may be gone when the store is opened; it counts there if it is
+		 * there.
+		 */
 		if (segment->emptied) {
 			header->log_bytes -= segment->end;
 			header->tombstone_bytes -= segment->tombstone_bytes;
@@ -330,7 +333,7 @@ static int finish(struct checkpoint_save *save)
 	/* Deletions of snapshots that stand before it are not replayed any more. */
 	int error = snapshots_save_all(kv);
 
-	/* It speaks of what nobody has waited for yet. */
+	/* The checkpoint speaks of records that nobody has synced yet. */
 	if (!error)
 		error = cold_flush(kv, UINT64_MAX);
 	if (!error)

@@ -51,7 +51,7 @@ static bool take_numbers(struct version_saving *saving, struct kv *kv, uint32_t 
 	last = left <= *count;
 	if (last)
 		*count = left;
-	/* What comes from then on is all noted. */
+	/* Everything that changes from here on is noted. */
 	saving->saved = last ? UINT32_MAX : saving->saved + *count;
 	pthread_mutex_unlock(&kv->log.lock);
 	return last;
@@ -100,7 +100,10 @@ void checkpoint_note_ghost(struct kv *kv, unsigned keyspace, const void *key, si
 	journal_append(kv->order_changes, key, key_size);
 }
 
-/* From here on its changes are noted. -ENOENT: there is none now. */
+/*
+ * Begins saving the next keyspace's ghosts: from here on its changes are noted. -ENOENT: there is
+ * none.
+ */
 static int begin_ghosts(struct ghost_saving *saving)
 {
 	struct kv *kv = saving->kv;
@@ -251,7 +254,7 @@ static int take_version(struct loading *loading, const struct version *version)
 	store_add(&versions->kept_bytes, length);
 	if (end > atomic_load_explicit(&versions->newest_end, memory_order_relaxed))
 		atomic_store(&versions->newest_end, end);
-	/* It was a view's, or its snapshot has gone since. */
+	/* The version was kept for a view, or its snapshot has been deleted since. */
 	if (!kv->info.read_only && !views_any_in(&kv->views, begin, end))
 		version_sweep_whole(kv);
 	return 0;
@@ -379,7 +382,7 @@ static int read_ghosts(struct loading *loading)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-/* Before memory is taken for them: each number was saved, or noted. */
+/* Checked before memory is taken for the versions: each number was saved, or noted. */
 static bool is_plausible(const struct format_checkpoint *header)
 {
 	uint64_t saved = header->sizes[FORMAT_CHECKPOINT_VERSIONS] / sizeof(struct version);

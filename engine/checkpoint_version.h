@@ -16,7 +16,7 @@
 #include "journal.h"
 #include "store.h"
 
-/* What is being saved of the table; the first two protected by log.lock. */
+/* The saving of the table of versions; the first two fields are protected by log.lock. */
 struct version_saving {
 	struct journal *changes;
 	uint32_t saved; /* numbers below were saved: from now on they are noted */
@@ -33,8 +33,8 @@ struct ghost_saving {
 };
 
 /*
- * So many chunks of the table more. 1: these were the last ones. From then on every change is
- * noted.
+ * Saves so many further chunks of the table. 1: these were the last ones, and from here on every
+ * change is noted.
  */
 int version_saving_step(struct version_saving *saving, struct kv *kv,
 			struct checkpoint_stream *stream, unsigned chunks);
@@ -52,7 +52,7 @@ int versions_load(struct kv *kv, const struct checkpoint_file *file);
 /* A change of a ghost that was noted. -EUCLEAN, -ENOMEM */
 int versions_load_ghost(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			uint64_t address);
-/* As if there had been none. -ENOMEM */
+/* Leaves the table as if there had been no versions. -ENOMEM */
 int versions_forget(struct kv *kv);
 
 #endif

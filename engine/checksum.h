@@ -14,7 +14,7 @@
 #define CHECKSUM_LONG_MIN 256u /* bytes */
 
 uint64_t checksum(const void *data, size_t size);
-/* Of two parts, as if they stood one behind the other. */
+/* The checksum of two parts, as if they stood one behind the other. */
 uint64_t checksum_split(const void *head, size_t head_size, const void *rest, size_t rest_size);
 
 #endif

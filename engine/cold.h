@@ -36,7 +36,7 @@ int cold_reserve(struct kv *kv, uint64_t size);
 uint8_t *cold_append(struct kv *kv, uint64_t size, uint64_t *address);
 /* The last copy became so much shorter. */
 void cold_shorten(struct kv *kv, uint64_t size);
-/* What was appended belongs to the log. Called with the log's lock. */
+/* Makes what was appended a part of the log. Called with the log's lock. */
 void cold_publish(struct kv *kv);
 /*
  * Makes the copies durable, and before them everything that was committed; where there are none, so

@@ -156,7 +156,7 @@ static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 		error = batch->check(kv, batch->check_arg);
 	if (!error)
 		error = reserve_indexes(kv, batch, doomed);
-	/* Last: making room may have let go of the lock. */
+	/* Conditions are judged last, because making room may have let go of the lock. */
 	if (!error && __builtin_expect(batch->conditions.count != 0, 0))
 		error = conditions_judge(kv, &batch->conditions);
 	if (error)
@@ -271,8 +271,8 @@ int batch_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq_out)
 	if (__builtin_expect(atomic_load_explicit(&kv->orders_loading, memory_order_relaxed), 0))
 		checkpoint_throttle(kv);
 	/*
-	 * Its buckets have been on their way since the keys were hashed; what they point to comes
-	 * while the records are.
+	 * The buckets have been asked for since the keys were hashed; what they point to is asked
+	 * for here.
 	 */
 	prefetch(kv, batch);
 	batch_finish(batch);

@@ -47,7 +47,7 @@ size_t compress_value(struct ZSTD_CCtx_s *encoder, unsigned number,
 
 	if (size < COMPRESS_SIZE_MIN || room < 2)
 		return 0;
-	/* One that found no room for its frame is still in the middle of it. */
+	/* A context that found no room for its frame is still in the middle of it. */
 	if (ZSTD_isError(ZSTD_CCtx_reset(encoder, ZSTD_reset_session_only)) ||
 	    ZSTD_isError(ZSTD_CCtx_refCDict(encoder, cdict)))
 		return 0;

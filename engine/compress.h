@@ -30,7 +30,7 @@ size_t compress_value(struct ZSTD_CCtx_s *encoder, unsigned number,
 		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size, uint8_t *out,
 		      size_t room);
 
-/* Of any bytes: the dictionary's number and the size of the value. -EUCLEAN */
+/* Accepts any bytes. Out: the dictionary's number and the size of the value. -EUCLEAN */
 int compress_inspect(const uint8_t *stored, size_t stored_size, unsigned *number,
 		     uint64_t *size);
 /* `size` bytes, as compress_inspect said, to `out`. Any bytes are safe. -EUCLEAN */

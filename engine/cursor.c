@@ -129,7 +129,7 @@ int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *k
 		if (!from.data)
 			return -ENOENT;
 	}
-	/* It may be the walk's own. */
+	/* The bound given may be the walk's own key, so it is copied first. */
 	error = cursor_set_bound(&cursor->from, from.data, from.size);
 	if (error)
 		return error;
@@ -153,7 +153,7 @@ int cursor_nowhere(const struct kv_cursor *cursor)
 	return cursor->early && store_order_failed(cursor->kv, cursor->keyspace) ? -EIO : -ENOENT;
 }
 
-/* After a move of the walk: where is the cursor? */
+/* After a move of the walk: decides where the cursor stands. */
 static int settle(struct kv_cursor *cursor, int moved)
 {
 	struct kv_slice key;

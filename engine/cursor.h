@@ -13,7 +13,7 @@ struct cursor_bound {
 	size_t size, room; /* bytes; size 0: no bound */
 };
 
-/* What a cursor on a view is, beside the walk over the keys that there are now. cursor_view.c */
+/* The part of a cursor that is on a view, beside the walk over the present keys. cursor_view.c */
 struct cursor_view {
 	const struct kv_view *view;
 	struct order_walk *ghosts; /* over keys that have only versions; NULL: no tree of them
@@ -39,7 +39,7 @@ struct kv_cursor {
 	struct cursor_view view; /* .view is NULL: on the store as it is */
 	struct cursor_bound lower; /* the least key it comes to */
 	struct cursor_bound upper; /* the least key beyond */
-	/* Of kv_cursor_read: copies of keys, until the records that have them too are there. */
+	/* For kv_cursor_read: copies of keys, until the records that have them too are there. */
 	uint8_t *keys;
 	size_t keys_room; /* bytes */
 };
@@ -85,8 +85,8 @@ static inline int cursor_move_walk(struct order_walk *walk, enum cursor_to to, c
 int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size);
 
 /*
- * Of a cursor that stands nowhere: what a move from there is told. Not that all is over, where the
- * index could not be loaded.
+ * The result of a move from nowhere: -ENOENT, or -EIO where the index could not be loaded, so that
+ * this is not taken for the end.
  */
 int cursor_nowhere(const struct kv_cursor *cursor);
 

@@ -179,7 +179,7 @@ static inline bool resolve_quickly(const struct kv_cursor *cursor, struct kv_sli
 	return true;
 }
 
-/* From a key and where its record should be to the entry. -ENOENT: the key is gone. */
+/* Finds the entry for a key, given where its record should be. -ENOENT: the key is gone. */
 static __attribute__((noinline)) int resolve(struct kv_cursor *cursor, struct kv_slice key,
 					     uint64_t address, struct kv_entry *entry)
 {
@@ -248,7 +248,7 @@ int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries, size_t ma
 			break;
 		done += resolve_group(cursor, &group, entries + done, &sound);
 	}
-	/* What it stands on now nobody has looked at. */
+	/* Nobody has looked yet at what the cursor stands on. */
 	if (cursor->view.view && cursor->placed && cursor_view_settle(cursor) == -ENOMEM)
 		cursor->placed = false;
 	if (!done && max)

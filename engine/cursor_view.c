@@ -45,7 +45,7 @@ static int place_walk(struct kv_cursor *cursor, struct order_walk *walk, enum cu
 	return 0;
 }
 
-/* From the cursor's key on. */
+/* Places the walk at the cursor's key. */
 static int seek_from_here(struct kv_cursor *cursor, struct order_walk *walk, bool *stands)
 {
 	const struct cursor_bound *here = &cursor->view.here;

@@ -18,7 +18,7 @@
 
 struct dictionaries;
 
-/* What values of a keyspace are compressed with at present. */
+/* The dictionary that values of a keyspace are compressed with at present. */
 struct dictionary_choice {
 	unsigned number; /* 0: without a dictionary */
 	struct ZSTD_CDict_s *cdict;

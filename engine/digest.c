@@ -43,7 +43,7 @@ struct sealed {
 	uint8_t digest[KV_DIGEST_SIZE];
 };
 
-/* One keyspace's entries with places from `low` to `high`. */
+/* A pass takes one keyspace's entries with places from `low` to `high`. */
 struct pass {
 	struct sealed *entries;
 	size_t count, capacity;
@@ -159,7 +159,7 @@ static int make_room(struct digester *digester)
 			pass->high = pass->entries[half].place - 1;
 			return 0;
 		}
-		/* So many of one place, which somebody must have looked for. */
+		/* So many entries of one place do not come by chance. */
 	}
 	entries = realloc(pass->entries, capacity * sizeof(*entries));
 	if (!entries)
@@ -175,7 +175,7 @@ static int take_entry(struct digester *digester, unsigned keyspace, const struct
 	uint64_t place = XXH3_64bits_withSeed(entry->key.data, entry->key.size, keyspace);
 	int error;
 
-	/* What cannot be read may have no key either. */
+	/* An entry that cannot be read may have no key either. */
 	if (entry->status && entry->status != -EFBIG)
 		return entry->status;
 	if (place < pass->low || place > pass->high)

@@ -142,8 +142,10 @@ static void handle_sigbus(int number, siginfo_t *info, void *context)
 		goto out;
 	atomic_store(&entry->failed, true);
 	atomic_store(&any_failed, true);
-	/* One page, so that the rest stays readable; all of it if the process has no map left to
-	 * split off. */
+	/*
+	 * Replaces one page, so that the rest stays readable; or all of it, if the process has no
+	 * map left to split off.
+	 */
 	if (!replace_by_zeros(page, page_size) && !replace_by_zeros(start, size))
 		pass_on(number, info, context);
 out:
@@ -223,8 +225,8 @@ static void *map_aligned(int fd, size_t size)
 	map = mmap(base + before, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
 	error = errno;
 	/*
-	 * After a failure what was in the map's place may be gone, and another thread's by now: it
-	 * stays.
+	 * After a failure the map's place may be empty, or another thread's by now, so it is left
+	 * alone.
 	 */
 	if (before)
 		munmap(base, before);

@@ -32,7 +32,7 @@ ssize_t env_ring_write(int fd, const void *data, size_t size, uint64_t position,
  * either.
  */
 void env_ring_hold(int fd);
-/* Before the file is closed; writes through the ring must have ended. */
+/* Called before the file is closed; writes through the ring must have ended. */
 void env_ring_let_go(int fd);
 
 #endif

@@ -87,7 +87,7 @@ static int note_stretch(struct expiry *expiry, struct kv_iterator *iterator)
 	kv_read_begin(expiry->kv);
 	error = kv_iterator_read(iterator, &entries, &count);
 	for (i = 0; !error && i < count; i++) {
-		/* What cannot be read has no age: it is left to kv_check. */
+		/* An entry that cannot be read has no age: it is left to kv_check. */
 		if (!entries[i].status && entries[i].seq <= expiry->seq_max)
 			error = note(expiry, &entries[i]);
 	}
@@ -136,7 +136,7 @@ static int delete_some(struct expiry *expiry, const struct old_entry *from, size
 	return error;
 }
 
-/* Some of them were changed since they were noted: one by one. */
+/* Some entries were changed since they were noted, so each is deleted by itself. */
 static int delete_singly(struct expiry *expiry, const struct old_entry *from, size_t count)
 {
 	size_t i, taken;

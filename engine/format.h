@@ -71,7 +71,7 @@ struct format_super {
 static_assert(sizeof(struct format_super) == FORMAT_SUPER_SIZE, "superblock size");
 static_assert(offsetof(struct format_super, keyspaces) == 88, "superblock layout");
 
-/* What is in use of it: the rest is zeros. */
+/* The bytes of the superblock that are in use: the rest is zeros. */
 #define FORMAT_SUPER_USED 512u
 static_assert(offsetof(struct format_super, zeros) <= FORMAT_SUPER_USED, "superblock's copy");
 
@@ -346,7 +346,7 @@ static inline uint64_t format_snapshots_size(uint32_t count)
 	return sizeof(struct format_snapshots) + (uint64_t)count * sizeof(struct format_snapshot);
 }
 
-/* Of header and entries, which stand together. */
+/* Seals header and entries, which stand together. */
 void format_snapshots_seal(struct format_snapshots *header);
 /* 0, -EPROTONOSUPPORT newer, -EUCLEAN anything else that is not this store's list. */
 int format_snapshots_validate(const struct format_snapshots *header, uint64_t size,
@@ -498,7 +498,7 @@ static inline uint64_t format_mix(uint64_t x)
 	return x ^ x >> 33;
 }
 
-/* What turns a body hash into a check, and back: the flags, the number and the segment. */
+/* The number that turns a body hash into a check, and back: flags, sequence number and segment. */
 static inline uint64_t format_record_place(const struct format_record *record, uint64_t salt)
 {
 	return format_mix(((uint64_t)record->seq << 8 | record->flags) + salt) ^ salt;

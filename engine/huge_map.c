@@ -19,7 +19,7 @@ void huge_map_make(struct kv *kv, const uint8_t *map)
 	kv->maintain.huge = true;
 }
 
-/* What maps have read since there are huge ones, if all of it was by these. */
+/* Bytes that maps have read since there are huge ones, if all faults were theirs. */
 static uint64_t huge_bytes_read(const struct kv *kv)
 {
 	return (kv->env->map_faults(kv->env) - kv->maintain.faults) * HUGE_MAP_SIZE;

@@ -84,8 +84,8 @@ struct index {
 	_Atomic(struct index_table *) retired; /* tables that readers may still look at */
 	_Atomic bool failed; /* a part could not be loaded */
 	/*
-	 * Of the table that most entries are in; the two need not belong together: for prefetching
-	 * alone.
+	 * The table that most entries are in, for prefetching alone: the two need not belong
+	 * together.
 	 */
 	_Atomic(struct index_bucket *) hint_buckets;
 	_Atomic uint64_t hint_count;
@@ -105,8 +105,8 @@ struct index_place {
 int index_init(struct index *index);
 void index_fini(struct index *index);
 /*
- * Of one without entries: has its memory made ready, or else each of the first few hundred to come
- * waits for a page.
+ * Has the memory of an empty index made ready; otherwise each of the first few hundred inserts
+ * would wait for a page.
  */
 void index_touch(struct index *index);
 
@@ -117,7 +117,7 @@ int index_reserve(struct index *index, uint64_t count);
  * spread them.
  */
 int index_insert(struct index *index, uint64_t hash, uint64_t address);
-/* The same, in the gap that index_find has come upon. */
+/* As index_insert, in the gap that index_find has come upon. */
 int index_insert_at(struct index *index, const struct index_place *place, uint64_t hash,
 		    uint64_t address);
 void index_replace(struct index_place *place, uint64_t address);
@@ -348,7 +348,7 @@ index_peek(struct index *index, uint64_t hash, void (*each)(void *arg, uint64_t 
 	uint32_t fingerprint = index_fingerprint(hash);
 	struct index_table *table = index_table_of(index, fingerprint);
 	struct index_bucket *bucket = &table->buckets[index_home(table, fingerprint)];
-	/* What is not loaded yet is empty. */
+	/* A chunk that is not loaded yet looks empty. */
 	unsigned match = index_bucket_tagged(bucket, index_tag(fingerprint));
 
 	for (; match; match &= match - 1) {
@@ -382,8 +382,8 @@ index_scan_from(struct index_table *table, uint64_t home, uint32_t fingerprint,
 			_Atomic uint64_t *slot =
 				&table->buckets[bucket].slots[__builtin_ctz(tagged)];
 			/*
-			 * Once more: the writer may have put something else there, or moved it (see
-			 * index_lookup).
+			 * The slot is loaded once more: the writer may have put something else
+			 * there, or moved it (see index_lookup).
 			 */
 			uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
 			uint64_t address = entry & INDEX_ADDRESS_MASK;

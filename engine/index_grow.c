@@ -14,7 +14,7 @@
 #define DOUBLE_BELOW ((uint64_t)8 << 20)
 /* Old buckets that move with each insert: a growth is over long before the next one is due. */
 #define MOVE_PER_INSERT 4
-/* Of a crowded table at once: one is enough, but for one in a million. */
+/* Doublings of a crowded table in one go: one is enough, but for one in a million. */
 #define DOUBLINGS_MAX 4u
 
 static void retire(struct index *index, struct index_table *table)

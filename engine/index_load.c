@@ -57,7 +57,9 @@ void index_source_free(struct index_source *source)
 	free(source);
 }
 
-/* Whoever looks for a key cannot be told that there is no memory to find it. */
+/*
+ * Takes the memory for one chunk that is always at hand: a look-up cannot fail for want of memory.
+ */
 static struct index_bucket *take_spare(struct index_source *source)
 {
 	while (atomic_exchange_explicit(&source->spare_taken, true, memory_order_acquire))

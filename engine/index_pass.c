@@ -64,7 +64,7 @@ static void stretch_begin(struct index *index, uint64_t place, struct stretch *s
 	stretch->from = place;
 	stretch->first = index_home(stretch->table, (uint32_t)place);
 	stretch->to = index_home_low(stretch->table, stretch->first + INDEX_STRETCH_HOMES);
-	/* What has not moved yet is not in the new table. */
+	/* Buckets that have not moved yet are not in the new table. */
 	limit = in_next ? index_home_low(old, moved) : INDEX_PLACE_END;
 	if (stretch->to > limit)
 		stretch->to = limit;
@@ -116,7 +116,7 @@ static inline size_t copy_all(const struct index_bucket *bucket, uint64_t *addre
 	return count;
 }
 
-/* What is of the stretch. */
+/* Copies the bucket's entries that belong to the stretch. */
 static size_t copy_own(const struct stretch *stretch, uint64_t bucket, uint64_t *addresses)
 {
 	uint64_t low = index_bucket_low(stretch->table, bucket);
@@ -136,8 +136,8 @@ static size_t copy_own(const struct stretch *stretch, uint64_t bucket, uint64_t 
 }
 
 /*
- * Behind a gap in it and before its last home a bucket has nothing that is not of the stretch: what
- * spilled from before it would stand in the gap.
+ * Behind a gap in the stretch, and before its last home, a bucket holds entries of the stretch
+ * alone: what spilled from before it would stand in the gap.
  */
 static size_t stretch_copy(const struct stretch *stretch, uint64_t *addresses)
 {

@@ -41,7 +41,7 @@ void index_save_copy(const _Atomic uint64_t *slots, uint64_t *out, size_t count)
 
 void index_save_end(struct index_saving *saving)
 {
-	/* After a loss the table may be gone. */
+	/* If the saving was lost, the table may be gone. */
 	if (saving->table)
 		saving->table->saving = NULL;
 	saving->table = NULL;

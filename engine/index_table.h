@@ -71,7 +71,7 @@ static inline void index_enter(struct index_table *table, uint64_t home, uint64_
 	index_store(table, gap, index_tag(fingerprint) | address);
 }
 
-/* The same in the first gap from its home on. False: the reach is full. */
+/* Enters it in the first gap from its home on. False: there is none within reach. */
 static inline bool index_enter_first(struct index_table *table, uint32_t fingerprint,
 				     uint64_t address)
 {

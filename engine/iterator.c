@@ -200,7 +200,7 @@ static uint64_t hash_of(const struct kv_iterator *iterator, const struct kv_entr
 			  entry->key.size);
 }
 
-/* Of the newest records those that the view sees. Out: how many are left. */
+/* Keeps, of the newest records, those that the view sees. Out: how many are left. */
 static size_t leave_newer(struct kv_iterator *iterator, size_t count)
 {
 	size_t left = 0, i;
@@ -231,7 +231,10 @@ static bool was_given(const struct kv_iterator *iterator, uint64_t hash, uint64_
 	return false;
 }
 
-/* Of the versions those that were not met as newest records, and have hashes of this stretch. */
+/*
+ * Keeps, of the versions, those that were not met as newest records and have hashes of this
+ * stretch.
+ */
 static size_t leave_given(struct kv_iterator *iterator, size_t count)
 {
 	size_t left = 0, i;

@@ -32,7 +32,7 @@ struct journal {
 	bool lost;
 };
 
-/* So many blocks are all there will be. -ENOMEM */
+/* Takes the memory of all blocks that there will be. -ENOMEM */
 int journal_init(struct journal *journal, unsigned blocks);
 void journal_fini(struct journal *journal);
 

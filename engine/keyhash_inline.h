@@ -25,8 +25,8 @@ static inline bool keyhash_is_short(const struct keyhash *keyhash, size_t key_si
 }
 
 /*
- * As keyhash_of, where it is: the compiler leaves out what is for other keys, in a caller that is
- * `flatten`.
+ * As keyhash_of, inlined: in a caller that is `flatten` the compiler leaves out what is for other
+ * keys.
  */
 static inline __attribute__((always_inline)) uint64_t
 keyhash_short(const struct keyhash *keyhash, unsigned keyspace, const void *key, size_t key_size)

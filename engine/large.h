@@ -41,7 +41,7 @@ void large_fini(struct large *large);
  * over value_size_max, -ENOENT deleted meanwhile, -EIO, -ENOMEM
  */
 int large_assemble(struct kv *kv, const struct format_record *header, struct kv_slice *value);
-/* As of a view that sees this header. -EFBIG, -EIO, -ENOMEM */
+/* As large_assemble, for a view that sees this header. -EFBIG, -EIO, -ENOMEM */
 int large_assemble_then(const struct kv_view *view, const struct format_record *header,
 			struct kv_slice *value);
 /* Decodes the header record; -EIO, reported, if it is none. */
@@ -83,8 +83,8 @@ bool stream_is_open(struct kv *kv, uint64_t id);
 /* ---- freeing: large_free.c ------------------------------------------------------------------- */
 
 /*
- * What committing the batch would leave without a header: intents for that, as a batch that goes
- * behind it. Called with the log's lock; *out is valid until it is let go. -ENOMEM
+ * The intents for what committing the batch would leave without a header, as a batch that goes
+ * behind it. Called with the log's lock; *out is valid until that is let go. -ENOMEM
  */
 int large_doom(struct kv *kv, const struct kv_batch *batch, const struct kv_batch **out);
 /* At most so many bytes. */
@@ -92,7 +92,7 @@ static inline uint64_t large_doom_size_max(const struct kv_batch *batch)
 {
 	return batch->count * format_record_size(LARGE_INTENT_KEY_SIZE, 0);
 }
-/* It has been committed. Called with the log's lock. */
+/* The batch of large_doom has been committed. Called with the log's lock. */
 void large_condemn(struct kv *kv);
 /* There is something to free, or a stream that has ended. Any thread. */
 void large_wake(struct kv *kv);
@@ -106,8 +106,8 @@ void large_step(struct kv *kv);
 /* The maintainer's, on a full disk: all that can be freed now. True: there was something. */
 bool large_free_now(struct kv *kv);
 /*
- * The same on any thread that holds no lock; whoever else wants to maintain is served between two
- * steps.
+ * Frees everything that waits, on any thread that holds no lock; others who want to maintain are
+ * served between two steps.
  */
 void large_free_all(struct kv *kv);
 /* A step for a store without a maintainer. The caller holds no lock. */

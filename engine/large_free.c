@@ -118,7 +118,7 @@ void large_condemn(struct kv *kv)
 	large_wake(kv);
 }
 
-/* So many pieces are gone, and in proportion what they took. */
+/* Counts freed pieces, and in proportion the bytes that they took. */
 static void count_freed(struct kv *kv, uint64_t pieces)
 {
 	struct large *large = &kv->large;
@@ -150,13 +150,13 @@ struct condemned_piece {
 	uint32_t piece;
 };
 
-/* What is to be freed, and what has to be so still when the deletions are committed. */
+/* What is to be freed, and what must still hold when the deletions are committed. */
 struct condemned {
 	struct condemned_value values[STEP_VALUES];
 	unsigned value_count;
 	struct condemned_piece pieces[STEP_PIECES];
 	unsigned count;
-	/* Of one value alone: only what the header there does not name */
+	/* For one value alone: only the pieces that its header does not name are freed. */
 	bool has_owner;
 	unsigned keyspace;
 	size_t key_size;
@@ -256,7 +256,7 @@ static int collect(struct kv *kv, struct condemned *condemned)
 		last = collect_value(kv, condemned, i);
 		condemned->values[i].last = last == 1;
 	}
-	/* Those behind one that is not done have to wait. */
+	/* Values behind one that is not done have to wait. */
 	condemned->value_count = i;
 	return last < 0 ? last : 0;
 }
@@ -307,7 +307,10 @@ static int free_some(struct kv *kv, struct condemned *condemned)
 
 /* ---- which intents --------------------------------------------------------------------------- */
 
-/* One that leaves some pieces to a header is worked at alone. True: the batch takes no more. */
+/*
+ * Takes an intent into the batch. One that leaves some pieces to a header is worked at alone. True:
+ * the batch takes no more.
+ */
 static bool take_intent(struct kv *kv, uint64_t id, const struct format_record *record,
 			struct condemned *condemned)
 {
@@ -399,7 +402,7 @@ static int step(struct kv *kv)
 
 	if (error)
 		return error;
-	/* Before the search: who condemns something from here on is not overlooked. */
+	/* Stored before the search, so that what is condemned from here on is not overlooked. */
 	atomic_store(&large->awake, false);
 	epoch_enter();
 	error = find_intents(kv, large->condemned);
@@ -409,7 +412,7 @@ static int step(struct kv *kv)
 	atomic_store(&large->awake, true);
 	if (error)
 		return error;
-	/* Who read the header of what these intents condemn is done with it after this. */
+	/* After this, everybody who read a header that these intents condemn is done with it. */
 	if (newest_of(large->condemned) > large->ripe_seq) {
 		large->ripe_seq = kv_last_seq(kv);
 		epoch_wait();

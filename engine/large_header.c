@@ -11,7 +11,7 @@
 #define KIND_PIECE 'p'
 #define KIND_INTENT 'i'
 
-/* As it stands in the record; integers are little-endian, as format.c makes sure. */
+/* A header as it stands in the record; integers are little-endian, as format.c makes sure. */
 struct stored {
 	uint64_t id;
 	uint64_t size;

@@ -57,7 +57,7 @@ static inline bool large_header_has(const struct large_header *header, uint64_t 
 
 /* How many pieces are there. */
 uint64_t large_header_count(const struct large_header *header);
-/* What is decoded points into the bytes. -EUCLEAN */
+/* Decodes a header; the result points into the bytes. -EUCLEAN */
 KV_MUST_CHECK int large_header_decode(const void *bytes, size_t size, struct large_header *out);
 /* Writes LARGE_HEADER_SIZE + map_size bytes, and gives their number. */
 size_t large_header_encode(const struct large_header *header, uint8_t *bytes);

@@ -15,10 +15,10 @@
 #include "value.h"
 #include "view.h"
 
-/* So often a read starts again because the value is being changed, before it stops all changes. */
+/* Attempts of a read whose value is being changed, before it stops all changes. */
 #define TRIES_MAX 32u
 
-/* What a hole looks like. */
+/* The contents of a hole. */
 static const uint8_t zeros[1u << LARGE_SHIFT];
 
 static const struct format_record *header_record(const struct kv_value *value)
@@ -47,7 +47,7 @@ static int mismatch(const struct kv_value *value, uint64_t piece, uint64_t piece
 	const struct format_record *header = header_record(value), *newest;
 	int error;
 
-	/* Of a batch that is just being applied: its header comes last. */
+	/* The piece is of a batch that is just being applied: its header comes last. */
 	if (piece_seq > kv_last_seq(value->kv))
 		return -ESTALE;
 	error = value->view ? 0 :
@@ -114,7 +114,7 @@ static int large_part(const struct kv_value *value, uint64_t offset, struct kv_s
 	return 0;
 }
 
-/* As of a view, or, without one, as it is now. */
+/* Opens the value as a view sees it, or, without one, as it is. */
 static int open_value(struct kv *kv, const struct kv_view *view, unsigned keyspace, const void *key,
 		      size_t key_size, struct kv_value *out)
 {
@@ -299,7 +299,7 @@ static int assemble(const struct kv_value *value, const struct large_header *hea
 	return error;
 }
 
-/* One attempt at the value whose newest header this is. The memory grows as it has to. */
+/* One attempt at putting together the value with this header. The memory grows as it has to. */
 static int assemble_once(const struct kv_value *value, struct kv_slice *memory, struct kv_slice *out)
 {
 	struct large_header header;

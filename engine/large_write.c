@@ -17,10 +17,10 @@
 #include "read.h"
 
 #define CONVERT_STEP ((size_t)256 << 10)
-/* So often an attempt meets a value that is just being changed, before it stops all changes. */
+/* Attempts that meet a value that is just being changed, before a change stops all others. */
 #define STALE_MAX 32u
 
-/* One attempt at changing one value. The first fields say what is wanted. */
+/* One attempt at changing a value. The first fields say what is wanted. */
 struct edit {
 	struct kv *kv;
 	unsigned keyspace;
@@ -143,8 +143,8 @@ static int edit_put_piece(struct edit *edit, uint64_t piece, const void *bytes, 
 }
 
 /*
- * What the old value has in this piece, into a buffer of the piece's size; *used: so much. Inside
- * the read section.
+ * Reads what the old value has in this piece into a buffer of the piece's size; *used: how much
+ * that is. Inside the read section.
  */
 static int edit_read_piece(struct edit *edit, uint64_t piece, uint8_t *buffer, size_t *used)
 {
@@ -227,7 +227,7 @@ static bool is_small(const struct edit *edit, uint64_t size)
 	return !edit->is_large && size <= LARGE_SMALL_MAX;
 }
 
-/* It has to be cut into pieces before anything else. */
+/* Must the value be cut into pieces before anything else? */
 static bool must_convert(const struct edit *edit)
 {
 	return !edit->is_large && edit->old_size > large_piece_size(&edit->header);
@@ -257,7 +257,7 @@ static int write_pieces(struct edit *edit, uint64_t offset, const uint8_t *data,
 	uint64_t piece_size = large_piece_size(&edit->header), end = offset + size, piece;
 	int error = 0;
 
-	/* What was one record becomes the first piece, if that is not written anyway. */
+	/* A value that was one record becomes the first piece, unless that is written anyway. */
 	if (!edit->is_large && edit->old_size && offset >= piece_size)
 		error = merge_piece(edit, 0, 0, 0, data);
 	for (piece = offset >> edit->header.shift; piece << edit->header.shift < end && !error; piece++) {
@@ -393,7 +393,7 @@ static int shorten(struct edit *edit, uint64_t size)
 		edit->map[piece / 8] &= (uint8_t)~(1u << piece % 8);
 	}
 	if (size % piece_size && edit_has(edit, last)) {
-		/* What is cut off must not come back when the value grows again. */
+		/* Bytes that are cut off must not come back when the value grows again. */
 		buffer = edit_buffer(edit);
 		if (!buffer)
 			return -ENOMEM;
@@ -425,7 +425,7 @@ static int prepare_resize(struct edit *edit)
 		return -EXDEV;
 	if (size < edit->old_size)
 		return shorten(edit, size);
-	/* What was one record becomes the first piece. */
+	/* A value that was one record becomes the first piece. */
 	return !edit->is_large && edit->old_size ? merge_piece(edit, 0, 0, 0, edit->map) : 0;
 }
 

@@ -11,8 +11,9 @@
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /*
- * One behind the other, the first of them the one that may not be whole: at any moment one is, and
- * when this returns both are. In, out: the first one; the one that failed.
+ * Writes both copies, one after the other, beginning with the one that may not be whole: one is
+ * whole at any moment, and both are when this returns. In, out: the copy to begin with; the one
+ * that failed.
  */
 static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page,
 			unsigned *first)
@@ -49,7 +50,7 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	return error;
 }
 
-/* Its name is durable, and so are its records, or nobody has missed them yet. */
+/* Are the segment's name and its records durable? If not, nobody has missed them yet. */
 static bool is_durable(const struct kv *kv, const struct segment *segment)
 {
 	return (segment->sealed || segment == kv->cold.active) &&
@@ -68,8 +69,8 @@ static void insert(struct format_manifest_page *page, const struct segment *segm
 }
 
 /*
- * Those that the checkpoint names, or those that it does not. Below `before`, the first of the
- * log's end that is not durable throughout.
+ * Lists the segments that the checkpoint names, or those that it does not, below `before`: the
+ * first one of the log's end that is not durable throughout.
  */
 static void list(struct kv *kv, struct format_manifest_page *page, uint64_t before, bool named)
 {
@@ -97,7 +98,7 @@ static int open_file(struct kv *kv)
 	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
 	if (!error)
 		error = kv->env->dir_sync(kv->dir);
-	/* Whoever tries again would find it, and take its name for a durable one. */
+	/* Another attempt would find the file, and take its name for a durable one. */
 	if (error)
 		(void)kv->env->unlink(kv->dir, FORMAT_MANIFEST_NAME);
 	return error ? error : kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
@@ -114,7 +115,7 @@ int manifest_write(struct kv *kv)
 	memcpy(page.header.uuid, kv->segments.uuid, sizeof(page.header.uuid));
 	page.header.generation = kv->manifest_generation + 1;
 	page.header.top = before - FORMAT_SEGMENT_ID_STEP;
-	/* What the checkpoint names it will miss by itself. */
+	/* The checkpoint itself misses the segments that it names. */
 	list(kv, &page, before, false);
 	list(kv, &page, before, true);
 	/*
@@ -139,7 +140,7 @@ static int read_newest(struct kv *kv, struct format_manifest_page *out)
 	if (error)
 		return error;
 	for (i = 0; i < FORMAT_MANIFEST_COPIES; i++) {
-		/* One that cannot be read is as good as damaged: there is the other one. */
+		/* A copy that cannot be read is as good as damaged: there is the other one. */
 		error = kv->env->file_read(file, &page, sizeof(page), i * PAGE);
 		if (!error)
 			error = format_manifest_validate(&page, kv->segments.uuid);
@@ -160,7 +161,7 @@ static void miss(struct kv *kv)
 	kv->missing_segments++;
 }
 
-/* Those that are listed; both lists rise. */
+/* Judges the segments that are listed; both lists rise. */
 static void judge_listed(struct kv *kv, const struct format_manifest_page *page,
 			 struct segment *const *segments, size_t count)
 {
@@ -183,7 +184,7 @@ static void judge_listed(struct kv *kv, const struct format_manifest_page *page,
 	}
 }
 
-/* Those behind them: numbers without a gap. */
+/* Judges the segments behind those listed: their numbers have no gap. */
 static void judge_order(struct kv *kv, uint64_t top, struct segment *const *segments, size_t count)
 {
 	uint64_t next = top + FORMAT_SEGMENT_ID_STEP, count_missing;
@@ -221,12 +222,14 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	if (error)
 		return error;
 	kv->manifest_generation = page.header.generation;
-	/* It may be one whose header is lost, which was said. */
+	/* The missing segment may be one whose header is lost, which was said already. */
 	if (kv->lost_segments)
 		return 0;
 	judge_listed(kv, &page, segments, count);
 	judge_order(kv, page.header.top, segments, count);
-	/* What was said need not be said for ever. */
+	/*
+	 * A segment that was reported missing is not reported for ever: the list is written anew.
+	 */
 	kv->manifest_stale = kv->missing_segments;
 	return 0;
 }
@@ -237,7 +240,7 @@ int manifest_settle(struct kv *kv)
 
 	if (error != -ENOSPC && error != -EDQUOT)
 		return error;
-	/* It is written before any segment is freed, or none is. */
+	/* The manifest is written before any segment is freed, or none is freed. */
 	store_report(kv, KV_WARNING, "%s: the disk is full; it stays as it is", FORMAT_MANIFEST_NAME);
 	return 0;
 }

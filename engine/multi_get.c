@@ -38,7 +38,7 @@ static uint64_t fetch_record(struct kv *kv, uint64_t hash)
 	return address;
 }
 
-/* As of the view, where there is one. */
+/* Finds the entry as the view sees it, if there is one. */
 static int find_entry(struct kv *kv, const struct kv_view *view, unsigned keyspace, uint64_t hash,
 		      const struct kv_entry *entry, const struct format_record **record,
 		      uint64_t *address)

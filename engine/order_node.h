@@ -82,8 +82,10 @@ struct order_long {
 };
 
 struct order_node {
-	/* Of the last change to this node, as a leaf: never repeats, survives the node's reuse, and
-	 * is read by walks without entering the gate. */
+	/*
+	 * The version of the last change to this node, as a leaf: it never repeats, survives the
+	 * node's reuse, and is read by walks without entering the gate.
+	 */
 	_Atomic uint64_t version;
 	struct order_chunk *chunk;
 	struct order_node *prev,
@@ -173,7 +175,7 @@ static inline unsigned order_item_size(unsigned level, size_t size, unsigned pre
 	return fixed + (size > head_end ? (unsigned)size - head_end : 0);
 }
 
-/* The same with its slot. */
+/* The room that it takes with its slot. */
 static inline unsigned order_cost(unsigned level, size_t size, unsigned prefix_size)
 {
 	return (unsigned)sizeof(uint64_t) + order_item_size(level, size, prefix_size);

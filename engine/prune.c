@@ -141,10 +141,10 @@ int kv_prune(struct kv *kv, const struct kv_prune_options *options, kv_progress_
 	store_need_orders(kv);
 	atomic_fetch_add(&kv->maintain.prunes, 1);
 	begin(&prune, report);
-	/* What was deleted of large values is garbage only when its pieces are. */
+	/* Deleted large values are garbage only when their pieces are. */
 	large_free_all(kv);
 	version_sweep_all(kv);
-	/* What was emptied, and stayed because this could not be done, may go now. */
+	/* Segments that were emptied and had to stay may go here. */
 	pthread_mutex_lock(&kv->maintain.lock);
 	(void)snapshots_save_all(kv);
 	pthread_mutex_unlock(&kv->maintain.lock);

@@ -50,7 +50,7 @@ static __attribute__((noinline)) int commit_one(struct kv *kv, unsigned keyspace
 	return error;
 }
 
-/* Of a short key, with a short value that is stored as it is. -EAGAIN: it has to be a batch. */
+/* Commits a short value under a short key, stored as it is. -EAGAIN: it has to be a batch. */
 static inline __attribute__((always_inline)) int
 change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
 	       size_t value_size, unsigned flags, uint64_t *seq)
@@ -63,7 +63,7 @@ change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_siz
 	    keyspace >= kv->info.keyspace_count || kv->info.compress == KV_COMPRESS_INLINE)
 		return -EAGAIN;
 	hash = keyhash_short(&kv->keyhash, keyspace, key, key_size);
-	/* The rest of the work on the record passes while the line comes. */
+	/* The line is on its way while the rest of the record is prepared. */
 	index_prefetch(&kv->index, hash);
 	batch_lay_out(record, keyspace, key, key_size, value_size, value_size, flags);
 	if (value_size)

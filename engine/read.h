@@ -14,7 +14,7 @@
 int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 	      const struct format_record **out, uint64_t *address);
 
-/* The same, where header and key are all that is looked at. */
+/* As read_find, where only header and key are looked at. */
 int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
 		   const struct format_record **out, uint64_t *address);
 

@@ -136,7 +136,10 @@ static int set_aside(struct repair *repair, const char *name, uint32_t slot, uin
 	return 0;
 }
 
-/* Its full size again: what was cut off is zeros, which replaying takes for what they are. */
+/*
+ * Gives the file its full size again: what was cut off is zeros, which replaying takes for what
+ * they are.
+ */
 static int lengthen(struct repair *repair, struct env_file *file, const char *name, uint64_t size)
 {
 	int error = repair->env->file_allocate(file, repair->super.segment_size);
@@ -285,7 +288,7 @@ static void keep_quiet(void *arg, enum kv_severity severity, const char *text)
 {
 }
 
-/* What a check finds of the store as it is. */
+/* Counts what a check finds of the store as it is. */
 static int findings_of(struct repair *repair, uint64_t *findings, kv_report_fn *report)
 {
 	struct kv_open_options options = {

@@ -87,7 +87,7 @@ static int retire_buffer(struct kv *kv, struct segment *segment)
 	segment->cold = huge_map_fits(kv) && !has_large_records(segment, segment->buffer);
 	kv->maintain.warming |= segment->cold;
 	segment_keep_heads(&kv->segments, segment);
-	/* What has heads is read where its values are wanted, or not at all. */
+	/* A segment with heads is read where its values are wanted, or not at all. */
 	if (segment->cold && !atomic_load(&segment->heads))
 		huge_map_make(kv, map);
 	pthread_mutex_lock(&kv->log.lock);
@@ -127,7 +127,7 @@ bool resident_make(struct kv *kv, struct segment *segment)
 	(void)oldest_resident(kv, &residents);
 	if (residents + LOG_SPARES_MAX >= segments->buffers_max)
 		return false;
-	/* What cannot be read whole is left to those who read parts of it. */
+	/* A segment that cannot be read as a whole is left to those who read parts of it. */
 	buffer = fetch(kv, segment);
 	if (!buffer)
 		return true;

@@ -52,7 +52,7 @@ static struct segment *find_segment(struct kv *kv)
 	return first;
 }
 
-/* What the disk will be asked for next is asked for now: the step after this one will find it. */
+/* Asks the disk for the next step's bytes, so that the step finds them. */
 static void ask(struct kv *kv, const struct segment *segment, uint32_t offset)
 {
 	uint32_t end = segment->end;
@@ -80,8 +80,8 @@ static void note_resident(struct kv *kv, const struct segment *segment)
 }
 
 /*
- * What nobody had in memory before is not left there: a pass over everything would drive out what
- * is in use.
+ * Gives back what nobody had in memory before: a pass over everything would drive out what is in
+ * use.
  */
 static void forget(struct kv *kv, const struct segment *segment)
 {

@@ -134,7 +134,7 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 		segment->snapshots_seq = record->seq;
 	if (record->seq > atomic_load(&snapshots->changed_seq))
 		atomic_store(&snapshots->changed_seq, record->seq);
-	/* What the file says, it says of a moment behind this. */
+	/* The file's list is that of a later moment, which includes this change. */
 	if (record->seq <= atomic_load(&snapshots->saved_seq))
 		return 0;
 	if (record->flags & FORMAT_RECORD_TOMBSTONE) {

@@ -31,13 +31,13 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 /* snapshot_file.c */
 
 /*
- * Before anything is replayed: what the file says. `segments`: those there are, by rising id.
- * -ENOMEM, -EPROTONOSUPPORT
+ * Called before anything is replayed: takes the list from the file. `segments`: those there are, by
+ * rising id. -ENOMEM, -EPROTONOSUPPORT
  */
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
 /*
- * After it: snapshots of a future that was lost are none; a file from there would pass over what
- * comes now, and is replaced. -ENOMEM, and what writing gives
+ * Called after the replay: drops snapshots of a future that was lost. A file from there would pass
+ * over what comes next, and is replaced. -ENOMEM, and errors of writing
  */
 int snapshots_settle(struct kv *kv);
 /*

@@ -175,7 +175,7 @@ static int append(struct kv_stream *stream, const uint8_t *data, size_t size)
 			error = add_buffer(stream);
 			continue;
 		}
-		/* What may turn out to be all there is stays in the buffer. */
+		/* What may turn out to be the whole value stays in the buffer. */
 		if (part == piece_size && (stream->started || size > part)) {
 			error = add_piece(stream, data, part);
 		} else {

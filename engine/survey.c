@@ -64,8 +64,8 @@ static void take(struct survey *survey, const struct format_record *record)
 }
 
 /*
- * Of a map that is advised for look-ups each page would be read by itself, and the one after it
- * when that is there.
+ * Asks the disk for all of the segment: through a map that is advised for look-ups each page would
+ * be read by itself.
  */
 static void ask(struct kv *kv, const struct segment *segment)
 {
@@ -76,8 +76,8 @@ static void ask(struct kv *kv, const struct segment *segment)
 }
 
 /*
- * One record in each stretch of the segment: whether it is still needed does not matter, it is of
- * the same kind.
+ * Samples one record in each stretch of the segment. Whether it is still needed does not matter: it
+ * is of the same kind.
  */
 static void take_samples(struct survey *survey, const struct segment *segment)
 {
@@ -210,7 +210,7 @@ static void survey_keyspace(struct survey *survey, unsigned keyspace)
 	if (!count || survey->error)
 		return;
 	ratio = judge(survey, keyspace, 0, choice->number, choice->cdict, &raw, &stored);
-	/* Of one that was found in the store it is not known how good it was. */
+	/* How good a dictionary was that was found in the store is not known. */
 	if (choice->number && choice->ratio == 0)
 		choice->ratio = ratio;
 	choice->surveys++;

@@ -26,7 +26,7 @@ void sync_notify(struct kv *kv, struct kv_waiter *waiter);
 
 /* Wakes the store's flushing thread. Any lock may be held. */
 void sync_kick(struct kv *kv);
-/* After a commit, without locks: wakes the thread if there is something for it. */
+/* Called after a commit, without locks: wakes the thread if there is something for it. */
 void sync_committed(struct kv *kv);
 
 #endif

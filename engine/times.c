@@ -172,7 +172,7 @@ static void find_newest(void *arg, const struct sample *sample)
 {
 	struct question *question = arg;
 
-	/* One that is older, and has a higher number, is of a clock that had been set back. */
+	/* A sample that is older and has a higher number is of a clock that had been set back. */
 	if (sample->time_us <= question->time_us && sample->seq > question->seq &&
 	    sample->seq < question->younger_seq)
 		question->seq = sample->seq;

@@ -28,8 +28,8 @@
 #define TIMES_VALUE_SIZE 16u
 
 /*
- * What is there when the store is opened has its samples, but for the last second before a crash:
- * the next change's are for it.
+ * At opening everything has its sample, but for the last second before a crash: the next change's
+ * sample is for that.
  */
 void times_init(struct kv *kv);
 

@@ -42,8 +42,8 @@ void validator_leave(struct validator *validator);
  */
 uint32_t validator_await(struct validator *validator, uint32_t offset);
 /*
- * What was found out about the record at this offset, which is behind that of the last call. False:
- * nothing.
+ * Gives what was found out about the record at this offset, which is behind that of the last call.
+ * False: nothing.
  */
 bool validator_take(struct validator *validator, uint32_t offset, struct validator_finding *out);
 

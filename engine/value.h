@@ -14,9 +14,9 @@
  */
 int value_of(struct kv *kv, const struct format_record *record, struct kv_slice *value);
 
-/* The same, but what this thread was given since its last value_forget, or value_of, stays. */
+/* As value_of, but what this thread was given since its last value_forget, or value_of, stays. */
 int value_also(struct kv *kv, const struct format_record *record, struct kv_slice *value);
-/* The same, as of a view, of a record that it sees. */
+/* As value_of, for a view that sees the record. */
 int value_then(const struct kv_view *view, const struct format_record *record,
 	       struct kv_slice *value);
 void value_forget(void);

@@ -154,7 +154,7 @@ static inline bool member_match(void *arg, uint64_t number)
 	return false;
 }
 
-/* It has changed: what is being saved of it is told. */
+/* Notes that a version has changed, for a checkpoint that is being saved. */
 static inline void note(struct kv *kv, uint32_t number)
 {
 	if (__builtin_expect(kv->versions.saving != NULL, 0))
@@ -297,14 +297,14 @@ int version_haunt(struct kv *kv, const struct format_record *record, uint64_t ha
 	    !find_chain(kv, record, hash).youngest)
 		return 0;
 	error = version_ghost_put(kv, record->keyspace, record->key, record->key_size);
-	/* Before the key goes: whoever misses it looks here again. */
+	/* Counted before the key goes: whoever misses the key looks here again. */
 	atomic_fetch_add(&kv->versions.ghosts_added, 1);
 	return error;
 }
 
 /* ---- dropping -------------------------------------------------------------------------------- */
 
-/* Of the last version of a key. */
+/* Drops the ghost of a key that has lost its last version. */
 static void drop_ghost(struct kv *kv, const struct version *version)
 {
 	const struct format_record *record;
@@ -312,7 +312,7 @@ static void drop_ghost(struct kv *kv, const struct version *version)
 	if (!kv->versions.any_ghost)
 		return;
 	record = segments_head(&kv->segments, version_address(version));
-	/* One that stays because its record is damaged is nobody's. */
+	/* A version whose record is damaged stays in the table, and is no key's. */
 	if (record && record->key_size)
 		version_ghost_delete(kv, record->keyspace, record->key, record->key_size);
 }
@@ -328,8 +328,8 @@ void version_drop(struct kv *kv, uint32_t number)
 	at = (uint32_t)index_find(&versions->index, version_hash(version), member_match, &member,
 				  &place);
 	/*
-	 * It cannot be found, if what was loaded was not true: then it stays, for something may
-	 * lead to it.
+	 * If what was loaded was not true, the version cannot be found. It stays, because something
+	 * may lead to it.
 	 */
 	if (!at)
 		return;
@@ -412,10 +412,7 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	if (!number || version_end(version) <= seq)
 		return -ENOENT;
 	*address = version_address(version);
-	/*
-	 * It may be another record of the key, if what was loaded was not true: then it is none
-	 * that this view sees.
-	 */
+	/* If what was loaded was not true, this may be another record: then this view sees none. */
 	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version_begin(version))
 		return cannot_read(kv, *address);
 	*out = chain.lookup.record;
@@ -479,7 +476,7 @@ bool version_holds(struct kv *kv, uint64_t address, uint64_t hash, uint64_t *end
 	struct versions *versions = &kv->versions;
 	struct member member = {versions, 0, address};
 
-	/* Who saw that the address is not the newest any more sees what was counted before. */
+	/* Whoever saw that the address is not the newest any more also sees this count. */
 	if (!atomic_load_explicit(&versions->count, memory_order_relaxed) ||
 	    !index_lookup(&versions->index, hash, member_match, &member))
 		return false;

@@ -84,7 +84,7 @@ void version_let_go(struct kv *kv, uint64_t seq);
  * with the log's lock.
  */
 void version_sweep_whole(struct kv *kv);
-/* After that: there may be something to sweep. No lock is held. */
+/* Called after a view has ended: there may be something to sweep. No lock is held. */
 void version_wake(struct kv *kv, uint64_t seq);
 /*
  * One step of sweeping, if there is anything to sweep: true if there is more. No lock is held; the

@@ -31,7 +31,7 @@ void version_wake(struct kv *kv, uint64_t seq)
 		maintain_kick(kv);
 }
 
-/* What ends behind `from`, and at `to` at the latest, may not be needed any more. */
+/* Versions that end behind `from`, and at `to` at the latest, may not be needed any more. */
 static void want(struct versions *versions, uint64_t from, uint64_t to)
 {
 	if (!versions->wanted_to || from < versions->wanted_from)
@@ -147,7 +147,7 @@ struct ahead {
 	unsigned count;
 };
 
-/* What the next step will drop, if it has to look at records for that at all. */
+/* Gathers what the next step will drop, if it has to look at records for that. */
 static void gather_ahead(struct kv *kv, struct ahead *ahead)
 {
 	struct versions *versions = &kv->versions;
@@ -166,7 +166,10 @@ static void gather_ahead(struct kv *kv, struct ahead *ahead)
 	}
 }
 
-/* It comes into the cache, or from the disk, while nobody waits for the lock. */
+/*
+ * Touches those records, so that they come into the cache, or from the disk, while nobody waits for
+ * the lock.
+ */
 static void touch_ahead(struct kv *kv)
 {
 	struct ahead ahead;

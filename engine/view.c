@@ -167,10 +167,10 @@ int view_find(const struct kv_view *view, unsigned keyspace, const void *key, si
 		*out = record;
 		return 0;
 	}
-	/* What was the newest then became a version before anything took its place. */
+	/* What was the newest at that moment became a version before anything took its place. */
 	if (!error || error == -ENOENT)
 		error = version_find(kv, view->seq, keyspace, key, key_size, hash, out, address);
-	/* It may have been in the part of the index that could not be loaded. */
+	/* The key may have been in a part of the index that could not be loaded. */
 	if (error == -ENOENT && atomic_load_explicit(&kv->index.failed, memory_order_relaxed))
 		error = -EIO;
 	return error;

@@ -18,7 +18,7 @@ struct kv_view {
 void views_fini(struct views *views);
 /* Room for one more. -ENOMEM */
 int views_reserve(struct views *views);
-/* One more who reads this moment; and one less: true if that was the last. */
+/* Adds a reader of this moment, and takes one away: true if that was the last. */
 void views_add(struct views *views, uint64_t seq);
 bool views_remove(struct views *views, uint64_t seq);
 /* Does somebody read a moment in [from, to)? */
@@ -54,7 +54,7 @@ static inline bool view_is_behind(const struct kv_view *view, uint64_t address)
  */
 int view_find(const struct kv_view *view, unsigned keyspace, const void *key, size_t key_size,
 	      uint64_t hash, const struct format_record **out, uint64_t *address);
-/* The same, all of which can be read. */
+/* As view_find, where all of the record can be read. */
 int view_record(const struct kv_view *view, unsigned keyspace, const void *key, size_t key_size,
 		const struct format_record **out);
 

@@ -14,7 +14,8 @@
 #include "store.h"
 
 /*
- * Of a store that was just opened: which segments are to be read in, and how their maps are read.
+ * Decides, for a store that was just opened, which segments are to be read in, and how their maps
+ * are read.
  */
 void warm_begin(struct kv *kv);
 /*

@@ -59,6 +59,6 @@ bool worker_sleep(struct worker *worker, uint64_t us)
 		}
 		sem_clockwait(&worker->kick, CLOCK_MONOTONIC, &deadline);
 	}
-	/* Before the work is looked for: what comes from here on kicks again. */
+	/* Cleared before the work is looked for: what comes from here on kicks again. */
 	return atomic_exchange(&worker->kicked, false);
 }
