@@ -38,8 +38,9 @@ bool acl_mode(struct kv_slice acl, uint32_t *permissions);
 KV_MUST_CHECK int acl_chmod(struct change *change, struct inode *inode);
 
 /*
- * What a new inode gets from its directory's default list: the permissions of its mode are cut to
- * it, lists are added. Without one the umask applies. Fills the batch, but for the inode.
+ * Gives a new inode what its directory's default list says: the permissions of its mode are cut to
+ * the list, and lists are added. Without a default list the umask applies. Fills the batch, but for
+ * the inode.
  */
 KV_MUST_CHECK int acl_inherit(
 	struct change *change, const struct inode *parent, mode_t umask, struct inode *inode);

@@ -66,7 +66,7 @@ static int commit_shares(struct change *change)
 	return err;
 }
 
-/* What was kept in memory has a record again, if the commit went well. */
+/* Inodes that were kept in memory have a record again, if the commit went well. */
 static void settle_kept(struct change *change, int err)
 {
 	for (unsigned i = 0; i < change->kept_count && !err; i++)

@@ -41,7 +41,7 @@ void change_unlock(struct change *change);
 /* Commits what the batch holds; the locks stay. Errors: those of kv_commit, -ENOSPC beyond the
  * store's limit, and nothing has changed. */
 KV_MUST_CHECK int change_commit(struct change *change);
-/* After a commit, to go on under the same locks with another batch. */
+/* Called after a commit, to go on under the same locks with another batch. */
 void change_continue(struct change *change);
 /* Unlocks and drops what was not committed. */
 void change_end(struct change *change);

@@ -16,11 +16,10 @@ struct changed {
 };
 
 /*
- * Those that the store has now with a record that is newer than `seq`: all that changed or came
+ * The numbers that the store has now with a record newer than `seq`: all that changed or came
  * since. Those that went are not among them; the directories they were in are. In one pass over the
- * keys of the store.
- * keyspace: inode or shared, whose keys begin with a number; a shared piece may come twice.
- * -ENOMEM, -EIO
+ * keys of the store. keyspace: inode or shared, whose keys begin with a number; a shared piece may
+ * come twice. -ENOMEM, -EIO
  */
 KV_MUST_CHECK int changed_find(
 	struct kvfs *fs, enum keyspace keyspace, uint64_t seq, struct changed *out);

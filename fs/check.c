@@ -91,7 +91,7 @@ static int check_lost(struct check *check)
 	uint64_t limit = atomic_load(&check->fs->numbers.next);
 	uint64_t lost;
 
-	/* Of a snapshot the store does not count them. */
+	/* A snapshot's keys are not counted by the store. */
 	if (check->fs->view)
 		return 0;
 	kv_stats(check->fs->kv, &stats);

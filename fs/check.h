@@ -38,12 +38,12 @@ struct check_place {
 
 void check_finding(struct check *check, const struct check_place *place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* One more record was looked at. -ECANCELED: the caller has enough. */
+/* Counts a record that was looked at. -ECANCELED: the caller has enough. */
 KV_MUST_CHECK int check_step(struct check *check);
 
 /* Names: entries, link counts, directories, and with each inode what belongs to it. */
 KV_MUST_CHECK int check_tree(struct check *check);
-/* What belongs to one inode: pieces, attributes, a note if it needs one. */
+/* Checks what belongs to one inode: pieces, attributes, a note if it needs one. */
 KV_MUST_CHECK int check_inode(
 	struct check *check, const struct check_place *place, const struct inode *inode);
 /* Notes of what is to be freed, and their inodes. */

@@ -129,7 +129,7 @@ static int check_orphan(struct check *check, struct kv_cursor *cursor)
 			inode.nlink);
 	if (inode.nlink)
 		return 0;
-	/* Some of its pieces may be freed already: they are not compared. */
+	/* Some pieces of a file without a name may be freed already: they are not compared. */
 	first = number_set_add(&check->seen, inode.ino);
 	if (first > 0)
 		check->inodes++;
@@ -187,7 +187,7 @@ static void check_attribute_owner(struct check *check, uint64_t ino)
 		check_finding(check, &place, "it has attributes that it should not have");
 }
 
-/* From owner to owner, skipping all but the first of what each has. */
+/* Steps from owner to owner, skipping all but the first piece of each. */
 static int check_piece_owners(struct check *check)
 {
 	struct extent_place place;

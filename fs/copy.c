@@ -215,7 +215,7 @@ static int load(struct change *change, uint64_t ino, struct inode *out)
 	return err ? err : size_settle(change, out);
 }
 
-/* One batch. What it copied, 0 if nothing can be copied by reference here. */
+/* Copies one batch by reference. Returns the bytes, 0 if nothing can be copied in that way here. */
 static ssize_t copy_references(struct kvfs *fs, uint64_t in_ino, uint64_t from, uint64_t out_ino,
 	uint64_t to, uint64_t size)
 {
@@ -231,7 +231,7 @@ static ssize_t copy_references(struct kvfs *fs, uint64_t in_ino, uint64_t from, 
 		chunks = COPY_CHUNKS_MAX;
 	if (chunks > (size + EXTENT_CHUNK_SIZE - 1) / EXTENT_CHUNK_SIZE)
 		chunks = (unsigned)((size + EXTENT_CHUNK_SIZE - 1) / EXTENT_CHUNK_SIZE);
-	/* Before the locks, as it may commit. */
+	/* Done before the locks are taken, as it may commit. */
 	for (unsigned i = 0; !err && i < chunks; i++)
 		err = number_next(&fs->numbers, &copy.ids[i]);
 	if (!err)

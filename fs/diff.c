@@ -65,7 +65,7 @@ static int open_cursor(struct side *side, struct kv_cursor **out)
 			      : kv_cursor_open(side->fs->kv, KEYSPACE_DIRENT, out);
 }
 
-/* What a cursor stands on. */
+/* Decodes the entry that a cursor stands on. */
 static int read_entry(struct side *side, struct kv_cursor *cursor, struct dirent *out)
 {
 	struct kv_slice value;
@@ -218,7 +218,10 @@ static int tell(struct diff *diff, enum kvfs_difference what, struct side *side)
 
 /* ---- side by side ---------------------------------------------------------------------------- */
 
-/* What the cursor stands on; -ENOENT from a move: it is over. */
+/*
+ * Reads the entry that the cursor stands on after a move; -ENOENT from the move: this side is at
+ * its end.
+ */
 static int arrive(struct side *side, int err)
 {
 	side->more = !err;

@@ -31,7 +31,7 @@ struct dirent_key {
 	uint8_t bytes[DIRENT_PREFIX_SIZE + KVFS_NAME_MAX];
 };
 
-/* What a key and its value say. */
+/* A key and its value, decoded. */
 struct dirent {
 	uint64_t parent;
 	uint64_t hash;
@@ -55,7 +55,7 @@ KV_MUST_CHECK int dirent_key_decode(struct kv_slice key, struct dirent *out);
 bool dirent_hash_matches(uint64_t secret, const struct dirent *entry);
 KV_MUST_CHECK int dirent_value_decode(struct kv_slice value, struct dirent *out);
 
-/* What an entry adds to the size of its directory. */
+/* The bytes that an entry adds to the size of its directory. */
 static inline uint64_t dirent_size(size_t name_size)
 {
 	return DIRENT_PREFIX_SIZE + name_size + DIRENT_VALUE_SIZE;

@@ -56,7 +56,10 @@ struct kvfs *fs_new(void);
 /* A message for people, about damage in the records of inode `ino`. */
 void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what);
 
-/* The same, and the error for it. Inline: the compiler sees that it never is 0. */
+/*
+ * As fs_report_damage, and gives the error for it. Inline, so that the compiler sees that it never
+ * is 0.
+ */
 static inline int fs_damaged(struct kvfs *fs, uint64_t ino, const char *what)
 {
 	fs_report_damage(fs, ino, what);

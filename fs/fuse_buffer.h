@@ -16,7 +16,7 @@
 
 /* Memory for `size` bytes; NULL: out of memory. Valid until the request is answered. */
 char *fuse_buffer_answer(fuse_req_t req, size_t size);
-/* The same, never in the request's payload; valid until the thread's next call. */
+/* As fuse_buffer_answer, never in the request's payload; valid until the thread's next call. */
 char *fuse_buffer_thread(size_t size);
 
 #endif

@@ -27,8 +27,8 @@ struct fuse_front;
 #define FUSE_FRONT_STATUS_SIZE_MAX 16384u
 
 /*
- * Another one: the limit of the store's size (kvfs_set_size_limit) as a decimal number, for root
- * and whoever serves the mount to change.
+ * An extended attribute: the limit of the store's size (kvfs_set_size_limit) as a decimal number,
+ * for root and whoever serves the mount to change.
  */
 #define FUSE_FRONT_LIMIT_XATTR "system.kvfs.size_limit"
 

@@ -137,7 +137,7 @@ void fuse_name_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	struct kvfs_attr attr;
 	int rc = check_name(req, parent, name);
 
-	/* From a snapshot to the head it is as between file systems. */
+	/* A rename from a snapshot to the head is one between file systems. */
 	if (!rc && node.above && !directory.above)
 		rc = -EXDEV;
 	if (!rc)

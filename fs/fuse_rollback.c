@@ -140,7 +140,7 @@ static bool wait_until_forgotten(const struct rollback *rollback)
 	unsigned idle = 0;
 
 	for (unsigned i = 0; held && i < FORGET_PAUSES && idle < FORGET_IDLE; i++) {
-		/* What the kernel knew at the end of a mount it forgets without a word. */
+		/* At the end of a mount the kernel forgets what it knew without a word. */
 		if (atomic_load(&rollback->front->rollback.ending) || queue.revents & POLLERR)
 			return false;
 		nanosleep(&pause, NULL);

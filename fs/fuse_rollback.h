@@ -19,8 +19,8 @@ void fuse_rollback_fini(struct fuse_front *front);
  */
 int fuse_rollback_start(struct fuse_front *front, const char *value, size_t size);
 /*
- * What has become of it, for whoever asks for the attribute: its length. -ENODATA: nobody has asked
- * for any.
+ * Writes what has become of the rollback, for whoever reads the attribute; returns the length.
+ * -ENODATA: none was asked for.
  */
 ssize_t fuse_rollback_state(struct fuse_front *front, char *text, size_t size);
 

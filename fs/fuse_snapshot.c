@@ -198,8 +198,8 @@ void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count)
 		return;
 	pthread_mutex_lock(&snapshots->lock);
 	/*
-	 * Another may have come here first, or a lookup between: what the number means is looked at
-	 * again.
+	 * Another thread may have come here first, or a lookup between: what the number means is
+	 * looked at again.
 	 */
 	snapshot = fuse_snapshot_of(front, node);
 	if (snapshot)
@@ -276,7 +276,7 @@ void fuse_snapshots_learn(struct fuse_front *front, const char *name)
 		return;
 	pthread_mutex_lock(&snapshots->lock);
 	clock_gettime(CLOCK_REALTIME, &snapshots->changed);
-	/* What is not complete meets it later. */
+	/* A list that is not complete will meet the snapshot later. */
 	snapshots->complete = snapshots->complete && !kvfs_snapshot_stat(front->fs, name, &made) &&
 			      !meet(front, &made);
 	pthread_mutex_unlock(&snapshots->lock);

@@ -69,7 +69,7 @@ static inline struct fuse_node fuse_node_in(struct fuse_front *front, uint64_t n
 			return (struct fuse_node){snapshot->fs, node & FUSE_NODE_INO_MAX,
 				node & ~FUSE_NODE_INO_MAX};
 	}
-	/* Of .snapshots the core knows nothing: -ENOENT. */
+	/* The core knows nothing of .snapshots: -ENOENT. */
 	return (struct fuse_node){front->fs, node, 0};
 }
 
@@ -86,7 +86,7 @@ static inline bool fuse_is_snapshots(fuse_ino_t node)
 /* Is it the name of the directory itself? */
 bool fuse_snapshots_is_name(struct fuse_front *front, fuse_ino_t parent, const char *name);
 
-/* Of a node that the kernel learns of, and of one it forgets. */
+/* Count a node that the kernel learns of, and one that it forgets. */
 void fuse_node_hold(struct fuse_front *front, uint64_t node, uint64_t count);
 void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count);
 
@@ -98,7 +98,7 @@ int fuse_snapshots_attr(struct fuse_front *front, struct kvfs_attr *out);
 int fuse_snapshots_lookup(struct fuse_front *front, const char *name, struct kvfs_attr *out);
 int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvfs_attr *out);
 int fuse_snapshots_delete(struct fuse_front *front, const char *name);
-/* One has been made by another way than here. */
+/* A snapshot has been made by another way than here. */
 void fuse_snapshots_learn(struct fuse_front *front, const char *name);
 /* As kvfs_readdir, with node ids, and always without attributes. */
 int fuse_snapshots_readdir(

@@ -61,7 +61,7 @@ static bool is_refused(fuse_req_t req, const char *name)
 	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
-/* Who asks may say how the mount is served. */
+/* May the caller say how the mount is served? */
 static bool is_master(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);

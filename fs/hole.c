@@ -160,7 +160,7 @@ static int punch(struct change *change, struct inode *inode, uint64_t from, uint
 	struct hole hole = {change, inode, from, to};
 	int err;
 
-	/* Behind the end there is nothing; up to it, whole blocks can go. */
+	/* Behind the end of the file there is nothing; up to it, whole blocks can go. */
 	if (to >= inode->size)
 		hole.to =
 			(inode->size + EXTENT_CHUNK_SIZE - 1) & ~(uint64_t)(EXTENT_CHUNK_SIZE - 1);
@@ -258,7 +258,7 @@ static unsigned find_block(const struct chunk *chunk, unsigned block, bool data)
 	return block;
 }
 
-/* From `offset` on, as if the file had no end. -ENXIO: no data any more. */
+/* Searches from `offset` on, as if the file had no end. -ENXIO: there is no more data. */
 static int64_t seek_pieces(
 	struct kvfs *fs, struct scratch *scratch, uint64_t ino, uint64_t offset, bool data)
 {

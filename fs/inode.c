@@ -119,8 +119,8 @@ int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr, un
 }
 
 /*
- * What is kept instead of a record is kept before that goes, and goes after there is one again: so
- * who finds neither looks for the record once more.
+ * A kept copy comes before the record goes, and goes after there is a record again: whoever finds
+ * neither looks for the record once more.
  */
 static int get_kept(struct kvfs *fs, uint64_t ino, const uint8_t *key, struct kv_slice *value)
 {
@@ -149,7 +149,7 @@ int inode_get(struct kvfs *fs, uint64_t ino, struct inode *out)
 	return err ? fs_damaged(fs, ino, "its record makes no sense") : 0;
 }
 
-/* What inode_get_attrs was asked for. */
+/* The request of inode_get_attrs. */
 struct many {
 	struct kvfs *fs;
 	const uint64_t *inos;

@@ -110,7 +110,7 @@ static int mend_all(struct mend *mend)
 		err = mend_next_ino(mend);
 	if (!err)
 		err = mend_lost(mend);
-	/* What was lost has names now. */
+	/* Lost inodes have names by then. */
 	if (!err)
 		err = mend_names(mend);
 	if (!err)

@@ -32,9 +32,9 @@ struct mend {
 	struct changed inos;	     /* all that have a record */
 };
 
-/* What mend_names has counted. */
+/* Forgets what mend_names has counted. */
 void mend_forget_names(struct mend *mend);
-/* One more thing was put right, and how. */
+/* Says that something was put right, and how. */
 void mend_say(struct mend *mend, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 KV_MUST_CHECK int mend_put(struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size,
@@ -46,8 +46,8 @@ KV_MUST_CHECK int mend_look(struct mend *mend, uint64_t ino, struct inode *out);
 KV_MUST_CHECK int mend_make(struct mend *mend, struct inode *inode);
 
 /*
- * What the file system says of itself: first of all; and, when all inodes are known, the next
- * number.
+ * Mends what the file system says of itself: called first of all, and again for the next number
+ * when all inodes are known.
  */
 KV_MUST_CHECK int mend_meta(struct mend *mend);
 KV_MUST_CHECK int mend_next_ino(struct mend *mend);
@@ -55,11 +55,11 @@ KV_MUST_CHECK int mend_next_ino(struct mend *mend);
 KV_MUST_CHECK int mend_owners(struct mend *mend);
 /* Entries that name nothing; then counts them. */
 KV_MUST_CHECK int mend_names(struct mend *mend);
-/* What has no way from the root. */
+/* Gives names to what has no way from the root. */
 KV_MUST_CHECK int mend_lost(struct mend *mend);
 /* Pieces of contents that cannot be read, references that lead nowhere, counts of references. */
 KV_MUST_CHECK int mend_shares(struct mend *mend);
-/* What inodes say of themselves; notes of what is to be freed. */
+/* Mends what inodes say of themselves, and the notes of what is to be freed. */
 KV_MUST_CHECK int mend_inodes(struct mend *mend);
 KV_MUST_CHECK int mend_orphans(struct mend *mend);
 

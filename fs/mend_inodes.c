@@ -188,7 +188,10 @@ static uint64_t chunk_end(const struct chunk *chunk)
 	return base + end;
 }
 
-/* What cannot be read stays as it is: it is damage of the store, and said by the check of that. */
+/*
+ * A record that cannot be read stays as it is: that is damage of the store, which its own check
+ * reports.
+ */
 static int mend_pieces(struct mend *mend, struct inode *inode, bool *changed)
 {
 	uint64_t blocks = 0, end = inode->size;

@@ -52,7 +52,7 @@ static int make_directory(struct mend *mend, uint64_t ino)
 	return mend_make(mend, &inode);
 }
 
-/* Its size and blocks are found by mend_inodes. */
+/* Makes a file's record; mend_inodes finds size and blocks. */
 static int make_file(struct mend *mend, uint64_t ino)
 {
 	struct inode inode = {.ino = ino,

@@ -41,7 +41,10 @@ static int lookup_inode(struct kvfs *fs, uint64_t parent_ino, const struct diren
 	if (err)
 		return err == -ENOENT ? entry_missing(fs, parent_ino) : err;
 	*ino = entry.ino;
-	/* Who looks a name up will hold what it names: that comes while the inode does. */
+	/*
+	 * Whoever looks a name up will hold the inode: the hold's line is asked for while the inode
+	 * is read.
+	 */
 	hold_prefetch(&fs->holds, entry.ino);
 	err = inode_get(fs, entry.ino, out);
 	return err == -ENOENT ? -ESTALE : err;
@@ -144,7 +147,7 @@ static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const str
 		inode->mode |= S_ISGID;
 }
 
-/* What a new file is, apart from where. */
+/* The properties of a new file, apart from its place. */
 struct template
 {
 	const struct kvfs_caller *caller;

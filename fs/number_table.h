@@ -25,7 +25,7 @@ struct number_table {
 void number_table_fini(struct number_table *table);
 /* The key's value, 0 if it is new; valid until the next call. NULL: no memory. */
 uint64_t *number_table_at(struct number_table *table, uint64_t key);
-/* The same without making one. NULL: there is none. */
+/* As number_table_at, without making an entry. NULL: there is none. */
 uint64_t *number_table_find(const struct number_table *table, uint64_t key);
 
 /* Tables used as sets. 1 if it is new, 0 if it was there, -ENOMEM */

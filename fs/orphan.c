@@ -275,7 +275,10 @@ int orphan_recover(struct kvfs *fs)
 	err = scratch_cursor(change.scratch, KEYSPACE_ORPHAN, &cursor);
 	if (err)
 		goto out;
-	/* One that is damaged, or does not fit a full disk, leaves the rest of the store good. */
+	/*
+	 * An orphan that is damaged, or for which a full disk has no room, does not keep the others
+	 * from being freed.
+	 */
 	for (err = kv_cursor_first(cursor); !err; err = kv_cursor_next(cursor))
 		(void)recover_next(&change, cursor);
 	if (err == -ENOENT)

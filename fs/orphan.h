@@ -11,7 +11,7 @@
 KV_MUST_CHECK int orphan_put(struct change *change, uint64_t ino);
 KV_MUST_CHECK int orphan_delete(struct change *change, uint64_t ino);
 
-/* What is to be done after the batch that removed an inode's name. */
+/* What remains to be done after the batch that removed an inode's name. */
 enum orphan_fate {
 	ORPHAN_NAMED,  /* nothing: it has other names, or it was freed with the batch */
 	ORPHAN_HELD,   /* nothing, unless the commit fails: it has its name still */

@@ -50,7 +50,7 @@ static int path_component(struct path *path, char name[KVFS_NAME_MAX + 1])
 	return 0;
 }
 
-/* What comes behind a symlink is put behind its target. */
+/* The rest of the path is put behind the symlink's target. */
 static int path_follow(struct path *path, uint64_t ino)
 {
 	char joined[PATH_MAX + 1];

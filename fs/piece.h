@@ -79,7 +79,7 @@ struct piece_walk {
 	bool more;      /* the cursor is on a piece that was not consumed */
 };
 
-/* From this chunk on. Uses the scratch's cursor until the walk is over. */
+/* Starts a walk at this chunk. It uses the scratch's cursor until it is over. */
 KV_MUST_CHECK int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino,
 	uint64_t chunk, bool keys_only, struct piece_walk *out);
 /* Inside a read section. -ENOENT: that was all; -EIO */

@@ -55,7 +55,7 @@ static bool moves_tree(const struct rename *rename)
 		       (rename->flags & RENAME_EXCHANGE && S_ISDIR(rename->entries[1].type)));
 }
 
-/* What the entries name: one inode, two, or none. */
+/* The inodes that the entries name: one, two, or none. */
 static unsigned entry_inos(const struct rename *rename, uint64_t inos[2])
 {
 	unsigned count = 0;
@@ -280,7 +280,7 @@ static int rename_locked(struct rename *rename)
 	return err ? err : change_commit(&rename->change);
 }
 
-/* What is not set here, more than a KiB, is written before it is read. */
+/* Fields that are not set here, more than a KiB, are written before they are read. */
 static void rename_init(
 	struct rename *rename, uint64_t parent_ino, uint64_t new_parent_ino, unsigned flags)
 {

@@ -91,7 +91,7 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 			memcpy(restore->value, was.data, size);
 	}
 	err = kv_get(restore->fs->kv, keyspace, key.data, key.size, &now);
-	/* What is damaged now has to go in any case. */
+	/* A damaged record has to go in any case. */
 	if (err && err != -ENOENT && err != -EIO)
 		return err;
 	if (err_was ? err == -ENOENT
@@ -132,7 +132,7 @@ static int restore_share(struct restore *restore, uint64_t id)
 	return err;
 }
 
-/* What a reference that the snapshot has stands for may be gone. */
+/* The shared piece of a reference that the snapshot has may be gone. */
 static int follow_reference(struct restore *restore, struct kv_slice key)
 {
 	struct share_reference reference;
@@ -149,7 +149,7 @@ static int follow_reference(struct restore *restore, struct kv_slice key)
 	return restore_share(restore, reference.id);
 }
 
-/* Those that were made, or got another number of references, since. */
+/* Restores shared pieces that were made, or got another number of references, since. */
 static int restore_shares(struct restore *restore)
 {
 	struct changed changed;
@@ -193,7 +193,7 @@ static int follow(struct restore *restore, struct kv_cursor *cursor)
 	return err == -ENOENT ? push(restore, entry.ino) : err;
 }
 
-/* What there is now, with keys that begin so. */
+/* Goes through the present records with keys that begin so. */
 static int restore_present(
 	struct restore *restore, enum keyspace keyspace, const uint8_t *prefix, size_t size)
 {
@@ -214,7 +214,7 @@ static int restore_present(
 	return err == -ENOENT ? 0 : err;
 }
 
-/* What there was and is not now. */
+/* Goes through the snapshot's records that are not there any more. */
 static int restore_missing(
 	struct restore *restore, enum keyspace keyspace, const uint8_t *prefix, size_t size)
 {

@@ -11,7 +11,7 @@
 #include "fs.h"
 #include "keyspaces.h"
 
-/* What would be done, and nothing is. */
+/* A survey: what would be done, without doing it. */
 struct restore_survey {
 	uint64_t bytes; /* out: the log would grow by */
 	/*

@@ -210,14 +210,14 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (watch)
 		watch->begun = true;
 	err = restore(fs, snapshot, NULL);
-	/* What lost its name and was kept in memory for its holders may have it again. */
+	/* A file that lost its name, and was kept in memory for its holders, may have it again. */
 	if (!err)
 		hold_drop_wrong(&fs->holds, is_there, fs);
 	if (!err)
 		err = conclude(fs);
 	/*
-	 * From the decision on the tree is the snapshot's, and only who opens the store anew can
-	 * finish that.
+	 * From the decision on the tree is the snapshot's, and after an error only opening the
+	 * store anew can finish the work.
 	 */
 	fs->read_only = err;
 	return err;
@@ -241,7 +241,7 @@ int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
 	err = roll_back(fs, snapshot, name, keep, watch);
 	stripe_resume(fs->stripes);
 	snapshot_close(snapshot);
-	/* It is done by then, whatever becomes of what has no name now. */
+	/* The rollback is done by then, whatever becomes of inodes without a name. */
 	if (!err && orphan_recover(fs))
 		report(fs, KV_WARNING, "files without a name take room until the store is opened again", name);
 	return err;

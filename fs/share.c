@@ -49,7 +49,7 @@ int share_get(struct kvfs *fs, uint64_t ino, uint64_t chunk, struct kv_slice *ou
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
-/* So many references more, or less. */
+/* Adds or takes away references. */
 static int tally(struct change *change, uint64_t id, int64_t difference)
 {
 	struct scratch *scratch = change->scratch;
@@ -100,7 +100,7 @@ int share_drop(struct change *change, uint64_t ino, uint64_t chunk)
 	uint8_t key[EXTENT_KEY_SIZE];
 	int found = share_find(change->fs, ino, chunk, &reference), err;
 
-	/* One that makes no sense goes as well: a file must not be undeletable for it. */
+	/* A reference that makes no sense goes as well: it must not make a file undeletable. */
 	if (found && found != -EIO)
 		return found;
 	extent_key_encode(place_of(ino, chunk), key);
@@ -128,7 +128,7 @@ static int tally_compare(const void *left, const void *right)
 	return one->id < two->id ? -1 : one->id > two->id;
 }
 
-/* As the records say; 0 if there is none. In a read section. */
+/* The number of references as the records have it; 0 if there is none. In a read section. */
 static int count_get(struct kvfs *fs, uint64_t id, uint64_t *out)
 {
 	uint8_t key[SHARE_KEY_SIZE];

@@ -88,7 +88,7 @@ int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *each, void *arg)
 	return kv_snapshot_list(fs->kv, list_one, &listing);
 }
 
-/* Its root must be there: of a store that is sound it always is. */
+/* The snapshot's root must be there, as it always is in a sound store. */
 static int check_root(struct kvfs *fs)
 {
 	struct inode root;

@@ -103,8 +103,8 @@ void stripe_lock(
 }
 
 /*
- * Who does not wait may take stripes in any order. A pause needs no look: it waits for the stripes
- * that are held already before it goes on.
+ * A caller who does not wait may take stripes in any order. A pause needs no look here: it waits
+ * for the stripes that are held before it goes on.
  */
 bool stripe_extend(
 	struct stripe_table *table, const uint64_t *inos, unsigned count, struct stripe_set *set)
@@ -165,7 +165,10 @@ void stripe_pause(struct stripe_table *table)
 {
 	pthread_mutex_lock(&table->pause_lock);
 	atomic_store_explicit(&table->paused, true, memory_order_relaxed);
-	/* Who has a stripe is waited for; who takes it later comes after this and sees the flag. */
+	/*
+	 * Holders of a stripe are waited for; whoever takes one later comes after this and sees the
+	 * flag.
+	 */
 	for (unsigned i = 0; i < STRIPE_COUNT; i++) {
 		pthread_rwlock_wrlock(&table->stripes[i].lock);
 		pthread_rwlock_unlock(&table->stripes[i].lock);

@@ -50,13 +50,13 @@ bool stripe_extend(
 bool stripe_trylock(struct stripe_table *table, uint64_t ino, struct stripe_set *out);
 void stripe_unlock(struct stripe_table *table, struct stripe_set *set);
 
-/* One inode, for reading. Without a table (NULL) nothing can change, and nothing is locked. */
+/* Locks one inode for reading. Without a table (NULL) nothing can change, and nothing is locked. */
 void stripe_lock_shared(struct stripe_table *table, uint64_t ino);
 void stripe_unlock_shared(struct stripe_table *table, uint64_t ino);
 
 /*
- * From when it returns until stripe_resume, nobody holds or gets a stripe for writing: changes
- * wait, reading goes on.
+ * From its return until stripe_resume, nobody holds or gets a stripe for writing: changes wait,
+ * reading goes on.
  */
 void stripe_pause(struct stripe_table *table);
 void stripe_resume(struct stripe_table *table);

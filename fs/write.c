@@ -27,7 +27,7 @@ struct write {
 
 static const uint8_t zeros[INODE_INLINE_MAX];
 
-/* What the write has for the file from this offset on. */
+/* The write's data from this offset of the file on. */
 static const uint8_t *write_data(const struct write *write, uint64_t offset)
 {
 	return write->data + (offset - write->start);
@@ -268,7 +268,7 @@ static int write_fill(struct change *change, struct inode *inode, const void *da
 	return write_extents(&write);
 }
 
-/* One batch; the offset is where it ended up. */
+/* Writes one batch; *offset is where it ended up. */
 static int write_part(struct kvfs *fs, uint64_t ino, const void *data, size_t size,
 	uint64_t *offset, unsigned flags)
 {
@@ -317,7 +317,7 @@ ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const void *data, size_t size,
 			return done ? (ssize_t)done : err;
 		done += part;
 		at += part;
-		/* What follows goes behind what is there, not behind what others append. */
+		/* The next parts go behind this one, not behind what others append. */
 		flags &= ~KVFS_WRITE_APPEND;
 	}
 	return (ssize_t)done;

@@ -100,7 +100,7 @@ static void allow_many_files(void)
 	}
 }
 
-/* What was not written, to a full disk for instance, has not succeeded. */
+/* Output that could not be written, to a full disk for instance, is a failure. */
 static int finish(int code, int unwritten_code)
 {
 	errno = 0;
@@ -112,7 +112,7 @@ static int finish(int code, int unwritten_code)
 	return code ? code : 1;
 }
 
-/* Of a mount nobody waits for what it says. */
+/* For a mount nobody waits for the output. */
 static int run(const struct command *command, int argc, char **argv)
 {
 	int code = command->run(argc, argv);

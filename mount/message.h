@@ -17,7 +17,7 @@ void message(enum kv_severity severity, const char *format, ...)
 /* A kv_report_fn that passes on what the store says; arg: the store's path, or NULL. */
 void message_report(void *arg, enum kv_severity severity, const char *text);
 
-/* From now on messages go to syslog; with `and_terminal`, to stderr as well. */
+/* From this call on messages go to syslog; with `and_terminal`, to stderr as well. */
 void message_use_log(bool and_terminal);
 
 /* Lets libfuse's messages go the same way. */

@@ -22,7 +22,7 @@
 #define MS_NOSYMFOLLOW 256
 #endif
 
-/* What an option without a value does: flags to set and to clear, and one thing of ours. */
+/* The effect of an option without a value: flags to set and to clear, and one thing of ours. */
 enum own {
 	OWN_NONE,
 	OWN_REMOUNT,

@@ -45,7 +45,7 @@ struct mounter {
 	bool explained;
 };
 
-/* What the process itself knows. */
+/* The mounting process's own state. */
 struct helper {
 	const struct session_config *config;
 	int fd;

@@ -52,7 +52,7 @@ static void say_failed(struct old_files *old, const char *path, int error)
 	old->failed++;
 }
 
-/* One that was removed, or would be; or could not be. */
+/* Accounts for a file that was removed, would be, or could not be. */
 static void account(struct old_files *old, const char *path, uint64_t bytes, int error)
 {
 	if (error) {
@@ -179,7 +179,7 @@ static int walk_mount(struct old_files *old, dev_t device, int descriptor, const
 	return rc;
 }
 
-/* One that is gone meanwhile is nobody's failure, and what is mounted in there is not ours. */
+/* A directory that is gone meanwhile is nobody's failure, and what is mounted there is not ours. */
 static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
 	const char *path)
 {

@@ -10,8 +10,8 @@
 #include "command.h"
 
 /*
- * As getopt_long, -1 at the end. --help and -h print the help and exit; so does what is not an
- * option, with an error.
+ * As getopt_long; -1 at the end. --help and -h print the help and exit; an unknown option is said,
+ * and exits with an error.
  */
 int options_next(const struct command *command, int argc, char **argv, const char *letters,
 	const struct option *names);

@@ -35,7 +35,7 @@ struct job {
 
 /* ---- old files ------------------------------------------------------------------------------- */
 
-/* Of a store (directory is NULL) or of a mount (fs is). */
+/* Removes old files of a store (directory is NULL) or of a mount (fs is). */
 static int remove_old_at(struct job *job, struct kvfs *fs, const char *directory, const char *path)
 {
 	int rc = fs ? old_files_in_store(&job->old, fs, path) :
@@ -68,7 +68,7 @@ static int remove_old(struct job *job, struct kvfs *fs, const char *directory, c
 
 /* ---- the report ------------------------------------------------------------------------------ */
 
-/* What it did, as it does of one that was interrupted. The exit code */
+/* Says what was done, also after an interruption. Returns the exit code. */
 static int conclude(const char *path, const struct kv_prune_report *report, int rc,
 	struct progress *progress)
 {
@@ -131,7 +131,7 @@ static bool count(const char *directory, struct counts *out)
 	return counted;
 }
 
-/* Some of it; -EINPROGRESS: there is more to do. */
+/* Asks a mount for a little of the work; -EINPROGRESS: there is more to do. */
 static int ask(const char *directory, unsigned garbage_percent)
 {
 	char text[16];

@@ -41,7 +41,7 @@ void snapshot_explain(const char *path, const char *name, int rc)
 
 /* ---- making and deleting --------------------------------------------------------------------- */
 
-/* What was done under the mount becomes durable. */
+/* Makes durable what was done under the mount. */
 static int sync_directory(const char *directory)
 {
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

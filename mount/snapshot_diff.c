@@ -101,7 +101,7 @@ static int diff_store(const char *path, const char *from, const char *to, struct
 
 /* ---- a mount --------------------------------------------------------------------------------- */
 
-/* One directory, open in both trees, and its path in them with a slash behind it. */
+/* A directory that is open in both trees, and its path in them with a slash behind it. */
 struct pair {
 	int from, to;
 	const char *path;

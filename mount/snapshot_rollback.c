@@ -36,7 +36,9 @@ struct outcome {
 	size_t busy_count;
 };
 
-/* What was stored into maps of files, and is in the kernel alone, belongs to what there is now. */
+/*
+ * Data that was stored into maps of files, and is in the kernel alone, belongs to the present tree.
+ */
 static int write_back(const char *root)
 {
 	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

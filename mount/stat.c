@@ -35,7 +35,7 @@ static int read_store(const char *path, char *lines)
 	return rc;
 }
 
-/* Of a mount; of a store that is mounted; or of a store that we open. */
+/* Reads the lines of a mount, of a store that is mounted, or of a store that is opened here. */
 static int read_lines(const char *path, char *lines)
 {
 	struct mount_entry entry;

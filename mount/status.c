@@ -159,7 +159,7 @@ static void add_ratio(struct lines *lines, const char *name, uint64_t value, uin
 		lines_add(lines, "ratio.%s %.2f\n", name, (double)value / (double)by);
 }
 
-/* What the figures come to, where there is anything to divide by. */
+/* Adds the ratios of the figures, where there is anything to divide by. */
 static void add_ratios(struct lines *lines, const struct kv_info *info, const struct kv_stats *stats)
 {
 	uint64_t keys = stats->pieces, ordered = 0;

@@ -15,7 +15,9 @@
 #include "options.h"
 #include "status.h"
 
-/* What is in the kernel alone (maps of files), and then all that the store has. */
+/*
+ * Writes back what is in the kernel alone (maps of files), and then syncs all that the store has.
+ */
 static int sync_mount(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

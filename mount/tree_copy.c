@@ -31,7 +31,7 @@ static bool is_stopped(struct tree_copy *copy)
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
-/* One, of what `path` leads to without following a link at its end. */
+/* Copies one attribute of what `path` leads to, without following a link at its end. */
 static int copy_attribute(struct tree_copy *copy, const char *path, const char *name, uint64_t ino)
 {
 	char *value = copy->buffer;
@@ -90,7 +90,7 @@ static int copy_attributes(
 
 /* ---- contents -------------------------------------------------------------------------------- */
 
-/* From `offset` to where the data end. */
+/* Copies from `offset` to where the data end. */
 static int copy_data(struct tree_copy *copy, int fd, uint64_t ino, off_t offset, off_t end)
 {
 	while (offset < end) {
