@@ -5,10 +5,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "huge_map.h"
+
 #define REPLAYED_MIN 2u	    /* segments: less is over before a thread has begun */
 #define REPLAYED_SHARE 64u  /* of the log at least: a few pages are read sooner by themselves */
 #define RECORD_MAX 4096u    /* bytes of one on average: large ones are replaced without a look at much else */
-#define PIECE_SIZE (2u << 20) /* bytes that are asked for between two looks whether it is over */
+#define PIECE_SIZE HUGE_MAP_SIZE /* bytes that are read between two looks whether it is over */
 
 struct preread {
 	struct kv *kv;
@@ -31,7 +33,7 @@ static void read_in(struct preread *preread, const uint8_t *map)
 	for (offset = 0; offset < kv->segments.size && !atomic_load(&preread->stopping);
 	     offset += piece) {
 		piece = kv->segments.size - offset < PIECE_SIZE ? kv->segments.size - offset : PIECE_SIZE;
-		kv->env->map_advise(map + offset, piece, ENV_ADVICE_WILLNEED);
+		kv->env->map_advise(map + offset, piece, ENV_ADVICE_POPULATE);
 	}
 }
 
@@ -67,6 +69,7 @@ static bool is_worth_while(const struct kv *kv, struct segment *const *segments,
 struct preread *preread_new(struct kv *kv, struct segment *const *segments, size_t count)
 {
 	struct preread *preread;
+	size_t i;
 
 	if (kv->inline_maintenance || !is_worth_while(kv, segments, count))
 		return NULL;
@@ -76,6 +79,11 @@ struct preread *preread_new(struct kv *kv, struct segment *const *segments, size
 	preread->kv = kv;
 	preread->segments = segments;
 	preread->count = count;
+	/* Before anybody looks at them: what has been read in small pages stays so. */
+	for (i = 0; i < count; i++) {
+		if (segments[i]->covered && map_of(segments[i]))
+			huge_map_make(kv, map_of(segments[i]));
+	}
 	if (pthread_create(&preread->thread, NULL, run, preread)) {
 		free(preread);
 		return NULL;

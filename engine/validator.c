@@ -7,7 +7,8 @@
  * is still so. Neither waits for one that waits for it: who finds the ring full and what he needs beyond it does that himself.
  *
  * What is looked for in the index, and the records there, wait for memory, and each wait is for an address that the one before it brought. So
- * that is done for many keys in turns.
+ * that is done for many keys in turns. It is also what either of the two can do: the thread leaves it to the replayer while the ring is
+ * emptier than full, for then it is the slower one.
  */
 #include "validator.h"
 
@@ -30,7 +31,8 @@
 struct validator_entry {
 	struct validator_finding finding;
 	uint32_t offset;
-	uint32_t nth;
+	uint32_t nth : 31;
+	uint32_t looked_up : 1;
 };
 
 struct validator {
@@ -52,7 +54,8 @@ struct validator {
 
 	/* The thread's */
 	uint64_t written;	/* entries */
-	uint64_t looked_up;	/* of them */
+	uint64_t looked_up;	/* of them, or left to the replayer */
+	bool leaving;		/* the next ones are left to him */
 	uint64_t done;		/* bytes of segments, up to where it is */
 	size_t asked_nth;	/* the disk was asked up to this segment... */
 	uint32_t asked_offset;	/* ... and offset */
@@ -127,6 +130,7 @@ static bool tell(struct validator *validator, size_t nth, uint32_t offset)
 		validator->full = validator->head - validator->tail > RING / 2;
 	}
 	validator->full = false;
+	validator->leaving = validator->head - validator->tail < RING / 2;
 	wanted = is_wanted(validator, nth);
 	pthread_mutex_unlock(&validator->lock);
 	return wanted;
@@ -153,25 +157,33 @@ static void look_up(struct validator *validator, struct validator_entry *entry)
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
 	uint64_t old = index_lookup(&kv->index, entry->finding.hash, lookup_match_head, &lookup);
 
+	entry->looked_up = true;
 	if (!old || lookup.record->seq > record->seq)
 		return;
 	entry->finding.old = old;
 	entry->finding.old_length = (uint32_t)format_record_length(lookup.record);
 }
 
-/* What the last keys lead to at present. */
-static void look_up_all(struct validator *validator)
+/* What the keys of these entries, which are nobody else's, lead to at present. */
+static void look_up_turn(struct validator *validator, uint64_t from, uint64_t to)
 {
 	struct kv *kv = validator->kv;
 	uint64_t i;
 
 	epoch_enter();
-	for (i = validator->looked_up; i != validator->written; i++)
+	for (i = from; i != to; i++)
 		index_peek(&kv->index, entry_at(validator, i)->finding.hash, lookup_prefetch_unverified,
 			   &kv->segments);
-	for (; validator->looked_up != validator->written; validator->looked_up++)
-		look_up(validator, entry_at(validator, validator->looked_up));
+	for (i = from; i != to; i++)
+		look_up(validator, entry_at(validator, i));
 	epoch_leave();
+}
+
+static void look_up_last(struct validator *validator)
+{
+	if (!validator->leaving)
+		look_up_turn(validator, validator->looked_up, validator->written);
+	validator->looked_up = validator->written;
 }
 
 static void enter(struct validator *validator, const struct format_record *record, size_t nth,
@@ -182,9 +194,10 @@ static void enter(struct validator *validator, const struct format_record *recor
 
 	*entry_at(validator, validator->written++) = (struct validator_entry){
 		.finding.hash = hash, .offset = offset, .nth = (uint32_t)nth};
-	index_prefetch(&kv->index, hash);
+	if (!validator->leaving)
+		index_prefetch(&kv->index, hash);
 	if (validator->written - validator->looked_up == TURN)
-		look_up_all(validator);
+		look_up_last(validator);
 }
 
 /* Returns where it ended. */
@@ -208,14 +221,14 @@ static uint32_t validate(struct validator *validator, size_t nth)
 		offset += (uint32_t)length;
 		if (validator->written - told_written < TELL && offset - told < TELL_SIZE)
 			continue;
-		look_up_all(validator);
+		look_up_last(validator);
 		if (!tell(validator, nth, offset))
 			break;
 		ask_ahead(validator, offset);
 		told = offset;
 		told_written = validator->written;
 	}
-	look_up_all(validator);
+	look_up_last(validator);
 	validator->done += segments->size;
 	return offset;
 }
@@ -345,6 +358,18 @@ static void take(struct validator *validator)
 	pthread_mutex_unlock(&validator->lock);
 }
 
+/* What the thread has left to the replayer, of the entries that come next; and asks for the buckets of those behind them. */
+static void look_up_next(struct validator *validator)
+{
+	uint64_t from = validator->taken, to = from, i;
+
+	while (to != validator->known && to - from < TURN && !entry_at(validator, to)->looked_up)
+		to++;
+	for (i = to; i != validator->known && i - to < TURN; i++)
+		index_prefetch(&validator->kv->index, entry_at(validator, i)->finding.hash);
+	look_up_turn(validator, from, to);
+}
+
 bool validator_take(struct validator *validator, uint32_t offset, struct validator_finding *out)
 {
 	while (validator->taken != validator->known) {
@@ -354,6 +379,8 @@ bool validator_take(struct validator *validator, uint32_t offset, struct validat
 
 		if (!passed && (entry->nth != validator->turn || entry->offset != offset))
 			return false;
+		if (!passed && !entry->looked_up)
+			look_up_next(validator);
 		*out = entry->finding;
 		if (validator->known - validator->taken > NEXT)
 			index_prefetch(&validator->kv->index,
