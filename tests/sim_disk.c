@@ -247,6 +247,16 @@ void sim_env_advance_us(struct sim_env *sim, uint64_t us)
 	pthread_mutex_unlock(&sim->lock);
 }
 
+void sim_env_advance_to(struct kv_env *env, uint64_t us)
+{
+	struct sim_env *sim = (struct sim_env *)env;
+
+	pthread_mutex_lock(&sim->lock);
+	if (sim->now_us < us)
+		sim->now_us = us;
+	pthread_mutex_unlock(&sim->lock);
+}
+
 /* ---- the medium --------------------------------------------------------------------------------
  */
 

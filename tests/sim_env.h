@@ -80,6 +80,8 @@ void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity);
  */
 void sim_env_set_late(struct sim_env *sim, uint64_t us);
 void sim_env_advance_us(struct sim_env *sim, uint64_t us);
+/* On to this moment of clock_us, for who does not know how often threads have looked at it; not back. */
+void sim_env_advance_to(struct kv_env *env, uint64_t us);
 
 /* ---- the medium, for damage and for hostile images --------------------------------------------
  */

@@ -77,6 +77,8 @@ struct crash_totals {
 };
 extern struct crash_totals crash_totals;
 
+/* Nobody counts calls: a store that only reads may have its threads. */
+extern bool crash_may_have_threads;
 /* A call has failed: what a store says when it is opened is its right. */
 extern bool crash_may_complain;
 /* What was opened has not been compared: closing it well says nothing about the model. */

@@ -21,6 +21,7 @@
 #define STORE_PATH "store"
 #define SEGMENT_SIZE (1u << 20)
 #define BATCH_MAX 48u
+#define LOOK_US 1000000u /* more than clock_us passes by while somebody looks */
 
 static int subject_verify(void *arg);
 
@@ -138,10 +139,15 @@ static int check_clean(struct kv *kv)
 			    : 0;
 }
 
-/* A reader sees what the writer that comes after it will find, and changes nothing. */
+/*
+ * A reader sees what the writer that comes after it will find, and changes nothing. It may have threads, of which two recover: how
+ * often they look at the clock is chance, so it goes on to a moment that is not.
+ */
 static int look_read_only(struct subject *subject, uint64_t *seq)
 {
-	int result = open_as(subject, KV_OPEN_READ_ONLY | KV_OPEN_INLINE);
+	bool threads = crash_may_have_threads && sim_random_below(subject->random, 4) > 0;
+	uint64_t look_end = subject->env->clock_us(subject->env) + LOOK_US;
+	int result = open_as(subject, KV_OPEN_READ_ONLY | (threads ? 0 : KV_OPEN_INLINE));
 
 	if (result < 0)
 		return result;
@@ -150,6 +156,7 @@ static int look_read_only(struct subject *subject, uint64_t *seq)
 	if (kv_close(subject->kv) < 0)
 		result = crash_fail("closing a reader failed");
 	subject->kv = NULL;
+	sim_env_advance_to(subject->env, look_end);
 	return result;
 }
 

@@ -21,7 +21,7 @@
 #define EXTRA_STEPS 12u         /* of them, before the next crash */
 
 struct crash_totals crash_totals;
-bool crash_may_complain, crash_unverified;
+bool crash_may_complain, crash_unverified, crash_may_have_threads;
 static bool failed; /* crash_fail was called in this run */
 
 struct life {
@@ -324,6 +324,7 @@ static uint64_t run(const struct crash_point *point, const struct crash_fault *f
 	uint64_t steps;
 
 	failed = false;
+	crash_may_have_threads = !fault;
 	*result = sim_env_new(&options, &life.sim);
 	if (*result < 0)
 		return 0;
