@@ -278,6 +278,7 @@ static void take_victim(struct kv *kv, struct segment *victim)
 	compaction->victim = victim;
 	compaction->oldest = victim && compact_is_oldest(kv, victim);
 	compaction->heads = victim ? compact_heads(victim) : NULL;
+	compaction->as_is = false;
 	compaction->offset = compaction->asked = FORMAT_SEGMENT_HEADER_SIZE;
 	compaction->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
 }
@@ -290,8 +291,8 @@ static int take_raw(struct kv *kv, struct segment *victim)
 {
 	int saved;
 
-	if (victim && kv->info.compress == KV_COMPRESS_BACKGROUND &&
-	    !format_segment_is_cold(victim->id) && !compact_heads(victim)) {
+	if (victim && kv->info.compress == KV_COMPRESS_BACKGROUND && compact_is_raw(victim) &&
+	    !compact_heads(victim)) {
 		saved = survey_segment(kv, victim);
 		/* It is worth waiting for, unless there will be no room. */
 		if (saved == -EAGAIN && !kv->log.spare_error)
@@ -332,17 +333,23 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 
 /*
  * Takes the next victim, if there is to be one. Where contents are overwritten in sequence the best is garbage throughout: it, and
- * all of its kind, are emptied without being read.
+ * all of its kind, are emptied without being read. Amidst a stream of writes values are copied as
+ * they are. The writers want the processors, and what was compressed would soon be overwritten too.
  */
 static int take_next(struct kv *kv)
 {
 	struct segment *victim = compact_pick(kv);
 
-	if (!victim || !compact_is_dead(victim))
+	if (victim && compact_is_dead(victim)) {
+		kv->compaction.look_at_us = 0;
+		take_dead(kv);
+		return 1;
+	}
+	if (!victim || kv->inline_maintenance || !log_is_streaming(kv))
 		return take_raw(kv, victim);
-	kv->compaction.look_at_us = 0;
-	take_dead(kv);
-	return 1;
+	take_victim(kv, victim);
+	kv->compaction.as_is = true;
+	return 0;
 }
 
 /* What has passed through memory on the way is given back: nobody looks there again. */
@@ -526,6 +533,12 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 
 	if (atomic_load(&kv->failed))
 		return -EROFS;
+	/* Who asks for it wants all of it. */
+	compaction->as_is = false;
+	if (garbage_permille != COMPACT_DAMAGED && kv->cold.active && kv->cold.active->raw)
+		error = cold_close(kv);
+	if (error)
+		return error;
 	if (!compaction->victim) {
 		compaction->look_at_us = 0;
 		take_dead(kv);

@@ -299,7 +299,9 @@ static void copy_item(struct kv *kv, struct item *item, uint64_t length)
 	struct segment *cold = kv->cold.active;
 	uint8_t *at = put_lead(item, cold_append(kv, length, &item->copy_address), cold->salt);
 
-	if (!make_packed_copy(kv, item, at, cold->salt))
+	if (kv->compaction.as_is)
+		cold->raw |= dictionary_may_compress(item->record);
+	if (kv->compaction.as_is || !make_packed_copy(kv, item, at, cold->salt))
 		make_copy(kv, item, at, cold->salt);
 	dictionary_note(cold, item->copy);
 	if (item->record->seq > cold->newest_seq)

@@ -160,10 +160,15 @@ struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint6
 	return best_of(kv, has_better_score, &choice);
 }
 
+bool compact_is_raw(const struct segment *segment)
+{
+	return segment->raw || !format_segment_is_cold(segment->id);
+}
+
 static bool is_raw(const struct kv *kv, const struct segment *segment)
 {
 	return kv->info.compress == KV_COMPRESS_BACKGROUND && !segment->settled &&
-	       !format_segment_is_cold(segment->id);
+	       compact_is_raw(segment);
 }
 
 struct raw {

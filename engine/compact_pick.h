@@ -30,6 +30,8 @@ struct segment *compact_pick_for_space(struct kv *kv);
 /* One of which nothing is needed: it only has to be freed. */
 struct segment *compact_pick_dead(struct kv *kv);
 bool compact_is_dead(const struct segment *segment);
+/* Does it hold values as they were written? */
+bool compact_is_raw(const struct segment *segment);
 bool compact_is_oldest(struct kv *kv, const struct segment *segment);
 
 /* Is there so much garbage that small steps are too slow? */

@@ -315,7 +315,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->gained = 0;
 	segment->unreadable = false;
 	segment->held = false;
-	segment->emptied = segment->settled = false;
+	segment->emptied = segment->settled = segment->raw = false;
 	segment->named = segment->named_next = segment->leaving = false;
 	segment->damaged = segment->header_damaged = false;
 	segment->missing = 0;

@@ -64,6 +64,7 @@ struct segment {
 	uint64_t gained;	      /* bytes of garbage that compaction has passed in it; the maintainer's */
 	uint64_t snapshots_seq;	      /* of its youngest record of a snapshot; under the log's lock */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */
+	bool raw;		      /* cold, with values that were not tried to compress; the maintainer's */
 	bool emptied;		      /* nothing in it is needed; the maintainer's */
 	bool held;		      /* ... but it stays until the list of snapshots is saved; the maintainer's */
 	bool kept;		      /* and nobody looks at it, but a checkpoint names it; likewise */

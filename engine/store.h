@@ -151,6 +151,7 @@ struct compaction {
 	uint32_t asked;		/* offset up to which the disk was asked for it */
 	const struct heads *heads; /* what to find the victim's needed records by, or NULL: by reading all of it */
 	bool oldest;		/* no older segment is left */
+	bool as_is;		/* its values are copied as they stand, to be compressed later */
 	uint64_t gained;	/* garbage bytes passed, since the store was opened */
 	uint64_t freed;		/* of them, in segments that are freed */
 	uint64_t told;		/* of them, writers have heard of */
