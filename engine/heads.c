@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define GUESS_REACH 8u /* entries: two lines of memory */
+#define AHEAD_RECORDS 8u
 #define HEAD_SIZE (FORMAT_RECORD_HEADER_SIZE + HEAD_KEY_MAX)
 _Static_assert(HEAD_SIZE == 64, "a cache line");
 
@@ -48,14 +49,37 @@ static bool fits(const struct format_record *record)
 	return record->key_size && record->key_size <= HEAD_KEY_MAX;
 }
 
+/*
+ * Each header is a line that was written a while ago, and says where the next one is. Writers repeat
+ * themselves, as with a block and its file's attributes by turns. So the last few records tell where
+ * the next few will begin.
+ */
+struct ahead {
+	uint32_t past[AHEAD_RECORDS]; /* offsets, a ring */
+	unsigned at;
+};
+
+static void look_ahead(struct ahead *ahead, const uint8_t *bytes, uint32_t from)
+{
+	uint32_t *oldest = &ahead->past[ahead->at++ % AHEAD_RECORDS];
+
+	/* Beyond the segment's end nothing happens. */
+	if (*oldest)
+		__builtin_prefetch(bytes + from + (from - *oldest));
+	*oldest = from;
+}
+
 /* False: this is no chain of records from the first byte to the last, as where something in it is damaged. */
 static bool take_census(const uint8_t *bytes, uint32_t from, uint32_t to, struct census *census)
 {
+	struct ahead ahead = {0};
+
 	*census = (struct census){0};
 	while (from < to) {
 		const struct format_record *record = (const struct format_record *)(bytes + from);
 		uint64_t length;
 
+		look_ahead(&ahead, bytes, from);
 		if (to - from < FORMAT_RECORD_HEADER_SIZE)
 			return false;
 		length = format_record_length(record);
@@ -71,9 +95,12 @@ static bool take_census(const uint8_t *bytes, uint32_t from, uint32_t to, struct
 
 static void fill(struct heads *heads, const uint8_t *bytes, uint32_t from, uint32_t to, bool all)
 {
+	struct ahead ahead = {0};
+
 	while (from < to) {
 		const struct format_record *record = (const struct format_record *)(bytes + from);
 
+		look_ahead(&ahead, bytes, from);
 		if (fits(record) && (all || is_large(record))) {
 			heads->offsets[heads->count] = from;
 			memcpy(head_at(heads, heads->count++), record,
