@@ -163,19 +163,23 @@ static ssize_t read_inode(
 	return err ? err : (ssize_t)size;
 }
 
-static ssize_t read_pieces(
-	struct kvfs *fs, uint64_t ino, void *buffer, size_t size, uint64_t offset)
+/*
+ * seq: the store's last batch before the inode was read. Who changes an inode commits with its
+ * stripe locked. So if the number is the same under the stripe, the inode is too.
+ */
+static ssize_t read_pieces(struct kvfs *fs, struct inode *inode, uint64_t seq, void *buffer,
+	size_t size, uint64_t offset)
 {
-	struct inode inode;
-	ssize_t result;
+	ssize_t result = 0;
 
-	stripe_lock_shared(fs->stripes, ino);
+	stripe_lock_shared(fs->stripes, inode->ino);
 	kv_read_begin(fs->kv);
-	result = inode_get(fs, ino, &inode);
+	if (!fs->view && kv_last_seq(fs->kv) != seq)
+		result = inode_get(fs, inode->ino, inode);
 	if (!result)
-		result = read_inode(fs, &inode, buffer, size, offset);
+		result = read_inode(fs, inode, buffer, size, offset);
 	kv_read_end(fs->kv);
-	stripe_unlock_shared(fs->stripes, ino);
+	stripe_unlock_shared(fs->stripes, inode->ino);
 	return result;
 }
 
@@ -183,12 +187,14 @@ ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int6
 {
 	struct inode inode;
 	ssize_t result;
+	uint64_t seq;
 
 	if (offset < 0)
 		return -EINVAL;
 	if (size > SSIZE_MAX)
 		size = SSIZE_MAX;
 	kv_read_begin(fs->kv);
+	seq = kv_last_seq(fs->kv);
 	result = inode_get(fs, ino, &inode);
 	if (!result && !S_ISREG(inode.mode))
 		result = S_ISDIR(inode.mode) ? -EISDIR : -EINVAL;
@@ -196,7 +202,7 @@ ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int6
 		result = read_inode(fs, &inode, buffer, size, (uint64_t)offset);
 	kv_read_end(fs->kv);
 	if (result >= 0 && inode.contents == INODE_EXTENTS)
-		result = read_pieces(fs, ino, buffer, size, (uint64_t)offset);
+		result = read_pieces(fs, &inode, seq, buffer, size, (uint64_t)offset);
 	if (result >= 0 && size)
 		inode_accessed(fs, &inode);
 	return result;
