@@ -338,6 +338,8 @@ int log_flush(struct kv *kv)
 
 /*
  * Whole blocks only: the last one would be written again. And not too many: somebody may come who waits for a sync.
+ * What is left of a full segment goes at once, for a sync would have to wait for all of it as well; and where the
+ * processors are busy this thread waits for one after each write.
  */
 int log_write_behind(struct kv *kv)
 {
@@ -349,7 +351,7 @@ int log_write_behind(struct kv *kv)
 
 	pthread_mutex_lock(&log->lock);
 	end = log_segment_end(log, segment);
-	full = segment != log->hot.active && end <= most;
+	full = segment != log->hot.active;
 	pthread_mutex_unlock(&log->lock);
 	if (!full)
 		end = (end < most ? end : most) & ~(ENV_DIRECT_ALIGN - 1);
