@@ -11,7 +11,7 @@
 #define CAPACITY_MIN 64u
 #define BLOCK 4u /* numbers in a row */
 #define SPARES_MAX 4u /* of a shard: as many as the kernel remembers at once of what is removed one after the other */
-#define ROOM_STEP 256u
+#define ROOM_STEP 64u
 
 struct hold_kept {
 	struct hold_kept *next; /* of the shard's spares, if it is one */
@@ -103,7 +103,7 @@ static void kept_free(struct hold_table *table, struct hold_shard *shard, struct
 	if (!kept)
 		return;
 	entry->kept = NULL;
-	atomic_fetch_sub_explicit(&table->kept_bytes, kept->size, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&table->kept_bytes, kept->room, memory_order_relaxed);
 	if (shard->spare_count == SPARES_MAX) {
 		free(kept);
 		return;
@@ -260,7 +260,7 @@ static bool keep(struct hold_table *table, struct hold_shard *shard, struct hold
 	}
 	entry->kept = kept;
 	entry->orphan = true;
-	atomic_fetch_add_explicit(&table->kept_bytes, size, memory_order_relaxed);
+	atomic_fetch_add_explicit(&table->kept_bytes, kept->room, memory_order_relaxed);
 	return true;
 }
 

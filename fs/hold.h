@@ -19,7 +19,7 @@
 #include "kv.h"
 
 #define HOLD_SHARDS 64u
-#define HOLD_KEPT_MAX (8u << 20) /* bytes of records kept at once, in all */
+#define HOLD_KEPT_MAX (8u << 20) /* bytes that kept records take at once, in all */
 
 struct hold_kept; /* a record */
 

@@ -118,6 +118,24 @@ static void must_have_kept(struct hold_table *table, uint64_t ino, uint8_t byte,
 		assert_int_equal(bytes[i], byte);
 }
 
+/* What is kept is bounded by the memory that it takes, however small the records are. */
+static void test_kept_bound(void **state)
+{
+	struct hold_table table;
+	uint64_t ino = 1;
+
+	hold_table_init(&table);
+	hold_add(&table, ino, 1);
+	while (keep_bytes(&table, ino, 1, 1)) {
+		assert_true(ino <= HOLD_KEPT_MAX / 32);
+		hold_add(&table, ++ino, 1);
+	}
+	assert_true(ino > 1);
+	hold_drop(&table, 1);
+	assert_true(keep_bytes(&table, ino, 1, 1));
+	hold_table_fini(&table);
+}
+
 /* Records of all sizes, kept, kept anew, dropped, and gone with the last hold. */
 static void test_kept(void **state)
 {
@@ -152,9 +170,14 @@ static void test_kept(void **state)
 	}
 	for (unsigned i = 0; i < KEPT_NUMBERS; i++)
 		total += sizes[i];
-	assert_int_equal(table.kept_bytes, total);
-	for (unsigned i = 0; i < KEPT_NUMBERS / 2; i++)
+	assert_in_range(table.kept_bytes, total, total + KEPT_NUMBERS * KEPT_MAX);
+	for (unsigned i = 0; i < KEPT_NUMBERS; i++)
+		hold_drop(&table, i + 1);
+	assert_int_equal(table.kept_bytes, 0);
+	for (unsigned i = 0; i < KEPT_NUMBERS / 2; i++) {
 		hold_remove(&table, i + 1, 1);
+		assert_true(keep_bytes(&table, KEPT_NUMBERS - i, 1, KEPT_MAX));
+	}
 	hold_table_fini(&table);
 }
 
@@ -221,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_against_array),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_kept_bound),
 		cmocka_unit_test(test_kept_by_threads),
 		cmocka_unit_test(test_number_table),
 	};
