@@ -80,7 +80,7 @@ def table_004():
         ((100000, 1024), ("put_batch_100", "rate", "kv", "own:put_random", 1)),
         ((0, 1024), ("durable_64t", "rate", "kv", "own:durable_1t", 10)),
         ((100000, 1024), ("iterate_values", "grown_bytes", "kv", "most", 1 << 20)),
-        ((100000, 1024), ("space", "disk_bytes_per_key", "kv-zstd", "most", 512)),
+        ((100000, 1024), ("space", "disk_bytes_per_key_at_rest", "kv-zstd", "most", 512)),
     ]
 
 

@@ -69,6 +69,14 @@ struct kv_env {
 	int (*file_lock)(struct env_file *file, bool exclusive);
 	/* Allocates [0, size) and sets the size; existing contents stay. -ENOSPC: nothing changed */
 	int (*file_allocate)(struct env_file *file, uint64_t size);
+	/*
+	 * Gives back the space behind `from`, which reads as zeros then; the size stays. -EOPNOTSUPP: nothing changed
+	 */
+	int (*file_release)(struct env_file *file, uint64_t from);
+	/* Gives [0, end), no more than the size, its space again. -ENOSPC: nothing changed, or only a part */
+	int (*file_restore)(struct env_file *file, uint64_t end);
+	/* Bytes of it that have space on the disk, or a little more. */
+	int (*file_allocated)(struct env_file *file, uint64_t *bytes);
 	int (*file_truncate)(struct env_file *file, uint64_t size);
 	/* Reads exactly `size` bytes or returns a negative errno (-ENODATA: the file ends before) */
 	int (*file_read)(struct env_file *file, void *buffer, size_t size, uint64_t position);

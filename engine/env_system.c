@@ -35,6 +35,7 @@
 
 #define FILE_MODE 0600
 #define DIR_MODE 0700
+#define STAT_BLOCK_SIZE 512u       /* bytes; of st_blocks, whatever the file system's own */
 #define ZEROS_SIZE 65536u          /* bytes */
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
@@ -348,6 +349,46 @@ static int system_file_allocate(struct env_file *file, uint64_t size)
 	return result;
 }
 
+static int change_space(struct env_file *file, int mode, uint64_t from, uint64_t end)
+{
+	int result;
+
+	do {
+		result = from < end && fallocate(file->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)from,
+						 (off_t)(end - from)) < 0 ?
+				 -errno :
+				 0;
+	} while (result == -EINTR);
+	atomic_store(&file->unsynced, true);
+	return result == -ENOSYS ? -EOPNOTSUPP : result;
+}
+
+static int system_file_release(struct env_file *file, uint64_t from)
+{
+	uint64_t size;
+	int result = system_file_size(file, &size);
+
+	return result < 0 ? result : change_space(file, FALLOC_FL_PUNCH_HOLE, from, size);
+}
+
+/* Where the file system cannot allocate it made no hole either. */
+static int system_file_restore(struct env_file *file, uint64_t end)
+{
+	int result = change_space(file, 0, 0, end);
+
+	return result == -EOPNOTSUPP ? 0 : result;
+}
+
+static int system_file_allocated(struct env_file *file, uint64_t *bytes)
+{
+	struct stat info;
+
+	if (fstat(file->fd, &info) < 0)
+		return -errno;
+	*bytes = (uint64_t)info.st_blocks * STAT_BLOCK_SIZE;
+	return 0;
+}
+
 static int system_file_truncate(struct env_file *file, uint64_t size)
 {
 	int result = ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0;
@@ -568,6 +609,9 @@ static struct kv_env system_env = {
 	.file_size = system_file_size,
 	.file_lock = system_file_lock,
 	.file_allocate = system_file_allocate,
+	.file_release = system_file_release,
+	.file_restore = system_file_restore,
+	.file_allocated = system_file_allocated,
 	.file_truncate = system_file_truncate,
 	.file_read = system_file_read,
 	.file_write = system_file_write,

@@ -9,8 +9,6 @@
 #include "prefetch.h"
 #include "segment_file.h"
 
-/* The last part of the last segment on a full disk, where only what frees may be appended. */
-#define RESERVE_DIVISOR 16
 #define RESERVE_BELOW 4 /* segments left on the disk */
 #define AHEAD_BYTES 256u     /* behind the tail */
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
@@ -90,6 +88,7 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 	full->next = take_spare(&kv->log);
 	tail->active = full->next;
 	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
+	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
 	atomic_fetch_add(&tail->unsealed, 1);
 	pace_spares(kv);
 }
@@ -100,7 +99,13 @@ static struct segment *usable_spare(const struct log *log, bool frees)
 	return log->spare_reserved && !frees ? NULL : log->spares;
 }
 
-/* Waits for a spare segment, or for the news that there will be none. */
+/* No spare segment is there that may be used; nor is one while this one is only short for now. */
+static bool must_wait(const struct log *log, bool frees)
+{
+	return log->hot.trimmed || !usable_spare(log, frees);
+}
+
+/* Waits for a spare segment, or the space of this one, or for the news that there will be none. */
 static int await_spare(struct kv *kv, bool frees)
 {
 	struct log *log = &kv->log;
@@ -116,14 +121,14 @@ static int await_spare(struct kv *kv, bool frees)
 		pthread_mutex_lock(&log->lock);
 	} else {
 		maintain_kick(kv);
-		while (!usable_spare(log, frees) && log->spare_attempts == attempts &&
+		while (must_wait(log, frees) && log->spare_attempts == attempts &&
 		       !atomic_load(&kv->failed))
 			pthread_cond_wait(&log->room, &log->lock);
 	}
 	log->spare_waiters--;
 	if (atomic_load(&kv->failed))
 		return -EROFS;
-	if (usable_spare(log, frees))
+	if (!must_wait(log, frees))
 		return 0;
 	/* Somebody else has used it already: ask again. */
 	return log->spare_error ? log->spare_error : 0;
@@ -134,13 +139,24 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 	struct log *log = &kv->log;
 	struct log_tail *tail = &log->hot;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
-	uint32_t reserve = kv->segments.size / RESERVE_DIVISOR;
+	uint32_t reserve = kv->segments.size / LOG_RESERVE_DIVISOR;
 	bool fits = tail->offset + need <= tail->limit;
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
 		return -EROFS;
 	if (log_has_room(kv, size))
 		return 0;
+	/* What is left of the segment is asked for in good time, and used before the next one is begun. */
+	if (tail->trimmed && tail->offset + need > tail->limit - reserve - reserve / LOG_SLACK_DIVISOR / 2) {
+		if (!fits || (!frees && tail->offset + need > tail->limit - reserve)) {
+			log->spare_wanted = true;
+			return -EAGAIN;
+		}
+		if (!log->spare_wanted) {
+			log->spare_wanted = true;
+			maintain_kick(kv);
+		}
+	}
 	if (!fits && usable_spare(log, frees)) {
 		switch_segment(kv, tail);
 		fits = true;
@@ -151,7 +167,7 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 		return -EAGAIN;
 	}
 	/* Half-way through a segment the next one is prepared, so that nobody waits for it. */
-	if (!log->spares && !log->spare_wanted && tail->offset > kv->segments.size / 2) {
+	if (!log->spares && !log->spare_wanted && !tail->trimmed && tail->offset > kv->segments.size / 2) {
 		log->spare_wanted = true;
 		maintain_kick(kv);
 	}
@@ -530,60 +546,4 @@ void log_spare_attempted(struct kv *kv, int error)
 	log->spare_attempts++;
 	pthread_cond_broadcast(&log->room);
 	pthread_mutex_unlock(&log->lock);
-}
-
-/* ---- closing, and opening what was closed --------------------------------------------------------- */
-
-int log_close(struct kv *kv)
-{
-	struct log_tail *tail = &kv->log.hot;
-	struct segment *segment = tail->active;
-	uint32_t first = tail->offset & ~(ENV_DIRECT_ALIGN - 1);
-	uint32_t behind = tail->offset + FORMAT_RECORD_HEADER_SIZE;
-	uint32_t last = (behind + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
-
-	/* It rests, and has one. */
-	if (!tail->limit || tail->closed || behind > kv->segments.size ||
-	    tail->flushing != segment || segment->written != tail->offset)
-		return 0;
-	format_record_seal_bare((struct format_record *)(segment->buffer + tail->offset),
-				atomic_load(&kv->log.last_seq), FORMAT_RECORD_CLOSED, segment->salt);
-	memset(segment->buffer + behind, 0, last - behind);
-	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
-}
-
-void log_rest(struct kv *kv, struct segment *segment, uint32_t offset)
-{
-	log_go_on(kv, segment, offset);
-	segment->sealed = false;
-	kv->log.hot.limit = 0;
-	kv->log.hot.closed = true;
-}
-
-int log_wake(struct kv *kv)
-{
-	struct log *log = &kv->log;
-	struct segment *segment = log->hot.active;
-	const uint8_t *map = NULL;
-	uint8_t *buffer;
-	int error;
-
-	if (log->hot.limit)
-		return 0;
-	error = segment_fetch_tail(&kv->segments, segment, log->hot.offset, &buffer);
-	pthread_mutex_lock(&log->lock);
-	if (!error) {
-		map = segment_use_buffer(&kv->segments, segment, buffer);
-		log->hot.limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
-	}
-	log->spare_wanted = false;
-	log->spare_error = error;
-	log->spare_attempts++;
-	pthread_cond_broadcast(&log->room);
-	pthread_mutex_unlock(&log->lock);
-	if (!map)
-		return error;
-	epoch_wait();
-	kv->env->file_unmap(segment->file, map, kv->segments.size);
-	return 0;
 }

@@ -12,6 +12,10 @@
 #include "store.h"
 
 #define LOG_SPARES_MAX 3u
+/* The last part of the last segment on a full disk, where only what frees may be appended. */
+#define LOG_RESERVE_DIVISOR 16
+/* Of the reserve: what a segment of a store that rests keeps beside it. */
+#define LOG_SLACK_DIVISOR 2
 
 void log_init(struct log *log);
 void log_fini(struct log *log);
@@ -26,21 +30,6 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 
 /* Appends go on at this offset of a segment that is written up to there. Before there is anybody who appends. */
 void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset);
-
-/*
- * A store that is closed in order says so behind its last record (FORMAT_RECORD_CLOSED), in a place that the next append takes. Who
- * opens it need not look behind that, nor have a buffer for the segment until somebody appends: until then the tail rests.
- */
-/* All is durable, and nobody appends any more. A failure is one of the log's. */
-int log_close(struct kv *kv);
-/* As log_go_on, for a segment without a buffer that a CLOSED ends. */
-void log_rest(struct kv *kv, struct segment *segment, uint32_t offset);
-/* The maintainer's: it does not rest any more; and those who wait for that are told. -ENOMEM, or what reading says */
-int log_wake(struct kv *kv);
-static inline bool log_rests(const struct kv *kv)
-{
-	return !kv->log.hot.limit;
-}
 
 /* A MARK behind what is durable, so that damage there is told from a torn end. Nobody else appends. False: there is one, or no room. */
 bool log_mark(struct kv *kv);

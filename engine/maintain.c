@@ -11,6 +11,7 @@
 #include "epoch.h"
 #include "large.h"
 #include "log.h"
+#include "log_rest.h"
 #include "resident.h"
 #include "scrub.h"
 #include "sync.h"
@@ -74,6 +75,8 @@ static void prepare_if_wanted(struct kv *kv)
 			warm_log(kv);
 		return;
 	}
+	if (log_is_trimmed(kv) && log_spare_wanted(kv, &pressed))
+		(void)log_extend(kv);
 	while (log_spare_wanted(kv, &pressed) && !atomic_load(&kv->failed)) {
 		if (!resident_make_room(kv, pressed)) {
 			if (!pressed)

@@ -7,6 +7,7 @@
 
 #include "checkpoint.h"
 #include "log.h"
+#include "log_rest.h"
 #include "manifest.h"
 #include "preread.h"
 #include "replay.h"
@@ -122,16 +123,19 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 /* Overwrites what a crash left behind the end, so that it can never be taken for what comes to stand before it. */
 static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 {
-	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1);
+	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), last;
 	const uint8_t *behind = segment->buffer + end;
 	size_t size = kv->segments.size - end;
 
 	/* All zeros: the first byte is one, and each is like the one before it. */
 	if (!size || (!behind[0] && !memcmp(behind, behind + 1, size - 1)))
 		return 0;
-	memset(segment->buffer + end, 0, kv->segments.size - end);
-	return kv->env->file_write(segment->file, segment->buffer + first, kv->segments.size - first,
-				   first, true);
+	/* What is zeros may have no space on the disk. */
+	while (!behind[size - 1])
+		size--;
+	last = (end + (uint32_t)size + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+	memset(segment->buffer + end, 0, size);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
 }
 
 /*
@@ -151,11 +155,13 @@ static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
 /* Appends go on behind the last record of this segment, which is in its buffer again. */
 static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 {
+	uint32_t limit = log_restore(kv, segment, end);
 	int error = erase_behind(kv, segment, end);
 
 	if (error)
 		return error;
 	log_go_on(kv, segment, end);
+	kv->log.hot.limit = limit;
 	return 0;
 }
 

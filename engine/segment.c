@@ -288,7 +288,7 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 					  true);
 	/* A sync that has failed may have lost the file's size as well. */
 	if (error)
-		segment->allocated = false;
+		segment->hole = segments->size;
 	if (!error)
 		error = segment_file_rename(segments, segment, true);
 	if (error)
@@ -346,6 +346,16 @@ static int load_short(struct segments *segments, struct segment *segment, uint64
 	return segments->env->file_read(segment->file, segment->buffer, size, 0);
 }
 
+/* All of it where that cannot be told: space is then asked for before it is needed. */
+static uint32_t hole_of(const struct segments *segments, struct env_file *file)
+{
+	uint64_t allocated;
+
+	if (segments->env->file_allocated(file, &allocated))
+		return segments->size;
+	return allocated < segments->size ? segments->size - (uint32_t)allocated : 0;
+}
+
 int segment_load(struct segments *segments, uint32_t slot, bool read_only, struct segment **out)
 {
 	uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], whole[FORMAT_SEGMENT_HEADER_SIZE];
@@ -384,7 +394,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	segment->header_damaged = memcmp(page, whole, sizeof(page));
 	segment->id = header.id;
 	segment->salt = header.salt;
-	segment->allocated = true;
+	segment->hole = hole_of(segments, segment->file);
 	segment->sealed = true;
 	segment->born = ++segments->births;
 	segment_file_enter(segments, segment);

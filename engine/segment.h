@@ -54,7 +54,8 @@ struct segment {
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
-	_Atomic bool allocated;	      /* the file has its size on the disk; set by the maintainer, counted by anyone */
+	_Atomic uint32_t hole;	      /* bytes at the file's end without space on the disk, or not known to have any; the maintainer's,
+					 counted by anyone */
 	_Atomic uint64_t rename;      /* number of the last rename of its file */
 	uint64_t newest_seq;	      /* about: of its youngest record; 0: not known yet; the maintainer's */
 	uint64_t born;		      /* counts preparations and loads; the maintainer's */

@@ -15,6 +15,7 @@ int segment_file_open(struct segments *segments, uint32_t slot, bool listed, uns
 	if (!segment)
 		return -ENOMEM;
 	segment->slot = slot;
+	segment->hole = segments->size;
 	segment->listed = listed;
 	/* What is written stays in the buffer: a copy in the page cache would be a second one. */
 	flags |= flags & ENV_READ_ONLY ? 0 : ENV_DIRECT;
@@ -117,7 +118,7 @@ static int slot_new(struct segments *segments, struct segment **out)
 
 static bool is_ready(const struct segments *segments, const struct segment *segment)
 {
-	return segment->allocated && !segment->listed &&
+	return !segment->hole && !segment->listed &&
 	       segment->rename <= atomic_load(&segments->renames_synced);
 }
 
@@ -134,7 +135,7 @@ static struct segment *free_file(const struct segments *segments)
 			continue;
 		if (is_ready(segments, segment))
 			return segment;
-		if (!found || segment->allocated)
+		if (!found || !segment->hole)
 			found = segment;
 	}
 	return found;
@@ -159,10 +160,29 @@ int segment_file_allocate(struct segments *segments, struct segment *segment)
 {
 	int error = 0;
 
-	if (!segment->allocated)
+	if (segment->hole)
 		error = segments->env->file_allocate(segment->file, segments->size);
 	if (!error)
-		segment->allocated = true;
+		segment->hole = 0;
+	return error;
+}
+
+int segment_file_release(struct segments *segments, struct segment *segment, uint32_t from)
+{
+	int error = segments->env->file_release(segment->file, from);
+
+	/* What failed half-way has left no more. */
+	if (error != -EOPNOTSUPP)
+		segment->hole = segments->size - from;
+	return error;
+}
+
+int segment_file_restore(struct segments *segments, struct segment *segment, uint32_t end)
+{
+	int error = segment->hole ? segments->env->file_restore(segment->file, end) : 0;
+
+	if (!error && segment->hole > segments->size - end)
+		segment->hole = segments->size - end;
 	return error;
 }
 

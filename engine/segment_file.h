@@ -33,6 +33,13 @@ int segment_sync_name(struct segments *segments, const struct segment *segment);
 int segment_file_take(struct segments *segments, struct segment **out);
 /* Sees to it that the file has its size on the disk. */
 int segment_file_allocate(struct segments *segments, struct segment *segment);
+/*
+ * Gives back the space behind `from`, where nothing stands and nothing is written before it has its space again. -EOPNOTSUPP: it
+ * has it still; else some of it may be gone.
+ */
+int segment_file_release(struct segments *segments, struct segment *segment, uint32_t from);
+/* Sees to it that what stands before `end` has its space. -ENOSPC, -EIO */
+int segment_file_restore(struct segments *segments, struct segment *segment, uint32_t end);
 /* Sees to it that so many free files are allocated: the next segments need no space from the disk. -ENOSPC, -EIO */
 int segments_keep_free(struct segments *segments, uint32_t count);
 /* A file that is not in the log, to be used for the next segment. */

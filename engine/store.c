@@ -15,6 +15,7 @@
 #include "dictionary.h"
 #include "large.h"
 #include "log.h"
+#include "log_rest.h"
 #include "maintain.h"
 #include "manifest.h"
 #include "recover.h"
@@ -500,9 +501,9 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 	for (slot = 0; slot < count; slot++) {
 		const struct segment *segment = segments->table[slot];
 
-		if (!segment || (!segment->id && !segment->allocated))
+		if (!segment)
 			continue;
-		out->disk_bytes += segments->size;
+		out->disk_bytes += segments->size - atomic_load(&segment->hole);
 		if (segment->id)
 			out->segments++;
 	}

@@ -30,7 +30,8 @@
 struct log_tail {
 	struct segment *active;
 	uint32_t offset;		/* in active, of the next record */
-	uint32_t limit;			/* no record but an END ends behind it; 0: the tail rests. log_wake */
+	uint32_t limit;			/* no record but an END ends behind it; 0: the tail rests. log_rest.c */
+	bool trimmed;			/* the file has no space far behind it, and gets it when that is wanted */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
 	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
 	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the maintainer's. brake.c */

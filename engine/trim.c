@@ -4,12 +4,14 @@
 
 #include "brake.h"
 #include "log.h"
+#include "log_rest.h"
 #include "segment_file.h"
 
 #define REST_US 3000000u       /* without a change: a spare segment is left where it will be wanted soon, and nothing else */
 #define LONG_REST_US 30000000u /* nothing at all */
 #define SOON_DIVISOR 4u	       /* of a segment is left of the log's last one */
 #define PAUSE_US 1000u
+#define WORTH_DIVISOR 8u       /* of a segment: less is not given back */
 #define SCARCE_SEGMENTS 16u    /* of free disk */
 
 /* Whatever uses, or makes, spare segments and free files counts here. */
@@ -39,6 +41,30 @@ static bool is_wanted_soon(struct kv *kv)
 	return soon;
 }
 
+/* Was it filled, or closed, by us, and is its end beyond doubt? */
+static bool is_surely_closed(const struct segment *segment)
+{
+	return segment && segment->id && segment->sealed && segment->end && segment->written >= segment->end &&
+	       !segment->damaged && !segment->header_damaged && !segment->missing;
+}
+
+/* What stands behind the end of segments that were closed before they were full. */
+static void release_ends(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	uint32_t slot, from, count = atomic_load(&segments->count);
+
+	for (slot = 0; slot < count; slot++) {
+		struct segment *segment = segments->table[slot];
+
+		if (!is_surely_closed(segment) || segment->hole)
+			continue;
+		from = (segment->end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+		if (segments->size - from >= segments->size / WORTH_DIVISOR)
+			(void)segment_file_release(segments, segment, from);
+	}
+}
+
 static int give_back(struct kv *kv, unsigned keep)
 {
 	int error;
@@ -47,7 +73,15 @@ static int give_back(struct kv *kv, unsigned keep)
 		return 0;
 	error = log_drop_spares(kv, keep);
 	segments_drop_free(&kv->segments, 0, &kv->log.lock);
+	release_ends(kv);
 	return error ? error : segments_sync_names(&kv->segments);
+}
+
+/* Space that could not be given back is space that can be used. */
+static void trim_tail(struct kv *kv)
+{
+	if (may_trim(kv))
+		log_trim(kv);
 }
 
 void trim_step(struct kv *kv)
@@ -63,6 +97,7 @@ void trim_step(struct kv *kv)
 	if (rest->depth == 0 && now_us - rest->since_us >= REST_US) {
 		rest->depth = 1;
 		error = give_back(kv, is_wanted_soon(kv));
+		trim_tail(kv);
 	} else if (rest->depth == 1 && now_us - rest->since_us >= LONG_REST_US) {
 		rest->depth = 2;
 		error = give_back(kv, 0);
@@ -86,6 +121,7 @@ void trim_close(struct kv *kv)
 {
 	int error = give_back(kv, 0);
 
+	trim_tail(kv);
 	if (!error)
 		return;
 	store_report(kv, KV_INFO, "spare segments stay: %s", strerror(-error));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trim.h - gives back to the disk what is kept only for writers who go on: spare segments, and free files that would be used again.
+ * trim.h - gives back to the disk what is kept only for writers who go on: spare segments, free
+ * files that would be used again, and the space behind the log's end.
  *
- * After some seconds without a change they go, but for one spare segment where the log's last one is nearly full, for who writes
- * now and then; after half a minute, and when the store is closed, that as well. On a disk that is nearly full they stay: they are the
- * reserve.
+ * After some seconds without a change they go, but for one spare segment where the log's last one
+ * is nearly full, for who writes now and then; after half a minute, and when the store is closed,
+ * that as well. On a disk that is nearly full they stay: they are the reserve.
  *
  * The maintainer's.
  */

@@ -4,6 +4,7 @@
 
 #include "huge_map.h"
 #include "log.h"
+#include "log_rest.h"
 #include "resident.h"
 
 #define PAUSE_US 2000u	     /* between two segments that are read in */

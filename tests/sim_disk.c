@@ -99,7 +99,7 @@ uint64_t sim_disk_used(const struct sim_env *sim)
 	uint64_t used = 0;
 
 	for (size_t i = 0; i < sim->file_count; i++)
-		used += sim->files[i]->size;
+		used += sim_file_allocated(sim->files[i]);
 	return used;
 }
 
@@ -107,7 +107,8 @@ int sim_disk_check_growth(const struct sim_env *sim, const struct sim_file *file
 {
 	if (size > file->size_max)
 		return -EFBIG;
-	if (size > file->size && sim_disk_used(sim) + (size - file->size) > sim->capacity)
+	if (sim_file_missing(file, size) > 0 &&
+		sim_disk_used(sim) + sim_file_missing(file, size) > sim->capacity)
 		return -ENOSPC;
 	return 0;
 }

@@ -318,6 +318,8 @@ static int file_resize(struct env_file *handle, uint64_t size, bool allocate)
 			result = sim_disk_check_growth(sim, file, size);
 		if (result == 0)
 			result = sim_file_resize(file, size);
+		if (result == 0 && allocate)
+			sim_file_restore(file, size);
 	}
 	pthread_mutex_unlock(&sim->lock);
 	linger(sim);
@@ -327,6 +329,54 @@ static int file_resize(struct env_file *handle, uint64_t size, bool allocate)
 static int call_file_allocate(struct env_file *handle, uint64_t size)
 {
 	return file_resize(handle, size, true);
+}
+
+static int call_file_release(struct env_file *handle, uint64_t from)
+{
+	struct sim_env *sim = handle->sim;
+	enum sim_step step;
+	int result = 0;
+
+	if (handle->read_only)
+		return -EBADF;
+	pthread_mutex_lock(&sim->lock);
+	step = sim_disk_step(sim);
+	if (step != SIM_STEP_REFUSED)
+		result = sim_disk_fault(sim, SIM_FAULT_RELEASE);
+	if (step != SIM_STEP_REFUSED && result == 0)
+		result = sim_file_release(handle->file, from);
+	pthread_mutex_unlock(&sim->lock);
+	return step_result(step, result);
+}
+
+static int call_file_restore(struct env_file *handle, uint64_t end)
+{
+	struct sim_env *sim = handle->sim;
+	struct sim_file *file = handle->file;
+	enum sim_step step;
+	int result = 0;
+
+	if (handle->read_only)
+		return -EBADF;
+	pthread_mutex_lock(&sim->lock);
+	step = sim_disk_step(sim);
+	end = end < file->size ? end : file->size;
+	if (step != SIM_STEP_REFUSED)
+		result = sim_disk_fault(sim, SIM_FAULT_ALLOCATE);
+	if (step != SIM_STEP_REFUSED && result == 0)
+		result = sim_disk_check_growth(sim, file, end);
+	if (step != SIM_STEP_REFUSED && result == 0)
+		sim_file_restore(file, end);
+	pthread_mutex_unlock(&sim->lock);
+	return step_result(step, result);
+}
+
+static int call_file_allocated(struct env_file *handle, uint64_t *bytes)
+{
+	pthread_mutex_lock(&handle->sim->lock);
+	*bytes = sim_file_allocated(handle->file);
+	pthread_mutex_unlock(&handle->sim->lock);
+	return 0;
 }
 
 static int call_file_truncate(struct env_file *handle, uint64_t size)
@@ -549,6 +599,9 @@ const struct kv_env sim_env_calls_table = {
 	.file_size = call_file_size,
 	.file_lock = call_file_lock,
 	.file_allocate = call_file_allocate,
+	.file_release = call_file_release,
+	.file_restore = call_file_restore,
+	.file_allocated = call_file_allocated,
 	.file_truncate = call_file_truncate,
 	.file_read = call_file_read,
 	.file_write = call_file_write,

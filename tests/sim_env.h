@@ -55,7 +55,8 @@ enum sim_fault {
 	SIM_FAULT_WRITE, /* may leave a part of the write behind, as a short one does */
 	SIM_FAULT_SYNC,  /* loses what it could not write, for good */
 	SIM_FAULT_DIR_SYNC,
-	SIM_FAULT_ALLOCATE,
+	SIM_FAULT_ALLOCATE, /* or restoring what was released */
+	SIM_FAULT_RELEASE,
 	SIM_FAULT_MAP,
 	SIM_FAULT_RENAME,
 	SIM_FAULT_UNLINK,

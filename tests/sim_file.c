@@ -67,7 +67,7 @@ int sim_file_new(uint64_t size_max, struct sim_file **out)
 	file->durable = bytes_new(size_max, file);
 	file->size_max = size_max;
 	file->changes_end = &file->changes;
-	file->page_failed = UINT64_MAX;
+	file->page_failed = file->hole = file->durable_hole = UINT64_MAX;
 	if (!file->live || !file->durable) {
 		sim_file_free(file);
 		return -ENOMEM;
@@ -188,6 +188,7 @@ int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_
 	if (!change)
 		return -ENOMEM;
 	bytes_write(file->live, &file->size, change->data, size, position);
+	sim_file_restore(file, position + size);
 	return 0;
 }
 
@@ -196,7 +197,50 @@ int sim_file_resize(struct sim_file *file, uint64_t size)
 	if (!change_add(file, true, size, NULL, 0))
 		return -ENOMEM;
 	bytes_resize(file->live, &file->size, size);
+	sim_file_restore(file, 0);
 	return 0;
+}
+
+/* Behind the last byte that is not zero. */
+static uint64_t bytes_end(const uint8_t *bytes, uint64_t from, uint64_t size)
+{
+	while (size > from && !bytes[size - 1])
+		size--;
+	return size > from ? size : from;
+}
+
+int sim_file_release(struct sim_file *file, uint64_t from)
+{
+	uint64_t end = bytes_end(file->live, from, file->size);
+	uint8_t *zeros = end > from ? calloc(1, end - from) : NULL;
+	int result = end > from && !zeros ? -ENOMEM : 0;
+
+	if (zeros)
+		result = sim_file_write(file, zeros, end - from, from);
+	free(zeros);
+	if (result == 0 && from < file->size && from < file->hole)
+		file->hole = from;
+	return result;
+}
+
+void sim_file_restore(struct sim_file *file, uint64_t end)
+{
+	if (file->hole < end)
+		file->hole = end;
+	if (file->hole >= file->size)
+		file->hole = UINT64_MAX;
+}
+
+uint64_t sim_file_allocated(const struct sim_file *file)
+{
+	return file->hole < file->size ? file->hole : file->size;
+}
+
+uint64_t sim_file_missing(const struct sim_file *file, uint64_t end)
+{
+	uint64_t allocated = sim_file_allocated(file);
+
+	return end > allocated ? end - allocated : 0;
 }
 
 static void change_apply(struct sim_file *file, const struct sim_change *change)
@@ -213,6 +257,7 @@ void sim_file_sync(struct sim_file *file)
 	for (struct sim_change *change = file->changes; change; change = change->next)
 		change_apply(file, change);
 	changes_drop(file);
+	file->durable_hole = file->hole;
 }
 
 void sim_file_tear_newest(struct sim_file *file)
@@ -346,6 +391,11 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 		memcpy(file->live, file->durable, end);
 		file->size = file->durable_size;
 	}
+	/* What was taken again, but not for good, is gone; what was not given back for good, and shows it, is there. */
+	if (file->hole > file->durable_hole)
+		file->hole = file->durable_hole;
+	sim_file_restore(file,
+		file->hole < file->size ? bytes_end(file->live, file->hole, file->size) : 0);
 	file->in_flight = file->diverged = false;
 	file->page_failed = UINT64_MAX;
 }
@@ -387,6 +437,7 @@ int sim_file_replace(struct sim_file *file, const void *data, uint64_t size)
 	changes_drop(file);
 	bytes_resize(file->live, &file->size, 0);
 	bytes_resize(file->durable, &file->durable_size, 0);
+	file->hole = file->durable_hole = UINT64_MAX;
 	if (size > 0) {
 		bytes_write(file->live, &file->size, data, size, 0);
 		bytes_write(file->durable, &file->durable_size, data, size, 0);

@@ -40,6 +40,8 @@ struct sim_file {
 			   */
 	uint64_t size, durable_size; /* bytes */
 	uint64_t size_max;
+	uint64_t hole; /* position from which on the file has no space; UINT64_MAX: none */
+	uint64_t durable_hole;
 	struct sim_change *changes; /* since the last sync, oldest first */
 	struct sim_change **changes_end;
 	bool in_flight; /* a sync was under way when the power failed: any changed sector may be
@@ -58,6 +60,13 @@ void sim_file_free(struct sim_file *file);
  * size_max. -ENOMEM */
 int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_t position);
 int sim_file_resize(struct sim_file *file, uint64_t size);
+/* Bytes behind `from` become zeros, as by a write, and take no space. -ENOMEM */
+int sim_file_release(struct sim_file *file, uint64_t from);
+/* Its space up to `end`, which the caller has checked. */
+void sim_file_restore(struct sim_file *file, uint64_t end);
+/* How much of it has space; and how much more would have if it had up to `end`. */
+uint64_t sim_file_allocated(const struct sim_file *file);
+uint64_t sim_file_missing(const struct sim_file *file, uint64_t end);
 /* -EIO: touches the failed page. The caller checks the size. */
 int sim_file_read(const struct sim_file *file, void *buffer, size_t size, uint64_t position);
 void sim_file_sync(struct sim_file *file);

@@ -22,7 +22,7 @@
 #define ITERATE_SECONDS 0.1 /* at least, for small stores */
 #define UNSYNCED 1000u /* puts between the last sync and the kill */
 #define SPACE_REST_MIN 100000u /* entries */
-#define SPACE_REST_S 4u
+#define SPACE_REST_S 6u
 
 struct order {
 	const struct workload *workload;
@@ -339,10 +339,13 @@ static int load(struct workload *workload, const char *work)
 	if (workload->ops->index_bytes)
 		measure_print("space", "index_bytes_per_key",
 			(double)workload->ops->index_bytes(workload->store) / (double)count);
+	measure_print("space", "disk_bytes_per_key_at_once",
+		(double)disk_bytes(workload->setup.path) / (double)count);
+	if (count < SPACE_REST_MIN)
+		return 0;
 	/* What is kept for a writer who goes on, or is still being compacted, is none of the data's. */
-	if (count >= SPACE_REST_MIN)
-		sleep(SPACE_REST_S);
-	measure_print("space", "disk_bytes_per_key",
+	sleep(SPACE_REST_S);
+	measure_print("space", "disk_bytes_per_key_at_rest",
 		(double)disk_bytes(workload->setup.path) / (double)count);
 	return 0;
 }

@@ -17,11 +17,15 @@
 #include <string.h>
 
 #include "kv.h"
+#include "maintain.h"
+#include "sim_env.h"
 
 #define STORE_PATH "store"
 #define SEGMENT_SIZE (1u << 20)
 #define BATCH_MAX 48u
 #define LOOK_US 1000000u /* more than clock_us passes by while somebody looks */
+#define REST_TURNS 3u
+#define REST_US 40000000u
 
 static int subject_verify(void *arg);
 
@@ -269,10 +273,15 @@ static int commit_refused(struct subject *subject, const struct kv_model_change 
 	return result ? result : crash_fail("a batch was committed against its condition");
 }
 
-/* Batches up to this number that are not ours: a store that compresses commits dictionaries. */
+/*
+ * Batches up to this number that are not ours: a store that compresses commits dictionaries, and one for which time passes says now and
+ * then how late it is.
+ */
 static void allow_others(struct subject *subject, uint64_t seq)
 {
-	while (subject->script->background && kv_model_last(subject->model) < seq)
+	bool others = subject->script->background || subject->script->rests;
+
+	while (others && kv_model_last(subject->model) < seq)
 		if (kv_model_commit(subject->model, kv_model_last(subject->model) + 1, NULL, 0) < 0)
 			return;
 }
@@ -387,6 +396,20 @@ static int reopen(struct subject *subject)
 	return result == 0 ? subject_verify(subject) : result;
 }
 
+/* Then the store gives back what it keeps for who goes on. */
+static int rest(struct subject *subject)
+{
+	unsigned turn;
+
+	/* The first round finds what has happened until now. */
+	for (turn = 0; turn < REST_TURNS; turn++) {
+		maintain_round(subject->kv);
+		sim_env_advance_us((struct sim_env *)subject->env, REST_US);
+	}
+	allow_others(subject, kv_last_seq(subject->kv));
+	return 0;
+}
+
 static int prune(struct subject *subject)
 {
 	struct kv_prune_options options = {
@@ -458,6 +481,8 @@ static int act_random(struct subject *subject)
 		return checkpoint(subject);
 	if (dice < 42 && subject->script->snapshots)
 		return change_snapshot(subject, key);
+	if (dice < 42 && subject->script->rests)
+		return rest(subject);
 	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
 	return commit_one(subject, &change);
 }
@@ -480,6 +505,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		return sync_notified(subject);
 	case CRASH_KV_REOPEN:
 		return reopen(subject);
+	case CRASH_KV_REST:
+		return rest(subject);
 	case CRASH_KV_PRUNE:
 		return prune(subject);
 	case CRASH_KV_SNAPSHOT:

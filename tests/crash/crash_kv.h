@@ -14,6 +14,7 @@ enum crash_kv_kind {
 	CRASH_KV_SYNC,
 	CRASH_KV_NOTIFY, /* a sync whose answer comes through a callback */
 	CRASH_KV_REOPEN,
+	CRASH_KV_REST, /* nothing happens for a minute */
 	CRASH_KV_PRUNE,
 	CRASH_KV_SNAPSHOT, /* takes the snapshot with the number `key`, or deletes it if it is there */
 	CRASH_KV_CHECKPOINT,
@@ -37,6 +38,7 @@ struct crash_script {
 	bool compress;   /* when it is written */
 	bool background; /* or later */
 	bool snapshots;	 /* random operations take and delete them, too */
+	bool rests;	 /* time passes now and then; random operations rest, too, unless they take snapshots */
 	uint64_t checkpoint_interval; /* bytes; 0: the store's own */
 	uint64_t capacity;            /* of the disk, in bytes; 0: plenty */
 };

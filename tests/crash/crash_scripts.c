@@ -33,6 +33,10 @@
 	{                                                                                          \
 		CRASH_KV_REOPEN, 0, 1, 0                                                           \
 	}
+#define REST                                                                                       \
+	{                                                                                          \
+		CRASH_KV_REST, 0, 1, 0                                                             \
+	}
 #define PRUNE                                                                                      \
 	{                                                                                          \
 		CRASH_KV_PRUNE, 0, 1, 0                                                            \
@@ -225,6 +229,32 @@ static const struct crash_kv_op rests[] = {
 	REOPEN,
 	BATCH(6, 3, 3000),
 	PUT(0, 1, 9),
+	END,
+};
+
+/* The space behind the log's end is given back, at rest and by closing, and little, or more than was left, comes behind it. */
+static const struct crash_kv_op trims[] = {
+	PUT(0, 4, 3000),
+	REST,
+	PUT(4, 2, 900),
+	SYNC,
+	PUT(6, 8, 30000),
+	REST,
+	DELETE(0, 4),
+	SYNC,
+	PUT(0, 3, 60000),
+	REOPEN,
+	PUT(1, 5, 50000),
+	REST,
+	REOPEN,
+	DELETE(3, 3),
+	SYNC,
+	PUT(9, 2, 90000),
+	REST,
+	PUT(9, 2, 9000),
+	PRUNE,
+	REST,
+	PUT(9, 8, 90000),
 	END,
 };
 
@@ -445,6 +475,8 @@ static const struct crash_script kv_packs = {.ops = packs, .background = true};
 static const struct crash_script kv_random_background = {.ops = random_life, .background = true};
 static const struct crash_script kv_reopens = {.ops = reopens};
 static const struct crash_script kv_rests = {.ops = rests};
+static const struct crash_script kv_trims = {.ops = trims, .rests = true};
+static const struct crash_script kv_trims_random = {.ops = random_life, .rests = true};
 static const struct crash_script kv_checkpoints = {.ops = checkpoints};
 static const struct crash_script kv_checkpoint_turnover = {.ops = checkpoint_turnover};
 static const struct crash_script kv_checkpoint_random = {.ops = checkpoint_life};
@@ -571,6 +603,8 @@ const struct crash_named crash_scripts[] = {
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
 	{"rests", &crash_kv, &kv_rests},
+	{"trims", &crash_kv, &kv_trims},
+	{"trims-random", &crash_kv, &kv_trims_random},
 	{"checkpoints", &crash_kv, &kv_checkpoints},
 	{"checkpoint-turnover", &crash_kv, &kv_checkpoint_turnover},
 	{"checkpoint-random", &crash_kv, &kv_checkpoint_random},

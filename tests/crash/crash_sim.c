@@ -97,6 +97,7 @@ static const char *const fault_names[CRASH_FAULTS] = {
 	[SIM_FAULT_SYNC] = "sync",
 	[SIM_FAULT_DIR_SYNC] = "dir_sync",
 	[SIM_FAULT_ALLOCATE] = "allocate",
+	[SIM_FAULT_RELEASE] = "release",
 	[SIM_FAULT_MAP] = "map",
 	[SIM_FAULT_RENAME] = "rename",
 	[SIM_FAULT_UNLINK] = "unlink",
@@ -109,6 +110,8 @@ static int fault_error(unsigned kind, uint64_t number)
 {
 	if (kind == SIM_FAULT_BUFFER || kind == SIM_FAULT_MAP)
 		return -ENOMEM;
+	if (kind == SIM_FAULT_RELEASE && number % 2)
+		return -EOPNOTSUPP;
 	if (kind == SIM_FAULT_ALLOCATE || (kind != SIM_FAULT_READ && number % 2))
 		return -ENOSPC;
 	return -EIO;

@@ -175,6 +175,44 @@ static void test_list(void **state)
 	assert_int_equal(world->env->dir_list(world->dir, list_stop, NULL), -ECANCELED);
 }
 
+/* Space that was given back reads as zeros and is there again when it is asked for; the size stays. */
+static void test_space_given_back(void **state)
+{
+	enum { SIZE = 2 * FILE_SIZE, KEPT = FILE_SIZE / 2, MORE = FILE_SIZE, NEARLY = 65536 };
+	struct world *world = *state;
+	struct kv_env *env = world->env;
+	struct env_file *file = file_make(world, "a", SIZE);
+	uint64_t size, full, less, more;
+	char bytes[8];
+	int result;
+
+	assert_int_equal(env->file_write(file, "contents", 8, 0, false), 0);
+	assert_int_equal(env->file_write(file, "contents", 8, SIZE - 8, true), 0);
+	assert_int_equal(env->file_allocated(file, &full), 0);
+	assert_true(full >= SIZE);
+	result = env->file_release(file, KEPT);
+	if (result == -EOPNOTSUPP) {
+		env->file_close(file);
+		skip();
+	}
+	assert_int_equal(result, 0);
+	assert_int_equal(env->file_allocated(file, &less), 0);
+	assert_true(less >= KEPT && less <= full - (SIZE - KEPT) + NEARLY);
+	assert_int_equal(env->file_restore(file, MORE), 0);
+	assert_int_equal(env->file_allocated(file, &more), 0);
+	assert_true(more >= less + MORE - KEPT - NEARLY && more < full);
+	assert_int_equal(env->file_restore(file, SIZE), 0);
+	assert_int_equal(env->file_allocated(file, &more), 0);
+	assert_true(more >= SIZE);
+	assert_int_equal(env->file_size(file, &size), 0);
+	assert_int_equal(size, SIZE);
+	assert_int_equal(env->file_read(file, bytes, 8, 0), 0);
+	assert_memory_equal(bytes, "contents", 8);
+	assert_int_equal(env->file_read(file, bytes, 8, SIZE - 8), 0);
+	assert_memory_equal(bytes, "\0\0\0\0\0\0\0\0", 8);
+	env->file_close(file);
+}
+
 static void test_size(void **state)
 {
 	struct world *world = *state;
@@ -607,6 +645,7 @@ int main(void)
 		BOTH(test_names),
 		BOTH(test_list),
 		BOTH(test_size),
+		BOTH(test_space_given_back),
 		BOTH(test_write_and_map),
 		BOTH(test_lock),
 		BOTH(test_read_only),

@@ -6,6 +6,7 @@
 #include "kv_fixture.h"
 
 #include "log.h"
+#include "log_rest.h"
 #include "read.h"
 
 #define KEYS 300u
