@@ -66,6 +66,28 @@ static size_t shared_size(const uint8_t *a, size_t a_size, const uint8_t *b, siz
 	return size;
 }
 
+/*
+ * An entry of which a word of the key is left, as nearly all are, in three stores: what stands behind
+ * it in the chunk is overwritten by what comes next, or was never used. False: nothing was done.
+ */
+static inline bool put_short(struct order_saving *saving, const struct format_checkpoint_entry *entry,
+			     const uint8_t *key)
+{
+	struct checkpoint_stream *stream = saving->stream;
+	uint8_t *to = stream->bytes + stream->used;
+	uint64_t word;
+
+	if (entry->rest > sizeof(word) || entry->shared > ORDER_WALK_KEY_WORDS - sizeof(word) ||
+	    stream->used + sizeof(*entry) + sizeof(word) >= sizeof(stream->bytes))
+		return false;
+	memcpy(&word, key + entry->shared, sizeof(word));
+	memcpy(to, entry, sizeof(*entry));
+	memcpy(to + sizeof(*entry), &word, sizeof(word));
+	memcpy(saving->last + entry->shared, &word, sizeof(word));
+	stream->used += sizeof(*entry) + entry->rest;
+	return true;
+}
+
 static int put_entry(struct order_saving *saving)
 {
 	size_t key_size, shared = 0;
@@ -80,12 +102,14 @@ static int put_entry(struct order_saving *saving)
 	saving->fenced = saving->stream->chunk + 1;
 	entry.shared = (uint16_t)shared;
 	entry.rest = (uint16_t)(key_size - shared);
+	saving->last_size = key_size;
+	if (!error && put_short(saving, &entry, key))
+		return 0;
 	if (!error)
 		error = checkpoint_stream_put(saving->stream, &entry, sizeof(entry));
 	if (!error)
 		error = checkpoint_stream_put(saving->stream, key + shared, key_size - shared);
 	memcpy(saving->last + shared, key + shared, key_size - shared);
-	saving->last_size = key_size;
 	return error;
 }
 

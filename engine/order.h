@@ -104,8 +104,11 @@ int order_walk_below(struct order_walk *walk, const void *key, size_t key_size);
 int order_walk_select(struct order_walk *walk, uint64_t position);
 int order_walk_next(struct order_walk *walk);
 int order_walk_prev(struct order_walk *walk);
-/* The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere.
+/*
+ * The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere. So
+ * many bytes of it may be read, in words, however short it is.
  */
+#define ORDER_WALK_KEY_WORDS 512u
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);
 uint64_t order_walk_address(const struct order_walk *walk);
 /*

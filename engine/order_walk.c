@@ -14,9 +14,6 @@
 
 #include "order_node.h"
 
-#define KEY_ROOM_MIN                                                                               \
-	512u /* bytes; enough for every key that is held in a node, and for copying it in words */
-
 struct order_walk {
 	struct order *order;
 	struct order_node *leaf; /* NULL: the walk is nowhere */
@@ -40,7 +37,8 @@ int order_walk_new(struct order *order, struct order_walk **out)
 	if (!walk)
 		return -ENOMEM;
 	walk->order = order;
-	walk->key_room = KEY_ROOM_MIN;
+	/* Enough for every key that is held in a node, and for copying it in words. */
+	walk->key_room = ORDER_WALK_KEY_WORDS;
 	walk->key = malloc(walk->key_room);
 	if (!walk->key) {
 		free(walk);
