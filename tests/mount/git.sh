@@ -12,8 +12,10 @@ cases=(commits_and_gc clone_there_and_back clone_ourselves large_tree many_check
 # Nothing of the machine's own configuration plays a part.
 export HOME=$SCRATCH GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=Test GIT_AUTHOR_EMAIL=test@example.org
 export GIT_COMMITTER_NAME=Test GIT_COMMITTER_EMAIL=test@example.org GIT_TERMINAL_PROMPT=0
-export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 export GIT_CONFIG_KEY_1=init.defaultBranch GIT_CONFIG_VALUE_1=main
+# or a commit leaves something behind that packs the repository while the next command works on it
+export GIT_CONFIG_KEY_2=gc.autoDetach GIT_CONFIG_VALUE_2=false
 
 # repository_make DIR COMMITS - a history with branches, merges, renames and a binary
 repository_make() {
