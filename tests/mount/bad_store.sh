@@ -29,10 +29,10 @@ refused() {
 	! is_mounted "$mnt" || fail "mounted all the same"
 }
 
-# A store with files whose contents tell where they are from.
+# filled_store [OPTION...] - a store with files whose contents tell where they are from
 filled_store() {
 	local i
-	store_make --segment-size 2M
+	store_make --segment-size 2M "$@"
 	store_mount
 	for i in $(seq "$files"); do
 		seq -s " $i " 300 >"$mnt/file$i"
@@ -164,7 +164,7 @@ others_same() {
 # gives is not passed off as good.
 case_damaged_value() {
 	needs_kvfs_here
-	filled_store
+	filled_store --compress none # the value is looked for
 	value_flip 27
 	uncheckable=1
 	expect_fail 'seg-[0-9a-f]+.*offset' "$KVFS" check "$store"
@@ -188,7 +188,7 @@ case_damaged_value() {
 # next one to open it says so.
 case_damaged_while_mounted() {
 	needs_kvfs_here
-	filled_store
+	filled_store --compress none # the value is looked for
 	store_mount -o ro
 	value_flip 28
 	uncheckable=1
@@ -367,7 +367,7 @@ case_read_only_mount() {
 case_symlinked_parts() {
 	local segment
 	needs_kvfs_here
-	filled_store
+	filled_store --compress none # the value is looked for
 	mv "$store/super" moved
 	ln -s "$SCRATCH/moved" "$store/super"
 	refused '.'
