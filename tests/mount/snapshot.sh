@@ -278,6 +278,10 @@ case_many() {
 	rmdir "$snapshots"/*
 }
 
+first_is_replaced() {
+	[ "$(head -n 1 "$mnt/dir/second")" != 0 ]
+}
+
 # A file that is replaced by rename is always one of its versions, and a pair that is written in order never runs ahead.
 case_while_writing() {
 	local i writer first second
@@ -296,6 +300,7 @@ case_while_writing() {
 		done
 	) &
 	writer=$!
+	await "a pair that was replaced" first_is_replaced
 	for ((i = 1; i <= $(rounds 60 20); i++)); do
 		sleep 0.02
 		mkdir "$snapshots/$i"
