@@ -278,9 +278,10 @@ scratch_run() {
 	SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/kvfs-$subject-$name.XXXXXX")
 	export SCRATCH
 	log=$SCRATCH.log
-	export ASAN_OPTIONS="log_path=$SCRATCH/sanitizer:${ASAN_OPTIONS:-}"
-	export UBSAN_OPTIONS="print_stacktrace=1:log_path=$SCRATCH/sanitizer:${UBSAN_OPTIONS:-}"
-	export TSAN_OPTIONS="log_path=$SCRATCH/sanitizer:${TSAN_OPTIONS:-}"
+	# of an option that is given twice the last counts
+	export ASAN_OPTIONS="${given_asan_options:+$given_asan_options:}log_path=$SCRATCH/sanitizer"
+	export UBSAN_OPTIONS="${given_ubsan_options:+$given_ubsan_options:}print_stacktrace=1:log_path=$SCRATCH/sanitizer"
+	export TSAN_OPTIONS="${given_tsan_options:+$given_tsan_options:}log_path=$SCRATCH/sanitizer"
 	timeout -k 10 "$seconds" bash "$0" --case "$name" </dev/null >"$log" 2>&1 &
 	running=$!
 	wait "$running" || status=$?
@@ -335,6 +336,9 @@ scratch_main() {
 	fi
 	running=
 	failed=0
+	given_asan_options=${ASAN_OPTIONS:-}
+	given_ubsan_options=${UBSAN_OPTIONS:-}
+	given_tsan_options=${TSAN_OPTIONS:-}
 	[ $# = 0 ] || cases=("$@")
 	obstacle=$(scratch_obstacle)
 	if [ -n "$obstacle" ]; then
