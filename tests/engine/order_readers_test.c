@@ -11,42 +11,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "order_node.h"
-
-static uint64_t seed, state;
-
-static uint64_t random_next(uint64_t *from)
-{
-	uint64_t x = *from += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-static unsigned below(unsigned bound)
-{
-	return (unsigned)(random_next(&state) % bound);
-}
-
-static void complain(void *arg, const char *message)
-{
-	print_message("%s\n", message);
-}
-
-/* A failure, on any thread, says which seed repeats it. */
-static void check(bool good, const char *what, int line)
-{
-	if (!good) {
-		fprintf(stderr, "seed %" PRIu64 ", line %d: %s\n", seed, line, what);
-		abort();
-	}
-}
-
-#define CHECK(what) check(what, #what, __LINE__)
+#include "order_seed.h"
 
 /*
  * Even numbers stay, odd ones come and go, by one writer. A reader must meet the numbers in order,
@@ -238,14 +206,11 @@ static void test_concurrent(void **unused)
 
 int main(void)
 {
-	const char *given = getenv("KVFS_TEST_SEED");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_concurrent),
 	};
 
-	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-	state = seed;
-	print_message("KVFS_TEST_SEED=%" PRIu64 "\n", seed);
+	seed_take();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

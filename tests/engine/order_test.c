@@ -11,42 +11,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "order_node.h"
-
-static uint64_t seed, state;
-
-static uint64_t random_next(uint64_t *from)
-{
-	uint64_t x = *from += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-static unsigned below(unsigned bound)
-{
-	return (unsigned)(random_next(&state) % bound);
-}
-
-static void complain(void *arg, const char *message)
-{
-	print_message("%s\n", message);
-}
-
-/* A failure says which seed repeats it. */
-static void check(bool good, const char *what, int line)
-{
-	if (!good) {
-		fprintf(stderr, "seed %" PRIu64 ", line %d: %s\n", seed, line, what);
-		abort();
-	}
-}
-
-#define CHECK(what) check(what, #what, __LINE__)
+#include "order_seed.h"
 
 /* ---- the model: a sorted array ------------------------------------------------------------ */
 
@@ -614,7 +582,6 @@ static void test_reserve(void **unused)
 
 int main(void)
 {
-	const char *given = getenv("KVFS_TEST_SEED");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_small_steps),
@@ -627,8 +594,6 @@ int main(void)
 		cmocka_unit_test(test_reserve),
 	};
 
-	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-	state = seed;
-	print_message("KVFS_TEST_SEED=%" PRIu64 "\n", seed);
+	seed_take();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
