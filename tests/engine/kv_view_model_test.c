@@ -492,6 +492,7 @@ static void change_large(struct model *model)
 
 static void change_view(struct model *model)
 {
+	uint64_t before = kv_last_seq(model->fixture->kv);
 	unsigned i = below(model, VIEWS);
 	char name[16];
 
@@ -501,7 +502,8 @@ static void change_view(struct model *model)
 		model->views[i] = NULL;
 	} else if (below(model, 2)) {
 		assert_int_equal(kv_view_open(model->fixture->kv, &model->views[i]), 0);
-		assert_int_equal(kv_view_seq(model->views[i]), kv_last_seq(model->fixture->kv));
+		/* What large values have left behind is cleared up meanwhile. */
+		assert_in_range(kv_view_seq(model->views[i]), before, kv_last_seq(model->fixture->kv));
 	} else {
 		key_name(below(model, NAMES), name);
 		if (kv_snapshot_open(model->fixture->kv, name, &model->views[i]))
@@ -545,13 +547,17 @@ static void reopen(struct model *model)
 static void crash(struct model *model)
 {
 	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_NONE, SIM_LOSS_ANY};
-	uint64_t durable;
+	uint64_t durable, recovered;
 
 	close_views(model);
 	durable = kv_durable_seq(model->fixture->kv);
-	must_crash(model->fixture, losses[below(model, 3)], model->flags);
-	assert_true(kv_last_seq(model->fixture->kv) >= durable);
-	forget_after(model, kv_last_seq(model->fixture->kv));
+	/* Whoever may write clears up behind large values at once, in batches with numbers of their own. */
+	must_crash(model->fixture, losses[below(model, 3)], model->flags | KV_OPEN_READ_ONLY);
+	recovered = kv_last_seq(model->fixture->kv);
+	assert_true(recovered >= durable);
+	forget_after(model, recovered);
+	must_close(model->fixture);
+	must_open(model->fixture, model->flags);
 	must_be_all(model);
 }
 
