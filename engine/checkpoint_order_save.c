@@ -67,8 +67,9 @@ static size_t shared_size(const uint8_t *a, size_t a_size, const uint8_t *b, siz
 }
 
 /*
- * An entry of which a word of the key is left, as nearly all are, in three stores: what stands behind
- * it in the chunk is overwritten by what comes next, or was never used. False: nothing was done.
+ * An entry of which a word of the key is left, as nearly all are, in three stores: what stands
+ * behind it in the chunk is overwritten by what comes next, or was never used. False: nothing was
+ * done.
  */
 static inline bool put_short(struct order_saving *saving, const struct format_checkpoint_entry *entry,
 			     const uint8_t *key)

@@ -2,8 +2,9 @@
 /*
  * compact.c - see compact.h: the course of things, from the pick to the freed file.
  *
- * Victims whose records have all been dealt with are freed together: one flush, one grace period. Their files are erased only
- * after that flush: then the copies, and everything that made the other records garbage, are durable.
+ * Victims whose records have all been dealt with are freed together: one flush, one grace period.
+ * Their files are erased only after that flush: then the copies, and everything that made the other
+ * records garbage, are durable.
  */
 #include "compact.h"
 
@@ -30,9 +31,11 @@
 #define LOOK_INTERVAL_US 50000u		 /* for segments that are garbage throughout */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
 #define STEPS_INLINE(kv) ((kv)->segments.size / STEP_BYTES * 3)
-#define EMPTIED_MIN 2u			 /* freed together, at least, and so much of a larger log: */
+#define EMPTIED_MIN 2u			 /* freed together, at least, and so much of a larger
+					    log: */
 #define EMPTIED_DIVISOR 8u
-#define ADVANCE_SEGMENTS 2u		 /* of garbage that was passed and is not freed yet: writers go on for it */
+#define ADVANCE_SEGMENTS 2u		 /* of garbage that was passed and is not freed yet:
+					    writers go on for it */
 #define RAW_CLOSED_US 60000000u		 /* before values are compressed that nothing else moves */
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
@@ -42,9 +45,10 @@
 /* ---- freeing --------------------------------------------------------------------------------- */
 
 /*
- * Files beyond what the store will soon use again go back to the disk. Not in the middle of a stream: making and allocating a file
- * takes the disk longer than all else that a segment needs, and writing to it for the first time is slower as well. What stays
- * then goes when the store rests (trim.c).
+ * Files beyond what the store will soon use again go back to the disk. Not in the middle of a
+ * stream: making and allocating a file takes the disk longer than all else that a segment needs,
+ * and writing to it for the first time is slower as well. What stays then goes when the store rests
+ * (trim.c).
  */
 static void drop_free_files(struct kv *kv)
 {
@@ -78,8 +82,8 @@ static void put_off(struct kv *kv)
 }
 
 /*
- * The list of segments says that they may be gone, before they are. -ENOSPC: the disk has no room even for that, as one that never overwrites
- * in place may not; freeing is put off.
+ * The list of segments says that they may be gone, before they are. -ENOSPC: the disk has no room
+ * even for that, as one that never overwrites in place may not; freeing is put off.
  */
 static int announce(struct kv *kv)
 {
@@ -110,8 +114,8 @@ static int free_one(struct kv *kv, struct segment *victim)
 }
 
 /*
- * The list of snapshots must be in its file before a change of it is erased. Where that is not possible now, such
- * segments stay. Out: how many may go.
+ * The list of snapshots must be in its file before a change of it is erased. Where that is not
+ * possible now, such segments stay. Out: how many may go.
  */
 static unsigned hold_snapshots(struct kv *kv, unsigned count)
 {
@@ -137,8 +141,8 @@ static int finish_freeing(struct kv *kv)
 
 	drop_free_files(kv);
 	/*
-	 * Once they are gone, so may be the tombstones that hide what is in them: they must not come back. And
-	 * the disk has their space once their names are gone for good.
+	 * Once they are gone, so may be the tombstones that hide what is in them: they must not
+	 * come back. And the disk has their space once their names are gone for good.
 	 */
 	error = segments_sync_names(&kv->segments);
 	if (error)
@@ -147,7 +151,10 @@ static int finish_freeing(struct kv *kv)
 	return 0;
 }
 
-/* Those of which nothing is needed any more become free files; what the last checkpoint names, when it is not the last one any more. */
+/*
+ * Those of which nothing is needed any more become free files; what the last checkpoint names, when
+ * it is not the last one any more.
+ */
 static int free_emptied(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
@@ -206,7 +213,10 @@ void compact_free_kept(struct kv *kv)
 		(void)finish_freeing(kv);
 }
 
-/* Freeing costs a sync or two: many at once, but no large part of the log; and few where writers wait for it. */
+/*
+ * Freeing costs a sync or two: many at once, but no large part of the log; and few where writers
+ * wait for it.
+ */
 static bool enough_emptied(const struct kv *kv)
 {
 	unsigned count = kv->compaction.emptied_count;
@@ -217,8 +227,9 @@ static bool enough_emptied(const struct kv *kv)
 }
 
 /*
- * What was emptied waits for the log, which is durable soon by itself: a flush on its account, amidst a stream of writes, would hold up
- * the next segments. Not where that much waits, or space is wanted.
+ * What was emptied waits for the log, which is durable soon by itself: a flush on its account,
+ * amidst a stream of writes, would hold up the next segments. Not where that much waits, or space
+ * is wanted.
  */
 static bool can_free(struct kv *kv)
 {
@@ -230,7 +241,10 @@ static bool can_free(struct kv *kv)
 	       kv_durable_seq(kv) >= kv_last_seq(kv); /* nothing else is to be flushed */
 }
 
-/* The victim's records have all been dealt with. False: something in it can no longer be read; it stays, for a repair. */
+/*
+ * The victim's records have all been dealt with. False: something in it can no longer be read; it
+ * stays, for a repair.
+ */
 static bool put_emptied(struct kv *kv, struct segment *victim)
 {
 	struct compaction *compaction = &kv->compaction;
@@ -284,8 +298,8 @@ static void take_victim(struct kv *kv, struct segment *victim)
 }
 
 /*
- * Takes a victim whose values are as they were written: what they are compressed with is decided now. Not where few are left, for that
- * would be to read them all.
+ * Takes a victim whose values are as they were written: what they are compressed with is decided
+ * now. Not where few are left, for that would be to read them all.
  */
 static int take_raw(struct kv *kv, struct segment *victim)
 {
@@ -304,8 +318,9 @@ static int take_raw(struct kv *kv, struct segment *victim)
 }
 
 /*
- * Takes the next segment that is worth rewriting for the sake of compressing it alone; one whose values do not become much smaller
- * is left alone for good. 0: there is none now; 1: there was one, which perhaps was not worth it; -EAGAIN.
+ * Takes the next segment that is worth rewriting for the sake of compressing it alone; one whose
+ * values do not become much smaller is left alone for good. 0: there is none now; 1: there was one,
+ * which perhaps was not worth it; -EAGAIN.
  */
 static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max)
 {
@@ -332,9 +347,10 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 }
 
 /*
- * Takes the next victim, if there is to be one. Where contents are overwritten in sequence the best is garbage throughout: it, and
- * all of its kind, are emptied without being read. Amidst a stream of writes values are copied as
- * they are. The writers want the processors, and what was compressed would soon be overwritten too.
+ * Takes the next victim, if there is to be one. Where contents are overwritten in sequence the best
+ * is garbage throughout: it, and all of its kind, are emptied without being read. Amidst a stream
+ * of writes values are copied as they are. The writers want the processors, and what was compressed
+ * would soon be overwritten too.
  */
 static int take_next(struct kv *kv)
 {
@@ -394,8 +410,8 @@ static int pass_share(struct kv *kv)
 }
 
 /*
- * Writers who wait for compaction go on as far as it has come: as much as was freed, and a little of what will be. Who is killed
- * before that gains nothing, and all over again the next time.
+ * Writers who wait for compaction go on as far as it has come: as much as was freed, and a little
+ * of what will be. Who is killed before that gains nothing, and all over again the next time.
  */
 static void let_go(struct kv *kv)
 {
@@ -458,7 +474,10 @@ static bool retry_freeing(struct kv *kv)
 
 /* ---- the maintainer's calls ------------------------------------------------------------------ */
 
-/* There is more garbage than at the last look, if only by the last thing that was deleted, or that a snapshot let go of. */
+/*
+ * There is more garbage than at the last look, if only by the last thing that was deleted, or that
+ * a snapshot let go of.
+ */
 static bool is_to_look(const struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
@@ -487,7 +506,10 @@ uint64_t compact_pause_us(const struct kv *kv)
 	return at_us > now_us + PAUSE_US ? at_us - now_us : PAUSE_US;
 }
 
-/* Where nothing presses, compaction takes a small share of the time; where garbage nears two thirds, all of it. */
+/*
+ * Where nothing presses, compaction takes a small share of the time; where garbage nears two
+ * thirds, all of it.
+ */
 static void pace(struct kv *kv, uint64_t started_us)
 {
 	uint64_t now_us = kv->env->clock_us(kv->env), took_us = now_us - started_us;
@@ -501,7 +523,10 @@ void compact_step(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
 	uint64_t started_us = kv->env->clock_us(kv->env);
-	/* A checkpoint takes its steps between these, and what it lets go of is gained sooner than anything else. */
+	/*
+	 * A checkpoint takes its steps between these, and what it lets go of is gained sooner than
+	 * anything else.
+	 */
 	unsigned steps = 0, steps_max = kv->checkpoint_save ? 1 : STEPS_MAX;
 
 	if (compaction->free_at_us && started_us >= compaction->free_at_us)
@@ -509,7 +534,10 @@ void compact_step(struct kv *kv)
 	if (compaction->victim && started_us < compaction->resume_at_us &&
 	    !kv->inline_maintenance)
 		return;
-	/* Where callers do the work there is a round for each segment that they have filled, and no other. */
+	/*
+	 * Where callers do the work there is a round for each segment that they have filled, and no
+	 * other.
+	 */
 	if (kv->inline_maintenance && steps_max < STEPS_INLINE(kv))
 		steps_max = STEPS_INLINE(kv);
 	do {

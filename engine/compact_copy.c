@@ -15,14 +15,18 @@
 #include "view.h"
 
 #define RUN_RECORDS 32u /* whose places in the index come into the cache at once */
-/* Under the lock for so many of them at a time: less than a microsecond, in which nobody who waits falls asleep. */
+/*
+ * Under the lock for so many of them at a time: less than a microsecond, in which nobody who waits
+ * falls asleep.
+ */
 #define LOCKED_RECORDS 8u
 #define RUN_BYTES ((uint32_t)32 << 10)
 #define READ_AHEAD ((uint32_t)1 << 20)
 #define SPARSE_DIVISOR 4u /* of a victim: if less than this part is needed, the rest is not read */
 
 struct item {
-	const struct format_record *record; /* or, before it is known to be needed, its head alone */
+	const struct format_record *record; /* or, before it is known to be needed, its head
+					       alone */
 	struct format_record *copy; /* in the cold segment, or NULL */
 	uint64_t hash;
 	uint64_t address, copy_address;
@@ -40,7 +44,8 @@ struct run {
 /* ---- what is needed -------------------------------------------------------------------------- */
 
 /*
- * Must a tombstone go on saying that its key was deleted? Not if the key is there again, unless a view sees that it was not.
+ * Must a tombstone go on saying that its key was deleted? Not if the key is there again, unless a
+ * view sees that it was not.
  */
 static bool tombstone_is_needed(struct kv *kv, const struct item *item, bool locked)
 {
@@ -56,7 +61,10 @@ static bool tombstone_is_needed(struct kv *kv, const struct item *item, bool loc
 	return !locked || views_any_in(&kv->views, record->seq, lookup.record->seq);
 }
 
-/* Does a key, or a view, need the value? In this order: a record is kept before it ceases to be the newest. */
+/*
+ * Does a key, or a view, need the value? In this order: a record is kept before it ceases to be the
+ * newest.
+ */
 static bool value_is_needed(struct kv *kv, struct item *item)
 {
 	item->end = 0;
@@ -108,7 +116,9 @@ static void gather(struct kv *kv, const uint8_t *base, uint32_t stop, struct run
 		int64_t length = segment_validate(&kv->segments, victim, base, offset);
 
 		if (length <= 0) {
-			/* Damaged since it was opened. What can be saved is; the rest was reported. */
+			/*
+			 * Damaged since it was opened. What can be saved is; the rest was reported.
+			 */
 			offset = segment_search(&kv->segments, victim, base,
 						offset + FORMAT_RECORD_ALIGN, victim->end,
 						&compaction->search_budget);
@@ -140,8 +150,9 @@ static void gather_heads(struct kv *kv, uint32_t from, uint32_t stop, struct run
 }
 
 /*
- * From the item with this number on. What is needed is read, and left where it is if it turns out to be damaged; with it the segment, which a
- * tombstone is no reason for that anybody else would see.
+ * From the item with this number on. What is needed is read, and left where it is if it turns out
+ * to be damaged; with it the segment, which a tombstone is no reason for that anybody else would
+ * see.
  */
 static void decide(struct kv *kv, struct run *run, unsigned from)
 {
@@ -191,7 +202,10 @@ static void ask_for_needed(struct kv *kv, uint32_t from, uint32_t to)
 	}
 }
 
-/* The next stretch of a victim that is read through its map is asked for while this one is worked on. */
+/*
+ * The next stretch of a victim that is read through its map is asked for while this one is worked
+ * on.
+ */
 static void read_ahead(struct kv *kv)
 {
 	struct compaction *compaction = &kv->compaction;
@@ -258,8 +272,8 @@ static void make_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t sa
 }
 
 /*
- * Compresses a value on its way into the cold segment, straight to its place: false if that would not make the record
- * shorter. What it takes less is given back.
+ * Compresses a value on its way into the cold segment, straight to its place: false if that would
+ * not make the record shorter. What it takes less is given back.
  */
 static bool make_packed_copy(struct kv *kv, struct item *item, uint8_t *to, uint64_t salt)
 {
@@ -309,8 +323,9 @@ static void copy_item(struct kv *kv, struct item *item, uint64_t length)
 }
 
 /*
- * Copies values to the cold segment, where there is one. What is decided once that segment is open stays right where it
- * counts: whatever makes it wrong is appended behind it. So it is decided anew when another one was opened. -EIO
+ * Copies values to the cold segment, where there is one. What is decided once that segment is open
+ * stays right where it counts: whatever makes it wrong is appended behind it. So it is decided anew
+ * when another one was opened. -EIO
  */
 static int copy_cold(struct kv *kv, struct run *run)
 {
@@ -434,7 +449,10 @@ int compact_copy(struct kv *kv, uint32_t bytes, bool for_space)
 	const uint8_t *base = segments_base(&kv->segments, victim->slot);
 	uint32_t stop = victim->end - compaction->offset > bytes ? compaction->offset + bytes :
 								   victim->end;
-	/* What is replayed before the record of a snapshot that sees what it replaced must not be copied unless the file has it. */
+	/*
+	 * What is replayed before the record of a snapshot that sees what it replaced must not be
+	 * copied unless the file has it.
+	 */
 	bool cold = !for_space && !snapshots_save_all(kv);
 	struct run run;
 	int error = 0;

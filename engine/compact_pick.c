@@ -30,7 +30,10 @@ bool compact_is_dead(const struct segment *segment)
 	return !needed_of(segment);
 }
 
-/* Emptied once already, in vain, for the list of snapshots could not be saved; and it has not been since. */
+/*
+ * Emptied once already, in vain, for the list of snapshots could not be saved; and it has not been
+ * since.
+ */
 static bool is_held(const struct kv *kv, const struct segment *segment)
 {
 	return segment->held && atomic_load(&kv->snapshots.saved_seq) < segment->snapshots_seq;
@@ -235,7 +238,10 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 
 	if (garbage_of(kv, segment) < kv->segments.size / WORTH_DIVISOR)
 		return false;
-	/* With what switching to the spare may leave unused, and the MARKs and the END that may come between. */
+	/*
+	 * With what switching to the spare may leave unused, and the MARKs and the END that may
+	 * come between.
+	 */
 	if (needed && needed + SLACK_BYTES > *(const uint64_t *)arg)
 		return false;
 	return !best || garbage_of(kv, segment) > garbage_of(kv, best);

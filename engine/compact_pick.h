@@ -2,10 +2,11 @@
 /*
  * compact_pick.h - which segment to empty next.
  *
- * By benefit over cost, as in "The Design and Implementation of a Log-Structured File System" (Rosenblum and Ousterhout,
- * 1992, section 3.6): a segment of which the share u is needed costs reading it and writing u, gives 1 - u, and keeps
- * what it gives the longer the older what it holds is: (1 - u) * age / (1 + u). So what is cold is emptied at little
- * garbage, and what is hot only when most of it has died by itself. Age is counted in batches since the youngest record.
+ * By benefit over cost, as in "The Design and Implementation of a Log-Structured File System"
+ * (Rosenblum and Ousterhout, 1992, section 3.6): a segment of which the share u is needed costs
+ * reading it and writing u, gives 1 - u, and keeps what it gives the longer the older what it holds
+ * is: (1 - u) * age / (1 + u). So what is cold is emptied at little garbage, and what is hot only
+ * when most of it has died by itself. Age is counted in batches since the youngest record.
  *
  * The maintainer's, who alone enters and removes segments: no lock is held, but for a few numbers.
  */
@@ -16,11 +17,14 @@
 
 /* When the log has too much garbage, or NULL. */
 struct segment *compact_pick(struct kv *kv);
-/* Any of which at least this share, in per mille, is garbage, of those that were there at `born_max`. */
+/*
+ * Any of which at least this share, in per mille, is garbage, of those that were there at
+ * `born_max`.
+ */
 struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /*
- * The oldest of those that hold values as they were written, have been closed for so long, and are perhaps worth compressing.
- * NULL: none; *none: nor one that has not been closed for so long.
+ * The oldest of those that hold values as they were written, have been closed for so long, and are
+ * perhaps worth compressing. NULL: none; *none: nor one that has not been closed for so long.
  */
 struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t born_max, bool *none);
 /* Bytes of all of which the two above may pick. */

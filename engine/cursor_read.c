@@ -2,9 +2,9 @@
 /*
  * cursor_read.c - many entries of an ordered keyspace at once.
  *
- * The ordered index knows where each key's record is, so the records of a group are asked for together, and looked at when
- * all are on their way. An address is trusted no further than that a record is read there: its key must be the one that
- * was sought, otherwise the hash index is asked.
+ * The ordered index knows where each key's record is, so the records of a group are asked for
+ * together, and looked at when all are on their way. An address is trusted no further than that a
+ * record is read there: its key must be the one that was sought, otherwise the hash index is asked.
  */
 #include <endian.h>
 #include <errno.h>
@@ -48,8 +48,8 @@ static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t
 }
 
 /*
- * Is the walk's key below the upper bound? Nearly always the first eight bytes say so: of two byte strings that long,
- * which differ there, they decide the order.
+ * Is the walk's key below the upper bound? Nearly always the first eight bytes say so: of two byte
+ * strings that long, which differ there, they decide the order.
  */
 static inline bool is_below_upper(const struct kv_cursor *cursor)
 {
@@ -69,7 +69,10 @@ static inline bool is_below_upper(const struct kv_cursor *cursor)
 	return cursor_compare(key, upper) < 0;
 }
 
-/* kv_cursor_next, of a cursor that is placed: forward from there only the upper bound can be passed. */
+/*
+ * kv_cursor_next, of a cursor that is placed: forward from there only the upper bound can be
+ * passed.
+ */
 static inline int step(struct kv_cursor *cursor)
 {
 	int error;
@@ -84,8 +87,9 @@ static inline int step(struct kv_cursor *cursor)
 }
 
 /*
- * Takes up to `max` keys from the cursor's place on, and asks for their records. An address counts if it was right at a moment
- * inside this read section, so that the segment stays: that of the first key may be older, the others' come with the step.
+ * Takes up to `max` keys from the cursor's place on, and asks for their records. An address counts
+ * if it was right at a moment inside this read section, so that the segment stays: that of the
+ * first key may be older, the others' come with the step.
  */
 static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
 {
@@ -154,7 +158,10 @@ static void fetch_versions(const struct kv_cursor *cursor, const struct group *g
 	version_fetch(kv, view->seq, hashes, behind, n);
 }
 
-/* A record that is at hand, in one piece, with this key: no more than that is needed nearly always. False: as resolve. */
+/*
+ * A record that is at hand, in one piece, with this key: no more than that is needed nearly always.
+ * False: as resolve.
+ */
 static inline bool resolve_quickly(const struct kv_cursor *cursor, struct kv_slice key,
 				   uintptr_t located, uint64_t address, struct kv_entry *entry)
 {
@@ -241,7 +248,10 @@ int kv_cursor_read(struct kv_cursor *cursor, struct kv_entry *entries, size_t ma
 	int error = 0;
 
 	value_forget();
-	/* The key of an entry that cannot be read is ours alone, and the next group would overwrite it. */
+	/*
+	 * The key of an entry that cannot be read is ours alone, and the next group would overwrite
+	 * it.
+	 */
 	while (done < max && sound && cursor->placed) {
 		error = gather(cursor, max - done < GROUP ? max - done : GROUP, &group);
 		if (error)

@@ -2,17 +2,22 @@
 /*
  * env.h - the world a store lives in: files, maps, a clock, behind one table of functions.
  *
- * Three worlds implement it: the operating system (env_system.c), the simulated disk of the tests (tests/sim_env.c),
- * which loses, tears and reorders what was not synced, and whatever an embedder brings.
+ * Three worlds implement it: the operating system (env_system.c), the simulated disk of the tests
+ * (tests/sim_env.c), which loses, tears and reorders what was not synced, and whatever an embedder
+ * brings.
  *
  * The contract every world keeps, and the engine builds on:
- *   - What write put is seen by read and by maps at once, by everyone. After a power failure any subset
- *     of the 512-byte sectors written since the file's last successful sync may be there, the others hold what
- *     they held before (zeros if never written). A sector is old or new, never a mixture, so rewriting
- *     bytes with the same bytes is safe; a sector that held nothing durable may be garbage.
- *   - sync makes a file's data, size and allocation durable. Its name is durable after sync_dir of the directory.
- *   - create, rename and unlink may be undone by a power failure until sync_dir, in any combination.
- *   - A failed sync loses what it could not write: it must not be retried as if it could still succeed.
+ *   - What write put is seen by read and by maps at once, by everyone. After a power failure any
+ *     subset of the 512-byte sectors written since the file's last successful sync may be there,
+ *     the others hold what they held before (zeros if never written). A sector is old or new, never
+ *     a mixture, so rewriting bytes with the same bytes is safe; a sector that held nothing durable
+ *     may be garbage.
+ *   - sync makes a file's data, size and allocation durable. Its name is durable after sync_dir of
+ *     the directory.
+ *   - create, rename and unlink may be undone by a power failure until sync_dir, in any
+ *     combination.
+ *   - A failed sync loses what it could not write: it must not be retried as if it could still
+ *     succeed.
  *   - Functions return 0 (or a length) or a negative errno, and may be called from any thread; two
  *     writes of overlapping ranges at the same time do not happen.
  * Paths are names inside the store's directory, which dir_open opens: no '/' in them.
@@ -34,7 +39,8 @@ enum env_advice {
 	ENV_ADVICE_WILLNEED,
 	ENV_ADVICE_DONTNEED, /* by this process */
 	ENV_ADVICE_FORGET,   /* nor kept in the page cache, unless others have it mapped */
-	ENV_ADVICE_HUGE,     /* read, and mapped, in huge pages, where the world has such of files: for what will stay in memory */
+	ENV_ADVICE_HUGE,     /* read, and mapped, in huge pages, where the world has such of
+				files: for what will stay in memory */
 	ENV_ADVICE_SMALL,    /* takes that back */
 	ENV_ADVICE_POPULATE, /* read and mapped now; waits for the disk */
 };
@@ -42,8 +48,9 @@ enum env_advice {
 #define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */
 #define ENV_READ_ONLY (1u << 1)
 /*
- * The caller keeps in memory what it writes here, so the world need not: a write whose memory, position and
- * size are multiples of ENV_DIRECT_ALIGN may go around the page cache. Reads and maps see it all the same.
+ * The caller keeps in memory what it writes here, so the world need not: a write whose memory,
+ * position and size are multiples of ENV_DIRECT_ALIGN may go around the page cache. Reads and maps
+ * see it all the same.
  */
 #define ENV_DIRECT (1u << 2)
 #define ENV_DIRECT_ALIGN 4096u
@@ -67,18 +74,26 @@ struct kv_env {
 	int (*file_size)(struct env_file *file, uint64_t *size);
 	/* Takes a whole-file lock (exclusive or shared) until the file is closed; -EBUSY */
 	int (*file_lock)(struct env_file *file, bool exclusive);
-	/* Allocates [0, size) and sets the size; existing contents stay. -ENOSPC: nothing changed */
+	/*
+	 * Allocates [0, size) and sets the size; existing contents stay. -ENOSPC: nothing changed
+	 */
 	int (*file_allocate)(struct env_file *file, uint64_t size);
 	/*
-	 * Gives back the space behind `from`, which reads as zeros then; the size stays. -EOPNOTSUPP: nothing changed
+	 * Gives back the space behind `from`, which reads as zeros then; the size stays.
+	 * -EOPNOTSUPP: nothing changed
 	 */
 	int (*file_release)(struct env_file *file, uint64_t from);
-	/* Gives [0, end), no more than the size, its space again. -ENOSPC: nothing changed, or only a part */
+	/*
+	 * Gives [0, end), no more than the size, its space again. -ENOSPC: nothing changed, or only
+	 * a part
+	 */
 	int (*file_restore)(struct env_file *file, uint64_t end);
 	/* Bytes of it that have space on the disk, or a little more. */
 	int (*file_allocated)(struct env_file *file, uint64_t *bytes);
 	int (*file_truncate)(struct env_file *file, uint64_t size);
-	/* Reads exactly `size` bytes or returns a negative errno (-ENODATA: the file ends before) */
+	/*
+	 * Reads exactly `size` bytes or returns a negative errno (-ENODATA: the file ends before)
+	 */
 	int (*file_read)(struct env_file *file, void *buffer, size_t size, uint64_t position);
 	/* Writes all of it; with `sync` durable (as file_sync) on return. */
 	int (*file_write)(struct env_file *file, const void *data, size_t size, uint64_t position,
@@ -88,7 +103,10 @@ struct kv_env {
 	int (*file_map)(struct env_file *file, size_t size, const void **out);
 	void (*file_unmap)(struct env_file *file, const void *map, size_t size);
 	void (*map_advise)(const void *start, size_t size, enum env_advice advice);
-	/* Which pages, of ENV_DIRECT_ALIGN bytes, of a map are in memory now: a byte for each, not 0 if it is. `start` is a page's. */
+	/*
+	 * Which pages, of ENV_DIRECT_ALIGN bytes, of a map are in memory now: a byte for each, not
+	 * 0 if it is. `start` is a page's.
+	 */
 	void (*map_resident)(const void *start, size_t size, uint8_t *pages);
 	/* How often this process has waited for a page of a map to be read, so far. */
 	uint64_t (*map_faults)(struct kv_env *env);
@@ -96,8 +114,9 @@ struct kv_env {
 	bool (*map_failed)(const void *map, size_t size);
 
 	/*
-	 * Memory to write from: zeroed, aligned to ENV_DIRECT_ALIGN, and of the kind that this world writes
-	 * fastest (huge pages, already touched, registered with the ring). -ENOMEM. NULL is fine to free.
+	 * Memory to write from: zeroed, aligned to ENV_DIRECT_ALIGN, and of the kind that this
+	 * world writes fastest (huge pages, already touched, registered with the ring). -ENOMEM.
+	 * NULL is fine to free.
 	 */
 	int (*buffer_new)(struct kv_env *env, size_t size, void **out);
 	void (*buffer_free)(struct kv_env *env, void *buffer, size_t size);

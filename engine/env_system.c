@@ -404,7 +404,9 @@ static bool direct_is_aligned(const void *data, size_t size, uint64_t position)
 
 static int system_file_read(struct env_file *file, void *buffer, size_t size, uint64_t position)
 {
-	/* What a caller takes whole into memory of his own need not be in the page cache as well. */
+	/*
+	 * What a caller takes whole into memory of his own need not be in the page cache as well.
+	 */
 	bool direct = file->direct_fd >= 0 && size >= DIRECT_READ_MIN &&
 		      direct_is_aligned(buffer, size, position);
 	char *to = buffer;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * epoch.h - read sections without locks, and waiting for them: liburcu's "bulletproof" flavour, which registers threads
- * by itself, as a library must.
+ * epoch.h - read sections without locks, and waiting for them: liburcu's "bulletproof" flavour,
+ * which registers threads by itself, as a library must.
  *
- * A reader between epoch_enter and epoch_leave may follow pointers loaded from the store's shared structures. Whoever
- * unlinks such memory calls epoch_wait, with no lock held that a reader could want, before it is reused.
+ * A reader between epoch_enter and epoch_leave may follow pointers loaded from the store's shared
+ * structures. Whoever unlinks such memory calls epoch_wait, with no lock held that a reader could
+ * want, before it is reused.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
@@ -18,7 +19,10 @@
 #endif
 #endif
 
-/* Entering and leaving in line, which its authors let anybody do: by calls it is a third of what kv_contains takes. */
+/*
+ * Entering and leaving in line, which its authors let anybody do: by calls it is a third of what
+ * kv_contains takes.
+ */
 #ifndef EPOCH_TSAN
 #define _LGPL_SOURCE
 #endif

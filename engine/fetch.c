@@ -6,16 +6,17 @@
 
 #define SLOW_US 4u /* a record on average: one of a group of 32 read from the disk is enough */
 #define ASK_GROUPS 16u
-#define ASK_SIZE 4096u /* bytes from a record's beginning; large values have a readahead of their own */
+#define ASK_SIZE 4096u /* bytes from a record's beginning; large values have a readahead of their
+			  own */
 #define ASK_AROUND 65536u /* bytes around it, where there is memory for all of the log */
 
 /* Groups of this thread's for which the kernel will be asked. */
 static __thread unsigned ask_groups;
 
 /*
- * A disk takes 64 KiB in the time of three or four single pages, and who reads a part of a file that
- * was written block by block will come back for what lies beside. That is for logs that are small
- * beside memory: a larger one would be read many times over.
+ * A disk takes 64 KiB in the time of three or four single pages, and who reads a part of a file
+ * that was written block by block will come back for what lies beside. That is for logs that are
+ * small beside memory: a larger one would be read many times over.
  */
 static void ask(struct kv *kv, uint64_t address, bool around)
 {

@@ -50,9 +50,9 @@ static bool fits(const struct format_record *record)
 }
 
 /*
- * Each header is a line that was written a while ago, and says where the next one is. Writers repeat
- * themselves, as with a block and its file's attributes by turns. So the last few records tell where
- * the next few will begin.
+ * Each header is a line that was written a while ago, and says where the next one is. Writers
+ * repeat themselves, as with a block and its file's attributes by turns. So the last few records
+ * tell where the next few will begin.
  */
 struct ahead {
 	uint32_t past[AHEAD_RECORDS]; /* offsets, a ring */
@@ -69,7 +69,10 @@ static void look_ahead(struct ahead *ahead, const uint8_t *bytes, uint32_t from)
 	*oldest = from;
 }
 
-/* False: this is no chain of records from the first byte to the last, as where something in it is damaged. */
+/*
+ * False: this is no chain of records from the first byte to the last, as where something in it is
+ * damaged.
+ */
 static bool take_census(const uint8_t *bytes, uint32_t from, uint32_t to, struct census *census)
 {
 	struct ahead ahead = {0};
@@ -143,8 +146,8 @@ size_t heads_size(const struct heads *heads)
 }
 
 /*
- * Narrows the search to a few entries where records are of one size, as those of a file that was written block by block are: there it is
- * known where the offset would be.
+ * Narrows the search to a few entries where records are of one size, as those of a file that was
+ * written block by block are: there it is known where the offset would be.
  */
 static void guess(const struct heads *heads, uint32_t offset, uint32_t *first, uint32_t *end)
 {

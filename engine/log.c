@@ -48,7 +48,10 @@ void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset)
 	segment->written = offset;
 }
 
-/* Writers that fill a segment within moments would wait for one that is prepared half-way: more are kept ready. */
+/*
+ * Writers that fill a segment within moments would wait for one that is prepared half-way: more are
+ * kept ready.
+ */
 static void pace_spares(struct kv *kv)
 {
 	struct log *log = &kv->log;
@@ -146,7 +149,10 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 		return -EROFS;
 	if (log_has_room(kv, size))
 		return 0;
-	/* What is left of the segment is asked for in good time, and used before the next one is begun. */
+	/*
+	 * What is left of the segment is asked for in good time, and used before the next one is
+	 * begun.
+	 */
 	if (tail->trimmed && tail->offset + need > tail->limit - reserve - reserve / LOG_SLACK_DIVISOR / 2) {
 		if (!fits || (!frees && tail->offset + need > tail->limit - reserve)) {
 			log->spare_wanted = true;
@@ -213,8 +219,9 @@ bool log_mark(struct kv *kv)
 }
 
 /*
- * Asks for the lines that the next batch but one will write, if it is like this one. The tail was never in this processor's cache, and
- * unlocking waits until all that was stored has found its line. Beyond the buffer's end nothing happens.
+ * Asks for the lines that the next batch but one will write, if it is like this one. The tail was
+ * never in this processor's cache, and unlocking waits until all that was stored has found its
+ * line. Beyond the buffer's end nothing happens.
  */
 static inline void prefetch_tail(const uint8_t *end, uint64_t size)
 {
@@ -248,7 +255,8 @@ uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address)
 /* ---- flushing -------------------------------------------------------------------------------- */
 
 /*
- * A CLOSED says that nothing is behind it. So its block is written, and durable, before that is no longer true: from then on it is not valid.
+ * A CLOSED says that nothing is behind it. So its block is written, and durable, before that is no
+ * longer true: from then on it is not valid.
  */
 static int overwrite_closed(struct kv *kv, struct segment *segment, uint32_t block)
 {
@@ -258,9 +266,10 @@ static int overwrite_closed(struct kv *kv, struct segment *segment, uint32_t blo
 }
 
 /*
- * Writes a segment's bytes up to `end`, in whole blocks, around the page cache: the first block is written again with what
- * it held, the last one with whatever the buffer has behind the end. That may be a record that is just
- * being copied there: it counts for nothing until a later flush writes it whole.
+ * Writes a segment's bytes up to `end`, in whole blocks, around the page cache: the first block is
+ * written again with what it held, the last one with whatever the buffer has behind the end. That
+ * may be a record that is just being copied there: it counts for nothing until a later flush writes
+ * it whole.
  */
 static int write_segment(struct kv *kv, struct segment *segment, uint32_t end, bool sync)
 {
@@ -298,7 +307,10 @@ static void set_durable(struct kv *kv, uint64_t seq, uint64_t bytes)
 	atomic_store(&kv->sync.durable_seq, seq);
 }
 
-/* A segment is full and durable: the next one may be written, and the maintainer may have its buffer. */
+/*
+ * A segment is full and durable: the next one may be written, and the maintainer may have its
+ * buffer.
+ */
 static void seal(struct kv *kv, struct segment *segment)
 {
 	struct log_tail *tail = &kv->log.hot;
@@ -353,9 +365,9 @@ int log_flush(struct kv *kv)
 }
 
 /*
- * Whole blocks only: the last one would be written again. And not too many: somebody may come who waits for a sync.
- * What is left of a full segment goes at once, for a sync would have to wait for all of it as well; and where the
- * processors are busy this thread waits for one after each write.
+ * Whole blocks only: the last one would be written again. And not too many: somebody may come who
+ * waits for a sync. What is left of a full segment goes at once, for a sync would have to wait for
+ * all of it as well; and where the processors are busy this thread waits for one after each write.
  */
 int log_write_behind(struct kv *kv)
 {
@@ -407,8 +419,8 @@ bool log_spare_wanted(struct kv *kv, bool *pressed)
 }
 
 /*
- * With little left on the disk one free file stays allocated beside the next segment: the reserve, without which nothing
- * could be deleted or compacted once the disk is full.
+ * With little left on the disk one free file stays allocated beside the next segment: the reserve,
+ * without which nothing could be deleted or compacted once the disk is full.
  */
 static bool space_is_scarce(struct kv *kv)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log.h - the end of the log: reserving and appending under the commit lock, handing the bytes to the files.
+ * log.h - the end of the log: reserving and appending under the commit lock, handing the bytes to
+ * the files.
  *
- * Order on disk: a segment is durable to its end before anything of the next one is written, and its header
- * is durable before anything is appended to it. So at recovery a segment with a successor that holds a
- * record is complete, and a gap in it is damage, not a torn write.
+ * Order on disk: a segment is durable to its end before anything of the next one is written, and
+ * its header is durable before anything is appended to it. So at recovery a segment with a
+ * successor that holds a record is complete, and a gap in it is damage, not a torn write.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -21,28 +22,44 @@ void log_init(struct log *log);
 void log_fini(struct log *log);
 
 /*
- * Makes sure that `size` bytes and a MARK fit behind the tail. May let go of the lock, and wait, when a new segment is due.
- * Called with the lock; frees: the bytes free more than they take, and may use the reserve. -ENOSPC, -EROFS (poisoned), -EIO
+ * Makes sure that `size` bytes and a MARK fit behind the tail. May let go of the lock, and wait,
+ * when a new segment is due. Called with the lock; frees: the bytes free more than they take, and
+ * may use the reserve. -ENOSPC, -EROFS (poisoned), -EIO
  */
 int log_reserve(struct kv *kv, uint64_t size, bool frees);
-/* The address and the memory of the next `size` bytes, which log_reserve has made sure of. The caller fills them before it unlocks. */
+/*
+ * The address and the memory of the next `size` bytes, which log_reserve has made sure of. The
+ * caller fills them before it unlocks.
+ */
 uint8_t *log_append(struct kv *kv, uint64_t size, uint64_t *address);
 
-/* Appends go on at this offset of a segment that is written up to there. Before there is anybody who appends. */
+/*
+ * Appends go on at this offset of a segment that is written up to there. Before there is anybody
+ * who appends.
+ */
 void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset);
 
-/* A MARK behind what is durable, so that damage there is told from a torn end. Nobody else appends. False: there is one, or no room. */
+/*
+ * A MARK behind what is durable, so that damage there is told from a torn end. Nobody else appends.
+ * False: there is one, or no room.
+ */
 bool log_mark(struct kv *kv);
 
 /*
- * The flusher's, one at a time: writes what was appended before the call and makes it durable; says so in sync.durable_seq.
- * A failure is final: the caller poisons the store.
+ * The flusher's, one at a time: writes what was appended before the call and makes it durable; says
+ * so in sync.durable_seq. A failure is final: the caller poisons the store.
  */
 int log_flush(struct kv *kv);
-/* The flusher's: writes a piece of what was appended; at the end of a segment makes that durable. A failure is final. */
+/*
+ * The flusher's: writes a piece of what was appended; at the end of a segment makes that durable. A
+ * failure is final.
+ */
 int log_write_behind(struct kv *kv);
 
-/* Do so many bytes and a MARK fit, with nothing to be asked for, thought of or waited for? Called with the lock. */
+/*
+ * Do so many bytes and a MARK fit, with nothing to be asked for, thought of or waited for? Called
+ * with the lock.
+ */
 static inline bool log_has_room(const struct kv *kv, uint64_t size)
 {
 	const struct log *log = &kv->log;
@@ -59,13 +76,19 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
 bool log_is_streaming(struct kv *kv);
 /* Is a spare segment wanted, and does somebody wait for one? */
 bool log_spare_wanted(struct kv *kv, bool *pressed);
-/* The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that ended. */
+/*
+ * The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that
+ * ended.
+ */
 int log_prepare_spare(struct kv *kv);
 /* The maintainer's: makes the names of the spare segments durable, so that the flusher need not. */
 int log_sync_spares(struct kv *kv);
 /* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
 int log_use_reserve(struct kv *kv);
-/* The maintainer's: makes free files of all spare segments but so many; not of one that only what frees may use. */
+/*
+ * The maintainer's: makes free files of all spare segments but so many; not of one that only what
+ * frees may use.
+ */
 int log_drop_spares(struct kv *kv, unsigned keep);
 void log_spare_attempted(struct kv *kv, int error);
 

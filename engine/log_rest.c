@@ -5,10 +5,10 @@
  *
  * A store that rests gives back what stands behind its last record, but for the reserve, in which
  * deleting goes on where the disk has filled up meanwhile, and some slack, so that who changes a
- * little waits for nothing. The file keeps its size, so that maps and recovery find what they always
- * do. Nothing is ever written where there is no space: `limit` says how far records may go, and it
- * is raised when the space is there again. Whether there is a hole nobody has to remember: who opens
- * a store asks the file how much space it has.
+ * little waits for nothing. The file keeps its size, so that maps and recovery find what they
+ * always do. Nothing is ever written where there is no space: `limit` says how far records may go,
+ * and it is raised when the space is there again. Whether there is a hole nobody has to remember:
+ * who opens a store asks the file how much space it has.
  *
  * Threads: all here is the maintainer's, or of who opens or closes the store. `limit` and `trimmed`
  * change under the log's lock.
@@ -28,7 +28,7 @@ static uint32_t to_block_end(uint64_t offset)
 	return (uint32_t)((offset + ENV_DIRECT_ALIGN - 1) & ~(uint64_t)(ENV_DIRECT_ALIGN - 1));
 }
 
-/* ---- space --------------------------------------------------------------------------------------- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
 /*
  * Behind the reserve and the slack. Never so near to the beginning that log_has_room lets anybody
@@ -121,7 +121,7 @@ uint32_t log_restore(struct kv *kv, struct segment *segment, uint32_t offset)
 	return offset;
 }
 
-/* ---- closing, and opening what was closed --------------------------------------------------------- */
+/* ---- closing, and opening what was closed ---------------------------------------------------- */
 
 int log_close(struct kv *kv)
 {

@@ -23,8 +23,8 @@ bool log_rests(struct kv *kv);
 
 /*
  * The maintainer's, when nobody has appended for a while: the file gives back its space behind the
- * log's end, but for the reserve and something for who changes little. Nothing happens where that is
- * not worth it, or the file system cannot do it.
+ * log's end, but for the reserve and something for who changes little. Nothing happens where that
+ * is not worth it, or the file system cannot do it.
  */
 void log_trim(struct kv *kv);
 bool log_is_trimmed(struct kv *kv);

@@ -17,7 +17,8 @@ struct lookup {
 	const void *key;
 	size_t key_size;
 	unsigned keyspace;
-	const struct format_record *record; /* the last one looked at; the match, if there was one */
+	const struct format_record *record; /* the last one looked at; the match, if there was
+					       one */
 	uint64_t damaged; /* address of a record that may have been the one, or 0 */
 };
 
@@ -35,7 +36,10 @@ static inline bool lookup_same_key(const void *a, const void *b, size_t size)
 	return !((a_first ^ b_first) | (a_last ^ b_last));
 }
 
-/* Is it of this keyspace, with a key of this size? At one look; a record is the same in all these bytes, or damaged. */
+/*
+ * Is it of this keyspace, with a key of this size? At one look; a record is the same in all these
+ * bytes, or damaged.
+ */
 static inline bool lookup_same_owner(const struct format_record *record, unsigned keyspace,
 				     size_t key_size)
 {
@@ -78,8 +82,9 @@ static inline bool lookup_match_head(void *arg, uint64_t address)
 }
 
 /*
- * Asks for a record whose key is about to be written: by name where it is in a buffer; one in a map is touched, so that its
- * page is read from the disk before, not under, the commit lock; unless its head is known.
+ * Asks for a record whose key is about to be written: by name where it is in a buffer; one in a map
+ * is touched, so that its page is read from the disk before, not under, the commit lock; unless its
+ * head is known.
  */
 static inline void lookup_prefetch(void *arg, uint64_t address)
 {
@@ -97,7 +102,10 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 		(void)*(const volatile uint8_t *)record;
 }
 
-/* Asks for a record in whichever place, a short one as a whole, and for the bit that says whether it was validated. Nothing is touched. */
+/*
+ * Asks for a record in whichever place, a short one as a whole, and for the bit that says whether
+ * it was validated. Nothing is touched.
+ */
 static inline void lookup_prefetch_unverified(void *arg, uint64_t address)
 {
 	const struct segments *segments = arg;

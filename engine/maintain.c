@@ -20,7 +20,8 @@
 #include "warm.h"
 #include "worker.h"
 
-#define PRUNE_PAUSE_US 20000u /* between rounds beside somebody who prunes, and looks after compaction himself */
+#define PRUNE_PAUSE_US 20000u /* between rounds beside somebody who prunes, and looks after
+				 compaction himself */
 #define LARGE_STEPS_MAX 16u  /* of freeing, at once */
 
 void maintain_init(struct maintain *maintain)
@@ -43,7 +44,10 @@ static bool make_space(struct kv *kv)
 	return checkpoint_discard(kv) || large_free_now(kv) || compact_for_space(kv);
 }
 
-/* On a full disk the store makes room in itself; where that is not enough, deleting goes on in the reserve. */
+/*
+ * On a full disk the store makes room in itself; where that is not enough, deleting goes on in the
+ * reserve.
+ */
 static int prepare_spare(struct kv *kv)
 {
 	bool freeing_waits;
@@ -62,8 +66,9 @@ static int prepare_spare(struct kv *kv)
 }
 
 /*
- * Prepares spare segments. Where writers are faster than the disk they wait for it here, so that memory stays
- * bounded: the flusher kicks when a segment is durable and its buffer can be used again.
+ * Prepares spare segments. Where writers are faster than the disk they wait for it here, so that
+ * memory stays bounded: the flusher kicks when a segment is durable and its buffer can be used
+ * again.
  */
 static void prepare_if_wanted(struct kv *kv)
 {
@@ -91,7 +96,9 @@ static void prepare_if_wanted(struct kv *kv)
 		if (prepare_spare(kv))
 			break;
 		prepared++;
-		/* All else must come to its turn, while writers use up spares as fast as they come. */
+		/*
+		 * All else must come to its turn, while writers use up spares as fast as they come.
+		 */
 		if (brake_check(kv))
 			break;
 		if (prepared == LOG_SPARES_MAX) {
@@ -104,7 +111,10 @@ static void prepare_if_wanted(struct kv *kv)
 		(void)log_sync_spares(kv);
 }
 
-/* What waits to be freed is no garbage yet: where large values are replaced as fast as it goes, one step a round would never catch up. */
+/*
+ * What waits to be freed is no garbage yet: where large values are replaced as fast as it goes, one
+ * step a round would never catch up.
+ */
 static void free_large(struct kv *kv)
 {
 	unsigned steps = 0;
@@ -132,8 +142,9 @@ void maintain_kick(struct kv *kv)
 }
 
 /*
- * Between any two things that may wait for the disk: a stream of writes uses up its spares while one of them does. Not where writers are to
- * wait for compaction; and where callers do the work there is nobody else who writes.
+ * Between any two things that may wait for the disk: a stream of writes uses up its spares while
+ * one of them does. Not where writers are to wait for compaction; and where callers do the work
+ * there is nobody else who writes.
  */
 static void prepare_between(struct kv *kv)
 {
@@ -175,7 +186,9 @@ static uint64_t pause_us(struct kv *kv)
 {
 	uint64_t compact_us, large_us, warm_us, version_us, checkpoint_us, scrub_us, trim_us;
 
-	/* It has the lock nearly always, and whoever else wants it now and then only makes it wait. */
+	/*
+	 * It has the lock nearly always, and whoever else wants it now and then only makes it wait.
+	 */
 	if (atomic_load(&kv->maintain.prunes))
 		return PRUNE_PAUSE_US;
 	pthread_mutex_lock(&kv->maintain.lock);
@@ -205,7 +218,10 @@ static void *maintainer(void *arg)
 	struct kv *kv = arg;
 
 	while (!worker_is_stopping(&kv->maintain.worker)) {
-		/* Compaction and freeing go on in small steps, between which everyone else is served. */
+		/*
+		 * Compaction and freeing go on in small steps, between which everyone else is
+		 * served.
+		 */
 		worker_sleep(&kv->maintain.worker, pause_us(kv));
 		if (!atomic_load(&kv->failed)) {
 			maintain_round(kv);

@@ -105,8 +105,8 @@ int order_walk_select(struct order_walk *walk, uint64_t position);
 int order_walk_next(struct order_walk *walk);
 int order_walk_prev(struct order_walk *walk);
 /*
- * The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere. So
- * many bytes of it may be read, in words, however short it is.
+ * The entry it stands on: a copy, valid until the next move; NULL and 0 when the walk is nowhere.
+ * So many bytes of it may be read, in words, however short it is.
  */
 #define ORDER_WALK_KEY_WORDS 512u
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);

@@ -9,7 +9,8 @@
 
 #define REPLAYED_MIN 2u	    /* segments: less is over before a thread has begun */
 #define REPLAYED_SHARE 64u  /* of the log at least: a few pages are read sooner by themselves */
-#define RECORD_MAX 4096u    /* bytes of one on average: large ones are replaced without a look at much else */
+#define RECORD_MAX 4096u    /* bytes of one on average: large ones are replaced without a look at
+			       much else */
 #define PIECE_SIZE HUGE_MAP_SIZE /* bytes that are read between two looks whether it is over */
 
 struct preread {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * read.c - point reads: no locks, no copies, one cache miss for a key that is not there and two for one that is.
+ * read.c - point reads: no locks, no copies, one cache miss for a key that is not there and two for
+ * one that is.
  */
 #include <errno.h>
 
@@ -24,7 +25,10 @@ void kv_read_end(struct kv *kv)
 	epoch_leave();
 }
 
-/* Threads spread over the stripes; two that share one lose a count now and then, which costs less than a lock. */
+/*
+ * Threads spread over the stripes; two that share one lose a count now and then, which costs less
+ * than a lock.
+ */
 static __thread __attribute__((tls_model("initial-exec"))) size_t stripe; /* where its counters are in a struct kv; 0: not chosen yet */
 
 static __attribute__((noinline)) void take_stripe(void)
@@ -48,8 +52,8 @@ static inline struct counters *counters_of(struct kv *kv)
 }
 
 /*
- * An unreadable page reads as zeros, and a damaged record, or part of the hash index, could have been the one: what looks
- * absent may only be lost.
+ * An unreadable page reads as zeros, and a damaged record, or part of the hash index, could have
+ * been the one: what looks absent may only be lost.
  */
 static __attribute__((noinline)) int doubtful(struct kv *kv, uint64_t damaged, uint64_t address)
 {
@@ -79,7 +83,9 @@ static inline __attribute__((always_inline)) bool find_match(void *arg, uint64_t
 
 	find->address = address;
 	find->base = base;
-	/* The value's lines come with the header's, and not only when that has said how long it is. */
+	/*
+	 * The value's lines come with the header's, and not only when that has said how long it is.
+	 */
 	__builtin_prefetch(record + 64);
 	__builtin_prefetch(record + 128);
 	if (__builtin_expect(base & SEGMENT_UNVERIFIED, 0))
@@ -158,8 +164,9 @@ int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key
 }
 
 /*
- * A page of a map that cannot be read turns into zeros when it is touched. So all of the record's are touched before
- * anybody trusts them, and if that went wrong somewhere in the segment, the record has to prove itself.
+ * A page of a map that cannot be read turns into zeros when it is touched. So all of the record's
+ * are touched before anybody trusts them, and if that went wrong somewhere in the segment, the
+ * record has to prove itself.
  */
 static int prove_readable(struct kv *kv, const struct format_record *record, uint64_t address)
 {
@@ -239,9 +246,12 @@ static int value_found(struct kv *kv, const struct find *find, struct kv_slice *
 
 /* ---- the hot paths ---------------------------------------------------------------------------
  *
- * A key whose record, if there is one, is in a buffer or in one page of a map, is looked for without a loop, and without a call if it is
- * short: while a look-up waits for memory the processor goes on into its caller and the next look-up, as far as its window of some 200
- * instructions reaches, and two that wait at the same time take half as long. All else takes the long way, from the beginning. */
+ * A key whose record, if there is one, is in a buffer or in one page of a map, is looked for
+ * without a loop, and without a call if it is short: while a look-up waits for memory the processor
+ * goes on into its caller and the next look-up, as far as its window of some 200 instructions
+ * reaches, and two that wait at the same time take half as long. All else takes the long way, from
+ * the beginning.
+ */
 
 enum quick {
 	QUICK_FOUND,
@@ -273,7 +283,10 @@ find_hashed(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, 
 	offset = segments_offset(&kv->segments, address);
 	record = (const struct format_record *)((base & ~SEGMENT_FLAGS) + offset);
 	if (value_wanted) {
-		/* The value's lines come with the header's, and not only when that has said how long it is. */
+		/*
+		 * The value's lines come with the header's, and not only when that has said how
+		 * long it is.
+		 */
 		__builtin_prefetch((const uint8_t *)record + 64);
 		__builtin_prefetch((const uint8_t *)record + 128);
 	}

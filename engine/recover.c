@@ -120,7 +120,10 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 	return error;
 }
 
-/* Overwrites what a crash left behind the end, so that it can never be taken for what comes to stand before it. */
+/*
+ * Overwrites what a crash left behind the end, so that it can never be taken for what comes to
+ * stand before it.
+ */
 static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 {
 	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), last;
@@ -139,8 +142,9 @@ static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 }
 
 /*
- * What a killed process wrote may be in the page cache only, and if a sync of it has failed the kernel takes it for written:
- * to sync it is not enough. So what no MARK vouches for is written again.
+ * What a killed process wrote may be in the page cache only, and if a sync of it has failed the
+ * kernel takes it for written: to sync it is not enough. So what no MARK vouches for is written
+ * again.
  */
 static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
 {
@@ -209,7 +213,10 @@ static int replay_nth(struct replay *replay, size_t nth, bool last, uint32_t *en
 	return error;
 }
 
-/* Closes a segment to which nothing is appended any more, so that from now on what is missing in it is damage. */
+/*
+ * Closes a segment to which nothing is appended any more, so that from now on what is missing in it
+ * is damage.
+ */
 static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 {
 	uint32_t first = end & ~(ENV_DIRECT_ALIGN - 1), behind = end + FORMAT_RECORD_HEADER_SIZE;
@@ -356,7 +363,10 @@ int recover(struct kv *kv)
 	struct listing listing = {kv, &loaded};
 	int error = kv->env->dir_list(kv->dir, load_one, &listing);
 
-	/* A process that was killed may have left names that are not durable: segments count on theirs from here on. */
+	/*
+	 * A process that was killed may have left names that are not durable: segments count on
+	 * theirs from here on.
+	 */
 	if (!error && !kv->info.read_only)
 		error = kv->env->dir_sync(kv->dir);
 	if (error)

@@ -39,8 +39,8 @@ static bool seq_follows(const struct replay *replay, const struct format_record 
 }
 
 /*
- * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records, and where it showed that
- * there is none.
+ * The whole batch at an offset: the offset behind it, or 0 if there is none. Out: the records, and
+ * where it showed that there is none.
  */
 static uint32_t batch_at(struct replay *replay, uint32_t offset, uint64_t *count,
 			 uint32_t *broken)
@@ -66,12 +66,13 @@ static uint32_t batch_at(struct replay *replay, uint32_t offset, uint64_t *count
 	}
 }
 
-/* ---- what comes next ---------------------------------------------------------------------------- */
+/* ---- what comes next ------------------------------------------------------------------------- */
 
 /*
- * Each record waits for memory three times, and each wait is for an address that the one before it brought: the bucket of its key, the bit
- * that says whether what it replaces was validated, and that record. So, unless the validator has done so, all three are asked for while records before it are
- * applied. Nothing here is believed: what is met has not been validated.
+ * Each record waits for memory three times, and each wait is for an address that the one before it
+ * brought: the bucket of its key, the bit that says whether what it replaces was validated, and
+ * that record. So, unless the validator has done so, all three are asked for while records before
+ * it are applied. Nothing here is believed: what is met has not been validated.
  */
 #define PEEK_AHEAD (REPLAY_AHEAD / 2)
 
@@ -122,7 +123,7 @@ static uint64_t look_ahead(struct replay *replay, uint32_t offset)
 	return next->offset == offset ? next->hash : hash_of(replay, record_ptr(replay, offset));
 }
 
-/* ---- batches ------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static int apply_one(struct replay *replay, const struct format_record *record, uint32_t offset)
 {
@@ -199,8 +200,8 @@ static bool was_durable(struct replay *replay, uint32_t offset)
 }
 
 /*
- * From an offset at which no whole batch is, though there was one, on past what is damaged: `broken`. The batch's other records
- * are as they were, and count.
+ * From an offset at which no whole batch is, though there was one, on past what is damaged:
+ * `broken`. The batch's other records are as they were, and count.
  */
 static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, uint32_t broken)
 {
@@ -226,7 +227,10 @@ static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, 
 	return error;
 }
 
-/* Neither batch nor END. Out: until when the record behind it was its key's newest; 0: it does not say. */
+/*
+ * Neither batch nor END. Out: until when the record behind it was its key's newest; 0: it does not
+ * say.
+ */
 static uint64_t take_bare(struct replay *replay, const struct format_record *record)
 {
 	if (record->flags & FORMAT_RECORD_OLD)
@@ -248,8 +252,8 @@ static bool is_closed(const struct replay *replay, uint32_t offset)
 }
 
 /*
- * What comes to stand in a CLOSED's place is first written as far as its block goes, and nothing else before that is durable
- * (log.c): so if anything was, and it was torn, it shows there.
+ * What comes to stand in a CLOSED's place is first written as far as its block goes, and nothing
+ * else before that is durable (log.c): so if anything was, and it was torn, it shows there.
  */
 static bool is_zero_to_block_end(const struct replay *replay, uint32_t offset)
 {
@@ -322,8 +326,8 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 		offset = next;
 	}
 	/*
-	 * A flush that ended before a MARK began after the MARK before the one before it was appended. Copies follow no number, so
-	 * nothing nearer to the MARK is certain.
+	 * A flush that ended before a MARK began after the MARK before the one before it was
+	 * appended. Copies follow no number, so nothing nearer to the MARK is certain.
 	 */
 	replay->segment->sure = replay->marks[0];
 	if (replay->segment->newest_seq > replay->newest_seq)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * replay.h - one segment's records, batch by batch, to the indexes: what is whole and in its place counts.
+ * replay.h - one segment's records, batch by batch, to the indexes: what is whole and in its place
+ * counts.
  *
- * Which batches these are says FORMAT.md, Validity: each record valid, numbers that follow each other, the last record of
- * a batch without MORE. What comes instead is the end of the log, or damage, which is reported and passed over.
+ * Which batches these are says FORMAT.md, Validity: each record valid, numbers that follow each
+ * other, the last record of a batch without MORE. What comes instead is the end of the log, or
+ * damage, which is reported and passed over.
  *
  * Threads: the one that opens the store, before anybody else knows of it.
  */
@@ -15,7 +17,10 @@
 
 #define REPLAY_AHEAD 32u /* records */
 
-/* What is asked for before its turn comes: of the next records' keys the index's buckets, then what they replace. */
+/*
+ * What is asked for before its turn comes: of the next records' keys the index's buckets, then what
+ * they replace.
+ */
 struct replay_ahead {
 	uint32_t offset; /* of the first record that was not looked at */
 	unsigned asked, peeked, applied; /* records of the segment */
@@ -25,12 +30,16 @@ struct replay_ahead {
 	} next[REPLAY_AHEAD];
 };
 
-/* `segment` and `base` are set by the caller for each segment; what follows `marked_seq` is about that one alone. */
+/*
+ * `segment` and `base` are set by the caller for each segment; what follows `marked_seq` is about
+ * that one alone.
+ */
 struct replay {
 	struct kv *kv;
 	struct segment *segment;
 	const uint8_t *base;
-	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is valid if it begins before this */
+	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is
+			       valid if it begins before this */
 	bool strayed; /* damage was passed over: no record is known to be one of those */
 	struct validator *validator; /* or NULL */
 	uint64_t last_seq;   /* of the batches that were committed */
@@ -59,12 +68,16 @@ static inline bool replay_is_cold(const struct replay *replay)
 }
 
 /*
- * Replays `segment`, whose bytes are at `base`, behind what a checkpoint says of it. In the last one of the log's end what
- * is not whole may be what a crash has torn off. Out: where its records end (before a CLOSED), and what says so. -ENOMEM
+ * Replays `segment`, whose bytes are at `base`, behind what a checkpoint says of it. In the last
+ * one of the log's end what is not whole may be what a crash has torn off. Out: where its records
+ * end (before a CLOSED), and what says so. -ENOMEM
  */
 int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_end *how);
 
-/* Nothing was ever durable in it: damage at its beginning alone does not make it one that was not used. */
+/*
+ * Nothing was ever durable in it: damage at its beginning alone does not make it one that was not
+ * used.
+ */
 bool replay_finds_nothing(struct kv *kv, struct segment *segment);
 
 #endif

@@ -10,7 +10,10 @@
 
 /* Fewer buffers than this and the log could not go on while the last one is written. */
 #define BUFFERS_MIN 3u
-/* Heads of large records may take this part of what buffers may: enough for 32 GiB of large values at the default. */
+/*
+ * Heads of large records may take this part of what buffers may: enough for 32 GiB of large values
+ * at the default.
+ */
 #define HEADS_BUFFER_SHARE 8u
 #define ZEROS_SIZE 64u /* bytes that are looked at together in a search for a record */
 
@@ -73,7 +76,10 @@ static void forget_heads(struct segments *segments, struct segment *segment)
 	heads_free(heads);
 }
 
-/* Nothing is there any more. Of a slot that a checkpoint spoke of an index may still say so, if the checkpoint lied. */
+/*
+ * Nothing is there any more. Of a slot that a checkpoint spoke of an index may still say so, if the
+ * checkpoint lied.
+ */
 static void forget_base(struct segments *segments, uint32_t slot)
 {
 	uintptr_t flag = slot < segments->covered_slots ? SEGMENT_UNVERIFIED : 0;
@@ -125,7 +131,7 @@ bool segments_failed(const struct segments *segments, uint64_t address)
 	return map && segments->env->map_failed(map, segments->size);
 }
 
-/* ---- records that were not validated when the store was opened ---------------------------------- */
+/* ---- records that were not validated when the store was opened ------------------------------- */
 
 /* While the store is being opened. */
 static const uint8_t *bytes_of(const struct segment *segment)
@@ -294,7 +300,10 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	if (error)
 		goto out;
 
-	/* A checkpoint that lies could have left addresses of this slot in the indexes: no record is trusted there. */
+	/*
+	 * A checkpoint that lies could have left addresses of this slot in the indexes: no record
+	 * is trusted there.
+	 */
 	if (segment->slot < segments->covered_slots) {
 		segment->verified = table_map(verified_size(segments));
 		if (!segment->verified) {
@@ -507,7 +516,9 @@ void segment_release(struct segments *segments, struct segment *segment)
 	segment->id = 0;
 }
 
-/* No record begins with a word that is zero, and most of what is looked through was never written. */
+/*
+ * No record begins with a word that is zero, and most of what is looked through was never written.
+ */
 static inline uint32_t skip_zeros(const uint8_t *base, uint32_t offset, uint32_t end)
 {
 	const uint64_t *words = (const uint64_t *)(const void *)(base + offset);

@@ -110,7 +110,10 @@ static int slot_new(struct segments *segments, struct segment **out)
 			continue;
 		if (!error)
 			segment_file_enter(segments, *out);
-		/* The store's directory was removed; who puts a key shall not think that the key is missing. */
+		/*
+		 * The store's directory was removed; who puts a key shall not think that the key is
+		 * missing.
+		 */
 		return error == -ENOENT ? -EIO : error;
 	}
 	return -ENOSPC;

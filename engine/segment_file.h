@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * segment_file.h - the files of the segments: into the log by one name, out of it by another, and those that are free.
+ * segment_file.h - the files of the segments: into the log by one name, out of it by another, and
+ * those that are free.
  *
- * A free file is one in the table whose id is 0: it has the name of a free one and waits to be used for the next segment. It
- * is ready if it has its size on the disk and its present name is durable.
+ * A free file is one in the table whose id is 0: it has the name of a free one and waits to be used
+ * for the next segment. It is ready if it has its size on the disk and its present name is durable.
  *
  * Threads: as segment.h; segments_sync_names and segment_sync_name are for any.
  */
@@ -12,7 +13,10 @@
 
 #include "segment.h"
 
-/* The file of a slot, by a segment's name (listed) or that of a free one; not in the table yet. -EEXIST, -ENOMEM, -EIO */
+/*
+ * The file of a slot, by a segment's name (listed) or that of a free one; not in the table yet.
+ * -EEXIST, -ENOMEM, -EIO
+ */
 int segment_file_open(struct segments *segments, uint32_t slot, bool listed, unsigned flags,
 		      struct segment **out);
 /* Of one that has neither buffer nor map. NULL is accepted. */
@@ -34,13 +38,16 @@ int segment_file_take(struct segments *segments, struct segment **out);
 /* Sees to it that the file has its size on the disk. */
 int segment_file_allocate(struct segments *segments, struct segment *segment);
 /*
- * Gives back the space behind `from`, where nothing stands and nothing is written before it has its space again. -EOPNOTSUPP: it
- * has it still; else some of it may be gone.
+ * Gives back the space behind `from`, where nothing stands and nothing is written before it has its
+ * space again. -EOPNOTSUPP: it has it still; else some of it may be gone.
  */
 int segment_file_release(struct segments *segments, struct segment *segment, uint32_t from);
 /* Sees to it that what stands before `end` has its space. -ENOSPC, -EIO */
 int segment_file_restore(struct segments *segments, struct segment *segment, uint32_t end);
-/* Sees to it that so many free files are allocated: the next segments need no space from the disk. -ENOSPC, -EIO */
+/*
+ * Sees to it that so many free files are allocated: the next segments need no space from the disk.
+ * -ENOSPC, -EIO
+ */
 int segments_keep_free(struct segments *segments, uint32_t count);
 /* A file that is not in the log, to be used for the next segment. */
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);

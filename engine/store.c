@@ -344,7 +344,9 @@ static int start_threads(struct kv *kv)
 	return error;
 }
 
-/* Without a checkpoint: as if there were none. -ESTALE: there is one, but it must be done without. */
+/*
+ * Without a checkpoint: as if there were none. -ESTALE: there is one, but it must be done without.
+ */
 static int open_with(struct kv_env *env, const char *path, const struct kv_open_options *options,
 		     bool without_checkpoint, struct kv **out)
 {

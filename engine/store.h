@@ -7,7 +7,8 @@
  *   1 sync.lock     callbacks that wait for a sync
  *   2 log.lock      the commit lock: tail, sequence numbers, both indexes' writers
  *   3 segments.pool_lock, large.lock
- * None is held across I/O but for log.lock while a full log waits on its condition (which lets it go).
+ * None is held across I/O but for log.lock while a full log waits on its condition (which lets it
+ * go).
  */
 #ifndef STORE_H
 #define STORE_H
@@ -26,19 +27,25 @@
 
 #define STORE_STRIPES 16u /* of counters that readers bump, against false sharing */
 
-/* An end of the log where records are appended. All but `flushing` is protected by log.lock. log.c */
+/*
+ * An end of the log where records are appended. All but `flushing` is protected by log.lock. log.c
+ */
 struct log_tail {
 	struct segment *active;
 	uint32_t offset;		/* in active, of the next record */
-	uint32_t limit;			/* no record but an END ends behind it; 0: the tail rests. log_rest.c */
-	bool trimmed;			/* the file has no space far behind it, and gets it when that is wanted */
+	uint32_t limit;			/* no record but an END ends behind it; 0: the tail
+					   rests. log_rest.c */
+	bool trimmed;			/* the file has no space far behind it, and gets it when
+					   that is wanted */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
 	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
-	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the maintainer's. brake.c */
+	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the
+					    maintainer's. brake.c */
 	_Atomic uint64_t written_bytes;	/* of them; stored by the flusher */
 	_Atomic uint32_t unsealed;	/* segments before `active` that are not durable yet */
 	struct segment *flushing;	/* the oldest segment with unwritten bytes; the flusher's */
-	bool closed;			/* a CLOSED stands where its unwritten bytes go; the flusher's */
+	bool closed;			/* a CLOSED stands where its unwritten bytes go; the
+					   flusher's */
 };
 
 /* The log: its end, and the segments that come next. log.c */
@@ -72,20 +79,24 @@ struct worker {
 
 /* Where threads sleep until a round of flushing is over. */
 struct sync_bed {
-	_Alignas(64) _Atomic uint32_t word; /* the futex: changes when somebody may have to get up */
+	_Alignas(64) _Atomic uint32_t word; /* the futex: changes when somebody may have to get
+					       up */
 	_Atomic uint32_t sleepers;
 	_Atomic uint32_t waiters; /* who has come for the round, asleep or not; a hint */
 };
 
 /* Who makes it durable, and who waits for that. sync.c */
 struct sync {
-	_Atomic uint64_t state;	      /* the number of the newest round, and whether someone is the flusher */
-	_Atomic uint64_t covered_seq; /* what the newest round makes durable; stored by the flusher */
+	_Atomic uint64_t state;	      /* the number of the newest round, and whether someone is
+					 the flusher */
+	_Atomic uint64_t covered_seq; /* what the newest round makes durable; stored by the
+					 flusher */
 	_Atomic uint64_t durable_seq; /* stored by the flusher */
-	_Atomic uint64_t durable_bytes; /* so much of log.hot.appended_bytes; copies at the log's end have no number of
-					   their own. Stored by the flusher */
+	_Atomic uint64_t durable_bytes; /* so much of log.hot.appended_bytes; copies at the log's
+					   end have no number of their own. Stored by the flusher */
 	struct sync_bed beds[2];      /* for even and odd rounds */
-	uint32_t company;	      /* who shared the last round; the flusher's, as the next two */
+	uint32_t company;	      /* who shared the last round; the flusher's, as the next
+					 two */
 	uint32_t alone;		      /* so many rounds are not waited with */
 	uint64_t flush_us;	      /* that the last round took */
 	pthread_mutex_t lock;
@@ -150,7 +161,8 @@ struct compaction {
 	struct segment *victim; /* that is being emptied, or NULL */
 	uint32_t offset;	/* of the next record to look at */
 	uint32_t asked;		/* offset up to which the disk was asked for it */
-	const struct heads *heads; /* what to find the victim's needed records by, or NULL: by reading all of it */
+	const struct heads *heads; /* what to find the victim's needed records by, or NULL: by
+				      reading all of it */
 	bool oldest;		/* no older segment is left */
 	bool as_is;		/* its values are copied as they stand, to be compressed later */
 	uint64_t gained;	/* garbage bytes passed, since the store was opened */
@@ -174,10 +186,14 @@ struct compaction {
 struct large {
 	pthread_mutex_t lock;	   /* innermost rank */
 	struct kv_stream *streams; /* open; protected by lock */
-	/* Of the batch that is being committed: intents, and what they condemn; protected by log.lock */
+	/*
+	 * Of the batch that is being committed: intents, and what they condemn; protected by
+	 * log.lock
+	 */
 	struct kv_batch *doomed;
 	uint64_t doomed_pieces, doomed_bytes;
-	uint64_t condemned_pieces; /* and not deleted yet, since the store was opened; protected by log.lock */
+	uint64_t condemned_pieces; /* and not deleted yet, since the store was opened; protected
+				      by log.lock */
 	_Atomic uint64_t condemned_bytes; /* about, as values compress; stored under log.lock */
 	_Atomic bool awake;	   /* there may be something to free */
 	/* The maintainer's */
@@ -220,13 +236,15 @@ struct versions {
 	uint32_t free, free_count; /* a list */
 	uint32_t retired;	   /* a list: readers may still look at them */
 	_Atomic uint64_t count, kept_bytes;
-	_Atomic uint64_t newest_end; /* the last batch that made a record one: no view from there on has any */
+	_Atomic uint64_t newest_end; /* the last batch that made a record one: no view from there
+					on has any */
 	/* Keys of which only versions are there, and perhaps some more. NULL: none was ever */
 	_Atomic(struct order *) ghosts[FORMAT_KEYSPACES];
 	_Atomic uint64_t ghosts_added; /* pairs as the trees themselves */
 	bool any_ghost;		       /* since a sweep last found none */
 	_Atomic bool sweep_wanted;     /* some may not be needed any more */
-	uint64_t wanted_from, wanted_to; /* those which end behind the one, up to the other; 0, 0: none */
+	uint64_t wanted_from, wanted_to; /* those which end behind the one, up to the other; 0,
+					    0: none */
 	uint64_t sweep_from, sweep_to; /* the same, of the sweep under way */
 	uint64_t swept;		       /* that sweeps have looked at */
 	uint32_t sweep_next;	       /* number to look at; 0: no sweep is under way */
@@ -242,16 +260,19 @@ struct snapshot {
 struct snapshots {
 	struct snapshot **list;
 	unsigned count, capacity;
-	struct snapshot **prepared; /* memory for the one that is being committed; who takes it leaves NULL */
-	_Atomic uint64_t changed_seq; /* the newest batch that changed the list; stored under log.lock */
-	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the maintainer's */
+	struct snapshot **prepared; /* memory for the one that is being committed; who takes it
+				       leaves NULL */
+	_Atomic uint64_t changed_seq; /* the newest batch that changed the list; stored under
+					 log.lock */
+	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the
+				       maintainer's */
 };
 
 /* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */
 struct checkpoints {
 	/*
-	 * Position in the log of the last one, in bytes since the store was opened; before zero, modulo 2^64, by what was
-	 * replayed and would be again.
+	 * Position in the log of the last one, in bytes since the store was opened; before zero,
+	 * modulo 2^64, by what was replayed and would be again.
 	 */
 	_Atomic uint64_t behind_from;
 	uint64_t position_bytes; /* the same, of one that is not durable yet */
@@ -276,14 +297,16 @@ struct kv {
 	unsigned lost_segments; /* that are passed over, as their headers are lost */
 	uint32_t missing_segments; /* that should be there; by recovery */
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
-	struct env_file *manifest; /* the list of segments, once it was written to; the maintainer's, as the next */
+	struct env_file *manifest; /* the list of segments, once it was written to; the
+				      maintainer's, as the next */
 	uint64_t manifest_generation;
 	unsigned manifest_first;   /* the copy to begin with: the other one is whole */
 	bool manifest_stale;	   /* it misses some, or is none; by recovery */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;
 	bool inline_maintenance;
-	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as that is free */
+	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as
+			       that is free */
 	uint64_t commit_interval_us;
 	kv_report_fn *report;
 	void *report_arg;
@@ -293,15 +316,18 @@ struct kv {
 	struct index index;
 	struct order *order_of[FORMAT_KEYSPACES]; /* NULL: not ordered; see store_order */
 	struct checkpoint *checkpoint; /* that is being loaded, or NULL. checkpoint.c */
-	_Atomic unsigned orders_loading; /* ordered indexes that are not there yet, a bit each; cleared under log.lock */
+	_Atomic unsigned orders_loading; /* ordered indexes that are not there yet, a bit each;
+					    cleared under log.lock */
 	_Atomic unsigned orders_failed; /* and could not be loaded: a bit each */
 	bool without_checkpoint;       /* there may be one, which is not to be used */
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */
 	uint64_t checkpoint_interval;  /* bytes of log; 0: as it sees fit */
-	struct checkpoint_save *checkpoint_save; /* that is being written, or NULL; under maintain.lock */
+	struct checkpoint_save *checkpoint_save; /* that is being written, or NULL; under
+						    maintain.lock */
 	struct checkpoints checkpoints;
-	struct journal *order_changes; /* of ordered indexes that are being saved; with the next, under log.lock */
+	struct journal *order_changes; /* of ordered indexes that are being saved; with the next,
+					  under log.lock */
 	uint32_t orders_noted;	       /* which: a bit per keyspace, and one more for its ghosts */
 	uint64_t checkpoint_seq;       /* that was opened from; 0: none was */
 	struct log log;
@@ -316,10 +342,12 @@ struct kv {
 	struct times times;
 	struct versions versions;
 	struct snapshots snapshots;
-	struct views views; /* here, because of its last field: each change looks at that and at `replacing` */
+	struct views views; /* here, because of its last field: each change looks at that and at
+			       `replacing` */
 	uint64_t tombstone_bytes; /* in the log; protected by log.lock */
 	_Atomic int failed; /* the errno that poisoned the store, or 0 */
-	_Atomic bool replacing; /* the last change found an older record; a hint, stored under log.lock */
+	_Atomic bool replacing; /* the last change found an older record; a hint, stored under
+				   log.lock */
 
 	/* Statistics; the first group is written under log.lock */
 	_Atomic uint64_t keys[FORMAT_KEYSPACES];

@@ -2,14 +2,15 @@
 /*
  * sync.c - see sync.h.
  *
- * Flushes come in rounds, numbered 1, 2, 3..., one at a time. Everything that was appended before a round
- * begins is durable when it is over. Who waits for the round under way sleeps in its bed, who came too late for it in
- * the next one's. When a round is over all in its bed are woken with one system call, and one sleeper of the next
- * bed, who leads that round; so nobody is woken who would only have to sleep again.
+ * Flushes come in rounds, numbered 1, 2, 3..., one at a time. Everything that was appended before a
+ * round begins is durable when it is over. Who waits for the round under way sleeps in its bed, who
+ * came too late for it in the next one's. When a round is over all in its bed are woken with one
+ * system call, and one sleeper of the next bed, who leads that round; so nobody is woken who would
+ * only have to sleep again.
  *
- * Whoever is through with a round first would begin the next one alone, and the others, who come back a moment later, wait for
- * all of it: two flushes for what one could do. So who leads a round waits, a flush's time at most, until as many have
- * come as shared the last one.
+ * Whoever is through with a round first would begin the next one alone, and the others, who come
+ * back a moment later, wait for all of it: two flushes for what one could do. So who leads a round
+ * waits, a flush's time at most, until as many have come as shared the last one.
  *
  * A writer without sync (write-behind) takes the flusher's place as well, but is no round.
  */
@@ -36,13 +37,19 @@
 #define ROUND_SHIFT 3
 
 #define GATHER_US 100u	 /* at most, where flushes take longer */
-#define COMPANY_MAX 32u	 /* of more, who comes during a flush keeps the next one busy, and all to wait for take longer to wake */
-#define ALONE_ROUNDS 8u	 /* after waiting in vain: they had come together by chance, or others want the processors */
-#define LOOK_US 1000000u /* between two looks for a first change, at most; and never more than the commit interval */
+#define COMPANY_MAX 32u	 /* of more, who comes during a flush keeps the next one busy, and all to
+			    wait for take longer to wake */
+#define ALONE_ROUNDS 8u	 /* after waiting in vain: they had come together by chance, or others
+			    want the processors */
+#define LOOK_US 1000000u /* between two looks for a first change, at most; and never more than
+			    the commit interval */
 #define LOOKS 60u
-#define LOOK_MIN_US 50000u /* a commit interval below that: nobody looks, the first change wakes the thread */
+#define LOOK_MIN_US 50000u /* a commit interval below that: nobody looks, the first change wakes
+			      the thread */
 
-/* A tail that is this part of a segment long is written out, so that a later sync has little to do. */
+/*
+ * A tail that is this part of a segment long is written out, so that a later sync has little to do.
+ */
 #define WRITE_BEHIND_DIVISOR 16
 
 void sync_init(struct sync *sync)
@@ -87,8 +94,9 @@ static bool is_to_come(uint64_t state, uint64_t round)
 }
 
 /*
- * Sleeps until this round is over, or has to be led. All accesses are sequentially consistent: either the sleeper sees
- * that the state has changed, or whoever changed it sees the sleeper and a word that it has not slept on yet.
+ * Sleeps until this round is over, or has to be led. All accesses are sequentially consistent:
+ * either the sleeper sees that the state has changed, or whoever changed it sees the sleeper and a
+ * word that it has not slept on yet.
  */
 static void sleep_for(struct sync *sync, uint64_t round)
 {
@@ -112,8 +120,8 @@ static void ring(struct sync *sync, uint64_t round, int count)
 }
 
 /*
- * For one who slept for a round and needs it no more: the one who is woken to lead a round must not go without another in
- * its place.
+ * For one who slept for a round and needs it no more: the one who is woken to lead a round must not
+ * go without another in its place.
  */
 static void pass_on(struct sync *sync, uint64_t round)
 {
@@ -149,8 +157,8 @@ static bool begin(struct sync *sync, uint64_t state, uint64_t next)
 }
 
 /*
- * For those who shared the last round, as long as that is worth it. The processor is left to them, if they need it. leader: 1 if it is not
- * among the bed's waiters.
+ * For those who shared the last round, as long as that is worth it. The processor is left to them,
+ * if they need it. leader: 1 if it is not among the bed's waiters.
  */
 static void gather(struct kv *kv, const struct sync_bed *bed, unsigned leader)
 {
@@ -182,7 +190,10 @@ static int flush_timed(struct kv *kv)
 	return error;
 }
 
-/* Leads the next round, if nothing is under way since `state`. awaited: the round that its thread has come for, or 0. */
+/*
+ * Leads the next round, if nothing is under way since `state`. awaited: the round that its thread
+ * has come for, or 0.
+ */
 static bool lead(struct kv *kv, uint64_t state, uint64_t awaited, int *error)
 {
 	struct sync *sync = &kv->sync;
@@ -373,7 +384,9 @@ void sync_committed(struct kv *kv)
 		maintain_checkpoint(kv);
 		return;
 	}
-	/* Set under the commit lock: who committed since then sees it, and who did before is seen. */
+	/*
+	 * Set under the commit lock: who committed since then sees it, and who did before is seen.
+	 */
 	if (atomic_load_explicit(&kv->sync.resting, memory_order_relaxed) || write_behind_due(kv))
 		sync_kick(kv);
 }
@@ -408,9 +421,10 @@ static void rest(struct kv *kv)
 }
 
 /*
- * Until a kick, or until a sync or a sample of the clock is due. Waking a thread costs who commits 5 to 25 us. So for a while
- * after the last change nobody has to: the thread looks often enough by itself. Where that would be every few milliseconds it
- * would keep a processor awake instead, and the maintainer behind it.
+ * Until a kick, or until a sync or a sample of the clock is due. Waking a thread costs who commits
+ * 5 to 25 us. So for a while after the last change nobody has to: the thread looks often enough by
+ * itself. Where that would be every few milliseconds it would keep a processor awake instead, and
+ * the maintainer behind it.
  */
 static void sleep_until_due(struct kv *kv)
 {

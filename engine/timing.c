@@ -10,7 +10,9 @@
 
 __thread unsigned timing_countdown[KV_OPERATIONS];
 
-/* Not the env's clock: what a simulated disk calls time says nothing about how long anything takes. */
+/*
+ * Not the env's clock: what a simulated disk calls time says nothing about how long anything takes.
+ */
 static uint64_t now_ns(void)
 {
 	struct timespec now;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timing.h - how long operations take: a histogram for each kind, filled from samples. Of what takes less than reading the clock costs many times over
- * (gets, commits), each thread times about one in 128, at uneven distances, so that no rhythm of the caller's is mistaken for all;
- * what waits for the disk is timed always.
+ * timing.h - how long operations take: a histogram for each kind, filled from samples. Of what
+ * takes less than reading the clock costs many times over (gets, commits), each thread times about
+ * one in 128, at uneven distances, so that no rhythm of the caller's is mistaken for all; what
+ * waits for the disk is timed always.
  */
 #ifndef TIMING_H
 #define TIMING_H

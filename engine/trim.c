@@ -7,7 +7,8 @@
 #include "log_rest.h"
 #include "segment_file.h"
 
-#define REST_US 3000000u       /* without a change: a spare segment is left where it will be wanted soon, and nothing else */
+#define REST_US 3000000u       /* without a change: a spare segment is left where it will be
+				  wanted soon, and nothing else */
 #define LONG_REST_US 30000000u /* nothing at all */
 #define SOON_DIVISOR 4u	       /* of a segment is left of the log's last one */
 #define PAUSE_US 1000u

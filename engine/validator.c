@@ -2,13 +2,16 @@
 /*
  * validator.c - see validator.h.
  *
- * What it finds goes through a ring, a few hundred under one stay in the lock. That is also what keeps the two threads near to each other:
- * what the one has validated is in the cache, which both share, when the other applies it, and most of what it found in the index
- * is still so. Neither waits for one that waits for it: who finds the ring full and what he needs beyond it does that himself.
+ * What it finds goes through a ring, a few hundred under one stay in the lock. That is also what
+ * keeps the two threads near to each other: what the one has validated is in the cache, which both
+ * share, when the other applies it, and most of what it found in the index is still so. Neither
+ * waits for one that waits for it: who finds the ring full and what he needs beyond it does that
+ * himself.
  *
- * What is looked for in the index, and the records there, wait for memory, and each wait is for an address that the one before it brought. So
- * that is done for many keys in turns. It is also what either of the two can do: the thread leaves it to the replayer while the ring is
- * emptier than full, for then it is the slower one.
+ * What is looked for in the index, and the records there, wait for memory, and each wait is for an
+ * address that the one before it brought. So that is done for many keys in turns. It is also what
+ * either of the two can do: the thread leaves it to the replayer while the ring is emptier than
+ * full, for then it is the slower one.
  */
 #include "validator.h"
 
@@ -78,7 +81,7 @@ static uint32_t first_offset(const struct segment *segment)
 	return segment->covered ? segment->covered : FORMAT_SEGMENT_HEADER_SIZE;
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void ask_next(struct validator *validator)
 {
@@ -114,7 +117,10 @@ static bool is_wanted(const struct validator *validator, size_t nth)
 	return !validator->stopping && validator->left <= nth;
 }
 
-/* Says how far it came, and waits until there is room. False: nobody wants to know of this segment any more. */
+/*
+ * Says how far it came, and waits until there is room. False: nobody wants to know of this segment
+ * any more.
+ */
 static bool tell(struct validator *validator, size_t nth, uint32_t offset)
 {
 	bool wanted;
@@ -253,7 +259,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* ---- the replayer ---------------------------------------------------------------------------------- */
+/* ---- the replayer ---------------------------------------------------------------------------- */
 
 static size_t count_replayed(struct segment *const *segments, size_t count)
 {
@@ -315,7 +321,10 @@ void validator_leave(struct validator *validator)
 {
 	pthread_mutex_lock(&validator->lock);
 	validator->left = validator->turn + 1;
-	/* Then all that was told of is of this segment, or one before: there is room for the next one, whatever was taken. */
+	/*
+	 * Then all that was told of is of this segment, or one before: there is room for the next
+	 * one, whatever was taken.
+	 */
 	if (validator->nth < validator->left)
 		validator->tail = validator->taken = validator->known = validator->head;
 	pthread_cond_broadcast(&validator->moved);
@@ -358,7 +367,10 @@ static void take(struct validator *validator)
 	pthread_mutex_unlock(&validator->lock);
 }
 
-/* What the thread has left to the replayer, of the entries that come next; and asks for the buckets of those behind them. */
+/*
+ * What the thread has left to the replayer, of the entries that come next; and asks for the buckets
+ * of those behind them.
+ */
 static void look_up_next(struct validator *validator)
 {
 	uint64_t from = validator->taken, to = from, i;

@@ -8,13 +8,17 @@
 #include "resident.h"
 
 #define PAUSE_US 2000u	     /* between two segments that are read in */
-#define DELAY_US 50000u	     /* after opening: who only wants one key has closed the store by then */
+#define DELAY_US 50000u	     /* after opening: who only wants one key has closed the store by
+				then */
 #define LOOK_US 1000000u     /* between looks whether the store is in use */
 #define USES 10000u	     /* operations that show it */
 #define HUGE_LOOK_US 5000000u /* between looks whether there is memory for huge pages */
 #define HUGE_RECORD_MAX 2048u /* bytes of a record on average, for which they are well */
 
-/* Reads in a map, in pieces, unless a writer wants a segment meanwhile; and validates what a checkpoint spoke of, as it is there. */
+/*
+ * Reads in a map, in pieces, unless a writer wants a segment meanwhile; and validates what a
+ * checkpoint spoke of, as it is there.
+ */
 static void populate(struct kv *kv, struct segment *segment)
 {
 	struct segments *segments = &kv->segments;
@@ -104,14 +108,20 @@ uint64_t warm_pause_us(struct kv *kv)
 
 	if (atomic_load(&kv->failed))
 		return UINT64_MAX;
-	/* Who only reads kicks nobody: whether huge pages do well has to be looked at from time to time. */
+	/*
+	 * Who only reads kicks nobody: whether huge pages do well has to be looked at from time to
+	 * time.
+	 */
 	if (!kv->maintain.warming)
 		return kv->maintain.huge ? HUGE_LOOK_US : UINT64_MAX;
 	now_us = kv->env->clock_us(kv->env);
 	return now_us + PAUSE_US < at_us ? at_us - now_us : PAUSE_US;
 }
 
-/* The newest of what was opened comes into memory: as much as would be there if it had just been written. */
+/*
+ * The newest of what was opened comes into memory: as much as would be there if it had just been
+ * written.
+ */
 static void warm_newest(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;

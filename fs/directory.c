@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * directory.c - listing directories: a walk over the entries in the order of their names' hashes,
- * which are the cookies, some dozens at a time. No state is kept between calls, and no lock is taken.
+ * which are the cookies, some dozens at a time. No state is kept between calls, and no lock is
+ * taken.
  */
 #include <errno.h>
 

@@ -10,7 +10,8 @@
 
 #define CAPACITY_MIN 64u
 #define BLOCK 4u /* numbers in a row */
-#define SPARES_MAX 4u /* of a shard: as many as the kernel remembers at once of what is removed one after the other */
+#define SPARES_MAX 4u /* of a shard: as many as the kernel remembers at once of what is removed
+			 one after the other */
 #define ROOM_STEP 64u
 
 struct hold_kept {
@@ -20,8 +21,8 @@ struct hold_kept {
 };
 
 /*
- * Files that were made one after the other are mostly looked up and let go of one after the other: their entries are neighbours, in
- * blocks of some lines of memory.
+ * Files that were made one after the other are mostly looked up and let go of one after the other:
+ * their entries are neighbours, in blocks of some lines of memory.
  */
 static uint64_t hold_hash(uint64_t ino)
 {
@@ -77,7 +78,10 @@ static bool hold_resize(struct hold_shard *shard, size_t capacity)
 	return true;
 }
 
-/* Memory for a record: mostly what the last one that went had. Whoever removes many files allocates nothing. */
+/*
+ * Memory for a record: mostly what the last one that went had. Whoever removes many files allocates
+ * nothing.
+ */
 static struct hold_kept *kept_new(struct hold_shard *shard, size_t size)
 {
 	struct hold_kept *kept = shard->spares;

@@ -4,8 +4,9 @@
  * others.
  *
  * The table also remembers which held inodes have lost their last name, so that the last holder
- * knows to free them. Small ones it keeps itself: their record is gone from the store with their name, and what is kept here goes
- * with the last hold. Any thread; each shard has a lock of its own (rank 3, a leaf).
+ * knows to free them. Small ones it keeps itself: their record is gone from the store with their
+ * name, and what is kept here goes with the last hold. Any thread; each shard has a lock of its own
+ * (rank 3, a leaf).
  */
 #ifndef HOLD_H
 #define HOLD_H
@@ -59,7 +60,10 @@ bool hold_is_held(struct hold_table *table, uint64_t ino);
 /* Sets or clears the mark "it has no name"; false if nobody holds the inode. */
 bool hold_mark(struct hold_table *table, uint64_t ino, bool orphan);
 
-/* Keeps the record of a held inode without a name, its concatenated parts. False: nobody holds it, or there is no room. */
+/*
+ * Keeps the record of a held inode without a name, its concatenated parts. False: nobody holds it,
+ * or there is no room.
+ */
 bool hold_keep(
 	struct hold_table *table, uint64_t ino, const struct kv_slice *parts, unsigned count);
 /* Copies the record that is kept, of up to `size` bytes; its size, or 0 if none is. */

@@ -56,8 +56,9 @@ static void block_got(void *arg, unsigned i)
 }
 
 /*
- * A part of one chunk, block by block, over what the chunk piece has put there. All are asked for at once: those that were
- * written one by one lie anywhere in the log, and each would be waited for.
+ * A part of one chunk, block by block, over what the chunk piece has put there. All are asked for
+ * at once: those that were written one by one lie anywhere in the log, and each would be waited
+ * for.
  */
 static int read_blocks(struct kvfs *fs, struct extent_place place, uint8_t *out, uint32_t from,
 	uint32_t to, bool whole)

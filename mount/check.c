@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - kvfs check: reads and verifies everything; changes nothing but with --repair. Exit codes: fsck(8).
+ * check.c - kvfs check: reads and verifies everything; changes nothing but with --repair. Exit
+ * codes: fsck(8).
  *
  * Findings go to the standard output, one a line; progress to a terminal. An interruption ends the
  * check, not the process, so that the store is closed as usual.

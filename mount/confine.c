@@ -8,8 +8,8 @@
  *	system calls	seccomp: those that the engine, the library, its rings and the C library use; EPERM for others, which
  *			the kernel's log names. No other program can be started, nobody traced, no socket but local ones
  *
- * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with a sanitizer is not
- * confined: those map, trace and open as they like.
+ * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with
+ * a sanitizer is not confined: those map, trace and open as they like.
  */
 #include "confine.h"
 
@@ -69,7 +69,10 @@ static bool is_denied(int dir, const char *name, int mode)
 	return errno == EACCES;
 }
 
-/* Whether the way to the store, its directory or a file in it is closed to this process, which has no capability in force. */
+/*
+ * Whether the way to the store, its directory or a file in it is closed to this process, which has
+ * no capability in force.
+ */
 static bool is_store_closed(const char *store)
 {
 	char *real = realpath(store, NULL);
@@ -132,7 +135,10 @@ static int allow_path(int ruleset, const char *path, uint64_t access)
 	return rc;
 }
 
-/* In it all but to run it. The directory above it may be looked at, and the empty one be taken out of it again. */
+/*
+ * In it all but to run it. The directory above it may be looked at, and the empty one be taken out
+ * of it again.
+ */
 static int allow_made(int ruleset, const char *made, uint64_t access)
 {
 	char *copy = strdup(made);
@@ -261,7 +267,10 @@ static int filter_load(scmp_filter_ctx filter, int rc, bool log)
 {
 	if (!filter)
 		return -ENOMEM;
-	/* a search by halves, no slower processor for it, and a line in the kernel's log of what is refused */
+	/*
+	 * a search by halves, no slower processor for it, and a line in the kernel's log of what is
+	 * refused
+	 */
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, log);
@@ -272,8 +281,8 @@ static int filter_load(scmp_filter_ctx filter, int rc, bool log)
 }
 
 /*
- * What clone3 is to make cannot be looked at. The C library tries it for each thread, and takes clone where it is not there:
- * which is nothing for the log.
+ * What clone3 is to make cannot be looked at. The C library tries it for each thread, and takes
+ * clone where it is not there: which is nothing for the log.
  */
 static int hide_clone3(void)
 {

@@ -7,8 +7,9 @@
  * the store is closed: when this process has ended, all is on the disk and the store can be opened
  * by another.
  *
- * Both start in the child of daemon_start, as threads do not survive a fork; and in a process that has given up
- * whatever serving does not need (confine.h). Mounting and unmounting do, and are another's (mounter.h).
+ * Both start in the child of daemon_start, as threads do not survive a fork; and in a process that
+ * has given up whatever serving does not need (confine.h). Mounting and unmounting do, and are
+ * another's (mounter.h).
  */
 #include "serve.h"
 
@@ -86,8 +87,8 @@ static int server_show(struct server *server)
 }
 
 /*
- * From here on the process that mounts is another one, and this one may do only what serving needs; the store is not
- * opened yet.
+ * From here on the process that mounts is another one, and this one may do only what serving needs;
+ * the store is not opened yet.
  */
 static int server_confine(struct server *server)
 {
@@ -181,8 +182,9 @@ static int server_close(struct server *server)
 }
 
 /*
- * The log's buffers, up to 256 MiB, are registered with the engine's ring, and so count as locked once the capability that
- * waives that is given up. Where the limit cannot be raised each write pins its own pages again.
+ * The log's buffers, up to 256 MiB, are registered with the engine's ring, and so count as locked
+ * once the capability that waives that is given up. Where the limit cannot be raised each write
+ * pins its own pages again.
  */
 static void allow_locked_buffers(void)
 {

@@ -33,7 +33,7 @@ static void explain(const char *target, int rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }
 
-/* ---- a mount ---------------------------------------------------------------------------------- */
+/* ---- a mount --------------------------------------------------------------------------------- */
 
 /* A line's value, terminated where the line ends; NULL: there is none. */
 static const char *value_of(char *lines, const char *name)
@@ -135,7 +135,9 @@ static int copy_tree(const char *root, int tree, const char *target)
 	return rc;
 }
 
-/* The snapshot's directory, with all that is in it. Inode numbers and times of birth are new ones. */
+/*
+ * The snapshot's directory, with all that is in it. Inode numbers and times of birth are new ones.
+ */
 static int clone_mount(const struct snapshot_place *place, const char *name, const char *target)
 {
 	char *path;
@@ -159,7 +161,7 @@ static int clone_mount(const struct snapshot_place *place, const char *name, con
 	return rc ? 1 : 0;
 }
 
-/* ---- a store ---------------------------------------------------------------------------------- */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
 {
@@ -184,7 +186,10 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	return rc ? 1 : 0;
 }
 
-/* Makes the directory that the new store comes to stand in, for good. -EEXIST: there is one, which may be empty. */
+/*
+ * Makes the directory that the new store comes to stand in, for good. -EEXIST: there is one, which
+ * may be empty.
+ */
 static int make_directory(const char *target)
 {
 	char *copy = strdup(target);
@@ -223,7 +228,7 @@ static int clone_store(const char *path, const char *name, const char *target)
 	return code;
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int clone_run(int argc, char **argv)
 {

@@ -13,21 +13,25 @@
 void store_options(const char *path, bool read_only, struct kvfs_open_options *options);
 
 /*
- * For a command that reads a store which may be hostile, and writes nothing but that, its output, and a store whose directory it
- * has made (`made`, or NULL): gives up what it does not need (confine.h). Before threads. A failure was said; a store that is
- * not there is left to store_open.
+ * For a command that reads a store which may be hostile, and writes nothing but that, its output,
+ * and a store whose directory it has made (`made`, or NULL): gives up what it does not need
+ * (confine.h). Before threads. A failure was said; a store that is not there is left to store_open.
  */
 int store_confine(const char *path, const char *made) __attribute__((warn_unused_result));
 
 /* kvfs_open that explains a failure on stderr. */
 int store_open(const char *path, const struct kvfs_open_options *options, struct kvfs **out)
 	__attribute__((warn_unused_result));
-/* All of the above, for a command that opens a store with the usual options and needs nothing but that. */
+/*
+ * All of the above, for a command that opens a store with the usual options and needs nothing but
+ * that.
+ */
 int store_open_confined(const char *path, bool read_only, struct kvfs **out)
 	__attribute__((warn_unused_result));
 
 /*
- * With a name, in *out that snapshot of `fs`, to be closed before it; without (NULL), `fs` itself. What is wrong was said.
+ * With a name, in *out that snapshot of `fs`, to be closed before it; without (NULL), `fs` itself.
+ * What is wrong was said.
  */
 int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct kvfs **out)
 	__attribute__((warn_unused_result));
