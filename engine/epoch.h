@@ -10,6 +10,8 @@
 #ifndef EPOCH_H
 #define EPOCH_H
 
+#include <urcu-bp.h>
+
 /* liburcu is not instrumented: tell ThreadSanitizer of the order that it establishes. */
 #if defined(__SANITIZE_THREAD__)
 #define EPOCH_TSAN 1
@@ -18,15 +20,6 @@
 #define EPOCH_TSAN 1
 #endif
 #endif
-
-/*
- * Entering and leaving in line, which its authors let anybody do: by calls it is a third of what
- * kv_contains takes.
- */
-#ifndef EPOCH_TSAN
-#define _LGPL_SOURCE
-#endif
-#include <urcu-bp.h>
 
 #ifdef EPOCH_TSAN
 void __tsan_acquire(void *address);
