@@ -13,7 +13,8 @@
 
 #include "store.h"
 
-#define HUGE_MAP_SIZE (2u << 20) /* bytes that a fault reads */
+#define HUGE_MAP_SIZE (2u << 20)	  /* bytes that a fault reads */
+#define HUGE_MAP_RECORD_MAX 2048u /* bytes of a record on average, for which they are well */
 
 /* Does the log take no more than a small part of memory? */
 bool huge_map_fits(const struct kv *kv);

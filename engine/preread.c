@@ -51,26 +51,46 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* As far as the checkpoint knows. */
+static uint64_t keys_known(const struct kv *kv)
+{
+	uint64_t keys = 0;
+	unsigned i;
+
+	for (i = 0; i < FORMAT_KEYSPACES; i++)
+		keys += atomic_load(&kv->keys[i]);
+	return keys;
+}
+
 static bool is_worth_while(const struct kv *kv, struct segment *const *segments, size_t count)
 {
 	size_t replayed = 0, i;
-	uint64_t keys = 0;
 
 	for (i = 0; i < count; i++)
 		replayed += !segments[i]->complete;
 	if (replayed < REPLAYED_MIN || replayed < count / REPLAYED_SHARE ||
 	    (uint64_t)count * kv->segments.size > kv->warm_size)
 		return false;
-	/* As far as the checkpoint knows. */
-	for (i = 0; i < FORMAT_KEYSPACES; i++)
-		keys += atomic_load(&kv->keys[i]);
-	return atomic_load(&kv->log_bytes) <= keys * RECORD_MAX;
+	return atomic_load(&kv->log_bytes) <= keys_known(kv) * RECORD_MAX;
+}
+
+/* Before anybody looks at them: what has been read in small pages stays so. */
+static void make_huge(struct kv *kv, struct segment *const *segments, size_t count)
+{
+	size_t i;
+
+	/* Of a reader nobody looks later whether they do well (huge_map_watch). */
+	if (kv->info.read_only || atomic_load(&kv->log_bytes) > keys_known(kv) * HUGE_MAP_RECORD_MAX)
+		return;
+	for (i = 0; i < count; i++) {
+		if (segments[i]->covered && map_of(segments[i]))
+			huge_map_make(kv, map_of(segments[i]));
+	}
 }
 
 struct preread *preread_new(struct kv *kv, struct segment *const *segments, size_t count)
 {
 	struct preread *preread;
-	size_t i;
 
 	if (kv->inline_maintenance || !is_worth_while(kv, segments, count))
 		return NULL;
@@ -80,11 +100,7 @@ struct preread *preread_new(struct kv *kv, struct segment *const *segments, size
 	preread->kv = kv;
 	preread->segments = segments;
 	preread->count = count;
-	/* Before anybody looks at them: what has been read in small pages stays so. */
-	for (i = 0; i < count; i++) {
-		if (segments[i]->covered && map_of(segments[i]))
-			huge_map_make(kv, map_of(segments[i]));
-	}
+	make_huge(kv, segments, count);
 	if (pthread_create(&preread->thread, NULL, run, preread)) {
 		free(preread);
 		return NULL;

@@ -13,7 +13,6 @@
 #define LOOK_US 1000000u     /* between looks whether the store is in use */
 #define USES 10000u	     /* operations that show it */
 #define HUGE_LOOK_US 5000000u /* between looks whether there is memory for huge pages */
-#define HUGE_RECORD_MAX 2048u /* bytes of a record on average, for which they are well */
 
 /*
  * Reads in a map, in pieces, unless a writer wants a segment meanwhile; and validates what a
@@ -157,7 +156,7 @@ static void warm_all(struct kv *kv)
 
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		keys += atomic_load(&kv->keys[i]);
-	if (!huge_map_fits(kv) || atomic_load(&kv->log_bytes) > keys * HUGE_RECORD_MAX)
+	if (!huge_map_fits(kv) || atomic_load(&kv->log_bytes) > keys * HUGE_MAP_RECORD_MAX)
 		return;
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = kv->segments.table[slot];
