@@ -131,7 +131,12 @@ static int apply_one(struct replay *replay, const struct format_record *record, 
 	uint64_t address = segments_address(&kv->segments, replay->segment->slot, offset);
 	struct validator_finding found = {0};
 
-	if (offset >= replay->valid_end || !validator_take(replay->validator, offset, &found))
+	/*
+	 * Also behind valid_end, which stays where it is while a batch is applied that is longer than
+	 * the ring: what is taken gives the second thread room to go on.
+	 */
+	if (!replay->validator || replay->strayed ||
+	    !validator_take(replay->validator, offset, &found))
 		found.hash = look_ahead(replay, offset);
 	/* Without its lead, which was damaged, nobody knows who may see it. */
 	if (record->flags & FORMAT_RECORD_OLD)
