@@ -246,6 +246,7 @@ static void test_short_interval_rests(void **state)
 	struct kv_open_options options = {.commit_interval_ms = 1};
 	unsigned limit_ms = 120000;
 	uint64_t seq;
+	bool rested;
 
 	must_close(fixture);
 	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &fixture->kv), 0);
@@ -257,9 +258,9 @@ static void test_short_interval_rests(void **state)
 		usleep(1000);
 	}
 	assert_true(kv_durable_seq(fixture->kv) >= seq);
-	while (!atomic_load(&fixture->kv->sync.resting) && limit_ms-- > 0)
+	while (!(rested = atomic_load(&fixture->kv->sync.resting)) && limit_ms-- > 0)
 		usleep(1000);
-	assert_true(atomic_load(&fixture->kv->sync.resting));
+	assert_true(rested);
 }
 
 /* ---- when the disk fails -----------------------------------------------------------------------

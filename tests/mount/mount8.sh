@@ -21,7 +21,7 @@ installed() {
 		fail "meson install: $(tail -n 1 install.log)"
 	unshare -m true 2>/dev/null || skip "no mount namespaces here"
 	export SCRATCH inside="inside_$1"
-	unshare -m --propagation private bash "$here/mount8.sh" --case inside_namespace || exit $?
+	unshare -m --propagation slave bash "$here/mount8.sh" --case inside_namespace || exit $?
 }
 
 case_inside_namespace() {

@@ -196,12 +196,17 @@ case_in_use() {
 	seq 100 300 | cmp - 100
 	cd "$SCRATCH"
 	exec {descriptor}<&-
-	# what the kernel caches of it goes with a remount, as with need for memory
-	"$KVFS" mount -o remount "$store" "$mnt"
-	views_become 0
+	await "0 views" forgotten
 	find "$snapshots/one" >/dev/null
 	rmdir "$snapshots/one"
 	views_become 0
+}
+
+# What the kernel caches of a snapshot goes with a remount, as with need for memory; but not what somebody looks at just
+# then, who looks for users of files in all processes, say.
+forgotten() {
+	"$KVFS" mount -o remount "$store" "$mnt"
+	views_are 0
 }
 
 # The history of a repository in a snapshot stays what it was while the repository goes on.
