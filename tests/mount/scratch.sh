@@ -52,6 +52,7 @@ fail() {
 
 # skip REASON... - ends the case as not run
 skip() {
+	[ -z "${SCRATCH:-}" ] || sanitizer_silent
 	echo "$*"
 	exit 77
 }
@@ -347,6 +348,10 @@ scratch_main() {
 	fi
 	if [ "$on" = kvfs ] && [ ! -x "$KVFS" ]; then
 		echo "Bail out! KVFS does not name the program to test"
+		exit 1
+	fi
+	if [ ${#cases[@]} = 0 ]; then
+		echo "Bail out! there are no cases"
 		exit 1
 	fi
 	trap scratch_interrupted INT TERM HUP PIPE
