@@ -335,7 +335,7 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 	compaction->raw_at_us =
 		kv->env->clock_us(kv->env) + (none ? RAW_CLOSED_US : RAW_POLL_US);
 	/* At the log's end copies would stay as they are. */
-	if (!victim || cold_reserve(kv, FORMAT_RECORD_HEADER_SIZE))
+	if (!victim || compact_leaves_as_is(kv) || cold_reserve(kv, FORMAT_RECORD_HEADER_SIZE))
 		return 0;
 	compaction->raw_at_us = 0;
 	error = take_raw(kv, victim);
@@ -348,9 +348,7 @@ static int take_to_compress(struct kv *kv, uint64_t closed_us, uint64_t born_max
 
 /*
  * Takes the next victim, if there is to be one. Where contents are overwritten in sequence the best
- * is garbage throughout: it, and all of its kind, are emptied without being read. Amidst a stream
- * of writes values are copied as they are. The writers want the processors, and what was compressed
- * would soon be overwritten too.
+ * is garbage throughout: it, and all of its kind, are emptied without being read.
  */
 static int take_next(struct kv *kv)
 {
@@ -361,7 +359,7 @@ static int take_next(struct kv *kv)
 		take_dead(kv);
 		return 1;
 	}
-	if (!victim || kv->inline_maintenance || !log_is_streaming(kv))
+	if (!victim || !compact_leaves_as_is(kv))
 		return take_raw(kv, victim);
 	take_victim(kv, victim);
 	kv->compaction.as_is = true;
@@ -529,6 +527,9 @@ void compact_step(struct kv *kv)
 	 */
 	unsigned steps = 0, steps_max = kv->checkpoint_save ? 1 : STEPS_MAX;
 
+	/* What was begun before somebody prunes is not to leave more for them. */
+	if (atomic_load(&kv->maintain.prunes))
+		compaction->as_is = false;
 	if (compaction->free_at_us && started_us >= compaction->free_at_us)
 		(void)retry_freeing(kv);
 	if (compaction->victim && started_us < compaction->resume_at_us &&
@@ -553,6 +554,14 @@ void compact_step(struct kv *kv)
 				  memory_order_relaxed);
 }
 
+/* Values that were copied as they are are to be compressed: their segment has to be closed. */
+static int close_raw(struct kv *kv, uint64_t born_max)
+{
+	const struct segment *active = kv->cold.active;
+
+	return active && active->raw && active->born <= born_max ? cold_close(kv) : 0;
+}
+
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 {
 	struct compaction *compaction = &kv->compaction;
@@ -563,8 +572,8 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		return -EROFS;
 	/* Who asks for it wants all of it. */
 	compaction->as_is = false;
-	if (garbage_permille != COMPACT_DAMAGED && kv->cold.active && kv->cold.active->raw)
-		error = cold_close(kv);
+	if (garbage_permille != COMPACT_DAMAGED && kv->info.compress == KV_COMPRESS_BACKGROUND)
+		error = close_raw(kv, born_max);
 	if (error)
 		return error;
 	if (!compaction->victim) {

@@ -3,10 +3,13 @@
 #include "compact_pick.h"
 
 #include "compact.h"
+#include "log.h"
 
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
 #define SLACK_BYTES ((uint64_t)64 << 10)
 #define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
+#define NEAR_END_SEGMENTS 64u /* of free disk, or such a part of it: space is what is wanted */
+#define NEAR_END_DIVISOR 8u
 
 /* Bytes of records that may have to be copied. */
 static uint64_t needed_of(const struct segment *segment)
@@ -256,6 +259,23 @@ struct segment *compact_pick_for_space(struct kv *kv)
 	       (uint64_t)kv->log.spare_count * (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
 	return best_of(kv, fits_and_frees_more, &room);
+}
+
+/* Once the disk is too full for cold segments nothing can be compressed any more. */
+static bool space_nears_its_end(struct kv *kv)
+{
+	uint64_t avail, total;
+
+	return kv->env->dir_space(kv->dir, &avail, &total) ||
+	       avail < (uint64_t)NEAR_END_SEGMENTS * kv->segments.size ||
+	       avail < total / NEAR_END_DIVISOR;
+}
+
+bool compact_leaves_as_is(struct kv *kv)
+{
+	return kv->info.compress == KV_COMPRESS_BACKGROUND && !kv->inline_maintenance &&
+	       !atomic_load(&kv->maintain.prunes) && log_is_streaming(kv) &&
+	       !space_nears_its_end(kv);
 }
 
 /* ---- urgency --------------------------------------------------------------------------------- */

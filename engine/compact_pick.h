@@ -43,4 +43,11 @@ bool compact_is_behind(const struct kv *kv);
 /* How urgent it is: 0 (garbage is half of the log) to 1 (two thirds). */
 double compact_pressure(const struct kv *kv);
 
+/*
+ * Amidst a stream of writes values are left as they are. The writers want the processors, and what
+ * was compressed would soon be overwritten too. Not beside somebody who prunes, who would meet it
+ * again and again, nor where space is what is wanted.
+ */
+bool compact_leaves_as_is(struct kv *kv);
+
 #endif

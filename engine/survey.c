@@ -42,7 +42,8 @@ struct survey {
 	struct sample samples[SAMPLES_MAX];
 	unsigned count;
 	uint32_t used;
-	uint64_t raw_bytes, stored_bytes;
+	uint64_t raw_bytes, stored_bytes; /* of those that judge */
+	uint64_t settled_bytes; /* of records in between that are compressed already */
 	int error; /* of putting a dictionary into the log */
 };
 
@@ -75,9 +76,18 @@ static void ask(struct kv *kv, const struct segment *segment)
 		kv->env->map_advise(map, segment->end, ENV_ADVICE_WILLNEED);
 }
 
+/* Log bytes of so much of the record as would be looked at. */
+static uint64_t bounded_size(const struct format_record *record)
+{
+	return format_record_size(record->key_size, record->value_size < SAMPLE_SIZE_MAX ?
+							    record->value_size :
+							    SAMPLE_SIZE_MAX);
+}
+
 /*
  * Samples one record in each stretch of the segment. Whether it is still needed does not matter: it
- * is of the same kind.
+ * is of the same kind. Those that are compressed, as among raw ones in a cold segment, are counted
+ * only: rewriting them saves nothing.
  */
 static void take_samples(struct survey *survey, const struct segment *segment)
 {
@@ -94,6 +104,9 @@ static void take_samples(struct survey *survey, const struct segment *segment)
 			return;
 		if (offset >= next && dictionary_may_compress(record)) {
 			take(survey, record);
+			next += stride;
+		} else if (offset >= next && record->flags & FORMAT_RECORD_ZSTD) {
+			survey->settled_bytes += bounded_size(record);
 			next += stride;
 		}
 		offset += (uint32_t)length;
@@ -223,6 +236,14 @@ static void survey_keyspace(struct survey *survey, unsigned keyspace)
 	survey->stored_bytes += stored;
 }
 
+/* Of all that would be rewritten. Half of the sample judges, so half of the others count. */
+static int saved_permille(const struct survey *survey)
+{
+	uint64_t all = survey->raw_bytes + survey->settled_bytes / 2;
+
+	return all ? (int)((survey->raw_bytes - survey->stored_bytes) * 1000 / all) : 0;
+}
+
 int survey_segment(struct kv *kv, const struct segment *segment)
 {
 	struct survey *survey = calloc(1, sizeof(*survey));
@@ -239,11 +260,7 @@ int survey_segment(struct kv *kv, const struct segment *segment)
 	take_samples(survey, segment);
 	for (keyspace = 0; keyspace < FORMAT_KEYSPACE_ENGINE; keyspace++)
 		survey_keyspace(survey, keyspace);
-	if (survey->raw_bytes)
-		saved = (int)((survey->raw_bytes - survey->stored_bytes) * 1000 /
-			      survey->raw_bytes);
-	if (survey->error == -EAGAIN)
-		saved = -EAGAIN;
+	saved = survey->error == -EAGAIN ? -EAGAIN : saved_permille(survey);
 out:
 	free(survey->bytes);
 	free(survey);

@@ -2,8 +2,14 @@
 /* kv_compress_test.c - compression in the background: what it saves, that every value comes back, what
  * becomes of dictionaries. */
 #include "kv_fixture.h"
+#include "cold.h"
+#include "compact.h"
+#include "log.h"
+#include "store.h"
 
 #define KEYS 12000u
+#define SECOND_US ((uint64_t)1000000)
+#define STEPS_MAX 100000u
 
 static const char *const words[] = {"segment", "record", "the", "value", "of", "a", "store", "index"};
 
@@ -164,6 +170,65 @@ static void test_dictionaries_go(void **state)
 	must_hold_all(fixture, 2);
 }
 
+/* ---- a stream of writes ---------------------------------------------------------------------- */
+
+/* Some stay, so that there is something to copy in each segment. */
+static void write_stream(struct fixture *fixture)
+{
+	for (unsigned kind = 0; kind < 6; kind++) {
+		for (unsigned key = 0; key < KEYS; key++) {
+			if (key % 8 == 0 && kind)
+				continue;
+			put(fixture, key, key % 8 ? kind : 5);
+		}
+	}
+}
+
+/* Segments with values that were copied as they are, and perhaps are to be compressed. */
+static unsigned raw_segments(struct fixture *fixture)
+{
+	struct segments *segments = &fixture->kv->segments;
+	unsigned raw = 0;
+
+	for (uint32_t slot = 0; slot < atomic_load(&segments->count); slot++) {
+		const struct segment *segment = segments->table[slot];
+
+		raw += segment && segment->id && segment->raw && !segment->settled &&
+		       !segment->emptied;
+	}
+	return raw;
+}
+
+/* The stream goes on: a segment has just been filled, as fast as the one before. */
+static void go_on(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->log.lock);
+	kv->log.spares_target = LOG_SPARES_MAX;
+	kv->log.switched_us = kv->env->clock_us(kv->env);
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
+/* In the maintainer's place, amidst a stream. */
+static void step_amidst(struct fixture *fixture, uint64_t us)
+{
+	sim_env_advance_us(fixture->sim, us);
+	go_on(fixture->kv);
+	compact_step(fixture->kv);
+}
+
+/* With the maintainer's lock from here on: until it has nothing to copy any more. */
+static void compact_amidst(struct fixture *fixture)
+{
+	unsigned steps = 0;
+
+	pthread_mutex_lock(&fixture->kv->maintain.lock);
+	do {
+		step_amidst(fixture, SECOND_US / 100);
+		assert_true(++steps < STEPS_MAX);
+	} while (fixture->kv->compaction.victim || steps < 100);
+	assert_true(atomic_load(&fixture->kv->relocated_bytes) > 0);
+}
+
 /*
  * What is overwritten as fast as it goes may be copied as it is meanwhile. A prune leaves nothing of
  * it that way, wherever it has been copied to.
@@ -175,21 +240,82 @@ static void test_stream(void **state)
 	char value[160];
 
 	make(fixture, 0);
-	for (unsigned kind = 0; kind < 6; kind++) {
-		for (unsigned key = 0; key < KEYS; key++) {
-			/* Some stay, so that there is something to copy in each segment. */
-			if (key % 8 == 0 && kind)
-				continue;
-			put(fixture, key, key % 8 ? kind : 5);
-		}
-	}
+	write_stream(fixture);
+	compact_amidst(fixture);
+	assert_true(raw_segments(fixture) > 0);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
 	for (unsigned key = 0; key < KEYS; key++)
 		raw_bytes += make_value(value, sizeof(value), key, 5);
 	/* Some 0.9 of what the values alone were; 1.3 as they were written, with their headers. */
 	assert_true(prune(fixture).live_bytes < raw_bytes / 8 * 9);
+	pthread_mutex_lock(&fixture->kv->maintain.lock);
+	assert_int_equal(raw_segments(fixture), 0);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
 	must_hold_all(fixture, 5);
 	must_crash(fixture, SIM_LOSS_ANY, 0);
 	must_check_clean(fixture);
+}
+
+/* Once the stream is over they are compressed without anybody asking for it, and not before. */
+static void test_stream_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segment *active;
+	uint64_t compressed;
+	unsigned steps = 0;
+
+	make(fixture, 0);
+	write_stream(fixture);
+	compact_amidst(fixture);
+	active = fixture->kv->cold.active;
+	assert_true(active && active->raw);
+	/* Not where only what was there before is asked for. */
+	assert_int_equal(compact_demand(fixture->kv, 100, active->born - 1) < 0, 0);
+	assert_ptr_equal(fixture->kv->cold.active, active);
+	assert_int_equal(cold_close(fixture->kv), 0);
+	compressed = atomic_load(&fixture->kv->compressed_raw_bytes);
+	while (steps++ < 100)
+		step_amidst(fixture, 6 * SECOND_US);
+	assert_int_equal(atomic_load(&fixture->kv->compressed_raw_bytes), compressed);
+	assert_true(raw_segments(fixture) > 0);
+	while (raw_segments(fixture)) {
+		sim_env_advance_us(fixture->sim, 6 * SECOND_US);
+		compact_step(fixture->kv);
+		assert_true(++steps < STEPS_MAX);
+	}
+	assert_true(atomic_load(&fixture->kv->compressed_raw_bytes) > compressed);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
+	must_hold_all(fixture, 5);
+}
+
+/* Not where little is left of the disk: what is compressed makes room. */
+static void test_stream_on_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make(fixture, 0);
+	sim_env_set_capacity(fixture->sim, (uint64_t)60 * SEGMENT_SIZE);
+	write_stream(fixture);
+	compact_amidst(fixture);
+	assert_true(log_is_streaming(fixture->kv));
+	assert_int_equal(raw_segments(fixture), 0);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
+	must_hold_all(fixture, 5);
+}
+
+/* Nor beside somebody who prunes, and would have to do it again. */
+static void test_stream_beside_prune(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make(fixture, 0);
+	atomic_fetch_add(&fixture->kv->maintain.prunes, 1);
+	write_stream(fixture);
+	compact_amidst(fixture);
+	assert_int_equal(raw_segments(fixture), 0);
+	atomic_fetch_sub(&fixture->kv->maintain.prunes, 1);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
+	must_hold_all(fixture, 5);
 }
 
 int main(void)
@@ -200,6 +326,9 @@ int main(void)
 		EMPTY_TEST(test_incompressible),
 		EMPTY_TEST(test_dictionaries_go),
 		EMPTY_TEST(test_stream),
+		EMPTY_TEST(test_stream_ends),
+		EMPTY_TEST(test_stream_on_full_disk),
+		EMPTY_TEST(test_stream_beside_prune),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
