@@ -136,8 +136,8 @@ static int allow_path(int ruleset, const char *path, uint64_t access)
 }
 
 /*
- * In it all but to run it. The directory above it may be looked at, and the empty one be taken out
- * of it again.
+ * In it all but to run it. Out of the directory above it empty directories may be taken, as this
+ * one is where nothing came into it; what else is there cannot be listed.
  */
 static int allow_made(int ruleset, const char *made, uint64_t access)
 {
@@ -145,7 +145,7 @@ static int allow_made(int ruleset, const char *made, uint64_t access)
 	int rc = copy ? allow_path(ruleset, made, access) : -ENOMEM;
 
 	if (!rc)
-		rc = allow_path(ruleset, dirname(copy), LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR);
+		rc = allow_path(ruleset, dirname(copy), LANDLOCK_ACCESS_FS_REMOVE_DIR);
 	free(copy);
 	return rc;
 }

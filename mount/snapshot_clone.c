@@ -186,25 +186,48 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	return rc ? 1 : 0;
 }
 
+/* The directory above it is durable. */
+static int sync_parent(const char *target)
+{
+	char *copy = strdup(target);
+	int parent, rc;
+
+	if (!copy)
+		return -ENOMEM;
+	parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = parent < 0 || fsync(parent) ? -errno : 0;
+	if (parent >= 0)
+		close(parent);
+	free(copy);
+	return rc;
+}
+
+/* Where nothing came into it, nothing stays, if this process may still take it away. */
+static void remove_directory(const char *target)
+{
+	if (unlinkat(AT_FDCWD, target, AT_REMOVEDIR) && errno != ENOTEMPTY && errno != EEXIST &&
+	    errno != ENOENT)
+		message(KV_WARNING, "%s: the empty directory stays: %s", target,
+			message_error(-errno));
+}
+
 /*
- * Makes the directory that the new store comes to stand in, for good. -EEXIST: there is one, which
- * may be empty.
+ * Makes the directory that the new store comes to stand in, for good, and with the mode that it
+ * has whatever the umask. -EEXIST: there is one, which may be empty.
  */
 static int make_directory(const char *target)
 {
-	char *copy = strdup(target);
-	int parent, rc = copy ? 0 : -ENOMEM;
+	int made = mkdir(target, 0700) ? -errno : 0, rc;
 
-	if (!rc && mkdir(target, 0700))
-		rc = -errno;
-	if (!rc) {
-		parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		rc = parent < 0 || fsync(parent) ? -errno : 0;
-		if (parent >= 0)
-			close(parent);
-	}
-	free(copy);
-	return rc;
+	if (made && made != -EEXIST)
+		return made;
+	rc = !made && chmod(target, 0700) ? -errno : sync_parent(target);
+	/* Who was given a directory may have no right to look at where it stands. */
+	if (made && rc == -EACCES)
+		rc = 0;
+	if (rc && !made)
+		remove_directory(target);
+	return rc ? rc : made;
 }
 
 static int clone_store(const char *path, const char *name, const char *target)
@@ -222,9 +245,8 @@ static int clone_store(const char *path, const char *name, const char *target)
 		code = clone_shown(path, fs, name, target);
 		code = store_close(path, fs) ? 1 : code;
 	}
-	/* Where nothing came into it, nothing stays. */
 	if (code && !made)
-		(void)unlinkat(AT_FDCWD, target, AT_REMOVEDIR);
+		remove_directory(target);
 	return code;
 }
 
