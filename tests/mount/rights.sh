@@ -5,7 +5,7 @@
 #
 # Environment: CONFINED, the program confined
 
-cases=(private_modes given_directory lock_of_replaced_super confined_is_confined server_is_confined
+cases=(private_modes private_clones given_directory lock_of_replaced_super confined_is_confined server_is_confined
 	server_of_anothers_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
@@ -38,6 +38,23 @@ case_private_modes() {
 		expect_same "modes of the files, umask $mask" 600 "$(find "$store" -type f -printf '%m\n' | sort -u)"
 		expect_same "all of them files" "" "$(find "$store" -mindepth 1 ! -type f)"
 	done
+}
+
+# So is a clone's, which is made before the store comes into it.
+case_private_clones() {
+	local mask
+	prepare
+	"$KVFS" snapshot create "$store" before
+	for mask in 000 0277 0777; do
+		(umask "$mask" && "$KVFS" snapshot clone "$store" before "copy.$mask")
+		expect_same "mode of the directory, umask $mask" 700 "$(stat -c %a "copy.$mask")"
+		expect_same "modes of the files, umask $mask" 600 "$(find "copy.$mask" -type f -printf '%m\n' | sort -u)"
+	done
+	# Root gives up the right to take it out of somebody else's directory again, and then says so.
+	mkdir theirs
+	chown 65534 theirs
+	! "$KVFS" snapshot clone "$store" never theirs/copy >out 2>&1 || fail "a snapshot that is not there has been cloned"
+	[ ! -e theirs/copy ] || grep -q 'theirs/copy: the empty directory stays' out || fail "it stays, and nothing is said: $(cat out)"
 }
 
 # A directory that is there already, and open to all, is the store's alone afterwards.
