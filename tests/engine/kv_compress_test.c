@@ -11,6 +11,7 @@
 #define KEYS 12000u
 #define SECOND_US ((uint64_t)1000000)
 #define STEPS_MAX 100000u
+#define ROUNDS_MAX 100u
 
 static const char *const words[] = {"segment", "record", "the", "value", "of", "a", "store", "index"};
 
@@ -253,6 +254,25 @@ static void compact_amidst(struct fixture *fixture)
 }
 
 /*
+ * Until values stand in the open cold segment as they were. What the maintainer does while they are
+ * written depends on when it comes to it, and where cold segments cannot be opened copies go to
+ * the log's end.
+ */
+static void stream_until_raw(struct fixture *fixture)
+{
+	const struct segment *active;
+	unsigned rounds = 0;
+
+	do {
+		let_go();
+		assert_true(++rounds < ROUNDS_MAX);
+		write_stream(fixture);
+		compact_amidst(fixture);
+		active = fixture->kv->cold.active;
+	} while (!active || !active->raw);
+}
+
+/*
  * What is overwritten as fast as it goes may be copied as it is meanwhile. A prune leaves nothing of
  * it that way, wherever it has been copied to.
  */
@@ -263,9 +283,7 @@ static void test_stream(void **state)
 	char value[160];
 
 	make(fixture, 0);
-	write_stream(fixture);
-	compact_amidst(fixture);
-	assert_true(raw_segments(fixture) > 0);
+	stream_until_raw(fixture);
 	let_go();
 	for (unsigned key = 0; key < KEYS; key++)
 		raw_bytes += make_value(value, sizeof(value), key, 5);
@@ -288,10 +306,8 @@ static void test_stream_ends(void **state)
 	unsigned steps = 0;
 
 	make(fixture, 0);
-	write_stream(fixture);
-	compact_amidst(fixture);
+	stream_until_raw(fixture);
 	active = fixture->kv->cold.active;
-	assert_true(active && active->raw);
 	/* Not where only what was there before is asked for. */
 	assert_int_equal(compact_demand(fixture->kv, 100, 0), 0);
 	assert_ptr_equal(fixture->kv->cold.active, active);
@@ -354,6 +370,7 @@ static void test_mixed_segment(void **state)
 {
 	struct fixture *fixture = *state;
 	struct segment *mixed;
+	unsigned rounds = 0;
 
 	make(fixture, 0);
 	for (unsigned key = 0; key < KEYS / 2; key++)
@@ -364,12 +381,16 @@ static void test_mixed_segment(void **state)
 	mixed = fixture->kv->cold.active;
 	assert_true(mixed && !mixed->raw && mixed->end > SEGMENT_SIZE / 4);
 	let_go();
-	for (unsigned key = KEYS / 2; key < KEYS / 2 + 200; key++)
-		put(fixture, key, 1);
-	fill_segments(fixture, 6);
-	compact_amidst(fixture);
-	assert_ptr_equal(fixture->kv->cold.active, mixed);
-	assert_true(mixed->raw);
+	/* Where dead segments are freed first there may be too little to do for the others. */
+	do {
+		let_go();
+		assert_true(++rounds < ROUNDS_MAX);
+		for (unsigned key = KEYS / 2; key < KEYS / 2 + 200; key++)
+			put(fixture, key, 1);
+		fill_segments(fixture, 6);
+		compact_amidst(fixture);
+		assert_ptr_equal(fixture->kv->cold.active, mixed);
+	} while (!mixed->raw);
 	assert_int_equal(cold_close(fixture->kv), 0);
 	assert_in_range(survey_segment(fixture->kv, mixed), 1, 124);
 	let_go();
