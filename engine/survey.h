@@ -9,8 +9,8 @@
 #include "store.h"
 
 /*
- * How much smaller the segment's records would be, in per mille of all of them; 0 where nothing can be
- * said. -EAGAIN: there was no room for a dictionary in the log now.
+ * How much smaller the segment's records would be, in per mille of all of them; 0 where nothing
+ * can be said. -EAGAIN: there was no room for a dictionary in the log now.
  */
 int survey_segment(struct kv *kv, const struct segment *segment);
 
