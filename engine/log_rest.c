@@ -51,7 +51,9 @@ void log_trim(struct kv *kv)
 	pthread_mutex_lock(&kv->log.lock);
 	segment = tail->active;
 	from = trimmed_end(&kv->segments, tail->offset);
-	if (!tail->limit || tail->trimmed || kv->log.spare_waiters || from > size - size / WORTH_DIVISOR)
+	/* One that is short already, as the disk was full, has no space up to there. */
+	if (!tail->limit || tail->trimmed || atomic_load(&segment->hole) ||
+	    kv->log.spare_waiters || from > size - size / WORTH_DIVISOR)
 		segment = NULL;
 	if (segment) {
 		tail->trimmed = true;

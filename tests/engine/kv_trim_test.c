@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "log.h"
 #include "maintain.h"
 #include "store.h"
 
@@ -114,6 +115,28 @@ static void rest(struct fixture *fixture, unsigned segments_max)
 	}
 }
 
+/* The same without a look at what is left. */
+static void rest_long(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+	unsigned ms = 0;
+	bool rests;
+
+	/* It may not have seen what happened since it rested before. */
+	pthread_mutex_lock(&kv->maintain.lock);
+	kv->maintain.rest.depth = 0;
+	pthread_mutex_unlock(&kv->maintain.lock);
+	do {
+		assert_true(ms++ < PATIENCE_MS);
+		pthread_mutex_lock(&kv->maintain.lock);
+		rests = kv->maintain.rest.depth == 2;
+		kv->maintain.rest.since_us = kv->env->clock_us(kv->env) - LONG_AGO_US;
+		pthread_mutex_unlock(&kv->maintain.lock);
+		maintain_kick(kv);
+		usleep(1000);
+	} while (!rests);
+}
+
 static bool is_trimmed(struct fixture *fixture)
 {
 	bool is;
@@ -219,6 +242,65 @@ static void test_disk_is_full_behind_a_hole(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+#define TINY 3000u
+
+static void put_tiny(struct fixture *fixture)
+{
+	char key[20];
+	unsigned i;
+
+	for (i = 0; i < TINY; i++) {
+		snprintf(key, sizeof(key), "tiny %u", i);
+		must_put(fixture, HASHED, key, "");
+	}
+}
+
+/* From `from` on; until the disk is full, or so many. Returns the next one. */
+static unsigned delete_tiny(struct fixture *fixture, unsigned from, unsigned count)
+{
+	char key[20];
+	unsigned i;
+	int error = 0;
+
+	for (i = from; i < TINY && i < from + count; i++) {
+		snprintf(key, sizeof(key), "tiny %u", i);
+		error = kv_delete(fixture->kv, HASHED, key, strlen(key), NULL);
+		if (error)
+			break;
+	}
+	if (error)
+		assert_int_equal(error, -ENOSPC);
+	return i;
+}
+
+/* Where the space did not come back the segment stays short, however often the store rests. */
+static void test_stays_short(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t value[60000] = {0};
+	unsigned next;
+
+	put_tiny(fixture);
+	fill(fixture, 1);
+	rest_long(fixture);
+	assert_true(is_trimmed(fixture));
+	set_full(fixture, true);
+	assert_int_equal(kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL), -ENOSPC);
+	assert_false(is_trimmed(fixture));
+	set_full(fixture, false);
+	must_put_filled(fixture, HASHED, "more", 8000, 0);
+	rest_long(fixture);
+	set_full(fixture, true);
+	next = delete_tiny(fixture, 0, TINY);
+	assert_in_range(next, SEGMENT_SIZE / LOG_RESERVE_DIVISOR / 100, TINY - 1);
+	must_sync(fixture);
+	must_have_all(fixture, 1);
+	set_full(fixture, false);
+	assert_int_equal(delete_tiny(fixture, next, TINY), TINY);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
 /* A file system that can give nothing back keeps all of it. */
 static void test_nothing_can_be_given_back(void **state)
 {
@@ -231,7 +313,9 @@ static void test_nothing_can_be_given_back(void **state)
 	must_close(fixture);
 	must_open(fixture, 0);
 	fill(fixture, 2);
+	rest_long(fixture);
 	assert_false(is_trimmed(fixture));
+	assert_int_equal(fixture->kv->log.hot.limit, SEGMENT_SIZE - FORMAT_RECORD_HEADER_SIZE);
 	put_small(fixture, 60);
 	assert_in_range(stats_of(fixture).segments, 1, segments + 1);
 	must_have_all(fixture, 2);
@@ -264,6 +348,7 @@ int main(void)
 		FIXTURE_TEST(test_at_rest),
 		FIXTURE_TEST(test_goes_on_behind_a_hole),
 		FIXTURE_TEST(test_disk_is_full_behind_a_hole),
+		FIXTURE_TEST(test_stays_short),
 		FIXTURE_TEST(test_nothing_can_be_given_back),
 	};
 
