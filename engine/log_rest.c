@@ -34,9 +34,9 @@ static uint32_t to_block_end(uint64_t offset)
  * Behind the reserve and the slack. Never so near to the beginning that log_has_room lets anybody
  * into the reserve.
  */
-static uint32_t trimmed_end(const struct segments *segments, uint32_t offset)
+static uint32_t reserve_end(const struct segments *segments, uint32_t offset, uint32_t slack)
 {
-	uint64_t reserve = segments->size / LOG_RESERVE_DIVISOR, slack = reserve / LOG_SLACK_DIVISOR;
+	uint64_t reserve = segments->size / LOG_RESERVE_DIVISOR;
 	uint64_t end = offset + reserve + slack, least = 2 * reserve + slack;
 
 	return to_block_end((end > least ? end : least) + FORMAT_RECORD_HEADER_SIZE);
@@ -46,11 +46,12 @@ void log_trim(struct kv *kv)
 {
 	struct log_tail *tail = &kv->log.hot;
 	uint32_t size = kv->segments.size, from;
+	uint32_t slack = size / LOG_RESERVE_DIVISOR / LOG_SLACK_DIVISOR;
 	struct segment *segment;
 
 	pthread_mutex_lock(&kv->log.lock);
 	segment = tail->active;
-	from = trimmed_end(&kv->segments, tail->offset);
+	from = reserve_end(&kv->segments, tail->offset, slack);
 	/* One that is short already, as the disk was full, has no space up to there. */
 	if (!tail->limit || tail->trimmed || atomic_load(&segment->hole) ||
 	    kv->log.spare_waiters || from > size - size / WORTH_DIVISOR)
@@ -112,13 +113,19 @@ int log_extend(struct kv *kv)
 uint32_t log_restore(struct kv *kv, struct segment *segment, uint32_t offset)
 {
 	struct segments *segments = &kv->segments;
-	uint32_t behind = to_block_end((uint64_t)offset + FORMAT_RECORD_HEADER_SIZE +
-				       segments->size / LOG_RESERVE_DIVISOR);
+	uint32_t room = segments->size / LOG_RESERVE_DIVISOR, end;
 
 	if (!segment_file_restore(segments, segment, segments->size))
 		return segments->size - FORMAT_RECORD_HEADER_SIZE;
-	if (behind < segments->size && !segment_file_restore(segments, segment, behind))
-		return behind - FORMAT_RECORD_HEADER_SIZE;
+	end = reserve_end(segments, offset, 0);
+	/* Where a part of the reserve was used before, the disk has no more than the rest of it. */
+	for (; end; room /= 2) {
+		if (end < segments->size && !segment_file_restore(segments, segment, end))
+			return end - FORMAT_RECORD_HEADER_SIZE;
+		end = room < ENV_DIRECT_ALIGN ?
+			      0 :
+			      to_block_end((uint64_t)offset + FORMAT_RECORD_HEADER_SIZE + room);
+	}
 	/* An END has its space: no record ends nearer to where there is none. */
 	return offset;
 }

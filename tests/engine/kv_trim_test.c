@@ -301,6 +301,39 @@ static void test_stays_short(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/* What is left of the reserve is there after opening as well, on a disk that is as full as it was. */
+static void test_reserve_is_found_again(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned next = 0, before, turn;
+
+	put_tiny(fixture);
+	fill(fixture, 1);
+	rest_long(fixture);
+	assert_true(is_trimmed(fixture));
+	set_full(fixture, true);
+	for (turn = 0; turn < 2; turn++) {
+		/* More than the slack, in all. */
+		before = next;
+		next = delete_tiny(fixture, next, SEGMENT_SIZE / 32 / 32);
+		assert_int_equal(next, before + SEGMENT_SIZE / 32 / 32);
+		if (turn) {
+			must_sync(fixture);
+			must_crash(fixture, SIM_LOSS_NONE, 0);
+		} else {
+			must_close(fixture);
+			must_open(fixture, 0);
+		}
+		assert_int_equal(delete_tiny(fixture, next, 1), next + 1);
+		next++;
+		must_sync(fixture);
+	}
+	set_full(fixture, false);
+	assert_int_equal(delete_tiny(fixture, next, TINY), TINY);
+	must_have_all(fixture, 1);
+	must_check_clean(fixture);
+}
+
 /* A file system that can give nothing back keeps all of it. */
 static void test_nothing_can_be_given_back(void **state)
 {
@@ -349,6 +382,7 @@ int main(void)
 		FIXTURE_TEST(test_goes_on_behind_a_hole),
 		FIXTURE_TEST(test_disk_is_full_behind_a_hole),
 		FIXTURE_TEST(test_stays_short),
+		FIXTURE_TEST(test_reserve_is_found_again),
 		FIXTURE_TEST(test_nothing_can_be_given_back),
 	};
 
