@@ -234,9 +234,15 @@ struct segment *compact_pick_dead(struct kv *kv)
 	return best_of(kv, is_dead, NULL);
 }
 
+struct space {
+	uint64_t room;	/* that the log has still */
+	uint64_t avail; /* that the disk has */
+};
+
 static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const struct segment *best,
 				void *arg)
 {
+	const struct space *space = arg;
 	uint64_t needed = needed_of(segment);
 
 	if (garbage_of(kv, segment) < kv->segments.size / WORTH_DIVISOR)
@@ -245,20 +251,28 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	 * With what switching to the spare may leave unused, and the MARKs and the END that may
 	 * come between.
 	 */
-	if (needed && needed + SLACK_BYTES > *(const uint64_t *)arg)
+	if (needed && needed + SLACK_BYTES > space->room)
+		return false;
+	/* Its file would be no new segment: the copies take room, and what they free is too little. */
+	if (needed && atomic_load(&segment->hole) > space->avail)
 		return false;
 	return !best || garbage_of(kv, segment) > garbage_of(kv, best);
 }
 
 struct segment *compact_pick_for_space(struct kv *kv)
 {
-	uint64_t room;
+	const struct log_tail *tail = &kv->log.hot;
+	struct space space;
+	uint64_t total;
 
+	if (kv->env->dir_space(kv->dir, &space.avail, &total))
+		space.avail = 0;
 	pthread_mutex_lock(&kv->log.lock);
-	room = kv->segments.size - kv->log.hot.offset +
-	       (uint64_t)kv->log.spare_count * (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
+	space.room = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
+	space.room += (uint64_t)kv->log.spare_count *
+		      (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
-	return best_of(kv, fits_and_frees_more, &room);
+	return best_of(kv, fits_and_frees_more, &space);
 }
 
 /* Once the disk is too full for cold segments nothing can be compressed any more. */

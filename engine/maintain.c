@@ -14,6 +14,7 @@
 #include "log_rest.h"
 #include "resident.h"
 #include "scrub.h"
+#include "segment_file.h"
 #include "sync.h"
 #include "trim.h"
 #include "version.h"
@@ -44,6 +45,17 @@ static bool make_space(struct kv *kv)
 	return checkpoint_discard(kv) || large_free_now(kv) || compact_for_space(kv);
 }
 
+/* Of several files with holes one becomes that has none. */
+static int prepare_of_parts(struct kv *kv)
+{
+	int error = log_prepare_spare(kv);
+
+	if (error != -ENOSPC || !segments_drop_parts(&kv->segments, &kv->log.lock))
+		return error;
+	error = segments_sync_names(&kv->segments);
+	return error ? error : log_prepare_spare(kv);
+}
+
 /*
  * On a full disk the store makes room in itself; where that is not enough, deleting goes on in the
  * reserve.
@@ -54,7 +66,7 @@ static int prepare_spare(struct kv *kv)
 	int error;
 
 	do {
-		error = log_prepare_spare(kv);
+		error = prepare_of_parts(kv);
 	} while (error == -ENOSPC && make_space(kv));
 	pthread_mutex_lock(&kv->log.lock);
 	freeing_waits = kv->log.freeing_waits;

@@ -240,6 +240,29 @@ int segment_remove(struct segments *segments, struct segment *segment, pthread_m
 	return 0;
 }
 
+/* Has it space on the disk, but not all that it needs? */
+static bool is_part(const struct segments *segments, const struct segment *segment)
+{
+	uint64_t allocated;
+
+	return segment && !segment->id && !segment->listed && segment->hole &&
+	       !segments->env->file_allocated(segment->file, &allocated) && allocated &&
+	       allocated < segments->size;
+}
+
+unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+	unsigned dropped = 0;
+
+	for (slot = 0; slot < count; slot++) {
+		if (is_part(segments, segments->table[slot]) &&
+		    !segment_remove(segments, segments->table[slot], lock))
+			dropped++;
+	}
+	return dropped;
+}
+
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock)
 {
 	uint32_t slot, count = atomic_load(&segments->count), unused = 0;

@@ -53,6 +53,11 @@ int segments_keep_free(struct segments *segments, uint32_t count);
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
 /* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */
 int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock);
+/*
+ * The same with those that have a part of their space only, and so are of no use on a full disk,
+ * where others are with what they give back. How many these were.
+ */
+unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock);
 /* The same with all free files but so many. One that cannot be removed stays. */
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock);
 

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "log.h"
+#include "compact_pick.h"
 #include "maintain.h"
 #include "store.h"
 
@@ -334,6 +334,104 @@ static void test_reserve_is_found_again(void **state)
 	must_check_clean(fixture);
 }
 
+/* Five of them in a segment, whose end is not used. */
+#define BIG 176000u
+#define BIG_A_SEGMENT 5u
+
+static void put_big(struct fixture *fixture, unsigned from, unsigned to)
+{
+	char key[20];
+	unsigned i;
+
+	for (i = from; i < to; i++) {
+		snprintf(key, sizeof(key), "big %u", i);
+		must_put_filled(fixture, HASHED, key, BIG, i);
+	}
+	must_sync(fixture);
+}
+
+static void delete_big(struct fixture *fixture, unsigned from, unsigned to)
+{
+	char key[20];
+	unsigned i;
+
+	for (i = from; i < to; i++) {
+		snprintf(key, sizeof(key), "big %u", i);
+		must_delete(fixture, HASHED, key);
+	}
+	must_sync(fixture);
+}
+
+static bool has_victim(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+	bool has;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	has = compact_pick_for_space(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	return has;
+}
+
+/* Nothing is copied to where there is no space; nor out of a file that is no new segment, on a full disk. */
+static void test_picks_what_has_room(void **state)
+{
+	struct fixture *fixture = *state;
+	char key[20];
+	unsigned i;
+
+	/* A third of the first segment is needed: as much as fits in the last one, while it is whole. */
+	fill(fixture, 11);
+	for (i = 0; i < 7; i++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_delete(fixture, HASHED, key);
+	}
+	must_sync(fixture);
+	assert_true(has_victim(fixture));
+	rest_long(fixture);
+	assert_true(is_trimmed(fixture));
+	assert_false(has_victim(fixture));
+}
+
+static void test_picks_what_has_no_hole(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put_big(fixture, 0, BIG_A_SEGMENT + 1);
+	delete_big(fixture, 1, BIG_A_SEGMENT);
+	rest_long(fixture);
+	assert_true(is_trimmed(fixture));
+	/* The last segment is whole again, the first one is not. */
+	fill(fixture, 1);
+	assert_false(is_trimmed(fixture));
+	assert_true(has_victim(fixture));
+	set_full(fixture, true);
+	assert_false(has_victim(fixture));
+	set_full(fixture, false);
+	assert_true(has_victim(fixture));
+	must_check_clean(fixture);
+}
+
+/* Of what several emptied segments with holes gave back new ones become, where nothing else is left. */
+static void test_parts_become_segments(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned i;
+
+	put_big(fixture, 0, 4 * BIG_A_SEGMENT + 1);
+	rest_long(fixture);
+	assert_true(is_trimmed(fixture));
+	set_full(fixture, true);
+	delete_big(fixture, 0, 4 * BIG_A_SEGMENT);
+	for (i = 0; i < 3; i++)
+		must_put_filled(fixture, HASHED, "new", BIG, i);
+	must_sync(fixture);
+	must_have_filled(fixture, HASHED, "new", BIG, 2);
+	set_full(fixture, false);
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
 /* A file system that can give nothing back keeps all of it. */
 static void test_nothing_can_be_given_back(void **state)
 {
@@ -383,6 +481,9 @@ int main(void)
 		FIXTURE_TEST(test_disk_is_full_behind_a_hole),
 		FIXTURE_TEST(test_stays_short),
 		FIXTURE_TEST(test_reserve_is_found_again),
+		FIXTURE_TEST(test_picks_what_has_room),
+		FIXTURE_TEST(test_picks_what_has_no_hole),
+		FIXTURE_TEST(test_parts_become_segments),
 		FIXTURE_TEST(test_nothing_can_be_given_back),
 	};
 
