@@ -65,8 +65,13 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 	const struct log *log = &kv->log;
 	uint64_t end = log->hot.offset + size + FORMAT_RECORD_HEADER_SIZE;
 
-	/* A tail that rests has a limit of 0. */
-	return end <= (log->spares && !log->spare_reserved ? log->hot.limit : log->hot.limit / 2);
+	bool has_spare = (log->spares != NULL) & !log->spare_reserved & !log->hot.trimmed;
+
+	/*
+	 * A tail that rests has a limit of 0. The reserve of one that is trimmed stays, whatever comes
+	 * after it: its space is asked for first.
+	 */
+	return end <= (has_spare ? log->hot.limit : log->hot.limit / 2);
 }
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */

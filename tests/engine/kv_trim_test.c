@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "compact_pick.h"
+#include "log.h"
 #include "maintain.h"
 #include "store.h"
+#include "trim.h"
 
 #define VALUE 100000u
 #define PATIENCE_MS 60000u
@@ -432,6 +434,48 @@ static void test_parts_become_segments(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/* Puts ask for the space behind a cut before they come into the reserve, though a spare is there. */
+static void test_spare_behind_a_cut(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+	struct log *log = &kv->log;
+	unsigned ms, puts = 0;
+	bool done, kept;
+	char key[20];
+
+	/* Beyond three quarters of the segment, so one spare stays when it has rested for a while. */
+	fill(fixture, 7);
+	must_put_filled(fixture, HASHED, "a bit", 95000, 0);
+	for (done = false, ms = 0; !done; ms++) {
+		assert_true(ms < PATIENCE_MS);
+		pthread_mutex_lock(&log->lock);
+		done = log->spares && !log->spare_wanted;
+		pthread_mutex_unlock(&log->lock);
+		usleep(1000);
+	}
+	pthread_mutex_lock(&kv->maintain.lock);
+	kv->maintain.rest.activity = atomic_load(&log->hot.appended_bytes) +
+				     atomic_load(&kv->relocated_bytes) + atomic_load(&kv->victims);
+	kv->maintain.rest.depth = 0;
+	kv->maintain.rest.since_us = kv->env->clock_us(kv->env) - LONG_AGO_US / 8;
+	trim_step(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	assert_true(is_trimmed(fixture));
+	assert_non_null(log->spares);
+	for (done = false; !done; puts++) {
+		snprintf(key, sizeof(key), "key %u", puts);
+		must_put_filled(fixture, HASHED, key, 500, puts);
+		pthread_mutex_lock(&log->lock);
+		done = !log->hot.trimmed;
+		kept = done || log->hot.offset + SEGMENT_SIZE / LOG_RESERVE_DIVISOR <= log->hot.limit;
+		pthread_mutex_unlock(&log->lock);
+		assert_true(kept);
+	}
+	assert_in_range(puts, 1, SEGMENT_SIZE / LOG_RESERVE_DIVISOR / 500);
+	must_check_clean(fixture);
+}
+
 /* A file system that can give nothing back keeps all of it. */
 static void test_nothing_can_be_given_back(void **state)
 {
@@ -484,6 +528,7 @@ int main(void)
 		FIXTURE_TEST(test_picks_what_has_room),
 		FIXTURE_TEST(test_picks_what_has_no_hole),
 		FIXTURE_TEST(test_parts_become_segments),
+		FIXTURE_TEST(test_spare_behind_a_cut),
 		FIXTURE_TEST(test_nothing_can_be_given_back),
 	};
 
