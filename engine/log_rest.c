@@ -97,6 +97,9 @@ int log_extend(struct kv *kv)
 	/* Nobody leaves it while it is trimmed. */
 	int error = segment_file_restore(&kv->segments, log->hot.active, kv->segments.size);
 
+	if (error)
+		segment_file_give_back(&kv->segments, log->hot.active,
+				       log->hot.limit + FORMAT_RECORD_HEADER_SIZE);
 	pthread_mutex_lock(&log->lock);
 	log->hot.trimmed = false;
 	if (!error) {
@@ -113,21 +116,24 @@ int log_extend(struct kv *kv)
 uint32_t log_restore(struct kv *kv, struct segment *segment, uint32_t offset)
 {
 	struct segments *segments = &kv->segments;
-	uint32_t room = segments->size / LOG_RESERVE_DIVISOR, end;
+	uint32_t room = segments->size / LOG_RESERVE_DIVISOR, limit = offset, end;
 
 	if (!segment_file_restore(segments, segment, segments->size))
 		return segments->size - FORMAT_RECORD_HEADER_SIZE;
 	end = reserve_end(segments, offset, 0);
 	/* Where a part of the reserve was used before, the disk has no more than the rest of it. */
-	for (; end; room /= 2) {
+	while (end && limit == offset) {
 		if (end < segments->size && !segment_file_restore(segments, segment, end))
-			return end - FORMAT_RECORD_HEADER_SIZE;
+			limit = end - FORMAT_RECORD_HEADER_SIZE;
 		end = room < ENV_DIRECT_ALIGN ?
 			      0 :
 			      to_block_end((uint64_t)offset + FORMAT_RECORD_HEADER_SIZE + room);
+		room /= 2;
 	}
+	segment_file_give_back(segments, segment,
+			       to_block_end((uint64_t)limit + FORMAT_RECORD_HEADER_SIZE));
 	/* An END has its space: no record ends nearer to where there is none. */
-	return offset;
+	return limit;
 }
 
 /* ---- closing, and opening what was closed ---------------------------------------------------- */

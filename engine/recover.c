@@ -159,11 +159,13 @@ static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
 /* Appends go on behind the last record of this segment, which is in its buffer again. */
 static int resume(struct kv *kv, struct segment *segment, uint32_t end)
 {
-	uint32_t limit = log_restore(kv, segment, end);
 	int error = erase_behind(kv, segment, end);
+	uint32_t limit;
 
 	if (error)
 		return error;
+	/* Of what stands there nothing is left: it may give it back. */
+	limit = log_restore(kv, segment, end);
 	log_go_on(kv, segment, end);
 	kv->log.hot.limit = limit;
 	return 0;

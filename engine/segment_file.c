@@ -189,6 +189,20 @@ int segment_file_restore(struct segments *segments, struct segment *segment, uin
 	return error;
 }
 
+void segment_file_give_back(struct segments *segments, struct segment *segment, uint32_t end)
+{
+	uint32_t hole = segment->hole, from;
+
+	/* All of it: nobody knows what has space. */
+	if (!hole || hole == segments->size)
+		return;
+	from = (segments->size - hole + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+	if (from < end)
+		from = end;
+	if (from < segments->size)
+		(void)segment_file_release(segments, segment, from);
+}
+
 int segments_keep_free(struct segments *segments, uint32_t wanted)
 {
 	uint32_t slot, count = atomic_load(&segments->count), ready = 0;

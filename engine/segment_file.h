@@ -45,6 +45,11 @@ int segment_file_release(struct segments *segments, struct segment *segment, uin
 /* Sees to it that what stands before `end` has its space. -ENOSPC, -EIO */
 int segment_file_restore(struct segments *segments, struct segment *segment, uint32_t end);
 /*
+ * The last attempt at that has failed: what it may have kept all the same, behind what had space
+ * before and behind `end`, of whole blocks, is the disk's again. Nothing stands there.
+ */
+void segment_file_give_back(struct segments *segments, struct segment *segment, uint32_t end);
+/*
  * Sees to it that so many free files are allocated: the next segments need no space from the disk.
  * -ENOSPC, -EIO
  */

@@ -349,6 +349,18 @@ static int call_file_release(struct env_file *handle, uint64_t from)
 	return step_result(step, result);
 }
 
+/* Some of what is left of the disk, or nothing, where it has not enough. Under the lock. */
+static void restore_part(struct sim_env *sim, struct sim_file *file, uint64_t end)
+{
+	uint64_t used = sim_disk_used(sim), missing = sim_file_missing(file, end), part;
+
+	if (used >= sim->capacity || !missing || sim_random_below(&sim->random, 2))
+		return;
+	part = sim->capacity - used < missing ? sim->capacity - used : missing - 1;
+	part = sim_random_below(&sim->random, part + 1);
+	sim_file_restore(file, (sim_file_allocated(file) + part) & ~(uint64_t)(SIM_PAGE_SIZE - 1));
+}
+
 static int call_file_restore(struct env_file *handle, uint64_t end)
 {
 	struct sim_env *sim = handle->sim;
@@ -367,6 +379,8 @@ static int call_file_restore(struct env_file *handle, uint64_t end)
 		result = sim_disk_check_growth(sim, file, end);
 	if (step != SIM_STEP_REFUSED && result == 0)
 		sim_file_restore(file, end);
+	else if (step != SIM_STEP_REFUSED && result == -ENOSPC)
+		restore_part(sim, file, end);
 	pthread_mutex_unlock(&sim->lock);
 	return step_result(step, result);
 }

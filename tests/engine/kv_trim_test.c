@@ -336,6 +336,55 @@ static void test_reserve_is_found_again(void **state)
 	must_check_clean(fixture);
 }
 
+/* The last segment has no space that the store does not know of. */
+static void must_know_space(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+	struct segment *segment = kv->log.hot.active;
+	uint64_t allocated;
+
+	assert_int_equal(fixture->env->file_allocated(segment->file, &allocated), 0);
+	assert_int_equal(allocated, SEGMENT_SIZE - segment->hole);
+	assert_true(kv->log.hot.limit + FORMAT_RECORD_HEADER_SIZE <= allocated);
+}
+
+/* A disk that has not enough for the rest of the segment has it back. */
+static void test_a_part_is_given_back(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t value[60000] = {0};
+	uint64_t avail, left, total;
+	unsigned turn;
+
+	fill(fixture, 1);
+	for (turn = 0; turn < 12; turn++) {
+		must_put(fixture, HASHED, "turn", "");
+		rest_long(fixture);
+		assert_true(is_trimmed(fixture));
+		set_full(fixture, true);
+		assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+		sim_env_set_capacity(fixture->sim, total + 20 * ENV_DIRECT_ALIGN);
+		assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+		if (turn % 2) {
+			must_crash(fixture, SIM_LOSS_NONE, 0);
+			must_delete(fixture, HASHED, "turn");
+		} else {
+			assert_int_equal(kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value),
+						NULL),
+					 -ENOSPC);
+			assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &left, &total), 0);
+			assert_true(left >= avail);
+		}
+		must_know_space(fixture);
+		set_full(fixture, false);
+		must_have_all(fixture, 1);
+		must_close(fixture);
+		must_open(fixture, 0);
+	}
+	must_check_clean(fixture);
+	assert_int_equal(fixture->errors, 0);
+}
+
 /* Five of them in a segment, whose end is not used. */
 #define BIG 176000u
 #define BIG_A_SEGMENT 5u
@@ -525,6 +574,7 @@ int main(void)
 		FIXTURE_TEST(test_disk_is_full_behind_a_hole),
 		FIXTURE_TEST(test_stays_short),
 		FIXTURE_TEST(test_reserve_is_found_again),
+		FIXTURE_TEST(test_a_part_is_given_back),
 		FIXTURE_TEST(test_picks_what_has_room),
 		FIXTURE_TEST(test_picks_what_has_no_hole),
 		FIXTURE_TEST(test_parts_become_segments),
