@@ -176,6 +176,12 @@ static int begin_segment(struct kv *kv)
 	struct segment *segment;
 	int error = segment_prepare(&kv->segments, kv->log.next_id, &segment);
 
+	/*
+	 * Of a log without other segments the next one, prepared and never used, would else be all
+	 * that a power failure may leave: then this one would be missed.
+	 */
+	if (!error)
+		error = segment_sync_name(&kv->segments, segment);
 	if (error)
 		return error;
 	kv->log.next_id += FORMAT_SEGMENT_ID_STEP;

@@ -394,6 +394,54 @@ static void test_open_faults_after_a_crash(void **state)
 	}
 }
 
+#define NEW_SEEDS 6u
+#define NEW_STEPS 24u /* calls that change the disk, from the first put on to behind the second segment's making */
+#define NEW_PUTS 20u  /* of NEW_SIZE: more than a segment, so that the next one is prepared */
+#define NEW_SIZE 60000u
+
+/* Until the power fails, or a segment is full. */
+static void fill_new(struct fixture *fixture)
+{
+	uint8_t value[NEW_SIZE];
+	int error = 0;
+
+	fill_bytes(value, sizeof(value), 1);
+	for (unsigned i = 0; i < NEW_PUTS && !error; i++)
+		error = kv_put(fixture->kv, HASHED, &i, sizeof(i), value, sizeof(value), NULL);
+}
+
+static void power_fails_at(uint64_t seed, unsigned step)
+{
+	struct fixture fixture = {0};
+
+	assert_int_equal(sim_env_new(&(struct sim_options){.seed = seed}, &fixture.sim), 0);
+	fixture.env = sim_env_table(fixture.sim);
+	assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options, fixture_hear,
+				   &fixture), 0);
+	must_open(&fixture, KV_OPEN_INLINE);
+	sim_env_cut_at(fixture.sim, sim_env_steps(fixture.sim) + step);
+	fill_new(&fixture);
+	sim_env_cut_at(fixture.sim, 0);
+	must_crash(&fixture, SIM_LOSS_ANY, KV_OPEN_INLINE);
+	if (fixture.errors)
+		fail_msg("seed %u, step %u: %s", (unsigned)seed, step, fixture.last_error);
+	must_check_clean(&fixture);
+	must_close(&fixture);
+	sim_env_free(fixture.sim);
+}
+
+/*
+ * The power fails before anything of a new store was durable, or much of it. Of what it had begun
+ * any name may be left, and no segment is missed.
+ */
+static void test_power_fails_at_the_beginning(void **state)
+{
+	for (uint64_t seed = 1; seed <= NEW_SEEDS; seed++) {
+		for (unsigned step = 1; step <= NEW_STEPS; step++)
+			power_fails_at(seed, step);
+	}
+}
+
 static uint64_t resident_bytes(struct fixture *fixture)
 {
 	struct kv_stats stats = {0};
@@ -580,6 +628,7 @@ int main(void)
 		FIXTURE_TEST(test_segment_strange),
 		FIXTURE_TEST(test_other_files_do_not_matter),
 		FIXTURE_TEST(test_open_faults),
+		cmocka_unit_test(test_power_fails_at_the_beginning),
 		FIXTURE_TEST(test_open_faults_after_a_crash),
 		INLINE_TEST(test_rests_until_it_is_written_to),
 		FIXTURE_TEST(test_rests_beside_threads),
