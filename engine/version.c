@@ -385,7 +385,7 @@ bool version_move(struct kv *kv, uint64_t hash, uint64_t from, uint64_t to, uint
 
 /* ---- readers --------------------------------------------------------------------------------- */
 
-static int cannot_read(struct kv *kv, uint64_t address)
+int version_unreadable(struct kv *kv, uint64_t address)
 {
 	store_add(&kv->damaged, 1);
 	store_report(kv, KV_ERROR, "segment %u, offset %u: a record that a snapshot needs is damaged",
@@ -403,7 +403,7 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	uint64_t number = index_lookup(&versions->index, hash, chain_match, &chain);
 
 	if (!number && chain.lookup.damaged)
-		return cannot_read(kv, chain.lookup.damaged);
+		return version_unreadable(kv, chain.lookup.damaged);
 	for (; number; number = version_older(version)) {
 		version = version_at(versions, number);
 		if (version_begin(version) <= seq)
@@ -414,7 +414,7 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 	*address = version_address(version);
 	/* If what was loaded was not true, this may be another record: then this view sees none. */
 	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version_begin(version))
-		return cannot_read(kv, *address);
+		return version_unreadable(kv, *address);
 	*out = chain.lookup.record;
 	return 0;
 }

@@ -54,6 +54,8 @@ bool version_move(struct kv *kv, uint64_t hash, uint64_t from, uint64_t to, uint
 /* The version that was a key's newest at a moment. -ENOENT, -EIO */
 int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key, size_t key_size,
 		 uint64_t hash, const struct format_record **out, uint64_t *address);
+/* The record of a version is not what it should be: counts and says it. -EIO */
+int version_unreadable(struct kv *kv, uint64_t address);
 /* Asks for what version_find looks at first. Any time. */
 static inline void version_prefetch(struct kv *kv, uint64_t hash)
 {

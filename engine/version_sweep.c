@@ -76,16 +76,7 @@ static bool is_garbage(const struct kv *kv, const struct version *version)
 /* Are there versions in the block with this number that the sweep is about? */
 static bool is_concerned(const struct versions *versions, uint32_t number)
 {
-	const struct version_ends *ends = version_ends_at(versions, number);
-
-	return ends->latest > versions->sweep_from && ~ends->earliest_inverted <= versions->sweep_to;
-}
-
-static uint32_t end_of_block(const struct versions *versions, uint32_t number)
-{
-	uint32_t end = number / VERSION_BLOCK * VERSION_BLOCK + VERSION_BLOCK;
-
-	return end < versions->used ? end : versions->used;
+	return version_block_ends_in(versions, number, versions->sweep_from, versions->sweep_to);
 }
 
 static void begin_sweep(struct versions *versions)
@@ -104,13 +95,13 @@ static void skip_blocks(struct versions *versions)
 	for (skipped = 0; skipped < SKIP_BLOCKS && versions->sweep_next < versions->used &&
 			  !is_concerned(versions, versions->sweep_next);
 	     skipped++)
-		versions->sweep_next = end_of_block(versions, versions->sweep_next);
+		versions->sweep_next = version_block_end(versions, versions->sweep_next);
 }
 
 static void sweep_block(struct kv *kv)
 {
 	struct versions *versions = &kv->versions;
-	uint32_t number = versions->sweep_next, stop = end_of_block(versions, number);
+	uint32_t number = versions->sweep_next, stop = version_block_end(versions, number);
 	struct version_ends left = {0, 0};
 
 	for (; number < stop; number++) {
@@ -156,7 +147,7 @@ static void gather_ahead(struct kv *kv, struct ahead *ahead)
 	ahead->count = 0;
 	if (!number || !versions->any_ghost || !is_concerned(versions, number))
 		return;
-	for (stop = end_of_block(versions, number); number < stop; number++) {
+	for (stop = version_block_end(versions, number); number < stop; number++) {
 		const struct version *version = version_at(versions, number);
 
 		if (!is_garbage(kv, version))

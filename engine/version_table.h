@@ -62,6 +62,23 @@ static inline void version_ends_widen(struct version_ends *ends, uint64_t end)
 		ends->earliest_inverted = ~end;
 }
 
+/* The first number behind the block that this one is in. */
+static inline uint32_t version_block_end(const struct versions *versions, uint32_t number)
+{
+	uint32_t end = number / VERSION_BLOCK * VERSION_BLOCK + VERSION_BLOCK;
+
+	return end < versions->used ? end : versions->used;
+}
+
+/* May versions of that block end behind `from`, and at `to` at the latest? */
+static inline bool version_block_ends_in(const struct versions *versions, uint32_t number,
+					 uint64_t from, uint64_t to)
+{
+	const struct version_ends *ends = version_ends_at(versions, number);
+
+	return ends->latest > from && ~ends->earliest_inverted <= to;
+}
+
 static inline uint32_t version_older(const struct version *version)
 {
 	return atomic_load_explicit(&version->older, memory_order_acquire);

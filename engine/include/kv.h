@@ -511,6 +511,18 @@ KV_API KV_MUST_CHECK int kv_iterator_open_view(const struct kv_view *view, unsig
 					       unsigned flags, struct kv_iterator **out);
 
 /*
+ * What has been overwritten or deleted since: gives `each` every key of a keyspace that the view
+ * has, and of which `to` does not see the same record. `to`: a later view, or NULL for the store as
+ * it is; what is changed meanwhile may be among them. Keys that came since are not. It takes as
+ * long as there are records that views and snapshots keep, whatever the size of the store. In no
+ * order, each key once; the key is there until `each` returns, which must not change the store.
+ * What it returns, if it is not 0, ends it and is returned. -EINVAL, -EIO
+ */
+typedef int kv_key_fn(void *arg, struct kv_slice key);
+KV_API KV_MUST_CHECK int kv_view_changes(const struct kv_view *view, const struct kv_view *to,
+					 unsigned keyspace, kv_key_fn *each, void *arg);
+
+/*
  * A snapshot is a view with a name that lasts until it is deleted, through closing and crashes. A
  * name has 1..KV_SNAPSHOT_NAME_MAX bytes. Creating and deleting one are commits, with their numbers
  * and speed whatever the size of the store, and durable as other commits are.

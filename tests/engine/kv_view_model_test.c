@@ -333,6 +333,57 @@ static void must_iterate(
 			state_at(&model->histories[keyspace][key], kv_view_seq(view)) != NULL);
 }
 
+struct changes {
+	unsigned count[KEYS];
+};
+
+static int note_change(void *arg, struct kv_slice key)
+{
+	struct changes *changes = arg;
+	char name[16] = "";
+
+	/* No failure in here: closing would wait for this reader for ever. */
+	if (key.size != 7)
+		return -EPROTO;
+	memcpy(name, key.data, key.size);
+	changes->count[strtoul(name + 4, NULL, 10) % KEYS]++;
+	return 0;
+}
+
+/* What is not the same record any more, and nothing that is, is told once. to: NULL for now */
+static void must_differ(struct model *model, const struct kv_view *view, const struct kv_view *to,
+	unsigned keyspace)
+{
+	uint64_t seq = to ? kv_view_seq(to) : UINT64_MAX;
+	struct changes changes = {{0}};
+
+	assert_int_equal(kv_view_changes(view, to, keyspace, note_change, &changes), 0);
+	for (unsigned key = 0; key < KEYS; key++) {
+		const struct history *history = &model->histories[keyspace][key];
+		const struct state *was = state_at(history, kv_view_seq(view));
+		const struct state *is = state_at(history, seq);
+		bool same_bytes = was && is && was->size == is->size &&
+				  !memcmp(was->bytes, is->bytes, is->size);
+
+		if (was == is || !was)
+			assert_int_equal(changes.count[key], 0);
+		else if (!same_bytes)
+			assert_int_equal(changes.count[key], 1);
+		else
+			assert_in_range(changes.count[key], 0, 1);
+	}
+}
+
+static void must_differ_from_all(struct model *model, const struct kv_view *view)
+{
+	for (unsigned keyspace = 0; keyspace < KEYSPACES; keyspace++) {
+		must_differ(model, view, NULL, keyspace);
+		for (unsigned i = 0; i < VIEWS; i++)
+			if (model->views[i] && kv_view_seq(model->views[i]) >= kv_view_seq(view))
+				must_differ(model, view, model->views[i], keyspace);
+	}
+}
+
 static void must_be_as_then(struct model *model, const struct kv_view *view)
 {
 	struct kv_cursor *cursor;
@@ -349,6 +400,7 @@ static void must_be_as_then(struct model *model, const struct kv_view *view)
 	must_wander(model, cursor, kv_view_seq(view));
 	must_read_along(model, cursor, kv_view_seq(view));
 	kv_cursor_close(cursor);
+	must_differ_from_all(model, view);
 }
 
 static void must_be_as_now(struct model *model)
