@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * diff_test.c - what differs between two moments is what a walk through both trees finds, and finding
+ * it takes what changed and not what there is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs.h"
+#include "tree_model.h"
+
+#define SNAPSHOTS 4u
+#define STEPS 250u
+
+/* A line for each difference. */
+struct rows {
+	char **rows;
+	size_t count, room;
+};
+
+static void add_row(struct rows *rows, char sign, const char *path, bool is_directory)
+{
+	if (rows->count == rows->room) {
+		rows->room = rows->room * 2 + 64;
+		rows->rows = realloc(rows->rows, rows->room * sizeof(*rows->rows));
+		assert_non_null(rows->rows);
+	}
+	assert_true(asprintf(&rows->rows[rows->count++], "%s%s %c", path, is_directory ? "/" : "",
+			    sign) > 0);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void sort_rows(struct rows *rows)
+{
+	if (rows->count)
+		qsort(rows->rows, rows->count, sizeof(*rows->rows), compare_rows);
+}
+
+static void free_rows(struct rows *rows)
+{
+	while (rows->count)
+		free(rows->rows[--rows->count]);
+	free(rows->rows);
+}
+
+static int on_difference(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
+{
+	add_row(arg, "+-M"[what], path, is_directory);
+	return 0;
+}
+
+/* ---- the plain way --------------------------------------------------------------------------- */
+
+struct list {
+	char names[MODEL_NAMES * 4][KVFS_NAME_MAX + 1];
+	unsigned count;
+};
+
+static int keep_name(void *arg, const char *name, const struct kvfs_attr *attr, uint64_t cookie)
+{
+	struct list *list = arg;
+
+	if (strcmp(name, ".") && strcmp(name, "..")) {
+		assert_true(list->count < MODEL_NAMES * 4);
+		strcpy(list->names[list->count++], name);
+	}
+	return 0;
+}
+
+static struct list *list_names(struct kvfs *fs, uint64_t ino)
+{
+	struct list *list = calloc(1, sizeof(*list));
+
+	assert_non_null(list);
+	assert_int_equal(kvfs_readdir(fs, ino, 0, false, keep_name, list), 0);
+	return list;
+}
+
+static bool is_same(const struct kvfs_attr *a, const struct kvfs_attr *b)
+{
+	return a->size == b->size && !memcmp(&a->mtime, &b->mtime, sizeof(a->mtime)) &&
+	       !memcmp(&a->ctime, &b->ctime, sizeof(a->ctime));
+}
+
+static void walk(struct kvfs *from, struct kvfs *to, uint64_t ino, const char *path, struct rows *rows);
+
+/* A name that both have. */
+static void walk_entry(struct kvfs *from, struct kvfs *to, const char *path,
+	const struct kvfs_attr *was, const struct kvfs_attr *is, struct rows *rows)
+{
+	bool is_directory = S_ISDIR(is->mode);
+	char *below;
+
+	if ((was->mode & S_IFMT) != (is->mode & S_IFMT) || (was->ino != is->ino && is_directory)) {
+		add_row(rows, '-', path, S_ISDIR(was->mode));
+		add_row(rows, '+', path, is_directory);
+		return;
+	}
+	if (was->ino != is->ino || !is_same(was, is))
+		add_row(rows, 'M', path, is_directory);
+	if (!is_directory)
+		return;
+	assert_true(asprintf(&below, "%s/", path) > 0);
+	walk(from, to, is->ino, below, rows);
+	free(below);
+}
+
+static void walk_name(struct kvfs *from, struct kvfs *to, uint64_t ino, const char *path,
+	const char *name, struct rows *rows)
+{
+	struct kvfs_attr was, is;
+	int err_was = kvfs_lookup(from, ino, name, &was), err_is = kvfs_lookup(to, ino, name, &is);
+	char *whole;
+
+	assert_true(asprintf(&whole, "%s%s", path, name) > 0);
+	if (!err_was && !err_is)
+		walk_entry(from, to, whole, &was, &is, rows);
+	else if (!err_was)
+		add_row(rows, '-', whole, S_ISDIR(was.mode));
+	else
+		add_row(rows, '+', whole, S_ISDIR(is.mode));
+	free(whole);
+}
+
+/* A directory that both have at the same place. */
+static void walk(struct kvfs *from, struct kvfs *to, uint64_t ino, const char *path, struct rows *rows)
+{
+	struct list *old = list_names(from, ino), *new = list_names(to, ino);
+	struct kvfs_attr attr;
+
+	for (unsigned i = 0; i < old->count; i++)
+		walk_name(from, to, ino, path, old->names[i], rows);
+	for (unsigned i = 0; i < new->count; i++)
+		if (kvfs_lookup(from, ino, new->names[i], &attr))
+			walk_name(from, to, ino, path, new->names[i], rows);
+	free(old);
+	free(new);
+}
+
+static void must_agree(struct kvfs *from, struct kvfs *to)
+{
+	struct rows plain = {NULL}, found = {NULL};
+	struct kvfs_attr was, is;
+
+	assert_int_equal(kvfs_getattr(from, KVFS_ROOT_INO, &was), 0);
+	assert_int_equal(kvfs_getattr(to, KVFS_ROOT_INO, &is), 0);
+	if (!is_same(&was, &is))
+		add_row(&plain, 'M', "", true);
+	walk(from, to, KVFS_ROOT_INO, "", &plain);
+	assert_int_equal(kvfs_diff(from, to, on_difference, &found), 0);
+	sort_rows(&plain);
+	sort_rows(&found);
+	for (size_t i = 0; i < plain.count && i < found.count; i++)
+		assert_string_equal(found.rows[i], plain.rows[i]);
+	assert_int_equal(found.count, plain.count);
+	free_rows(&plain);
+	free_rows(&found);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static const char *const names[SNAPSHOTS] = {"first", "second", "third", "fourth"};
+
+/* Any two, in either direction, and the tree as it is. */
+static void all_must_agree(struct fixture *store, unsigned count)
+{
+	struct kvfs *trees[SNAPSHOTS + 1];
+
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(kvfs_snapshot_open(store->fs, names[i], &trees[i]), 0);
+	trees[count] = store->fs;
+	for (unsigned i = 0; i <= count; i++)
+		for (unsigned k = 0; k <= count; k++)
+			must_agree(trees[i], trees[k]);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(kvfs_close(trees[i]), 0);
+}
+
+static void live(struct fixture *store, uint64_t seed)
+{
+	struct kv_prune_options prune = {.garbage_percent = 1};
+	struct model *model = model_new(store, seed);
+
+	for (unsigned i = 0; i < SNAPSHOTS; i++) {
+		for (unsigned step = 0; step < STEPS; step++)
+			model_step(model);
+		assert_int_equal(kvfs_snapshot_create(store->fs, names[i]), 0);
+	}
+	for (unsigned step = 0; step < STEPS; step++)
+		model_step(model);
+	all_must_agree(store, SNAPSHOTS);
+	model_free(model);
+	/* What is kept for snapshots has moved, and was read again. */
+	assert_int_equal(kv_prune(kvfs_kv(store->fs), &prune, NULL, NULL, NULL), 0);
+	all_must_agree(store, SNAPSHOTS);
+	fixture_reopen(store);
+	all_must_agree(store, SNAPSHOTS);
+}
+
+static void test_lives(void **state)
+{
+	live(*state, 1);
+}
+
+static void test_other_lives(void **state)
+{
+	live(*state, 2);
+}
+
+/* A directory below one that was made anew under the same name is not where it was. */
+static void test_made_anew(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), below = fixture_mkdir(store, a, "below");
+	uint64_t file = fixture_mkfile(store, below, "file");
+	struct rows rows = {NULL};
+	struct kvfs *fs;
+
+	assert_int_equal(kvfs_snapshot_create(store->fs, names[0]), 0);
+	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", KVFS_ROOT_INO, "b", 0), 0);
+	fixture_mkdir(store, KVFS_ROOT_INO, "a");
+	assert_int_equal(kvfs_rename(store->fs, a, "below",
+				 (uint64_t)fixture_lookup(store, KVFS_ROOT_INO, "a"), "below", 0),
+		0);
+	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names[0], &fs), 0);
+	must_agree(fs, store->fs);
+	must_agree(store->fs, fs);
+	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
+	sort_rows(&rows);
+	assert_int_equal(rows.count, 4);
+	assert_string_equal(rows.rows[0], "/ M");
+	assert_string_equal(rows.rows[1], "a/ +");
+	assert_string_equal(rows.rows[2], "a/ -");
+	assert_string_equal(rows.rows[3], "b/ +");
+	free_rows(&rows);
+	assert_int_equal(kvfs_close(fs), 0);
+}
+
+/* A file that has several names, some of them in directories that did not change. */
+static void test_names(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), b = fixture_mkdir(store, KVFS_ROOT_INO, "b");
+	uint64_t file = fixture_mkfile(store, a, "one"), other = fixture_mkfile(store, a, "other");
+	struct rows rows = {NULL};
+	struct kvfs_attr attr;
+	struct kvfs *fs;
+
+	assert_int_equal(kvfs_link(store->fs, file, b, "two", &attr), 0);
+	assert_int_equal(kvfs_link(store->fs, other, b, "others", &attr), 0);
+	assert_int_equal(kvfs_unlink(store->fs, a, "other"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names[0]), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names[0], &fs), 0);
+	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
+	assert_int_equal(kvfs_write(store->fs, other, "x", 1, 0, 0), 1);
+	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
+	sort_rows(&rows);
+	assert_int_equal(rows.count, 3);
+	assert_string_equal(rows.rows[0], "a/one M");
+	assert_string_equal(rows.rows[1], "b/others M");
+	assert_string_equal(rows.rows[2], "b/two M");
+	free_rows(&rows);
+	assert_int_equal(kvfs_rename(store->fs, b, "two", a, "three", 0), 0);
+	must_agree(fs, store->fs);
+	assert_int_equal(kvfs_close(fs), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lives, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_other_lives, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_made_anew, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
