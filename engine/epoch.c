@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* epoch.c - the address that stands for liburcu's ordering in ThreadSanitizer's eyes. */
+/*
+ * epoch.c - each thread's depth of read sections, and the address that stands for liburcu's
+ * ordering in ThreadSanitizer's eyes.
+ */
 #include "epoch.h"
+
+__thread unsigned epoch_depth;
 
 #ifdef EPOCH_TSAN
 char epoch_tsan_order;
-#else
-typedef int epoch_not_empty;
 #endif
