@@ -42,7 +42,7 @@ enum env_advice {
 	ENV_ADVICE_HUGE,     /* read, and mapped, in huge pages, where the world has such of
 				files: for what will stay in memory */
 	ENV_ADVICE_SMALL,    /* takes that back */
-	ENV_ADVICE_POPULATE, /* read and mapped now; waits for the disk */
+	ENV_ADVICE_POPULATE, /* read, mapped and touched now; waits for the disk */
 };
 
 #define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */

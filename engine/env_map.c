@@ -32,6 +32,7 @@
 #define MAPS_MAX 65536u
 /* A second thread may have read the huge page again before the first one had dropped it. */
 #define TRIES_MAX 3u
+#define PAGE_SIZE_MIN 4096u
 
 struct map_entry {
 	_Atomic(uintptr_t)
@@ -257,6 +258,17 @@ void env_map_close(const void *map, size_t size)
 {
 	table_remove((uintptr_t)map);
 	munmap((void *)map, size);
+}
+
+void env_map_populate(void *start, size_t size)
+{
+	const volatile uint8_t *bytes = start;
+	size_t offset;
+
+	if (madvise(start, size, MADV_POPULATE_READ))
+		return;
+	for (offset = 0; offset < size; offset += PAGE_SIZE_MIN)
+		(void)bytes[offset];
 }
 
 bool env_map_failed(const void *map)

@@ -516,7 +516,6 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		[ENV_ADVICE_FORGET] = MADV_PAGEOUT,
 		[ENV_ADVICE_HUGE] = MADV_HUGEPAGE,
 		[ENV_ADVICE_SMALL] = MADV_NOHUGEPAGE,
-		[ENV_ADVICE_POPULATE] = MADV_POPULATE_READ,
 	};
 	uintptr_t inside = (uintptr_t)start & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
 	char *from = (char *)start - inside;
@@ -527,7 +526,10 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 		madvise(from, WILLNEED_SIZE_MAX, MADV_WILLNEED);
 		from += WILLNEED_SIZE_MAX;
 	}
-	madvise(from, size, advices[advice]);
+	if (advice == ENV_ADVICE_POPULATE)
+		env_map_populate(from, size);
+	else
+		madvise(from, size, advices[advice]);
 }
 
 static void system_map_resident(const void *start, size_t size, uint8_t *pages)
