@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* store.c - making, opening and closing a store; messages; statistics. */
+/* store.c - opening and closing a store; messages and failure. */
 #include "store.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "brake.h"
@@ -17,12 +18,11 @@
 #include "log.h"
 #include "log_rest.h"
 #include "maintain.h"
-#include "manifest.h"
 #include "recover.h"
+#include "scrub.h"
 #include "snapshot.h"
 #include "super.h"
 #include "sync.h"
-#include "scrub.h"
 #include "times.h"
 #include "trim.h"
 #include "version.h"
@@ -34,20 +34,6 @@
 #define WARM_MEMORY_SHARE 4
 
 /* ---- messages and failure -------------------------------------------------------------------- */
-
-__attribute__((format(printf, 4, 5))) static void
-say(kv_report_fn *report, void *arg, enum kv_severity severity, const char *format, ...)
-{
-	char text[512];
-	va_list args;
-
-	if (!report)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	report(arg, severity, text);
-}
 
 void store_report(struct kv *kv, enum kv_severity severity, const char *format, ...)
 {
@@ -91,111 +77,6 @@ const char *store_keyspace_name(const struct kv *kv, unsigned keyspace)
 	if (keyspace < KV_KEYSPACES_MAX)
 		return kv->info.keyspaces[keyspace].name;
 	return keyspace == FORMAT_KEYSPACE_LARGE ? "large" : "kv";
-}
-
-/* ---- making ---------------------------------------------------------------------------------- */
-
-static int fill_super(struct format_super *super, struct kv_env *env,
-		      const struct kv_create_options *options)
-{
-	unsigned i;
-	int error;
-
-	memset(super, 0, sizeof(*super));
-	super->segment_size =
-		options->segment_size ? options->segment_size : FORMAT_SEGMENT_SIZE_DEFAULT;
-	super->hash = (uint8_t)(options->hash ? options->hash : KV_HASH_XXH3);
-	super->compress = (uint8_t)options->compress;
-	super->compress_level = (int8_t)(options->compress_level ? options->compress_level :
-					 options->compress == KV_COMPRESS_BACKGROUND ? 3 : 1);
-	super->application = options->application;
-	if (!options->keyspace_count || options->keyspace_count > KV_KEYSPACES_MAX)
-		return -EINVAL;
-	super->keyspace_count = (uint8_t)options->keyspace_count;
-	for (i = 0; i < options->keyspace_count; i++) {
-		const struct kv_keyspace_spec *spec = &options->keyspaces[i];
-
-		if (!spec->name || strlen(spec->name) > KV_KEYSPACE_NAME_MAX)
-			return -EINVAL;
-		memcpy(super->keyspaces[i].name, spec->name, strlen(spec->name));
-		super->keyspaces[i].flags = spec->ordered ? FORMAT_KEYSPACE_ORDERED : 0;
-	}
-	error = env->random(env, super->uuid, sizeof(super->uuid));
-	if (!error)
-		error = env->random(env, super->secret, sizeof(super->secret));
-	format_super_seal(super);
-	return error;
-}
-
-static int count_entry(void *arg, const char *name)
-{
-	(void)name;
-	++*(unsigned *)arg;
-	return 0;
-}
-
-static int write_super(struct kv_env *env, struct env_dir *dir, const struct format_super *super)
-{
-	struct env_file *file;
-	int error = env->file_open(dir, FORMAT_SUPER_NAME, ENV_CREATE, &file);
-
-	if (error)
-		return error;
-	error = env->file_allocate(file, sizeof(*super));
-	if (!error)
-		error = env->file_write(file, super, sizeof(*super), 0, true);
-	env->file_close(file);
-	if (!error)
-		error = env->dir_sync(dir);
-	if (error)
-		(void)env->unlink(dir, FORMAT_SUPER_NAME);
-	return error;
-}
-
-int kv_create(struct kv_env *env, const char *path, const struct kv_create_options *options,
-	      kv_report_fn *report, void *report_arg)
-{
-	struct format_super super;
-	struct env_dir *dir;
-	unsigned entries = 0;
-	const char *why;
-	int error;
-
-	env = env ? env : env_system();
-	error = fill_super(&super, env, options);
-	if (!error && format_super_validate(&super, &why))
-		error = -EINVAL;
-	if (error) {
-		say(report, report_arg, KV_ERROR, "%s: these options make no store", path);
-		return error;
-	}
-	error = env->dir_create(env, path);
-	if (error && error != -EEXIST) {
-		say(report, report_arg, KV_ERROR, "%s: cannot make the directory: %s", path,
-		    strerror(-error));
-		return error;
-	}
-	error = env->dir_open(env, path, &dir);
-	if (!error) {
-		error = env->dir_list(dir, count_entry, &entries);
-		if (!error && entries)
-			error = -EEXIST;
-		if (!error)
-			error = manifest_create(env, dir, super.uuid);
-		if (!error)
-			error = write_super(env, dir, &super);
-		/* Empty again, as it was. */
-		if (error && !entries)
-			(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
-		env->dir_close(dir);
-	}
-	if (error == -EEXIST)
-		say(report, report_arg, KV_ERROR,
-		    "%s: is not empty; choose a new or an empty directory", path);
-	else if (error)
-		say(report, report_arg, KV_ERROR, "%s: cannot make a store: %s", path,
-		    strerror(-error));
-	return error;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -448,7 +329,7 @@ int kv_close(struct kv *kv)
 	return error;
 }
 
-/* ---- durability and self-knowledge ----------------------------------------------------------- */
+/* ---- durability ------------------------------------------------------------------------------ */
 
 uint64_t kv_last_seq(const struct kv *kv)
 {
@@ -483,119 +364,4 @@ void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter)
 void kv_info(const struct kv *kv, struct kv_info *out)
 {
 	*out = kv->info;
-}
-
-uint64_t kv_live_bytes(const struct kv *kv)
-{
-	return atomic_load_explicit(&kv->live_bytes, memory_order_relaxed);
-}
-
-static void count_disk(struct kv *kv, struct kv_stats *out)
-{
-	struct segments *segments = &kv->segments;
-	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t total, needed;
-
-	out->disk_bytes = FORMAT_SUPER_SIZE;
-	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))
-		out->avail_bytes = 0;
-	pthread_mutex_lock(&kv->log.lock);
-	for (slot = 0; slot < count; slot++) {
-		const struct segment *segment = segments->table[slot];
-
-		if (!segment)
-			continue;
-		out->disk_bytes += segments->size - atomic_load(&segment->hole);
-		if (segment->id)
-			out->segments++;
-	}
-	needed = atomic_load(&kv->live_bytes) + kv->tombstone_bytes +
-		 out->segments * FORMAT_SEGMENT_HEADER_SIZE;
-	pthread_mutex_unlock(&kv->log.lock);
-	out->capacity_bytes = out->avail_bytes + out->disk_bytes;
-	/* What the files hold beyond what is needed comes back by itself when it is wanted. */
-	if (out->disk_bytes > needed)
-		out->avail_bytes += out->disk_bytes - needed;
-	pthread_mutex_lock(&segments->pool_lock);
-	out->memory_resident_bytes = (uint64_t)segments->buffers * segments->size;
-	pthread_mutex_unlock(&segments->pool_lock);
-}
-
-void kv_set_timing(struct kv *kv, bool on)
-{
-	atomic_store_explicit(&kv->timing.off, !on, memory_order_relaxed);
-}
-
-static void count_views(struct kv *kv, struct kv_stats *out)
-{
-	out->versions = atomic_load(&kv->versions.count);
-	out->kept_bytes = atomic_load(&kv->versions.kept_bytes);
-	pthread_mutex_lock(&kv->log.lock);
-	out->views = kv->views.open;
-	out->snapshots = kv->snapshots.count;
-	out->memory_versions_bytes = out->versions || out->views || out->snapshots ?
-					     versions_memory(&kv->versions) :
-					     0;
-	pthread_mutex_unlock(&kv->log.lock);
-}
-
-void kv_stats(struct kv *kv, struct kv_stats *out)
-{
-	uint64_t misses = 0;
-	unsigned i;
-
-	memset(out, 0, sizeof(*out));
-	count_disk(kv, out);
-	count_views(kv, out);
-	for (i = 0; i < kv->info.keyspace_count; i++) {
-		out->keys[i] = atomic_load(&kv->keys[i]);
-		if (kv->order_of[i])
-			out->memory_order_bytes += order_memory(kv->order_of[i]);
-	}
-	out->memory_order_bytes += order_memory(kv->order_of[FORMAT_KEYSPACE_LARGE]);
-	for (i = 0; i < STORE_STRIPES; i++) {
-		out->gets += atomic_load(&kv->counters[i].gets);
-		misses += atomic_load(&kv->counters[i].misses);
-	}
-	/* Read while they count, the misses may be ahead. */
-	out->hits = out->gets > misses ? out->gets - misses : 0;
-	out->pieces = atomic_load(&kv->keys[FORMAT_KEYSPACE_LARGE]);
-	out->live_bytes = atomic_load(&kv->live_bytes);
-	out->condemned_bytes = atomic_load(&kv->large.condemned_bytes);
-	out->log_bytes = atomic_load(&kv->log_bytes);
-	out->memory_index_bytes = atomic_load(&kv->index.memory);
-	out->puts = atomic_load(&kv->puts);
-	out->deletes = atomic_load(&kv->deletes);
-	out->batches = atomic_load(&kv->batches);
-	out->appended_bytes = atomic_load(&kv->appended_bytes);
-	out->relocated_bytes = atomic_load(&kv->relocated_bytes);
-	out->emptied_segments = atomic_load(&kv->victims);
-	out->compact_us = atomic_load(&kv->compact_us);
-	out->written_bytes = atomic_load(&kv->written_bytes);
-	for (i = 0; i < KV_OPERATIONS; i++)
-		timing_summary(&kv->timing, i, &out->latencies[i]);
-	out->compressed_raw_bytes = atomic_load(&kv->compressed_raw_bytes);
-	out->compressed_bytes = atomic_load(&kv->compressed_bytes);
-	out->dictionaries = dictionary_count(kv);
-	out->flushes = atomic_load(&kv->flushes);
-	out->syncs = atomic_load(&kv->syncs);
-	out->synced_batches = atomic_load(&kv->synced_batches);
-	out->waits = atomic_load(&kv->waits);
-	out->scrubs = atomic_load(&kv->scrub.passes);
-	out->scrubbed_bytes = atomic_load(&kv->scrub.bytes);
-	out->scrub_findings = atomic_load(&kv->scrub.findings);
-	out->brakes = atomic_load(&kv->brake.waits);
-	out->brake_us = atomic_load(&kv->brake.waited_us);
-	out->damaged = atomic_load(&kv->damaged);
-	out->recovered_batches = kv->recovered_batches;
-	out->recovered_bytes = kv->recovered_bytes;
-	out->checkpoints = atomic_load(&kv->checkpoints.written);
-	out->checkpoint_seq = atomic_load(&kv->checkpoints.seq);
-	out->checkpoint_bytes = atomic_load(&kv->checkpoints.bytes);
-	out->checkpoint_us = atomic_load(&kv->checkpoints.took_us);
-	out->behind_bytes = checkpoint_behind(kv);
-	out->emptied_bytes = atomic_load(&kv->compaction.kept_bytes);
-	out->open_us = kv->open_us;
-	out->last_seq = kv_last_seq(kv);
-	out->durable_seq = kv_durable_seq(kv);
 }
