@@ -13,7 +13,7 @@
 
 #include "brake.h"
 #include "checkpoint_save.h"
-#include "compact.h"
+#include "compact_free.h"
 #include "maintain.h"
 #include "version.h"
 

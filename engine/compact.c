@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compact.c - see compact.h: the course of things, from the pick to the freed file.
- *
- * Victims whose records have all been dealt with are freed together: one flush, one grace period.
- * Their files are erased only after that flush: then the copies, and everything that made the other
- * records garbage, are durable.
+ * compact.c - see compact.h: which segment comes next, and the steps from there until it is empty.
+ * compact_free.c makes free files of those that are.
  */
 #include "compact.h"
 
@@ -13,251 +10,27 @@
 #include "brake.h"
 #include "cold.h"
 #include "compact_copy.h"
+#include "compact_free.h"
 #include "compact_pick.h"
-#include "dictionary.h"
-#include "epoch.h"
 #include "large.h"
 #include "log.h"
-#include "manifest.h"
-#include "segment_file.h"
-#include "snapshot.h"
 #include "survey.h"
 #include "sync.h"
 
 #define STEP_BYTES ((uint32_t)256 << 10) /* of the victim, per step */
 #define PAUSE_US 100u			 /* between two steps, at least */
 #define IDLE_FACTOR 9u			 /* a step's time is a tenth of all where nothing presses */
-#define BACK_OFF_US 1000000u
+#define BACK_OFF_US 1000000u		 /* after there was no room for copies */
 #define LOOK_INTERVAL_US 50000u		 /* for segments that are garbage throughout */
 #define STEPS_MAX 16u			 /* at once, when there is far too much garbage */
 #define STEPS_INLINE(kv) ((kv)->segments.size / STEP_BYTES * 3)
-#define EMPTIED_MIN 2u			 /* freed together, at least, and so much of a larger
-					    log: */
-#define EMPTIED_DIVISOR 8u
 #define ADVANCE_SEGMENTS 2u		 /* of garbage that was passed and is not freed yet:
 					    writers go on for it */
 #define RAW_CLOSED_US 60000000u		 /* before values are compressed that nothing else moves */
 #define RAW_POLL_US 5000000u
 #define WORTH_PERMILLE 125		 /* saved, for a segment to be rewritten for that alone */
-#define FREE_FILES_MIN 4u		 /* kept for reuse; more only in proportion to the store */
-#define SCARCE_SEGMENTS 16u		 /* of free disk: then they are not kept */
 
-/* ---- freeing --------------------------------------------------------------------------------- */
-
-/*
- * Files beyond what the store will soon use again go back to the disk. Not in the middle of a
- * stream: making and allocating a file takes the disk longer than all else that a segment needs,
- * and writing to it for the first time is slower as well. What stays then goes when the store rests
- * (trim.c).
- */
-static void drop_free_files(struct kv *kv)
-{
-	struct segments *segments = &kv->segments;
-	uint32_t slot, count = atomic_load(&segments->count), used = 0;
-	uint64_t avail, total;
-	bool scarce = kv->env->dir_space(kv->dir, &avail, &total) ||
-		      avail < (uint64_t)SCARCE_SEGMENTS * segments->size;
-
-	if (!scarce && !kv->inline_maintenance && log_is_streaming(kv))
-		return;
-	for (slot = 0; slot < count; slot++)
-		used += segments->table[slot] && segments->table[slot]->id;
-	segments_drop_free(segments, FREE_FILES_MIN + used / 8, &kv->log.lock);
-}
-
-/* Those which were to leave stay, as if a checkpoint named them, until compact_free_kept. */
-static void put_off(struct kv *kv)
-{
-	uint32_t slot, count = atomic_load(&kv->segments.count);
-
-	for (slot = 0; slot < count; slot++) {
-		struct segment *segment = kv->segments.table[slot];
-
-		if (!segment || !segment->leaving)
-			continue;
-		store_add(&kv->compaction.kept_bytes, segment->end);
-		segment->kept = true;
-		segment->leaving = false;
-	}
-}
-
-/*
- * The list of segments says that they may be gone, before they are. -ENOSPC: the disk has no room
- * even for that, as one that never overwrites in place may not; freeing is put off.
- */
-static int announce(struct kv *kv)
-{
-	int error = manifest_write(kv);
-
-	if (error == -ENOSPC || error == -EDQUOT) {
-		put_off(kv);
-		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
-		return -ENOSPC;
-	}
-	return error ? store_poison(kv, error, "writing the list of segments failed") : 0;
-}
-
-static int free_one(struct kv *kv, struct segment *victim)
-{
-	int error = segment_erase(&kv->segments, victim);
-
-	if (error)
-		return store_poison(kv, error, "freeing a segment failed");
-	pthread_mutex_lock(&kv->log.lock);
-	store_add(&kv->log_bytes, -(uint64_t)victim->end);
-	kv->tombstone_bytes -= victim->tombstone_bytes;
-	segment_release(&kv->segments, victim);
-	pthread_mutex_unlock(&kv->log.lock);
-	store_add(&kv->victims, 1);
-	kv->compaction.freed += victim->gained;
-	return 0;
-}
-
-/*
- * The list of snapshots must be in its file before a change of it is erased. Where that is not
- * possible now, such segments stay. Out: how many may go.
- */
-static unsigned hold_snapshots(struct kv *kv, unsigned count)
-{
-	struct compaction *compaction = &kv->compaction;
-	unsigned i, free = 0;
-
-	for (i = 0; i < count; i++) {
-		struct segment *segment = compaction->emptied[i];
-
-		segment->held = snapshots_save(kv, segment->snapshots_seq) != 0;
-		if (segment->held)
-			segment->emptied = false;
-		else
-			compaction->emptied[free++] = segment;
-	}
-	return free;
-}
-
-/* What was freed can be used from here on. */
-static int finish_freeing(struct kv *kv)
-{
-	int error;
-
-	drop_free_files(kv);
-	/*
-	 * Once they are gone, so may be the tombstones that hide what is in them: they must not
-	 * come back. And the disk has their space once their names are gone for good.
-	 */
-	error = segments_sync_names(&kv->segments);
-	if (error)
-		return store_poison(kv, error, "freeing a segment failed");
-	dictionary_sweep(kv);
-	return 0;
-}
-
-/*
- * Those of which nothing is needed any more become free files; what the last checkpoint names, when
- * it is not the last one any more.
- */
-static int free_emptied(struct kv *kv)
-{
-	struct compaction *compaction = &kv->compaction;
-	unsigned i, count = compaction->emptied_count, freed = 0;
-	int error;
-
-	if (!count)
-		return 0;
-	compaction->emptied_count = 0;
-	error = cold_flush(kv, compaction->emptied_bytes);
-	if (error)
-		return error;
-	count = hold_snapshots(kv, count);
-	epoch_wait();
-	for (i = 0; i < count; i++) {
-		struct segment *segment = compaction->emptied[i];
-
-		segment->kept = segment->named;
-		segment->leaving = !segment->named;
-		store_add(&compaction->kept_bytes, segment->kept ? segment->end : 0);
-		freed += segment->leaving;
-	}
-	if (freed)
-		error = announce(kv);
-	for (i = 0; i < count && !error; i++) {
-		if (compaction->emptied[i]->leaving)
-			error = free_one(kv, compaction->emptied[i]);
-	}
-	return error || !freed ? error : finish_freeing(kv);
-}
-
-void compact_free_kept(struct kv *kv)
-{
-	uint32_t slot, count = atomic_load(&kv->segments.count), freed = 0;
-	int error = 0;
-
-	for (slot = 0; slot < count; slot++) {
-		struct segment *segment = kv->segments.table[slot];
-
-		if (!segment || !segment->kept || segment->named)
-			continue;
-		store_add(&kv->compaction.kept_bytes, -(uint64_t)segment->end);
-		segment->kept = false;
-		segment->leaving = true;
-		freed++;
-	}
-	if (freed)
-		error = announce(kv);
-	for (slot = 0; slot < count && freed && !error; slot++) {
-		struct segment *segment = kv->segments.table[slot];
-
-		if (segment && segment->leaving)
-			error = free_one(kv, segment);
-	}
-	if (!error && freed)
-		(void)finish_freeing(kv);
-}
-
-/*
- * Freeing costs a sync or two: many at once, but no large part of the log; and few where writers
- * wait for it.
- */
-static bool enough_emptied(const struct kv *kv)
-{
-	unsigned count = kv->compaction.emptied_count;
-	uint64_t segments = atomic_load(&kv->log_bytes) / kv->segments.size;
-
-	return count == COMPACTION_EMPTIED_MAX ||
-	       (count >= EMPTIED_MIN && (brake_is_on(kv) || count >= segments / EMPTIED_DIVISOR));
-}
-
-/*
- * What was emptied waits for the log, which is durable soon by itself: a flush on its account,
- * amidst a stream of writes, would hold up the next segments. Not where that much waits, or space
- * is wanted.
- */
-static bool can_free(struct kv *kv)
-{
-	const struct compaction *compaction = &kv->compaction;
-
-	return compaction->emptied_count == COMPACTION_EMPTIED_MAX || kv->inline_maintenance ||
-	       brake_is_on(kv) || atomic_load(&kv->log.spare_error) ||
-	       atomic_load(&kv->sync.durable_bytes) >= compaction->emptied_bytes ||
-	       kv_durable_seq(kv) >= kv_last_seq(kv); /* nothing else is to be flushed */
-}
-
-/*
- * The victim's records have all been dealt with. False: something in it can no longer be read; it
- * stays, for a repair.
- */
-static bool put_emptied(struct kv *kv, struct segment *victim)
-{
-	struct compaction *compaction = &kv->compaction;
-
-	if (victim->unreadable || atomic_load(&victim->live_bytes)) {
-		victim->unreadable = true;
-		return false;
-	}
-	victim->emptied = true;
-	compaction->emptied_bytes = atomic_load(&kv->log.hot.appended_bytes);
-	compaction->emptied[compaction->emptied_count++] = victim;
-	return true;
-}
+/* ---- which segment comes next ---------------------------------------------------------------- */
 
 /* So much of the segment is garbage got rid of, as soon as it is freed. */
 static void gain(struct kv *kv, struct segment *segment, uint64_t bytes)
@@ -279,11 +52,9 @@ static void take_dead(struct kv *kv)
 	compaction->look_at_us = now_us + LOOK_INTERVAL_US;
 	compaction->looked_live_bytes = atomic_load(&kv->live_bytes);
 	while (compaction->emptied_count < COMPACTION_EMPTIED_MAX &&
-	       (dead = compact_pick_dead(kv)) && put_emptied(kv, dead))
+	       (dead = compact_pick_dead(kv)) && compact_put_emptied(kv, dead))
 		gain(kv, dead, dead->end);
 }
-
-/* ---- the course of a victim ------------------------------------------------------------------ */
 
 static void take_victim(struct kv *kv, struct segment *victim)
 {
@@ -366,6 +137,8 @@ static int take_next(struct kv *kv)
 	return 0;
 }
 
+/* ---- the course of a victim ------------------------------------------------------------------ */
+
 /* What has passed through memory on the way is given back: nobody looks there again. */
 static void finish_victim(struct kv *kv)
 {
@@ -375,7 +148,7 @@ static void finish_victim(struct kv *kv)
 	kv->compaction.victim = NULL;
 	if (map)
 		kv->env->map_advise(map, kv->segments.size, ENV_ADVICE_DONTNEED);
-	put_emptied(kv, victim);
+	compact_put_emptied(kv, victim);
 }
 
 /* There was no room for copies a moment ago. */
@@ -449,8 +222,8 @@ static void step(struct kv *kv)
 	if (atomic_load(&kv->failed))
 		return;
 	if (!compaction->victim) {
-		if (enough_emptied(kv) && can_free(kv))
-			free_emptied(kv);
+		if (compact_enough_emptied(kv) && compact_can_free(kv))
+			compact_free_emptied(kv);
 		if (backing_off(kv))
 			return;
 		if (!take_next(kv) && !compaction->victim &&
@@ -546,8 +319,8 @@ void compact_step(struct kv *kv)
 		let_go(kv);
 	} while (compact_is_behind(kv) && !backing_off(kv) && ++steps < steps_max);
 	/* Nothing more to empty, or a spare is wanted: what was emptied is of use now. */
-	if (!compaction->victim && compaction->emptied_count && can_free(kv))
-		free_emptied(kv);
+	if (!compaction->victim && compaction->emptied_count && compact_can_free(kv))
+		compact_free_emptied(kv);
 	if (compaction->victim)
 		pace(kv, started_us);
 	atomic_fetch_add_explicit(&kv->compact_us, kv->env->clock_us(kv->env) - started_us,
@@ -579,8 +352,8 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 	if (!compaction->victim) {
 		compaction->look_at_us = 0;
 		take_dead(kv);
-		if (enough_emptied(kv)) {
-			error = free_emptied(kv);
+		if (compact_enough_emptied(kv)) {
+			error = compact_free_emptied(kv);
 			return error ? error : 1;
 		}
 		error = take_raw(kv, compact_pick_any(kv, garbage_permille, born_max));
@@ -590,7 +363,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 			return error;
 	}
 	if (!compaction->victim)
-		return free_emptied(kv);
+		return compact_free_emptied(kv);
 	error = pass_share(kv);
 	let_go(kv);
 	if (!error && compaction->offset >= compaction->victim->end)
@@ -625,7 +398,7 @@ bool compact_for_space(struct kv *kv)
 	if (compaction->free_at_us)
 		return retry_freeing(kv);
 	if (compaction->emptied_count)
-		return !free_emptied(kv);
+		return !compact_free_emptied(kv);
 	/* Segments that are full but not yet written can be emptied as well, once they are. */
 	if (sync_flush(kv))
 		return false;
@@ -634,7 +407,7 @@ bool compact_for_space(struct kv *kv)
 		return false;
 	/* One that was half done starts again later: what it had copied is garbage there now. */
 	take_victim(kv, victim);
-	emptied = !compact_copy(kv, UINT32_MAX, true) && put_emptied(kv, victim);
+	emptied = !compact_copy(kv, UINT32_MAX, true) && compact_put_emptied(kv, victim);
 	compaction->victim = NULL;
-	return emptied && !free_emptied(kv);
+	return emptied && !compact_free_emptied(kv);
 }

@@ -6,6 +6,7 @@
 
 #include "brake.h"
 #include "compact.h"
+#include "compact_free.h"
 
 #define MIB ((uint64_t)1 << 20)
 
