@@ -13,37 +13,30 @@
  * Threads: a file has no state but its descriptors, which never change, and `unsynced`.
  */
 #include "env.h"
+#include "env_dir.h"
 #include "env_lock.h"
 #include "env_map.h"
 #include "env_ring.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FILE_MODE 0600
-#define DIR_MODE 0700
 #define STAT_BLOCK_SIZE 512u       /* bytes; of st_blocks, whatever the file system's own */
 #define ZEROS_SIZE 65536u          /* bytes */
 #define WILLNEED_SIZE_MAX 131072u  /* bytes */
 #define RING_WRITE_SIZE_MIN 65536u /* bytes; below, a system call is faster than the ring */
 #define DIRECT_READ_MIN ((size_t)1 << 20)
-
-struct env_dir {
-	int fd;
-};
 
 struct env_file {
 	struct env_dir *dir;
@@ -56,154 +49,6 @@ struct env_file {
 	 */
 	atomic_bool unsynced;
 };
-
-/* ---- directories ----------------------------------------------------------------------------- */
-
-/* A copy without trailing slashes, which would make the kernel follow a symlink; NULL: no memory.
- */
-static char *path_trimmed(const char *path)
-{
-	size_t length = strlen(path);
-
-	while (length > 1 && path[length - 1] == '/')
-		length--;
-	return strndup(path, length);
-}
-
-static int fd_sync(int fd)
-{
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int parent_sync(char *path)
-{
-	char *slash = strrchr(path, '/');
-	const char *parent = ".";
-	int result;
-	int fd;
-
-	if (slash == path) {
-		parent = "/";
-	} else if (slash) {
-		*slash = '\0';
-		parent = path;
-	}
-	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	result = fd_sync(fd);
-	close(fd);
-	return result;
-}
-
-static int system_dir_create(struct kv_env *env, const char *path)
-{
-	char *trimmed = path_trimmed(path);
-	int result;
-
-	if (!trimmed)
-		return -ENOMEM;
-	result = mkdir(trimmed, DIR_MODE) < 0 ? -errno : 0;
-	if (result == 0 && fchmodat(AT_FDCWD, trimmed, DIR_MODE, 0) < 0)
-		result = -errno;
-	if (result == 0)
-		result = parent_sync(trimmed);
-	free(trimmed);
-	return result;
-}
-
-static int system_dir_open(struct kv_env *env, const char *path, struct env_dir **out)
-{
-	char *trimmed = path_trimmed(path);
-	struct env_dir *dir = malloc(sizeof(*dir));
-	int result = -ENOMEM;
-
-	if (!trimmed || !dir)
-		goto out;
-	dir->fd = open(trimmed, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	result = dir->fd < 0 ? -errno : 0;
-out:
-	free(trimmed);
-	if (result < 0)
-		free(dir);
-	else
-		*out = dir;
-	return result;
-}
-
-static void system_dir_close(struct env_dir *dir)
-{
-	if (!dir)
-		return;
-	close(dir->fd);
-	free(dir);
-}
-
-static int system_dir_sync(struct env_dir *dir)
-{
-	return fd_sync(dir->fd);
-}
-
-static int system_dir_list(
-	struct env_dir *dir, int (*entry)(void *arg, const char *name), void *arg)
-{
-	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *found;
-	int result = 0;
-	DIR *stream;
-
-	if (fd < 0)
-		return -errno;
-	stream = fdopendir(fd);
-	if (!stream) {
-		result = -errno;
-		close(fd);
-		return result;
-	}
-	while (result == 0) {
-		errno = 0;
-		found = readdir(stream);
-		if (!found) {
-			result = -errno;
-			break;
-		}
-		if (strcmp(found->d_name, ".") != 0 && strcmp(found->d_name, "..") != 0)
-			result = entry(arg, found->d_name);
-	}
-	closedir(stream);
-	return result;
-}
-
-static int system_dir_space(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *total_bytes)
-{
-	struct statvfs space;
-
-	if (fstatvfs(dir->fd, &space) < 0)
-		return -errno;
-	*avail_bytes = (uint64_t)space.f_bavail * space.f_frsize;
-	*total_bytes = (uint64_t)space.f_blocks * space.f_frsize;
-	return 0;
-}
-
-static bool name_is_valid(const char *name)
-{
-	return name[0] != '\0' && !strchr(name, '/') && strcmp(name, ".") != 0 &&
-	       strcmp(name, "..") != 0;
-}
-
-static int system_rename(struct env_dir *dir, const char *from, const char *to)
-{
-	if (!name_is_valid(from) || !name_is_valid(to))
-		return -EINVAL;
-	return renameat(dir->fd, from, dir->fd, to) < 0 ? -errno : 0;
-}
-
-static int system_unlink(struct env_dir *dir, const char *name)
-{
-	if (!name_is_valid(name))
-		return -EINVAL;
-	return unlinkat(dir->fd, name, 0) < 0 ? -errno : 0;
-}
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
@@ -246,7 +91,7 @@ static int system_file_open(
 	struct stat info;
 	int result;
 
-	if (!name_is_valid(name))
+	if (!env_name_is_valid(name))
 		return -EINVAL;
 	file = malloc(sizeof(*file));
 	if (!file)
@@ -602,12 +447,12 @@ static int system_random(struct kv_env *env, void *buffer, size_t size)
 }
 
 static struct kv_env system_env = {
-	.dir_create = system_dir_create,
-	.dir_open = system_dir_open,
-	.dir_close = system_dir_close,
-	.dir_sync = system_dir_sync,
-	.dir_list = system_dir_list,
-	.dir_space = system_dir_space,
+	.dir_create = env_dir_create,
+	.dir_open = env_dir_open,
+	.dir_close = env_dir_close,
+	.dir_sync = env_dir_sync,
+	.dir_list = env_dir_list,
+	.dir_space = env_dir_space,
 	.file_open = system_file_open,
 	.file_close = system_file_close,
 	.file_size = system_file_size,
@@ -628,8 +473,8 @@ static struct kv_env system_env = {
 	.map_failed = system_map_failed,
 	.buffer_new = system_buffer_new,
 	.buffer_free = system_buffer_free,
-	.rename = system_rename,
-	.unlink = system_unlink,
+	.rename = env_rename,
+	.unlink = env_unlink,
 	.clock_us = system_clock_us,
 	.time_us = system_time_us,
 	.random = system_random,
