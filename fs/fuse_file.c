@@ -45,7 +45,10 @@ void fuse_file_read(
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	done = kvfs_read(node.fs, node.ino, buffer, size, offset);
+	if (fi->flags & O_NOATIME)
+		done = kvfs_read_unseen(node.fs, node.ino, buffer, size, offset);
+	else
+		done = kvfs_read(node.fs, node.ino, buffer, size, offset);
 	if (done < 0)
 		fuse_reply_status(req, (int)done);
 	else

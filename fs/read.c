@@ -184,9 +184,9 @@ static ssize_t read_pieces(struct kvfs *fs, struct inode *inode, uint64_t seq, v
 	return result;
 }
 
-ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int64_t offset)
+static ssize_t read_regular(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
+	int64_t offset, struct inode *inode)
 {
-	struct inode inode;
 	ssize_t result;
 	uint64_t seq;
 
@@ -196,15 +196,30 @@ ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int6
 		size = SSIZE_MAX;
 	kv_read_begin(fs->kv);
 	seq = kv_last_seq(fs->kv);
-	result = inode_get(fs, ino, &inode);
-	if (!result && !S_ISREG(inode.mode))
-		result = S_ISDIR(inode.mode) ? -EISDIR : -EINVAL;
-	if (!result && inode.contents == INODE_INLINE)
-		result = read_inode(fs, &inode, buffer, size, (uint64_t)offset);
+	result = inode_get(fs, ino, inode);
+	if (!result && !S_ISREG(inode->mode))
+		result = S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+	if (!result && inode->contents == INODE_INLINE)
+		result = read_inode(fs, inode, buffer, size, (uint64_t)offset);
 	kv_read_end(fs->kv);
-	if (result >= 0 && inode.contents == INODE_EXTENTS)
-		result = read_pieces(fs, &inode, seq, buffer, size, (uint64_t)offset);
+	if (result >= 0 && inode->contents == INODE_EXTENTS)
+		result = read_pieces(fs, inode, seq, buffer, size, (uint64_t)offset);
+	return result;
+}
+
+ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int64_t offset)
+{
+	struct inode inode;
+	ssize_t result = read_regular(fs, ino, buffer, size, offset, &inode);
+
 	if (result >= 0 && size)
 		inode_accessed(fs, &inode);
 	return result;
+}
+
+ssize_t kvfs_read_unseen(struct kvfs *fs, uint64_t ino, void *buffer, size_t size, int64_t offset)
+{
+	struct inode inode;
+
+	return read_regular(fs, ino, buffer, size, offset, &inode);
 }

@@ -188,6 +188,9 @@ KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struc
  */
 KV_API KV_MUST_CHECK ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buffer, size_t size,
 				       int64_t offset);
+/* The same, but the time of access stays, as O_NOATIME asks. */
+KV_API KV_MUST_CHECK ssize_t kvfs_read_unseen(struct kvfs *fs, uint64_t ino, void *buffer,
+					      size_t size, int64_t offset);
 /*
  * All or nothing for up to 1 MiB: returns `size`; longer writes may end short. -EFBIG, -ENOSPC,
  * -EROFS.

@@ -331,6 +331,34 @@ static void times_of_access(void)
 	moved(__LINE__, "readlink", 0, "dir/link", A);
 }
 
+/* Who asks not to be seen reading, as backups do, is not seen. */
+static void times_of_quiet_access(void)
+{
+	unsigned char *map;
+	char bytes[4];
+	int quiet;
+
+	file_make();
+	OK(fsync(fd));
+	old_atime("dir/file");
+	quiet = OK(open("dir/file", O_RDONLY | O_NOATIME));
+	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	STEP(pread(quiet, bytes, 4, 0), 0, 0);
+	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	map = mmap(NULL, 4, PROT_READ, MAP_SHARED, quiet, 0);
+	TRUE(map != MAP_FAILED);
+	STEP(map[0] == 't' ? 0 : -1, 0, 0);
+	OK(munmap(map, 4));
+	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	OK(fcntl(fd, F_SETFL, O_NOATIME));
+	STEP(pread(fd, bytes, 4, 0), 0, 0);
+	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	OK(fcntl(fd, F_SETFL, 0));
+	STEP(pread(fd, bytes, 4, 0), A, 0);
+	OK(close(quiet));
+	OK(close(fd));
+}
+
 /* Nanoseconds, and every order of calls in one file's or two files' times. */
 static void times_are_fine(void)
 {
@@ -362,6 +390,7 @@ const struct posix_case posix_time_cases[] = {
 	{"times_of_names", times_of_names},
 	{"times_of_birth", times_of_birth},
 	{"times_of_access", times_of_access},
+	{"times_of_quiet_access", times_of_quiet_access},
 	{"times_are_fine", times_are_fine},
 	{NULL, NULL},
 };
