@@ -275,15 +275,30 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
+/*
+ * What is sent to the process is for the thread that waits for it. What a thread brings on itself
+ * comes to it all the same: a page of the store that cannot be read is a SIGBUS, which the engine
+ * makes an error of, and which ends the process where it is blocked. The rings' threads have the
+ * mask of the reader that starts them.
+ */
+static void signals_for_others(sigset_t *out)
+{
+	static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+
+	sigfillset(out);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(out, own[i]);
+}
+
 static int reader_start(struct session *session)
 {
 	struct reader *reader = &session->readers[session->reader_count];
-	sigset_t all, old;
+	sigset_t blocked, old;
 	int rc;
 
 	reader->session = session;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	signals_for_others(&blocked);
+	pthread_sigmask(SIG_SETMASK, &blocked, &old);
 	rc = pthread_create(&reader->thread, NULL, reader_main, reader);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc)

@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_value
-	damaged_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
+	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -141,14 +141,21 @@ case_truncated_super() {
 	cmp "$store/super" "$store.good/super"
 }
 
-# value_flip NAME - damages one byte of the value of one file of filled_store
-value_flip() {
-	local place segment position
+# value_find NAME - sets $segment and $position to where the value of one file of filled_store is
+value_find() {
+	local place
 	place=$(grep -abo " $1 150 $1 " "$store"/seg-* | tail -n 1)
 	[ -n "$place" ] || fail "the value is not in a segment as it was written"
 	segment=${place%%:*}
 	position=${place#*:}
-	byte_flip "$segment" "${position%%:*}"
+	position=${position%%:*}
+}
+
+# value_flip NAME - damages one byte of it
+value_flip() {
+	local segment position
+	value_find "$1"
+	byte_flip "$segment" "$position"
 }
 
 # others_same NAME - every other file of filled_store can be read on the mount
@@ -197,6 +204,31 @@ case_damaged_while_mounted() {
 	kill -0 "$daemon" || fail "the daemon ended"
 	store_unmount
 	expect_fail 'seg-[0-9a-f]+.*offset' "$KVFS" check "$store"
+}
+
+# A segment is cut off under a mount that has it in its maps: what was behind the cut is an error, and nothing else is hurt.
+case_truncated_while_mounted() {
+	local i segment position lost=0
+	needs_kvfs_here
+	filled_store --compress none # the value is looked for
+	store_mount -o ro
+	value_find 28
+	truncate -s $((position / 4096 * 4096)) "$segment" # a whole page: what is cut off within one reads as zeros
+	uncheckable=1
+	expect_fail 'input/output' cat "$mnt/file28"
+	for i in $(seq "$files"); do
+		if ! cat "$mnt/file$i" >got 2>error; then
+			grep -qi 'input/output' error || fail "file$i: $(cat error)"
+			lost=$((lost + 1))
+		else
+			seq -s " $i " 300 | cmp - got || fail "file$i is wrong, and nothing says so"
+		fi
+	done
+	[ "$lost" -lt "$files" ] || fail "nothing can be read any more"
+	kill -0 "$daemon" || fail "the daemon ended"
+	grep -q "$(basename "$segment")" daemon.log || fail "the daemon does not say what is damaged"
+	store_unmount
+	expect_fail "$(basename "$segment")" "$KVFS" check "$store"
 }
 
 # A segment full of noise in the middle of the log: no crash, no hang, what lies elsewhere can be read.
