@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "command.h"
 #include "message.h"
@@ -77,9 +78,12 @@ static int repair_tree(struct kvfs *fs, const char *path)
 /* 0, CHECK_MENDED or CHECK_FAILED */
 static int repair_store(const char *path)
 {
+	/* a link to a store is one, but none in it is followed */
+	char *real = realpath(path, NULL);
 	struct kv_repair_report report;
-	int rc = kv_repair(NULL, path, on_repair, NULL, &report);
+	int rc = kv_repair(NULL, real ? real : path, on_repair, NULL, &report);
 
+	free(real);
 	if (rc == -EBUSY)
 		message(KV_ERROR, "%s: in use; it can be repaired when it is not mounted", path);
 	else if (rc == -ENOENT)

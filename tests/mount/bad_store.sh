@@ -448,6 +448,7 @@ case_link_to_a_store() {
 	expect_same "get" text "$("$KVFS" get link key)"
 	"$KVFS" snapshot create link one
 	"$KVFS" check link
+	"$KVFS" check --repair link
 	"$KVFS" stat link >/dev/null
 	"$KVFS" mount link "$mnt" >/dev/null
 	expect_same "mounted" one "$("$KVFS" snapshot list link | awk '{ print $3 }')"
