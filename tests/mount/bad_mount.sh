@@ -151,9 +151,7 @@ case_dead_mount() {
 	prepare
 	store_mount
 	echo text | dd of="$mnt/file" conv=fsync status=none
-	kill -9 "$daemon"
-	wait "$daemon" 2>/dev/null || true
-	daemon=
+	daemon_kill
 	expect_fail 'not connected|abort|cancel' ls "$mnt"
 	expect_fail 'umount' "$KVFS" mount "$store" "$mnt"
 	for command in stat limit prune sync "snapshot list" "get" "check"; do

@@ -421,10 +421,8 @@ case_durable() {
 	"$KVFS" sync "$store"
 	expect_same "durable" 0 "$("$KVFS" stat "$mnt" | awk '$1 == "last_seq" { last = $2 }
 		$1 == "durable_seq" { print last - $2 }')"
-	kill -9 "$daemon"
-	wait "$daemon" 2>/dev/null || true
-	daemon=
-	umount "$mnt" 2>/dev/null || umount -l "$mnt"
+	daemon_kill
+	mount_clear
 	"$KVFS" get "$store" dir/file | cmp - value
 	expect_same "the second" more "$("$KVFS" get "$store" dir/second)"
 	for option in scrub= scrub=0 scrub=fast scrub=4X; do

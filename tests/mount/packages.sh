@@ -103,10 +103,9 @@ case_interrupted() {
 			-i {alpha,beta,gamma,delta}_$((round % 2 + 1)).0.deb >out 2>&1 &
 		installer=$!
 		sleep "0.$((RANDOM % 4))$((RANDOM % 10))"
-		kill -9 "$daemon"
-		wait "$daemon" 2>/dev/null || true
+		daemon_kill
 		wait "$installer" 2>/dev/null || true
-		"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
+		mount_clear
 		store_mount
 		rm -f "$root/var/lib/dpkg/lock"*
 		dpkg_run -i {alpha,beta,gamma,delta}_$((round % 2 + 1)).0.deb

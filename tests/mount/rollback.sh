@@ -12,12 +12,7 @@ cases=(rollback_killed rollback_mounted_killed rollback rollback_mounted rollbac
 
 case_rollback() {
 	local was
-	prepare
-	tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	mkdir "$snapshots/one"
-	tree_change "$mnt/tree"
-	cp -a "$mnt/tree" between
+	prepare_changed
 	store_unmount
 	expect_fail 'no snapshot two' "$KVFS" snapshot rollback "$store" two
 	expect_fail 'snapshot one already' "$KVFS" snapshot rollback --keep one "$store" one
@@ -52,15 +47,23 @@ large_tree_change() {
 	tree_change "$1"
 }
 
+# one_of_two - the mounted tree is the one before the rollback or the one that it leads to, all of it, and the snapshot is what it
+# was; leaves the store unmounted, and it is sound
+one_of_two() {
+	if [ -e "$mnt/tree/renamed" ]; then
+		same_tree between "$mnt/tree"
+	else
+		same_tree before "$mnt/tree"
+	fi
+	same_tree before "$snapshots/one/tree"
+	store_unmount
+	store_check
+}
+
 # A rollback that is killed has not begun, or is finished by whoever opens the store next.
 case_rollback_killed() {
 	local i pause
-	prepare
-	large_tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	mkdir "$snapshots/one"
-	large_tree_change "$mnt/tree"
-	cp -a "$mnt/tree" between
+	prepare_changed large_tree_make large_tree_change
 	store_unmount
 	cp -a "$store" saved
 	for i in $(seq "$(rounds 12 4)"); do
@@ -77,26 +80,14 @@ case_rollback_killed() {
 			store_unmount
 		fi
 		store_mount
-		if [ -e "$mnt/tree/renamed" ]; then
-			same_tree between "$mnt/tree"
-		else
-			same_tree before "$mnt/tree"
-		fi
-		same_tree before "$snapshots/one/tree"
-		store_unmount
-		store_check
+		one_of_two
 	done
 }
 
 # All that the kernel knows of the tree, in names, contents, attributes and listings, is what there is afterwards.
 case_rollback_mounted() {
 	local was i
-	prepare
-	tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	mkdir "$snapshots/one"
-	tree_change "$mnt/tree"
-	cp -a "$mnt/tree" between
+	prepare_changed
 	ls "$snapshots" >/dev/null
 	expect_fail 'no such' cat "$mnt/tree/deep/er/none"
 	expect_fail 'no snapshot two' "$KVFS" snapshot rollback "$mnt" two
@@ -286,31 +277,17 @@ case_rollback_beside_attributes() {
 # The tree is the old one or the other, whenever the serving process is killed.
 case_rollback_mounted_killed() {
 	local i pause
-	prepare
-	large_tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	"$KVFS" snapshot create "$mnt" one
-	large_tree_change "$mnt/tree"
-	cp -a "$mnt/tree" between
+	prepare_changed large_tree_make large_tree_change
 	"$KVFS" snapshot create "$mnt" two
 	for i in $(seq "$(rounds 5 2)"); do
 		"$KVFS" snapshot rollback --discard "$mnt" one >/dev/null 2>&1 &
 		pause=$((RANDOM % 80))
 		sleep "0.0$((pause / 10))$((pause % 10))"
-		kill -9 "$daemon"
-		wait "$daemon" 2>/dev/null || true
+		daemon_kill
 		wait $! 2>/dev/null || true
-		daemon=
-		umount "$mnt" 2>/dev/null || umount -l "$mnt"
+		mount_clear
 		store_mount
-		if [ -e "$mnt/tree/renamed" ]; then
-			same_tree between "$mnt/tree"
-		else
-			same_tree before "$mnt/tree"
-		fi
-		same_tree before "$snapshots/one/tree"
-		store_unmount
-		store_check
+		one_of_two
 		store_mount
 		"$KVFS" snapshot rollback --discard "$mnt" two
 		same_tree between "$mnt/tree"

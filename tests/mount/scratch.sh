@@ -174,6 +174,25 @@ store_unmount() {
 	[ "$status" = 0 ] || fail "daemon ended with $status: $(tail -n 1 "$SCRATCH/daemon.log")"
 }
 
+# daemon_kill - the serving process dies where it stands, and of nothing else
+daemon_kill() {
+	local status=0
+	kill -9 "$daemon" || fail "there is no daemon to be killed"
+	wait "$daemon" 2>/dev/null || status=$?
+	daemon=
+	sanitizer_silent
+	[ "$status" = 137 ] || fail "the daemon ended by itself with $status: $(tail -n 1 "$SCRATCH/daemon.log")"
+}
+
+# mount_clear - takes away what a dead daemon left mounted, once nobody uses it any more
+mount_clear() {
+	await "an end of what the dead daemon left mounted" mount_cleared
+}
+
+mount_cleared() {
+	! is_mounted "$mnt" || "$KVFS" umount "$mnt" >/dev/null 2>&1 || umount "$mnt" 2>/dev/null
+}
+
 # store_check - kvfs check on a store that is not mounted
 store_check() {
 	local output

@@ -11,12 +11,7 @@ cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount
 . "$(dirname "$0")/snapshot_tree.sh"
 
 case_as_it_was() {
-	prepare
-	tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	mkdir "$snapshots/one"
-	tree_change "$mnt/tree"
-	cp -a "$mnt/tree" between
+	prepare_changed
 	mkdir "$snapshots/two"
 	rm -rf "${mnt:?}/tree"
 	same_tree before "$snapshots/one/tree"
@@ -246,10 +241,8 @@ case_kill_and_mount() {
 	for i in 1 2 3; do
 		tree_change "$mnt/tree"
 		mkdir "$snapshots/later$i"
-		kill -9 "$daemon"
-		wait "$daemon" 2>/dev/null || true
-		daemon=
-		umount "$mnt" 2>/dev/null || umount -l "$mnt"
+		daemon_kill
+		mount_clear
 		store_check
 		store_mount
 		same_tree before "$snapshots/one/tree"
@@ -322,11 +315,7 @@ case_while_writing() {
 }
 
 case_mounted_alone() {
-	prepare
-	tree_make "$mnt/tree"
-	cp -a "$mnt/tree" before
-	mkdir "$snapshots/one"
-	tree_change "$mnt/tree"
+	prepare_changed
 	store_unmount
 	store_mount -o snapshot=one
 	same_tree before "$mnt/tree"
@@ -338,7 +327,7 @@ case_mounted_alone() {
 	store_unmount
 	expect_fail 'no snapshot two' "$KVFS" mount -o snapshot=two "$store" "$mnt"
 	store_mount
-	[ -e "$mnt/tree/renamed" ] || fail "the head is not what it was"
+	same_tree between "$mnt/tree"
 }
 
 # Who may make and delete them: the root's owner. What was readable to others then, is.

@@ -47,6 +47,17 @@ tree_change() {
 	echo new >"$1/many/2"
 }
 
+# prepare_changed [MAKE CHANGE] - a mounted store with a tree, snapshot one of it, and the tree changed; `before` and `between` are
+# copies of the tree as it was and as it is
+prepare_changed() {
+	prepare
+	"${1:-tree_make}" "$mnt/tree"
+	cp -a "$mnt/tree" before
+	mkdir "$snapshots/one"
+	"${2:-tree_change}" "$mnt/tree"
+	cp -a "$mnt/tree" between
+}
+
 # same_tree A B
 same_tree() {
 	"$TREE_COMPARE" "$1" "$2" || fail "$1 and $2 differ"
