@@ -91,6 +91,9 @@ void file_expect_text(const char *file, int line, const char *path, const char *
 struct stat file_stat(const char *path); /* of the name itself, not of what a symlink points to */
 bool file_exists(const char *path);
 
+/* A copy of a program, which everybody may run. */
+void program_copy(const char *from, const char *to);
+
 /* The next of a row of numbers that looks random. */
 unsigned random_next(unsigned *state);
 

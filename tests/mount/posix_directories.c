@@ -138,9 +138,23 @@ static void list_types(void)
 	closedir(dir);
 }
 
+/* From this place on a listing goes on with this name, but for names moreN, which are newer than the place. */
+static void expect_at(DIR *dir, long place, const char *name)
+{
+	struct dirent *entry;
+
+	seekdir(dir, place);
+	do {
+		entry = dir_next(dir);
+		TRUE(entry);
+	} while (!strncmp(entry->d_name, "more", 4));
+	if (strcmp(entry->d_name, name))
+		FAIL("at a place comes %s, expected %s", entry->d_name, name);
+}
+
 static void list_places(void)
 {
-	enum { COUNT = 3000 };
+	enum { COUNT = 3000, GONE = 1000 };
 	static char names[COUNT + 2][256];
 	static long places[COUNT + 3]; /* the end's as well */
 	unsigned i, pick, seed = 1, count = 0;
@@ -159,23 +173,26 @@ static void list_places(void)
 		snprintf(names[count++], sizeof(names[0]), "%s", entry->d_name);
 	}
 	SAME(count, COUNT + 2);
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < 100; i++) {
 		pick = random_next(&seed) % count;
-		seekdir(dir, places[pick]);
-		entry = dir_next(dir);
-		TRUE(entry);
-		if (strcmp(entry->d_name, names[pick]))
-			FAIL("after seekdir %u comes %s, expected %s", pick, entry->d_name,
-				names[pick]);
+		expect_at(dir, places[pick], names[pick]);
 	}
 
-	/* a place stays good when what was before it, and at it, is gone */
-	for (i = 0; i < 1000; i++) {
-		if (names[i][0] == '.')
-			continue;
-		OK(chdir("many"));
-		OK(unlink(names[i]));
-		OK(chdir(".."));
+	/* a place stays good when what was before it, and at it, is gone, and others have come */
+	for (i = 0; i < GONE; i++)
+		if (names[i][0] != '.')
+			OK(unlinkat(dirfd(dir), names[i], 0));
+	for (i = 0; i < 100; i++) {
+		pick = GONE + random_next(&seed) % (count - GONE);
+		expect_at(dir, places[pick], names[pick]);
+		expect_at(dir, places[2 + random_next(&seed) % (GONE - 2)], names[GONE]);
+	}
+	seekdir(dir, places[count]);
+	TRUE(!dir_next(dir));
+	touch_many("many/more%d", 500);
+	for (i = 0; i < 100; i++) {
+		pick = GONE + random_next(&seed) % (count - GONE);
+		expect_at(dir, places[pick], names[pick]);
 	}
 	closedir(dir);
 	dir = dir_open("many");

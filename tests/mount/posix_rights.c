@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -41,6 +42,33 @@ static void by_ftruncate(int fd) { OK(ftruncate(fd, 1)); }
 static void by_growing(int fd) { OK(ftruncate(fd, 100000)); }
 static void by_punching(int fd) { OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 10)); }
 static void by_allocating(int fd) { OK(fallocate(fd, 0, 0, 50000)); }
+
+static void by_zeroing(int fd) { OK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 10)); }
+
+static void by_vector(int fd)
+{
+	struct iovec parts[2] = {{"y", 1}, {"z", 1}};
+
+	SAME(writev(fd, parts, 2), 2);
+}
+
+static void by_splicing(int fd)
+{
+	int ends[2];
+
+	OK(pipe(ends));
+	SAME(write(ends[1], "text", 4), 4);
+	SAME(splice(ends[0], NULL, fd, NULL, 4, 0), 4);
+	OK(close(ends[0]));
+	OK(close(ends[1]));
+}
+
+/* The path is what says which file it is. */
+static void by_truncating(int fd)
+{
+	(void)fd;
+	OK(truncate("file", 1));
+}
 
 static void by_copying(int fd)
 {
@@ -73,7 +101,7 @@ static void by_direct(int fd)
 }
 
 static void (*const writers[])(int fd) = {by_write, by_pwrite, by_ftruncate, by_growing, by_punching,
-	by_allocating, by_copying, by_sendfile, by_direct};
+	by_allocating, by_zeroing, by_vector, by_splicing, by_truncating, by_copying, by_sendfile, by_direct};
 #define WRITERS (sizeof(writers) / sizeof(writers[0]))
 
 static const struct capability {
@@ -270,19 +298,6 @@ static void made_in_set_gid_directory(void)
 	SAME(file_stat("dir/plain").st_gid, TEAM);
 }
 
-static void copy_program(const char *from, const char *to)
-{
-	int in = OK(open(from, O_RDONLY)), out = OK(open(to, O_CREAT | O_WRONLY, 0755));
-	struct stat st;
-	off_t position = 0;
-
-	OK(fstat(in, &st));
-	while (position < st.st_size)
-		TRUE(OK(sendfile(out, in, &position, st.st_size - position)) > 0);
-	OK(close(in));
-	OK(close(out));
-}
-
 /* A line of /proc/self/status, as a program from here sees it. */
 struct look {
 	const char *prefix;
@@ -319,7 +334,7 @@ static void programs_with_rights(void)
 {
 	char expected[64];
 
-	copy_program("/bin/grep", "grep");
+	program_copy("/bin/grep", "grep");
 	snprintf(expected, sizeof(expected), "Uid:\t%u\t%u", BOB, BOB);
 	program_sees("^Uid", expected);
 	program_sees("^CapEff", "CapEff:\t0000000000000000");
@@ -336,6 +351,42 @@ static void programs_with_rights(void)
 	program_sees("^CapEff", "CapEff:\t0000000000000400");
 	OK(removexattr("grep", "security.capability"));
 	program_sees("^CapEff", "CapEff:\t0000000000000000");
+}
+
+static void give_himself_capability(void *arg)
+{
+	(void)arg;
+	become(ALICE, OTHERS, false);
+	FAILS(setxattr("with", "security.capability", &net_bind, sizeof(net_bind), 0), EPERM);
+	FAILS(setxattr("without", "security.capability", &net_bind, sizeof(net_bind), 0), EPERM);
+	FAILS(removexattr("with", "security.capability"), EPERM);
+}
+
+/* Neither the owner can give or take one, nor root one that is none. */
+static void capability_rules(void)
+{
+	file_put("with", "x");
+	file_put("without", "x");
+	capability_set("with");
+	OK(setxattr("with", "trusted.x", "x", 1, 0));
+	FAILS(setxattr("without", "security.capability", "abc", 3, 0), EINVAL);
+	OK(chmod("with", 0777));
+	child_run(give_himself_capability, NULL);
+	/* chown takes it away; the owner can do no more than before */
+	OK(chown("without", ALICE, OTHERS));
+	OK(chown("with", ALICE, OTHERS));
+	TRUE(!capability_there("with"));
+	capability_set("with");
+	child_run(give_himself_capability, NULL);
+	TRUE(capability_there("with") && !capability_there("without"));
+	/* a name of it: both have it, and a rename keeps it */
+	OK(link("with", "twin"));
+	OK(rename("with", "renamed"));
+	TRUE(capability_there("twin") && capability_there("renamed"));
+	/* of what else there is in the namespaces of root, chown takes nothing */
+	OK(chown("twin", BOB, OTHERS));
+	TRUE(!capability_there("renamed"));
+	SAME(getxattr("renamed", "trusted.x", NULL, 0), 1);
 }
 
 static void as_member(void *arg)
@@ -415,6 +466,7 @@ const struct posix_case posix_right_cases[] = {
 	{"owner_changes_rights", owner_changes_rights},
 	{"made_in_set_gid_directory", made_in_set_gid_directory},
 	{"programs_with_rights", programs_with_rights},
+	{"capability_rules", capability_rules},
 	{"groups_and_identities", groups_and_identities},
 	{NULL, NULL},
 };

@@ -8,6 +8,7 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define FILE_SIZE (3u << 20) /* bytes, of the file that the random test keeps a copy of */
@@ -201,6 +202,47 @@ static void random_holes(void)
 	free(image);
 }
 
+/* The page at this offset through a map, and past the cache. */
+static void last_page(int fd, off_t at)
+{
+	int direct = OK(open("file", O_RDWR | O_DIRECT));
+	unsigned char *map, *page = aligned_alloc(BLOCK, BLOCK);
+
+	map = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
+	TRUE(map != MAP_FAILED && page);
+	TRUE(!memcmp(map + BLOCK - 4, "last", 4));
+	map[0] = 'm';
+	SAME(pread(direct, page, BLOCK, at), BLOCK);
+	SAME(page[0], 'm');
+	page[1] = 'd';
+	SAME(pwrite(direct, page, BLOCK, at), BLOCK);
+	SAME(map[1], 'd');
+	TRUE(!memcmp(map + BLOCK - 4, "last", 4));
+	OK(munmap(map, BLOCK));
+	OK(close(direct));
+	free(page);
+}
+
+/* Further out there is room, or a proper error and nothing has happened. */
+static void beyond(int fd)
+{
+	const off_t at = 1ll << 50;
+	off_t size = size_of(fd);
+	char byte;
+
+	if (pwrite(fd, "x", 1, at) < 0) {
+		SAME(errno, EFBIG);
+		FAILS(ftruncate(fd, at), EFBIG);
+	} else {
+		SAME(size_of(fd), at + 1);
+		SAME(lseek(fd, size, SEEK_DATA) / BLOCK, at / BLOCK);
+		SAME(pread(fd, &byte, 1, at), 1);
+		SAME(byte, 'x');
+		OK(ftruncate(fd, size));
+	}
+	SAME(size_of(fd), size);
+}
+
 /* The largest file that ext4 has is 16 TiB less a block; each power of two may be somebody's border. */
 static void far_offsets(void)
 {
@@ -230,6 +272,8 @@ static void far_offsets(void)
 	SAME(pread(fd, in, sizeof(in), end - 4), 4);
 	TRUE(!memcmp(in, "last", 4));
 	TRUE(blocks(fd) < 4096);
+	last_page(fd, end - BLOCK);
+	beyond(fd);
 	/* a hole of tebibytes costs no more than what is in it */
 	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1 << 20, end - (2 << 20)));
 	SAME(pread(fd, in, sizeof(in), (1ll << 40) - 4), sizeof(in));
