@@ -74,6 +74,23 @@ case_inherited() {
 		"$(getfacl -cp "$mnt/d/sub" | grep default:user:4321)"
 	(umask 027 && touch "$mnt/g")
 	expect_same "mode outside" 640 "$(stat -c %a "$mnt/g")"
+	# whatever is made: the umask has no say, but what the maker asks for has
+	(umask 077 && mkfifo "$mnt/d/fifo" && mknod "$mnt/d/device" c 1 3)
+	expect_same "mode of a fifo" 660 "$(stat -c %a "$mnt/d/fifo")"
+	expect_same "mode of a device" 660 "$(stat -c %a "$mnt/d/device")"
+	(umask 077 && python3 -c 'import os, sys
+os.close(os.open(sys.argv[1] + "/private", os.O_CREAT | os.O_WRONLY, 0o600))
+unnamed = os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY, 0o664)
+os.link(f"/proc/self/fd/{unnamed}", sys.argv[1] + "/named", src_dir_fd=unnamed) # follows it' "$mnt/d")
+	expect_same "mode of one that was made for its owner" 600 "$(stat -c %a "$mnt/d/private")"
+	expect_same "its mask" mask::--- "$(getfacl -cp "$mnt/d/private" | grep mask)"
+	may_not 4321 cat "$mnt/d/private"
+	expect_same "mode of one without a name" 660 "$(stat -c %a "$mnt/d/named")"
+	expect_same "its entry" user:4321:rw- "$(getfacl -cp "$mnt/d/named" | grep user:4321)"
+	(umask 077 && cd "$mnt/d" && ln -s f link && mkdir sub/sub)
+	expect_same "mode of a link" 777 "$(stat -c %a "$mnt/d/link")"
+	expect_same "default two levels down" default:user:4321:rw- \
+		"$(getfacl -cp "$mnt/d/sub/sub" | grep default:user:4321)"
 }
 
 case_directories() {

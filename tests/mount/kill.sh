@@ -19,19 +19,11 @@ cases=(judge_is_strict kill_under_load kill_while_mounting kill_after_sync kill_
 writers=4
 seed=${KVFS_TEST_SEED:-$RANDOM}
 
-# daemon_kill - and what is left of the mount is taken away
-daemon_kill() {
-	kill -9 "$daemon" 2>/dev/null || true
-	wait "$daemon" 2>/dev/null || true
-	daemon=
-}
-
-mount_clear() {
-	await "an end of what the dead daemon left mounted" mount_cleared
-}
-
-mount_cleared() {
-	! is_mounted "$mnt" || "$KVFS" umount "$mnt" >/dev/null 2>&1 || umount "$mnt" 2>/dev/null
+# daemon_dies [OPTION...] - and the store is mounted again
+daemon_dies() {
+	daemon_kill
+	mount_clear
+	store_mount "$@"
 }
 
 # writers_verify WHEN - judges the trees of all writers
@@ -132,48 +124,59 @@ case_kill_while_mounting() {
 	writers_verify "at the end"
 }
 
+# write_durably O_DSYNC|RWF_SYNC|msync FILE TEXT - by what no tool has an option for
+write_durably() {
+	python3 -c 'import mmap, os, sys
+call, path, text = sys.argv[1], sys.argv[2], sys.argv[3].encode()
+file = os.open(path, os.O_CREAT | os.O_RDWR | (os.O_DSYNC if call == "O_DSYNC" else 0))
+if call == "msync":
+    os.ftruncate(file, len(text))
+    map = mmap.mmap(file, len(text))
+    map[:] = text
+    map.flush()
+else:
+    os.pwritev(file, [text], 0, os.RWF_SYNC if call == "RWF_SYNC" else 0)' "$@"
+}
+
 # Each tool's way to say "on the disk" is believed at once.
 case_kill_after_sync() {
-	local round
+	local round call
 	needs_kvfs
 	store_make
-	for round in $(seq "$(rounds 5 2)"); do
+	for round in $(seq "$(rounds 3 2)"); do
 		store_mount -o commit=60
 		echo "one $round" | dd of="$mnt/fsync" conv=fsync status=none
-		daemon_kill
-		mount_clear
-		store_mount -o commit=60
+		daemon_dies -o commit=60
 		expect_same "after fsync" "one $round" "$(cat "$mnt/fsync")"
 		echo "two $round" | dd of="$mnt/fdatasync" conv=fdatasync status=none
-		daemon_kill
-		mount_clear
-		store_mount -o commit=60
+		daemon_dies -o commit=60
 		expect_same "after fdatasync" "two $round" "$(cat "$mnt/fdatasync")"
 		echo "three $round" | dd of="$mnt/osync" oflag=sync status=none
-		daemon_kill
-		mount_clear
-		store_mount -o commit=60
+		daemon_dies -o commit=60
 		expect_same "after an O_SYNC write" "three $round" "$(cat "$mnt/osync")"
+		for call in O_DSYNC RWF_SYNC msync; do
+			write_durably "$call" "$mnt/$call" "$call $round"
+			daemon_dies -o commit=60
+			expect_same "after $call" "$call $round" "$(cat "$mnt/$call")"
+		done
+		echo "by command $round" >"$mnt/command"
+		"$KVFS" sync "$mnt"
+		daemon_dies -o commit=60
+		expect_same "after kvfs sync" "by command $round" "$(cat "$mnt/command")"
 		mkdir -p "$mnt/dir$round/below"
 		echo "four $round" >"$mnt/dir$round/below/file"
 		sync "$mnt/dir$round" # of another directory: it covers all that was done before
-		daemon_kill
-		mount_clear
-		store_mount -o commit=60
+		daemon_dies -o commit=60
 		expect_same "after fsync of a directory" "four $round" "$(cat "$mnt/dir$round/below/file")"
 		mv "$mnt/dir$round/below/file" "$mnt/renamed$round"
 		sync "$mnt"
-		daemon_kill
-		mount_clear
-		store_mount -o commit=60
+		daemon_dies -o commit=60
 		expect_same "after a rename and fsync of the root" "four $round" "$(cat "$mnt/renamed$round")"
 		store_unmount
 		store_mount -o sync,commit=60
 		mkdir "$mnt/sync$round"
 		echo "five $round" >"$mnt/sync$round/file"
-		daemon_kill
-		mount_clear
-		store_mount
+		daemon_dies
 		expect_same "on a mount with -o sync" "five $round" "$(cat "$mnt/sync$round/file")"
 		store_unmount
 		store_check
@@ -197,9 +200,7 @@ survives_interval() {
 		seq "$seconds" 1000 >"$mnt/numbers"
 		mkdir "$mnt/dir$*$seconds"
 		sleep "$seconds"
-		daemon_kill
-		mount_clear
-		store_mount
+		daemon_dies
 		if seq "$seconds" 1000 | cmp -s - "$mnt/numbers" && [ -d "$mnt/dir$*$seconds" ]; then
 			store_unmount
 			return

@@ -5,7 +5,7 @@
 #
 # Environment: CONFINED, the program confined
 
-cases=(private_modes private_clones given_directory lock_of_replaced_super confined_is_confined server_is_confined
+cases=(private_modes private_clones given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
 	server_of_anothers_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
@@ -174,6 +174,31 @@ case_lock_of_replaced_super() {
 	expect_fail 'in use|mounted' "$KVFS" put "$store" other </dev/null
 	expect_fail 'in use|mounted' "$KVFS" get "$store" file
 	expect_same "the mount" text "$(cat "$mnt/file")"
+}
+
+# Nor does whoever comes by another path, or in another mount namespace.
+case_lock_by_other_ways() {
+	local way
+	prepare
+	store_mount
+	echo text >"$mnt/file"
+	mkdir bound moved
+	mount --bind "$store" "$SCRATCH/bound"
+	ln -s "$store" linked
+	for way in bound linked; do
+		expect_fail 'in use|mounted' "$KVFS" put "$way" other </dev/null
+		expect_fail 'in use|mounted' "$KVFS" get "$way" file
+		expect_fail 'in use|mounted' "$KVFS" check --repair "$way"
+	done
+	umount "$SCRATCH/bound"
+	expect_fail 'in use|mounted' unshare -m -- "$KVFS" get "$store" file
+	mv "$store" moved/store
+	expect_fail 'in use|mounted' "$KVFS" put moved/store other </dev/null
+	expect_fail 'in use|mounted' "$KVFS" get moved/store file
+	echo more >"$mnt/more"
+	store_unmount
+	expect_same "what was written to the store that was moved" "text more" \
+		"$(echo $("$KVFS" get moved/store file) $("$KVFS" get moved/store more))"
 }
 
 case_confined_is_confined() {
