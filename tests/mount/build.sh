@@ -43,7 +43,7 @@ project_make() {
 }
 
 case_make_project() {
-	local count sum
+	local count sum name
 	count=$(rounds 120 30)
 	sum=$((count * (count + 1) / 2))
 	store_make
@@ -52,6 +52,15 @@ case_make_project() {
 	make -s -C "$mnt/project" -j 4
 	expect_same "what the program prints" "$sum" "$("$mnt/project/program")"
 	expect_same "files compiled" "$((count + 1))" "$(wc -l <"$mnt/project/log")"
+	# to the last bit what is built elsewhere
+	project_make plain "$count"
+	make -s -C plain -j 4
+	for name in program libparts.a; do
+		# but for the names of the directories, and what is counted from them
+		strip -g -R .note.gnu.build-id -o there "plain/$name"
+		strip -g -R .note.gnu.build-id -o here "$mnt/project/$name"
+		cmp there here || fail "$name is another than one that was built on another file system"
+	done
 	store_remount
 	# times survive: nothing to do
 	make -s -C "$mnt/project" -q || fail "make wants to build again after a remount"

@@ -99,6 +99,13 @@ database_sound() {
 	grep -q '^Bad checksums: *0$' <<<"$output" || fail "pg_checksums $1: $output"
 }
 
+# What the rows of the table "large" must come to, counted without a database.
+rows_of_large() {
+	python3 -c 'from hashlib import md5
+def hexed(text): return md5(text.encode()).hexdigest()
+print(hexed("".join(hexed(hexed(str(i)) * (i % 300)) for i in range(1, 20001) if i % 3)))'
+}
+
 case_bench_and_check() {
 	local before
 	database_make
@@ -110,6 +117,7 @@ case_bench_and_check() {
 	sql 'VACUUM FULL'
 	sql 'CREATE DATABASE second TEMPLATE template0'
 	before=$(sql 'SELECT md5(string_agg(md5(body), NULL ORDER BY i)) FROM large')
+	expect_same "the rows" "$(rows_of_large)" "$before"
 	database_sound "after the benchmark"
 	store_remount -o allow_other
 	server_start
@@ -164,11 +172,9 @@ case_kill_server() {
 }
 
 kill_mount_now() {
-	kill -9 "$daemon"
-	wait "$daemon" 2>/dev/null || true
-	daemon=
+	daemon_kill
 	server_kill
-	"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
+	mount_clear
 	store_mount -o allow_other
 }
 

@@ -34,6 +34,20 @@ transactions() {
 	}' | sql
 }
 
+# same_elsewhere - the same changes make the same bytes as on the file system of the scratch directory
+same_elsewhere() {
+	local place
+	for place in "$SCRATCH/same" "$mnt/same"; do
+		rm -f "$place"*
+		seq 300 | awk 'BEGIN { print "CREATE TABLE entry(number INTEGER PRIMARY KEY, body); CREATE INDEX by_body ON entry(body);" } {
+			printf "INSERT INTO entry VALUES (%d, hex(zeroblob(%d)) || %d);", $1, $1 * 37 % 5000, $1
+			if ($1 % 7 == 0) printf "UPDATE entry SET body = %d WHERE number %% 3 = 0;", $1
+			if ($1 % 10 == 0) printf "DELETE FROM entry WHERE number = %d;", $1 - 5
+			print "" }' | sqlite -cmd 'PRAGMA synchronous=OFF' "$place"
+	done
+	cmp "$SCRATCH/same" "$mnt/same" || fail "the database is another than one that was made on another file system"
+}
+
 exercise() {
 	local count
 	mode=$1
@@ -55,6 +69,7 @@ exercise() {
 	sql 'VACUUM'
 	database_sound
 	expect_same "rows after VACUUM" "$((count - count / 10))" "$(sql 'SELECT count(*) FROM entry')"
+	same_elsewhere
 	cp "$database" "$SCRATCH/copy"
 	expect_same "integrity_check of a copy" ok "$(sqlite3 "$SCRATCH/copy" 'PRAGMA integrity_check')"
 }
@@ -124,10 +139,9 @@ case_power_of_kill() {
 			wal) [ -e "$database-wal" ] || fail "no log in mode wal" ;;
 			esac
 			sleep "0.$((RANDOM % 9 + 1))"
-			kill -9 "$daemon"
-			wait "$daemon" 2>/dev/null || true
+			daemon_kill
 			wait "$writer" 2>/dev/null || true
-			"$KVFS" umount "$mnt" 2>/dev/null || umount -l "$mnt"
+			mount_clear
 			store_mount
 			database_sound
 			acknowledged=$(tail -n 1 acknowledged)
