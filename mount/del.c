@@ -81,8 +81,7 @@ static int del_run(int argc, char **argv)
 	for (i = optind + 1; i < argc; i++) {
 		rc = del_one(fs, argv[i], recursive);
 		if (rc) {
-			message(KV_ERROR, "%s: %s%s", argv[i], message_error(rc),
-				rc == -ENOTEMPTY ? " (-r removes all that is in it)" : "");
+			store_explain_key(store, fs, argv[i], rc);
 			code = 1;
 		}
 	}

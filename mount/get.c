@@ -29,7 +29,7 @@ static int write_all(const char *data, size_t size)
 	return 0;
 }
 
-static int get_one(struct kvfs *fs, const char *key, char *buffer)
+static int get_one(const char *store, struct kvfs *fs, const char *key, char *buffer)
 {
 	struct kvfs_attr attr;
 	int64_t offset = 0;
@@ -53,17 +53,17 @@ static int get_one(struct kvfs *fs, const char *key, char *buffer)
 		}
 		offset += size;
 	}
-	message(KV_ERROR, "%s: %s", key, message_error(rc));
+	store_explain_key(store, fs, key, rc);
 	return rc;
 }
 
 /* The exit code. */
-static int get_all(struct kvfs *fs, char **keys, char *buffer)
+static int get_all(const char *store, struct kvfs *fs, char **keys, char *buffer)
 {
 	int code = 0;
 
 	for (; *keys; keys++) {
-		if (get_one(fs, *keys, buffer))
+		if (get_one(store, fs, *keys, buffer))
 			code = 1;
 	}
 	return code;
@@ -91,7 +91,8 @@ static int get_run(int argc, char **argv)
 		return 1;
 	}
 	shown = NULL;
-	code = store_show(store, fs, snapshot, &shown) ? 1 : get_all(shown, argv + optind + 1, buffer);
+	code = store_show(store, fs, snapshot, &shown) ? 1 :
+							 get_all(store, shown, argv + optind + 1, buffer);
 	if (shown != fs)
 		(void)kvfs_close(shown);
 	if (store_close(store, fs))

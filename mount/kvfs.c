@@ -65,6 +65,10 @@ static int help(int argc, char **argv)
 		return 0;
 	}
 	command = command_find(argv[1]);
+	if (!command && (!strcmp(argv[1], "help") || !strcmp(argv[1], "version"))) {
+		print_help(stdout);
+		return 0;
+	}
 	if (!command) {
 		message(KV_ERROR, "%s: there is no such command (see: kvfs help)", argv[1]);
 		return 2;

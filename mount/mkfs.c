@@ -17,6 +17,7 @@
 #define MKFS_FAILED 1
 #define SEGMENT_SIZE_MIN (2u << 20)
 #define SEGMENT_SIZE_MAX (1u << 30)
+#define SIZE_LIMIT_MIN (1u << 20) /* who says less has forgotten the unit */
 
 #define REASON_SIZE 512u
 
@@ -72,6 +73,8 @@ static void parse_size_limit(const char *text, struct kvfs_create_options *optio
 {
 	if (options_size(text, &options->size_limit) || !options->size_limit)
 		options_fail(&mkfs_command, "--size-limit %s: must be a size, as 500M or 10G", text);
+	if (options->size_limit < SIZE_LIMIT_MIN)
+		options_fail(&mkfs_command, "--size-limit %s: these are bytes, and too few; 10G are 10 GiB", text);
 }
 
 /* The last thing that is said of why it fails. */
@@ -131,6 +134,8 @@ static int mkfs_run(int argc, char **argv)
 	}
 	options_arguments(&mkfs_command, argc, 1, 1);
 	path = argv[optind];
+	if (!*path)
+		options_fail(&mkfs_command, "the store's name is empty");
 	umask(077);
 	rc = kvfs_create(NULL, path, &options, keep_report, reason);
 	if (rc) {

@@ -163,7 +163,7 @@ static int put_run(int argc, char **argv)
 		return 1;
 	rc = put_one(fs, key);
 	if (rc)
-		message(KV_ERROR, "%s: %s", key, message_error(rc));
+		store_explain_key(store, fs, key, rc);
 	if (store_close(store, fs))
 		rc = -EIO;
 	return rc ? 1 : 0;

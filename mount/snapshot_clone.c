@@ -15,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "fuse_front.h"
 #include "message.h"
 #include "options.h"
@@ -28,7 +29,7 @@
 static void explain(const char *target, int rc)
 {
 	if (rc == -EEXIST || rc == -ENOTEMPTY)
-		message(KV_ERROR, "%s: there is something already", target);
+		message(KV_ERROR, "%s: there is something already; choose another place", target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }
@@ -230,14 +231,32 @@ static int make_directory(const char *target)
 	return rc ? rc : made;
 }
 
+static int stop_at_first(void *arg, const char *name)
+{
+	return -ENOTEMPTY;
+}
+
+/* -ENOTEMPTY, -ENOTDIR: what stands there is no place for a store. */
+static int check_empty(const char *target)
+{
+	int directory = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (directory < 0)
+		return -errno;
+	rc = directory_each(directory, stop_at_first, NULL);
+	close(directory);
+	return rc;
+}
+
 static int clone_store(const char *path, const char *name, const char *target)
 {
 	struct kvfs_open_options options;
 	struct kvfs *fs;
 	int code = 1, made = make_directory(target);
+	int rc = made == -EEXIST ? check_empty(target) : made;
 
-	if (made && made != -EEXIST) {
-		explain(target, made);
+	if (rc) {
+		explain(target, rc);
 		return 1;
 	}
 	store_options(path, true, &options);

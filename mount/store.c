@@ -267,6 +267,20 @@ int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct k
 	return rc;
 }
 
+void store_explain_key(const char *path, const struct kvfs *fs, const char *key, int rc)
+{
+	uint64_t limit = kvfs_size_limit(fs);
+
+	if (!key[strspn(key, "/")])
+		message(KV_ERROR, "\"%s\" is the root directory of the store", key);
+	else if (rc == -ENOSPC && limit)
+		message(KV_ERROR, "%s: %s: the store may hold %" PRIu64
+			" bytes (kvfs limit %s SIZE changes that)", key, message_error(rc), limit, path);
+	else
+		message(KV_ERROR, "%s: %s%s", key, message_error(rc),
+			rc == -ENOTEMPTY ? " (-r removes all that is in it)" : "");
+}
+
 int store_close(const char *path, struct kvfs *fs)
 {
 	int rc = kvfs_close(fs);

@@ -35,6 +35,8 @@ int store_open_confined(const char *path, bool read_only, struct kvfs **out)
  */
 int store_show(const char *path, struct kvfs *fs, const char *snapshot, struct kvfs **out)
 	__attribute__((warn_unused_result));
+/* Why a command on this key of an open store failed. */
+void store_explain_key(const char *path, const struct kvfs *fs, const char *key, int rc);
 /* kvfs_close that explains a failure. */
 int store_close(const char *path, struct kvfs *fs);
 
