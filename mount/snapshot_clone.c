@@ -4,7 +4,6 @@
  */
 #include "snapshot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -15,7 +14,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "directory.h"
 #include "fuse_front.h"
 #include "message.h"
 #include "options.h"
@@ -95,20 +93,6 @@ static int copy_into(const char *path, const struct kvfs_create_options *create,
 	return rc ? rc : rc_close;
 }
 
-/* A store's directory has files only. */
-static void remove_store(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir)))
-		(void)unlinkat(dirfd(dir), entry->d_name, 0);
-	if (dir)
-		closedir(dir);
-	if (rmdir(path))
-		message(KV_WARNING, "%s: what was copied is left there", path);
-}
-
 /* Under another name, until it is whole. */
 static int copy_tree(const char *root, int tree, const char *target)
 {
@@ -131,7 +115,7 @@ static int copy_tree(const char *root, int tree, const char *target)
 	if (!rc && renameat2(AT_FDCWD, path, AT_FDCWD, target, RENAME_NOREPLACE))
 		rc = -errno;
 	if (rc && rc != -EEXIST)
-		remove_store(path);
+		store_remove(path, true);
 	free(path);
 	return rc;
 }
@@ -164,6 +148,7 @@ static int clone_mount(const struct snapshot_place *place, const char *name, con
 
 /* ---- a store --------------------------------------------------------------------------------- */
 
+/* A failure was said. */
 static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
 {
 	struct progress progress;
@@ -172,19 +157,17 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 
 	if (rc) {
 		snapshot_explain(path, name, rc);
-		return 1;
+		return rc;
 	}
 	progress_init(&progress, "copied");
 	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
 	progress_clear(&progress);
 	(void)kvfs_close(snapshot);
 	if (rc == -ECANCELED)
-		message(KV_ERROR,
-			"%s: interrupted; what is there is no file system and can be removed",
-			target);
+		message(KV_ERROR, "%s: interrupted; nothing was made", target);
 	else
 		explain(target, rc);
-	return rc ? 1 : 0;
+	return rc;
 }
 
 /* The directory above it is durable. */
@@ -231,42 +214,32 @@ static int make_directory(const char *target)
 	return rc ? rc : made;
 }
 
-static int stop_at_first(void *arg, const char *name)
-{
-	return -ENOTEMPTY;
-}
-
-/* -ENOTEMPTY, -ENOTDIR: what stands there is no place for a store. */
-static int check_empty(const char *target)
-{
-	int directory = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-
-	if (directory < 0)
-		return -errno;
-	rc = directory_each(directory, stop_at_first, NULL);
-	close(directory);
-	return rc;
-}
-
 static int clone_store(const char *path, const char *name, const char *target)
 {
 	struct kvfs_open_options options;
 	struct kvfs *fs;
-	int code = 1, made = make_directory(target);
-	int rc = made == -EEXIST ? check_empty(target) : made;
+	int made = make_directory(target);
+	int rc = made == -EEXIST ? store_check_empty(target) : made;
 
 	if (rc) {
 		explain(target, rc);
 		return 1;
 	}
 	store_options(path, true, &options);
-	if (!store_confine(path, target) && !store_open(path, &options, &fs)) {
-		code = clone_shown(path, fs, name, target);
-		code = store_close(path, fs) ? 1 : code;
+	rc = store_confine(path, target);
+	if (!rc)
+		rc = store_open(path, &options, &fs);
+	if (!rc) {
+		rc = clone_shown(path, fs, name, target);
+		/* it was empty */
+		if (rc && rc != -EEXIST)
+			store_remove(target, false);
+		if (store_close(path, fs))
+			rc = -EIO;
 	}
-	if (code && !made)
+	if (rc && !made)
 		remove_directory(target);
-	return code;
+	return rc ? 1 : 0;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */

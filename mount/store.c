@@ -8,6 +8,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "directory.h"
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
@@ -289,6 +291,41 @@ int store_close(const char *path, struct kvfs *fs)
 		message(KV_ERROR, "%s: the last changes could not be written: %s", path,
 			message_error(rc));
 	return rc;
+}
+
+static int stop_at_first(void *arg, const char *name)
+{
+	return -ENOTEMPTY;
+}
+
+int store_check_empty(const char *path)
+{
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (directory < 0)
+		return -errno;
+	rc = directory_each(directory, stop_at_first, NULL);
+	close(directory);
+	return rc;
+}
+
+static int remove_file(void *arg, const char *name)
+{
+	return unlinkat(*(const int *)arg, name, 0) ? -errno : 0;
+}
+
+/* A store's directory has files only. */
+void store_remove(const char *path, bool directory)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int rc = fd < 0 ? -errno : directory_each(fd, remove_file, &fd);
+
+	if (fd >= 0)
+		close(fd);
+	if (!rc && directory && rmdir(path))
+		rc = -errno;
+	if (rc && rc != -ENOENT)
+		message(KV_WARNING, "%s: what was made is left there: %s", path, message_error(rc));
 }
 
 struct kvfs_caller store_caller(void)

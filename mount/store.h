@@ -40,6 +40,14 @@ void store_explain_key(const char *path, const struct kvfs *fs, const char *key,
 /* kvfs_close that explains a failure. */
 int store_close(const char *path, struct kvfs *fs);
 
+/* A place for a new store. 0: an empty directory; -ENOENT, -ENOTDIR, -ENOTEMPTY, and what opening gives. */
+int store_check_empty(const char *path) __attribute__((warn_unused_result));
+/*
+ * Takes away what was made of a store where nothing had been: its files, and `directory`: that as
+ * well. What stays is said.
+ */
+void store_remove(const char *path, bool directory);
+
 /* The caller as the owner of what a command makes. */
 struct kvfs_caller store_caller(void);
 

@@ -4,7 +4,7 @@
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
-	many_files documented at_a_snapshot durable digests unwritten)
+	many_files documented at_a_snapshot durable digests unwritten no_room)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -40,6 +40,9 @@ case_paths() {
 	expect_fail 'directory' "$KVFS" put "$store" a/b </dev/null
 	expect_fail 'directory' "$KVFS" put "$store" new/er/ </dev/null
 	expect_fail 'no such' "$KVFS" list "$store" new
+	expect_fail 'root directory' "$KVFS" put "$store" / </dev/null
+	expect_fail 'root directory' "$KVFS" get "$store" ''
+	expect_fail 'root directory' "$KVFS" del -r "$store" /
 	expect_fail 'name too long' "$KVFS" put "$store" "$(printf 'x%.0s' {1..256})" </dev/null
 	echo y | "$KVFS" put "$store" "$(printf 'y%.0s' {1..255})"
 	expect_same "a name of 255 bytes" y "$("$KVFS" get "$store" "$(printf 'y%.0s' {1..255})")"
@@ -111,6 +114,10 @@ case_limit() {
 	needs_kvfs
 	store_make --size-limit 16M
 	expect_same "limit of a new store" $((16 << 20)) "$("$KVFS" limit "$store")"
+	head -c 32M /dev/urandom >value
+	expect_fail "may hold $((16 << 20)) bytes" "$KVFS" put "$store" big <value
+	expect_fail 'too few' "$KVFS" mkfs --size-limit 10 "$SCRATCH/ten"
+	[ ! -e "$SCRATCH/ten" ] || fail "a refused store is there"
 	store_mount -o allow_other
 	chmod a+x "$SCRATCH"
 	! head -c 32M /dev/urandom >"$mnt/big" 2>error || fail "32 MiB went into 16"
@@ -130,6 +137,19 @@ case_limit() {
 	expect_same "no limit" none "$("$KVFS" limit "$mnt")"
 	head -c 32M /dev/urandom >"$mnt/big"
 	! "$KVFS" limit "$mnt" 12X 2>error || fail "12X is no size"
+}
+
+# Where there is no room for a store nothing is left of it, and what was there stays.
+case_no_room() {
+	needs_kvfs
+	mount -t tmpfs -o size=1m none "$mnt" || skip "cannot mount a tmpfs here"
+	mkdir "$mnt/empty" "$mnt/full"
+	touch "$mnt/full/file"
+	expect_fail 'No space left' "$KVFS" mkfs "$mnt/store"
+	expect_fail 'No space left' "$KVFS" mkfs "$mnt/empty"
+	expect_fail 'not empty' "$KVFS" mkfs "$mnt/full"
+	expect_same "what is left" 'empty full full/file' "$(cd "$mnt" && find . -mindepth 1 -printf '%P\n' | sort | xargs)"
+	umount "$mnt"
 }
 
 case_statistics() {
