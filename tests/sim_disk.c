@@ -281,7 +281,7 @@ const uint8_t *sim_env_bytes(struct sim_env *sim, const char *name, uint64_t *si
 	if (file)
 		*size = file->size;
 	pthread_mutex_unlock(&sim->lock);
-	return file ? file->live : NULL;
+	return file ? file->live.at : NULL;
 }
 
 int sim_env_put_file(struct sim_env *sim, const char *name, const void *data, uint64_t size)

@@ -518,7 +518,7 @@ static int call_file_map(struct env_file *handle, size_t size, const void **out)
 	if (result == 0 && (size == 0 || size > handle->file->size))
 		result = -EINVAL;
 	if (result == 0)
-		*out = handle->file->live;
+		*out = handle->file->live.at;
 	pthread_mutex_unlock(&sim->lock);
 	return result;
 }
@@ -543,7 +543,7 @@ static uint64_t call_map_faults(struct kv_env *env)
 
 static bool call_map_failed(const void *map, size_t size)
 {
-	return sim_file_of_map(map)->page_failed < size;
+	return sim_bytes_owner(map)->page_failed < size;
 }
 
 static int call_buffer_new(struct kv_env *env, size_t size, void **out)

@@ -10,16 +10,13 @@
  * have altered: a device that destroys what it is told to rewrite unchanged would be beyond any
  * store's help.
  *
- * Owns: the bytes. Invariant: beyond `size` live holds zeros, beyond durable_size durable does.
+ * Invariant: beyond `size` live holds zeros, beyond durable_size durable does.
  */
 #include "sim_file.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#define CHANGE_UNIT 64u /* bytes that are compared at once */
 
 struct sim_change {
 	struct sim_change *next;
@@ -44,31 +41,17 @@ uint64_t sim_random_below(struct sim_random *random, uint64_t bound)
 	return sim_random_next(random) % bound;
 }
 
-/* Memory that is zero and takes no room until it is written; the page before it is for whose it is.
- */
-static uint8_t *bytes_new(uint64_t size, struct sim_file *file)
-{
-	uint8_t *bytes = mmap(NULL, SIM_PAGE_SIZE + size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (bytes == MAP_FAILED)
-		return NULL;
-	*(struct sim_file **)bytes = file;
-	return bytes + SIM_PAGE_SIZE;
-}
-
 int sim_file_new(uint64_t size_max, struct sim_file **out)
 {
 	struct sim_file *file = calloc(1, sizeof(*file));
 
 	if (!file)
 		return -ENOMEM;
-	file->live = bytes_new(size_max, file);
-	file->durable = bytes_new(size_max, file);
 	file->size_max = size_max;
 	file->changes_end = &file->changes;
 	file->page_failed = file->hole = file->durable_hole = UINT64_MAX;
-	if (!file->live || !file->durable) {
+	if (sim_bytes_new(size_max, file, &file->live) < 0 ||
+		sim_bytes_new(size_max, file, &file->durable) < 0) {
 		sim_file_free(file);
 		return -ENOMEM;
 	}
@@ -92,10 +75,8 @@ void sim_file_free(struct sim_file *file)
 	if (!file)
 		return;
 	changes_drop(file);
-	if (file->live)
-		munmap(file->live - SIM_PAGE_SIZE, SIM_PAGE_SIZE + file->size_max);
-	if (file->durable)
-		munmap(file->durable - SIM_PAGE_SIZE, SIM_PAGE_SIZE + file->size_max);
+	sim_bytes_free(&file->live);
+	sim_bytes_free(&file->durable);
 	free(file);
 }
 
@@ -133,50 +114,16 @@ static struct sim_change *change_add(
 	return change;
 }
 
-static void bytes_resize(uint8_t *bytes, uint64_t *size, uint64_t size_new)
+static void bytes_resize(struct sim_bytes *bytes, uint64_t *size, uint64_t size_new)
 {
-	if (size_new < *size)
-		memset(bytes + size_new, 0, *size - size_new);
+	sim_bytes_clear(bytes, size_new);
 	*size = size_new;
 }
 
-/* By words, as records begin at multiples of one. */
-static void change_unit(uint8_t *bytes, const uint8_t *data, size_t length)
+static void bytes_write(struct sim_bytes *bytes, uint64_t *size, const void *data, size_t length,
+	uint64_t position)
 {
-	size_t i = 0;
-
-	for (; i + sizeof(uint64_t) <= length && (uintptr_t)(bytes + i) % sizeof(uint64_t) == 0; i += sizeof(uint64_t)) {
-		uint64_t word;
-
-		memcpy(&word, data + i, sizeof(word));
-		if (*(uint64_t *)(void *)(bytes + i) != word)
-			*(uint64_t *)(void *)(bytes + i) = word;
-	}
-	for (; i < length; i++) {
-		if (bytes[i] != data[i])
-			bytes[i] = data[i];
-	}
-}
-
-/*
- * Stores what is different, and only that: whoever reads through a map beside a write sees nothing of bytes that stay as they
- * are, and may. A sanitizer then speaks of those alone that do change under a reader.
- */
-static void bytes_change(uint8_t *bytes, const uint8_t *data, size_t length)
-{
-	for (size_t from = 0; from < length; from += CHANGE_UNIT) {
-		size_t end = from + CHANGE_UNIT < length ? from + CHANGE_UNIT : length;
-
-		if (memcmp(bytes + from, data + from, end - from) == 0)
-			continue;
-		change_unit(bytes + from, data + from, end - from);
-	}
-}
-
-static void bytes_write(
-	uint8_t *bytes, uint64_t *size, const void *data, size_t length, uint64_t position)
-{
-	bytes_change(bytes + position, data, length);
+	sim_bytes_write(bytes, data, length, position);
 	if (position + length > *size)
 		*size = position + length;
 }
@@ -187,7 +134,7 @@ int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_
 
 	if (!change)
 		return -ENOMEM;
-	bytes_write(file->live, &file->size, change->data, size, position);
+	bytes_write(&file->live, &file->size, change->data, size, position);
 	sim_file_restore(file, position + size);
 	return 0;
 }
@@ -196,22 +143,24 @@ int sim_file_resize(struct sim_file *file, uint64_t size)
 {
 	if (!change_add(file, true, size, NULL, 0))
 		return -ENOMEM;
-	bytes_resize(file->live, &file->size, size);
+	bytes_resize(&file->live, &file->size, size);
 	sim_file_restore(file, 0);
 	return 0;
 }
 
 /* Behind the last byte that is not zero. */
-static uint64_t bytes_end(const uint8_t *bytes, uint64_t from, uint64_t size)
+static uint64_t bytes_end(const struct sim_bytes *bytes, uint64_t from, uint64_t size)
 {
-	while (size > from && !bytes[size - 1])
+	if (size > bytes->end)
+		size = bytes->end;
+	while (size > from && !bytes->at[size - 1])
 		size--;
 	return size > from ? size : from;
 }
 
 int sim_file_release(struct sim_file *file, uint64_t from)
 {
-	uint64_t end = bytes_end(file->live, from, file->size);
+	uint64_t end = bytes_end(&file->live, from, file->size);
 	uint8_t *zeros = end > from ? calloc(1, end - from) : NULL;
 	int result = end > from && !zeros ? -ENOMEM : 0;
 
@@ -246,9 +195,9 @@ uint64_t sim_file_missing(const struct sim_file *file, uint64_t end)
 static void change_apply(struct sim_file *file, const struct sim_change *change)
 {
 	if (change->resize)
-		bytes_resize(file->durable, &file->durable_size, change->position);
+		bytes_resize(&file->durable, &file->durable_size, change->position);
 	else
-		bytes_write(file->durable, &file->durable_size, change->data, change->size,
+		bytes_write(&file->durable, &file->durable_size, change->data, change->size,
 			change->position);
 }
 
@@ -337,11 +286,12 @@ static void judge_init(struct judge *judge, const struct sim_file *file, enum si
 static void write_garbage(struct sim_file *file, const uint8_t *data, size_t length,
 	uint64_t position, struct sim_random *random)
 {
+	const uint8_t *old = file->durable.at + position;
+	uint8_t garbage[SIM_SECTOR_SIZE];
+
 	for (size_t i = 0; i < length; i++)
-		if (file->durable[position + i] != data[i])
-			file->durable[position + i] = (uint8_t)sim_random_next(random);
-	if (position + length > file->durable_size)
-		file->durable_size = position + length;
+		garbage[i] = old[i] == data[i] ? old[i] : (uint8_t)sim_random_next(random);
+	bytes_write(&file->durable, &file->durable_size, garbage, length, position);
 }
 
 static void write_lose(struct sim_file *file, const struct sim_change *change, struct judge *judge,
@@ -358,7 +308,7 @@ static void write_lose(struct sim_file *file, const struct sim_change *change, s
 		if (may_be_garbage && sim_random_below(judge->random, 8) == 0)
 			write_garbage(file, data, length, position, judge->random);
 		else if (judge_keeps(judge))
-			bytes_write(file->durable, &file->durable_size, data, length, position);
+			bytes_write(&file->durable, &file->durable_size, data, length, position);
 		position += length;
 		data += length;
 		left -= length;
@@ -369,7 +319,6 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 {
 	struct judge judge;
 	bool changed = file->changes || file->diverged || file->page_failed != UINT64_MAX;
-	uint64_t size_before = file->size;
 
 	file->locks_shared = 0;
 	file->locked_exclusive = false;
@@ -386,16 +335,14 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 	}
 	changes_drop(file);
 	if (changed) {
-		uint64_t end = size_before > file->durable_size ? size_before : file->durable_size;
-
-		memcpy(file->live, file->durable, end);
+		sim_bytes_copy(&file->live, &file->durable);
 		file->size = file->durable_size;
 	}
 	/* What was taken again, but not for good, is gone; what was not given back for good, and shows it, is there. */
 	if (file->hole > file->durable_hole)
 		file->hole = file->durable_hole;
 	sim_file_restore(file,
-		file->hole < file->size ? bytes_end(file->live, file->hole, file->size) : 0);
+		file->hole < file->size ? bytes_end(&file->live, file->hole, file->size) : 0);
 	file->in_flight = file->diverged = false;
 	file->page_failed = UINT64_MAX;
 }
@@ -420,14 +367,14 @@ int sim_file_read(const struct sim_file *file, void *buffer, size_t size, uint64
 	if (file->page_failed != UINT64_MAX && file->page_failed < position + size &&
 		position < file->page_failed + SIM_PAGE_SIZE)
 		return -EIO;
-	memcpy(buffer, file->live + position, size);
+	memcpy(buffer, file->live.at + position, size);
 	return 0;
 }
 
 void sim_file_fail_page(struct sim_file *file, uint64_t position)
 {
 	file->page_failed = position - position % SIM_PAGE_SIZE;
-	memset(file->live + file->page_failed, 0, SIM_PAGE_SIZE);
+	memset(file->live.at + file->page_failed, 0, SIM_PAGE_SIZE);
 }
 
 int sim_file_replace(struct sim_file *file, const void *data, uint64_t size)
@@ -435,26 +382,24 @@ int sim_file_replace(struct sim_file *file, const void *data, uint64_t size)
 	if (size > file->size_max)
 		return -EFBIG;
 	changes_drop(file);
-	bytes_resize(file->live, &file->size, 0);
-	bytes_resize(file->durable, &file->durable_size, 0);
+	bytes_resize(&file->live, &file->size, 0);
+	bytes_resize(&file->durable, &file->durable_size, 0);
 	file->hole = file->durable_hole = UINT64_MAX;
 	if (size > 0) {
-		bytes_write(file->live, &file->size, data, size, 0);
-		bytes_write(file->durable, &file->durable_size, data, size, 0);
+		bytes_write(&file->live, &file->size, data, size, 0);
+		bytes_write(&file->durable, &file->durable_size, data, size, 0);
 	}
 	return 0;
 }
 
 int sim_file_flip(struct sim_file *file, uint64_t position, unsigned bit)
 {
+	uint8_t flipped;
+
 	if (position >= file->size || position >= file->durable_size)
 		return -EINVAL;
-	file->live[position] ^= (uint8_t)(1u << bit);
-	file->durable[position] = file->live[position];
+	flipped = file->live.at[position] ^ (uint8_t)(1u << bit);
+	sim_bytes_write(&file->live, &flipped, 1, position);
+	sim_bytes_write(&file->durable, &flipped, 1, position);
 	return 0;
-}
-
-struct sim_file *sim_file_of_map(const void *live)
-{
-	return *(struct sim_file *const *)((const uint8_t *)live - SIM_PAGE_SIZE);
 }

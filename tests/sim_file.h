@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sim_bytes.h"
+
 #define SIM_SECTOR_SIZE 512u
 #define SIM_PAGE_SIZE 4096u
 
@@ -35,9 +37,8 @@ enum sim_loss {
 struct sim_change; /* a write or a change of size that no sync has covered */
 
 struct sim_file {
-	uint8_t *live;    /* what reads and maps see; size_max bytes that never move */
-	uint8_t *durable; /* what the medium holds if the power fails now and nothing else was kept
-			   */
+	struct sim_bytes live; /* what reads and maps see; size_max bytes */
+	struct sim_bytes durable; /* what the medium holds if the power fails now and nothing else was kept */
 	uint64_t size, durable_size; /* bytes */
 	uint64_t size_max;
 	uint64_t hole; /* position from which on the file has no space; UINT64_MAX: none */
@@ -82,8 +83,5 @@ void sim_file_fail_page(struct sim_file *file, uint64_t position);
 int sim_file_replace(struct sim_file *file, const void *data, uint64_t size);
 /* Flips one bit, durably. -EINVAL beyond the end */
 int sim_file_flip(struct sim_file *file, uint64_t position, unsigned bit);
-
-/* The file whose `live` this is. */
-struct sim_file *sim_file_of_map(const void *live);
 
 #endif

@@ -32,7 +32,7 @@ struct crash_subject {
 	int (*close)(void *subject);
 	/* The next operation: 0, 1 if the script is over, or the error that the store gave. */
 	int (*act)(void *subject);
-	/* More operations, by chance, from now on. */
+	/* At least so many more operations, by chance, when the script is over. */
 	void (*extend)(void *subject, unsigned count);
 	/*
 	 * Compares what was opened after a crash with the model: it holds all that was acknowledged
@@ -77,6 +77,8 @@ struct crash_totals {
 };
 extern struct crash_totals crash_totals;
 
+/* How often a life that is cut all along goes on: with fewer it is the same, only shorter. */
+extern unsigned crash_lives_max;
 /* Nobody counts calls: a store that only reads may have its threads. */
 extern bool crash_may_have_threads;
 /* A call has failed: what a store says when it is opened is its right. */

@@ -24,7 +24,8 @@ struct subject {
 	struct kvfs *fs; /* NULL: closed */
 	uint64_t held_ino;
 	const struct crash_fs_step *step;
-	unsigned extra;	       /* random operations to do now */
+	unsigned chances;      /* random operations to do now */
+	unsigned extra;	       /* and when the script is over */
 	uint64_t stamp;	       /* of the last bytes */
 	unsigned complaints;   /* errors that were reported since it was opened */
 	struct fs_model base;  /* before `ops` */
@@ -245,12 +246,16 @@ static int subject_act(void *arg)
 	struct subject *subject = arg;
 	const struct crash_fs_step *step = subject->step;
 
-	if (subject->extra > 0) {
+	if (subject->chances > 0) {
+		subject->chances--;
+		return act_random(subject);
+	}
+	if (step->kind == CRASH_FS_END) {
+		if (subject->extra == 0)
+			return 1;
 		subject->extra--;
 		return act_random(subject);
 	}
-	if (step->kind == CRASH_FS_END)
-		return 1;
 	subject->step++;
 	switch (step->kind) {
 	case CRASH_FS_OP:
@@ -260,7 +265,7 @@ static int subject_act(void *arg)
 	case CRASH_FS_REOPEN:
 		return reopen(subject);
 	default:
-		subject->extra += step->op.size;
+		subject->chances = (unsigned)step->op.size;
 		return 0;
 	}
 }
@@ -269,7 +274,7 @@ static void subject_extend(void *arg, unsigned count)
 {
 	struct subject *subject = arg;
 
-	subject->extra += count;
+	subject->extra = subject->extra > count ? subject->extra : count;
 }
 
 /* ---- comparing ---------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ struct subject {
 	unsigned extra;       /* random operations to do when the script is over */
 	uint64_t stamp;       /* of the last value */
 	unsigned complaints;  /* errors that the store reported since it was opened */
-	uint8_t *key, *value; /* scratch, as large as they get */
+	uint8_t *value;       /* scratch, as large as they get */
 };
 
 static const struct kv_keyspace_spec keyspaces[KV_MODEL_KEYSPACES] = {
@@ -65,7 +65,6 @@ static void subject_free(void *arg)
 	struct subject *subject = arg;
 
 	kv_model_free(subject->model);
-	free(subject->key);
 	free(subject->value);
 	free(subject);
 }
@@ -82,9 +81,8 @@ static int subject_new(
 	subject->env = env;
 	subject->random = random;
 	subject->op = script->ops;
-	subject->key = malloc(KV_KEY_SIZE_MAX + 1u);
 	subject->value = malloc(SEGMENT_SIZE);
-	if (!subject->key || !subject->value || kv_model_new(&subject->model) < 0) {
+	if (!subject->value || kv_model_new(&subject->model) < 0) {
 		subject_free(subject);
 		return -ENOMEM;
 	}
@@ -151,6 +149,7 @@ static int look_read_only(struct subject *subject, uint64_t *seq)
 {
 	bool threads = crash_may_have_threads && sim_random_below(subject->random, 4) > 0;
 	uint64_t look_end = subject->env->clock_us(subject->env) + LOOK_US;
+	uint64_t steps = sim_env_steps((struct sim_env *)subject->env);
 	int result = open_as(subject, KV_OPEN_READ_ONLY | (threads ? 0 : KV_OPEN_INLINE));
 
 	if (result < 0)
@@ -159,6 +158,8 @@ static int look_read_only(struct subject *subject, uint64_t *seq)
 	result = check_clean(subject->kv);
 	if (kv_close(subject->kv) < 0)
 		result = crash_fail("closing a reader failed");
+	if (sim_env_steps((struct sim_env *)subject->env) != steps)
+		result = crash_fail("a reader changed the disk");
 	subject->kv = NULL;
 	sim_env_advance_to(subject->env, look_end);
 	return result;
@@ -228,13 +229,14 @@ static struct kv_model_change make_change(
 static int add_to_batch(
 	struct subject *subject, struct kv_batch *batch, const struct kv_model_change *change)
 {
-	size_t key_size = kv_model_key(change->key, subject->key);
+	const uint8_t *key;
+	size_t key_size = kv_model_key(change->key, &key);
 
 	if (!change->present)
-		return kv_batch_delete(batch, change->keyspace, subject->key, key_size);
+		return kv_batch_delete(batch, change->keyspace, key, key_size);
 	kv_model_value(change, subject->value);
 	return kv_batch_put(
-		batch, change->keyspace, subject->key, key_size, subject->value, change->size);
+		batch, change->keyspace, key, key_size, subject->value, change->size);
 }
 
 /* Adds the condition that a key is as the model has it, or, `contrary`, that it is not. */
@@ -243,16 +245,16 @@ static int add_condition(struct subject *subject, struct kv_batch *batch,
 {
 	const struct kv_model_change *now =
 		kv_model_get(subject->model, change->keyspace, change->key);
-	size_t key_size = kv_model_key(change->key, subject->key);
+	const uint8_t *key;
+	size_t key_size = kv_model_key(change->key, &key);
 
 	if (!now == !contrary)
-		return kv_batch_expect(batch, change->keyspace, subject->key, key_size, 0);
+		return kv_batch_expect(batch, change->keyspace, key, key_size, 0);
 	if (!now)
-		return kv_batch_expect_value(
-			batch, change->keyspace, subject->key, key_size, NULL, 0);
+		return kv_batch_expect_value(batch, change->keyspace, key, key_size, NULL, 0);
 	kv_model_value(now, subject->value);
 	return kv_batch_expect_value(
-		batch, change->keyspace, subject->key, key_size, subject->value, now->size);
+		batch, change->keyspace, key, key_size, subject->value, now->size);
 }
 
 /* A batch whose condition does not hold is refused, and must leave nothing, however this life ends. */
@@ -324,16 +326,17 @@ static int commit(struct subject *subject, const struct kv_model_change *changes
 /* A batch of one takes a way of its own through the engine. */
 static int commit_one(struct subject *subject, const struct kv_model_change *change)
 {
-	size_t key_size = kv_model_key(change->key, subject->key);
+	const uint8_t *key;
+	size_t key_size = kv_model_key(change->key, &key);
 	uint64_t seq;
 	int result;
 
 	kv_model_value(change, subject->value);
 	if (change->present)
-		result = kv_put(subject->kv, change->keyspace, subject->key, key_size,
-			subject->value, change->size, &seq);
+		result = kv_put(subject->kv, change->keyspace, key, key_size, subject->value,
+			change->size, &seq);
 	else
-		result = kv_delete(subject->kv, change->keyspace, subject->key, key_size, &seq);
+		result = kv_delete(subject->kv, change->keyspace, key, key_size, &seq);
 	if (result == 0 && remember(subject, seq, change, 1) < 0)
 		return crash_fail("change got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
@@ -549,7 +552,7 @@ static void subject_extend(void *arg, unsigned count)
 {
 	struct subject *subject = arg;
 
-	subject->extra += count;
+	subject->extra = subject->extra > count ? subject->extra : count;
 }
 
 /* ---- what came back ----------------------------------------------------------------------------

@@ -42,7 +42,8 @@ struct subject {
 	struct sim_random *random;
 	struct kv *kv; /* NULL: closed */
 	const struct crash_large_op *op;
-	unsigned extra;	     /* random operations to do now */
+	unsigned chances;    /* random operations to do now */
+	unsigned extra;	     /* and when the script is over */
 	uint64_t stamp;	     /* of the last bytes */
 	unsigned complaints; /* errors that the store reported since it was opened */
 	uint64_t durable_seq;
@@ -408,7 +409,7 @@ static int act_on(struct subject *subject, const struct crash_large_op *op)
 	case CRASH_LARGE_REOPEN:
 		return reopen(subject);
 	default:
-		subject->extra += op->size;
+		subject->chances = op->size;
 		return 0;
 	}
 }
@@ -417,12 +418,16 @@ static int subject_act(void *arg)
 {
 	struct subject *subject = arg;
 
-	if (subject->extra > 0) {
+	if (subject->chances > 0) {
+		subject->chances--;
+		return act_random(subject);
+	}
+	if (subject->op->kind == CRASH_LARGE_END) {
+		if (subject->extra == 0)
+			return 1;
 		subject->extra--;
 		return act_random(subject);
 	}
-	if (subject->op->kind == CRASH_LARGE_END)
-		return 1;
 	return act_on(subject, subject->op++);
 }
 
@@ -430,7 +435,8 @@ static void subject_extend(void *arg, unsigned count)
 {
 	struct subject *subject = arg;
 
-	subject->extra += count / 5; /* each is as much as many small ones */
+	count /= 5; /* each is as much as many small ones */
+	subject->extra = subject->extra > count ? subject->extra : count;
 }
 
 /* ---- comparing ---------------------------------------------------------------------------------

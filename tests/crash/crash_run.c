@@ -14,14 +14,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIVES 3u                /* crashes outside of recovery, at most */
+#define LIVES_FEW 3u            /* crashes outside of recovery, at most */
 #define RECOVERY_CRASHES_MAX 3u /* in a row */
 #define RECOVERY_STEPS 4u       /* about as many as a recovery takes */
 #define EXTRA_ACTS 30u          /* after a recovery */
-#define EXTRA_STEPS 12u         /* of them, before the next crash */
+#define STEPS_LOG_MAX 5u        /* before the next crash: its logarithm */
 
 struct crash_totals crash_totals;
 bool crash_may_complain, crash_unverified, crash_may_have_threads;
+unsigned crash_lives_max = 32;
 static bool failed; /* crash_fail was called in this run */
 
 struct life {
@@ -144,19 +145,30 @@ static int end_well(struct life *life)
 	return result < 0 ? crash_fail("closing again failed: %s", strerror(-result)) : 0;
 }
 
+/* Two steps away at most, or four, and so on: a store is met young and old. */
+static void cut_again(struct life *life)
+{
+	uint64_t within = (uint64_t)2 << sim_random_below(&life->random, STEPS_LOG_MAX);
+
+	sim_env_cut_at(life->sim, sim_env_steps(life->sim) + 1 + sim_random_below(&life->random, within));
+}
+
+/*
+ * What has led to the step at which the power fails first has cost most of a life. So most lives
+ * fail again and again from there on, the others a few times.
+ */
 static int live_and_crash(struct life *life)
 {
-	unsigned lives = LIVES;
+	bool many = sim_random_below(&life->random, 4) > 0;
+	unsigned lives = many ? crash_lives_max : LIVES_FEW;
 	int result;
 
 	while ((result = live(life)) > 0) {
 		if (come_back(life) < 0)
 			return -1;
 		life->ops->extend(life->subject, EXTRA_ACTS);
-		if (--lives > 0 && sim_random_below(&life->random, 2) == 0)
-			sim_env_cut_at(
-				life->sim, sim_env_steps(life->sim) + 1 +
-						   sim_random_below(&life->random, EXTRA_STEPS));
+		if (--lives > 0 && (many || sim_random_below(&life->random, 2) == 0))
+			cut_again(life);
 	}
 	return result;
 }

@@ -4,7 +4,8 @@
  *
  *   crash_sim [--seed S]                       one round of everything
  *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over
- *   crash_sim --points N [--seed S]            rounds until so many crashes and failed calls were survived
+ *   crash_sim --points N [--seed S]            rounds until so many crashes and failed calls were survived;
+ *                                              says after each how many there were
  *   crash_sim --script NAME                    this script alone
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --faults [...]                   no power failures, only calls that fail: each of each kind in turn
@@ -29,6 +30,11 @@
 #include <string.h>
 #include <time.h>
 
+#define SLICE_SECONDS 3.0 /* of the processor: each script's in a round of a long run */
+#define FAULTS_DIVISOR 4  /* of the time: for calls that fail */
+#define FAULTS_DIVISOR_LONG 12
+#define LIVES_SHORT 6u
+
 struct settings {
 	const char *script;
 	uint64_t seed, step;
@@ -39,6 +45,12 @@ struct settings {
 	double seconds; /* 0: no limit */
 	uint64_t points; /* 0: no limit */
 };
+
+/*
+ * Seconds of this clock limit a run. A long one gives each script the same share of the processor,
+ * whatever else is going on.
+ */
+static clockid_t clock_used = CLOCK_MONOTONIC;
 
 /* Somebody ends a long run: behind the life that it is at. */
 static volatile sig_atomic_t stopping;
@@ -52,7 +64,7 @@ static double seconds_now(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock_used, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
@@ -197,38 +209,67 @@ static unsigned count_scripts(const struct settings *settings)
 	return settings->script ? 1 : count;
 }
 
-static bool points_left(const struct settings *settings)
+/* A crash during a recovery is not one of them: what is compared is what the next recovery finds. */
+static uint64_t points_passed(void)
 {
-	return crash_totals.crashes + crash_totals.recoveries_cut + crash_totals.faults <
-	       settings->points;
+	return crash_totals.crashes + crash_totals.faults;
+}
+
+static void say_totals(uint64_t rounds, double seconds)
+{
+	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
+	       " more while recovering, %" PRIu64 " calls that failed, %.0f s\n",
+		rounds, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
+		crash_totals.faults, seconds);
+	fflush(stdout);
+}
+
+/* Seconds that a script has in each round; 0: as many as one round of it takes. */
+static double slice_of(const struct settings *settings)
+{
+	return settings->seconds > 0 ? settings->seconds / count_scripts(settings)
+	       : settings->points > 0 ? SLICE_SECONDS
+				      : 0;
+}
+
+/* None in no seconds. */
+static double deadline_in(double seconds)
+{
+	return seconds > 0 ? seconds_now() + seconds : INFINITY;
+}
+
+static int run_round(const struct settings *settings, uint64_t seed)
+{
+	double slice = slice_of(settings);
+	double faults = slice / (settings->seconds > 0 ? FAULTS_DIVISOR : FAULTS_DIVISOR_LONG);
+	for (const struct crash_named *named = crash_scripts; named->name && !stopping; named++) {
+		if (settings->script && strcmp(settings->script, named->name) != 0)
+			continue;
+		if (!settings->faults_only && run_steps(named, seed, deadline_in(slice - faults)) < 0)
+			return -1;
+		if (!stopping && run_faults(named, seed, deadline_in(faults)) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* Without a limit, one round of everything. */
 static int run_rounds(const struct settings *settings)
 {
-	double started = seconds_now(), share = settings->seconds / count_scripts(settings);
+	double started = seconds_now(), passed;
 	uint64_t round = 0;
 
 	do {
-		for (const struct crash_named *named = crash_scripts; named->name && !stopping; named++) {
-			double now = seconds_now();
-			double deadline = settings->seconds > 0 ? now + share : INFINITY;
-
-			if (settings->script && strcmp(settings->script, named->name) != 0)
-				continue;
-			if (!settings->faults_only &&
-				run_steps(named, settings->seed + round, now + (deadline - now) * 3 / 4) < 0)
-				return -1;
-			if (!stopping && run_faults(named, settings->seed + round, deadline) < 0)
-				return -1;
-		}
+		if (run_round(settings, settings->seed + round) < 0)
+			return -1;
 		round++;
-	} while (!stopping && (seconds_now() < started + settings->seconds || points_left(settings)));
-	printf("%" PRIu64 " rounds, %" PRIu64 " lives, %" PRIu64 " crashes, %" PRIu64
-	       " more while recovering, %" PRIu64 " calls that failed\n",
-		round, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
-		crash_totals.faults);
-	return crash_totals.crashes + crash_totals.faults > 0 ? 0 : -1;
+		passed = seconds_now() - started;
+		if (settings->points > 0)
+			say_totals(round, passed);
+	} while (!stopping && (passed < settings->seconds || points_passed() < settings->points));
+	if (settings->points == 0)
+		say_totals(round, passed);
+	return points_passed() > 0 ? 0 : -1;
 }
 
 static int repeat(const struct settings *settings)
@@ -315,8 +356,16 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc || (settings.step_given && !settings.script))
 		return usage();
-	/* Buffers come and go with each life: the kernel need not clear them each time. */
-	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	/* Every script gets its turn, however slow the machine is. */
+	if (settings.seconds > 0)
+		crash_lives_max = LIVES_SHORT;
+	if (settings.points > 0)
+		clock_used = CLOCK_PROCESS_CPUTIME_ID;
+	/*
+	 * Buffers come and go with each life: the kernel need not clear them each time. Nor need
+	 * tables be cleared that are larger, and hardly used.
+	 */
+	mallopt(M_MMAP_THRESHOLD, 5 << 19);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);

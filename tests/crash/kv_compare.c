@@ -15,7 +15,7 @@ struct compare {
 	const char *name;
 };
 
-static uint8_t key_bytes[KV_KEY_SIZE_MAX + 1u], value_bytes[1u << 20];
+static uint8_t value_bytes[1u << 20];
 
 /* While a call may fail, whoever asks may meet it: but what he is given is true, and that it is all. */
 static bool is_excused(int result)
@@ -23,24 +23,31 @@ static bool is_excused(int result)
 	return crash_may_complain && (result == -EIO || result == -ENOMEM);
 }
 
-static int get(const struct compare *compare, unsigned keyspace, size_t key_size,
-	struct kv_slice *value)
+/* Of a view the number of the batch that put it is not known: 0. */
+static int get(const struct compare *compare, unsigned keyspace, unsigned key,
+	struct kv_slice *value, uint64_t *seq)
 {
+	const uint8_t *bytes;
+	size_t size = kv_model_key(key, &bytes);
+	int result;
+
+	*seq = 0;
 	if (compare->view)
-		return kv_view_get(compare->view, keyspace, key_bytes, key_size, value);
-	return kv_get(compare->kv, keyspace, key_bytes, key_size, value);
+		return kv_view_get(compare->view, keyspace, bytes, size, value);
+	result = kv_get_seq(compare->kv, keyspace, bytes, size, value, seq);
+	return result == 0 || result == -ENOENT ? kv_get(compare->kv, keyspace, bytes, size, value) : result;
 }
 
 static int compare_key(const struct compare *compare, unsigned keyspace, unsigned key)
 {
 	const struct kv_model_change *expected = kv_model_state_get(compare->state, keyspace, key);
-	size_t key_size = kv_model_key(key, key_bytes);
 	struct kv_slice value;
-	int result = get(compare, keyspace, key_size, &value);
+	uint64_t seq;
+	int result = get(compare, keyspace, key, &value, &seq);
 
 	if (is_excused(result))
 		return 0;
-	if (!expected && result != -ENOENT)
+	if (!expected && (result != -ENOENT || seq > 0))
 		return crash_fail("%s: key %u of keyspace %u was deleted and is there (%d)",
 			compare->name, key, keyspace, result);
 	if (!expected)
@@ -48,6 +55,9 @@ static int compare_key(const struct compare *compare, unsigned keyspace, unsigne
 	if (result < 0)
 		return crash_fail("%s: key %u of keyspace %u: %s", compare->name, key, keyspace,
 			strerror(-result));
+	if (seq != expected->seq && !compare->view)
+		return crash_fail("key %u of keyspace %u is of batch %llu, not %llu", key, keyspace,
+			(unsigned long long)seq, (unsigned long long)expected->seq);
 	kv_model_value(expected, value_bytes);
 	if (value.size != expected->size || memcmp(value.data, value_bytes, value.size) != 0)
 		return crash_fail(
@@ -98,10 +108,12 @@ static int compare_walk(const struct compare *compare, struct kv_cursor *cursor,
 
 	while (result == 0) {
 		struct kv_slice key = kv_cursor_key(cursor);
-		size_t key_size;
+		const uint8_t *key_bytes = NULL;
+		size_t key_size = 0;
 
-		key_size = position == KV_MODEL_KEYS ? 0 : kv_model_key(kv_model_sorted()[position], key_bytes);
-		if (key.size == key_size && memcmp(key.data, key_bytes, key_size) == 0)
+		if (position < KV_MODEL_KEYS)
+			key_size = kv_model_key(kv_model_sorted()[position], &key_bytes);
+		if (key_size > 0 && key.size == key_size && memcmp(key.data, key_bytes, key_size) == 0)
 			position = next_present(compare, position + (unsigned)direction, direction);
 		else if (!is_doubtful(compare, cursor))
 			return crash_fail("%s: the ordered index has another key at place %u",
@@ -151,6 +163,9 @@ static int compare_snapshot(struct kv *kv, const struct kv_model *model, unsigne
 	compare.name = name;
 	if (!compare.state)
 		result = crash_fail("%s is there and should not be", name);
+	else if (kv_view_seq(view) != kv_model_snapshot_seq(model, snapshot))
+		result = crash_fail("%s is of batch %llu, not %llu", name, (unsigned long long)kv_view_seq(view),
+			(unsigned long long)kv_model_snapshot_seq(model, snapshot));
 	if (result == 0)
 		result = compare_keys(&compare);
 	if (result == 0)

@@ -11,6 +11,9 @@
 
 #define PART 32u    /* bytes of a value that are random, or not */
 #define LETTERS 23u
+#define NOISE_WORDS 1024u
+#define WORD_STEP 0x9e3779b97f4a7c15u
+#define KEY_SIZE_MAX 65536u
 
 enum snapshot_change {
 	SNAPSHOT_NONE,
@@ -23,6 +26,7 @@ struct batch {
 	struct kv_model_change *changes;
 	enum snapshot_change change;
 	unsigned snapshot;
+	uint64_t seq;
 };
 
 struct kv_model_state {
@@ -31,7 +35,7 @@ struct kv_model_state {
 
 struct moment {
 	struct kv_model_state state;
-	bool taken[KV_MODEL_SNAPSHOTS];
+	uint64_t taken[KV_MODEL_SNAPSHOTS]; /* the batch that took it; 0: it is not there */
 	struct kv_model_state snapshots[KV_MODEL_SNAPSHOTS];
 };
 
@@ -82,7 +86,7 @@ static void apply(struct moment *moment, const struct batch *batch)
 	}
 	if (batch->change == SNAPSHOT_NONE)
 		return;
-	moment->taken[batch->snapshot] = batch->change == SNAPSHOT_TAKEN;
+	moment->taken[batch->snapshot] = batch->change == SNAPSHOT_TAKEN ? batch->seq : 0;
 	moment->snapshots[batch->snapshot] = moment->state;
 }
 
@@ -122,14 +126,17 @@ int kv_model_commit(
 {
 	struct batch batch = {.count = count, .changes = malloc((count + 1) * sizeof(*changes))};
 
-	if (batch.changes && count > 0)
-		memcpy(batch.changes, changes, count * sizeof(*changes));
+	for (unsigned i = 0; batch.changes && i < count; i++) {
+		batch.changes[i] = changes[i];
+		batch.changes[i].seq = seq;
+	}
 	return append(model, seq, batch);
 }
 
 int kv_model_change_snapshot(struct kv_model *model, uint64_t seq, unsigned snapshot, bool taken)
 {
 	struct batch batch = {.changes = malloc(1),
+		.seq = seq,
 		.change = taken ? SNAPSHOT_TAKEN : SNAPSHOT_DELETED,
 		.snapshot = snapshot};
 
@@ -173,6 +180,11 @@ const struct kv_model_state *kv_model_now(const struct kv_model *model)
 	return &model->now.state;
 }
 
+uint64_t kv_model_snapshot_seq(const struct kv_model *model, unsigned snapshot)
+{
+	return model->now.taken[snapshot];
+}
+
 const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, unsigned snapshot)
 {
 	return model->now.taken[snapshot] ? &model->now.snapshots[snapshot] : NULL;
@@ -181,18 +193,15 @@ const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, uns
 /* ---- bytes -------------------------------------------------------------------------------------
  */
 
-static void fill_on(uint8_t *bytes, size_t size, struct sim_random *random)
+static void fill(uint8_t *bytes, size_t size, uint64_t seed)
 {
+	struct sim_random random = {seed};
+
 	for (size_t i = 0; i < size; i += 8) {
-		uint64_t word = sim_random_next(random);
+		uint64_t word = sim_random_next(&random);
 
 		memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
 	}
-}
-
-static void fill(uint8_t *bytes, size_t size, uint64_t seed)
-{
-	fill_on(bytes, size, &(struct sim_random){seed});
 }
 
 static size_t make_key(unsigned key, uint8_t *bytes)
@@ -210,32 +219,31 @@ static size_t make_key(unsigned key, uint8_t *bytes)
 }
 
 /* Each is made once: most of a run's time is comparing. */
-size_t kv_model_key(unsigned key, uint8_t *bytes)
+size_t kv_model_key(unsigned key, const uint8_t **bytes)
 {
 	static struct {
 		uint8_t *bytes;
 		size_t size;
 	} made[KV_MODEL_KEYS];
-	size_t size;
 
-	if (made[key].bytes) {
-		memcpy(bytes, made[key].bytes, made[key].size);
-		return made[key].size;
+	static uint8_t scratch[KEY_SIZE_MAX];
+
+	if (!made[key].bytes) {
+		made[key].size = make_key(key, scratch);
+		made[key].bytes = malloc(made[key].size);
+		if (!made[key].bytes)
+			abort();
+		memcpy(made[key].bytes, scratch, made[key].size);
 	}
-	size = make_key(key, bytes);
-	made[key].bytes = malloc(size);
-	if (made[key].bytes) {
-		memcpy(made[key].bytes, bytes, size);
-		made[key].size = size;
-	}
-	return size;
+	*bytes = made[key].bytes;
+	return made[key].size;
 }
 
 static int key_compare(const void *a, const void *b)
 {
-	static uint8_t one[65536], two[65536];
-	size_t one_size = kv_model_key(*(const uint8_t *)a, one);
-	size_t two_size = kv_model_key(*(const uint8_t *)b, two);
+	const uint8_t *one, *two;
+	size_t one_size = kv_model_key(*(const uint8_t *)a, &one);
+	size_t two_size = kv_model_key(*(const uint8_t *)b, &two);
 	int result = memcmp(one, two, one_size < two_size ? one_size : two_size);
 
 	return result != 0 ? result : one_size < two_size ? -1 : one_size > two_size;
@@ -253,20 +261,40 @@ const uint8_t *kv_model_sorted(void)
 	return sorted;
 }
 
+/* What all values have in common: letters by turns, and noise. */
+struct material {
+	uint8_t letters[LETTERS + PART];
+	uint64_t noise[NOISE_WORDS];
+};
+
+static const struct material *material(void)
+{
+	static struct material made;
+
+	if (made.noise[0] == 0) {
+		for (size_t i = 0; i < sizeof(made.letters); i++)
+			made.letters[i] = (uint8_t)('a' + i % LETTERS);
+		fill((uint8_t *)made.noise, sizeof(made.noise), 1);
+	}
+	return &made;
+}
+
 /* Half of it is the same in all: what compresses values has something to find. */
 void kv_model_value(const struct kv_model_change *change, uint8_t *bytes)
 {
-	static uint8_t letters[LETTERS + PART]; /* by turns */
-	struct sim_random random = {change->stamp};
+	const struct material *from = material();
+	uint64_t word = sim_random_next(&(struct sim_random){change->stamp});
+	uint64_t part[PART / sizeof(word)];
 
-	for (size_t i = 0; letters[0] == 0 && i < sizeof(letters); i++)
-		letters[sizeof(letters) - 1 - i] = (uint8_t)('a' + (sizeof(letters) - 1 - i) % LETTERS);
 	for (size_t at = 0; at < change->size; at += PART) {
 		size_t size = change->size - at < PART ? change->size - at : PART;
 
-		if (at % (2 * PART))
-			memcpy(bytes + at, letters + at % LETTERS, size);
-		else
-			fill_on(bytes + at, size, &random);
+		if (at % (2 * PART)) {
+			memcpy(bytes + at, from->letters + at % LETTERS, size);
+			continue;
+		}
+		for (size_t i = 0; i < PART / sizeof(word); i++, word += WORD_STEP)
+			part[i] = word ^ from->noise[(at / sizeof(word) + i) % NOISE_WORDS];
+		memcpy(bytes + at, part, size);
 	}
 }

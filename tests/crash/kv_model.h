@@ -24,6 +24,7 @@ struct kv_model_change {
 	bool present; /* put, or deleted */
 	uint32_t size;
 	uint64_t stamp;
+	uint64_t seq; /* of the batch, which kv_model_commit fills in */
 };
 
 struct kv_model;
@@ -47,12 +48,14 @@ const struct kv_model_change *kv_model_get(
 	const struct kv_model *model, unsigned keyspace, unsigned key);
 /* What all keys were when a snapshot was taken, to be looked at in place of what they are now. NULL: there is none. */
 const struct kv_model_state *kv_model_snapshot(const struct kv_model *model, unsigned snapshot);
+/* The batch that took it; 0: it is not there. */
+uint64_t kv_model_snapshot_seq(const struct kv_model *model, unsigned snapshot);
 const struct kv_model_state *kv_model_now(const struct kv_model *model);
 const struct kv_model_change *kv_model_state_get(
 	const struct kv_model_state *state, unsigned keyspace, unsigned key);
 
-/* Writes the key's bytes (at most 65,535): their number. */
-size_t kv_model_key(unsigned key, uint8_t *bytes);
+/* The key's bytes, which stay, and their number (at most 65,535). */
+size_t kv_model_key(unsigned key, const uint8_t **bytes);
 /* Key numbers in the order of their bytes. */
 const uint8_t *kv_model_sorted(void);
 void kv_model_value(const struct kv_model_change *change, uint8_t *bytes);
