@@ -75,9 +75,14 @@ static uint32_t usual_nlink(uint32_t mode)
 	return S_ISDIR(mode) ? 2 : 1;
 }
 
+static bool is_device(uint32_t mode)
+{
+	return S_ISCHR(mode) || S_ISBLK(mode);
+}
+
 static uint64_t inode_link(const struct inode *inode)
 {
-	return S_ISDIR(inode->mode) ? inode->parent : inode->rdev;
+	return is_device(inode->mode) ? inode->rdev : inode->parent;
 }
 
 /* Which fields this inode needs. */
@@ -177,8 +182,7 @@ static bool contents_valid(const struct inode *inode)
 		return inode->contents == INODE_TARGET && inode->body.size &&
 		       inode->body.size == inode->size && inode->size <= KVFS_SYMLINK_MAX;
 	case S_IFDIR:
-		return inode->contents == INODE_NONE && !inode->body.size && inode->parent &&
-		       inode->parent <= INODE_INO_MAX;
+		return inode->contents == INODE_NONE && !inode->body.size && inode->parent;
 	case S_IFCHR:
 	case S_IFBLK:
 	case S_IFIFO:
@@ -286,10 +290,10 @@ static bool get_numbers(const uint8_t **at, unsigned fields, struct inode *inode
 	if (fields & FIELD_LINK) {
 		uint64_t link = get_64(at);
 
-		if (S_ISDIR(inode->mode))
-			inode->parent = link;
-		else
+		if (is_device(inode->mode))
 			inode->rdev = link;
+		else
+			inode->parent = link;
 		ok &= link != 0;
 	}
 	if (fields & FIELD_NLINK)
@@ -312,7 +316,8 @@ static bool time_valid(const struct timespec *time)
 
 static bool inode_valid(const struct inode *inode)
 {
-	return !(inode->flags & ~INODE_FLAGS) && inode->size <= (uint64_t)KVFS_FILE_SIZE_MAX &&
+	return !(inode->flags & ~INODE_FLAGS) && inode->parent <= INODE_INO_MAX &&
+	       inode->size <= (uint64_t)KVFS_FILE_SIZE_MAX &&
 	       inode->blocks <= (uint64_t)KVFS_FILE_SIZE_MAX / 4096 && contents_valid(inode) &&
 	       time_valid(&inode->atime) && time_valid(&inode->mtime) &&
 	       time_valid(&inode->ctime) && time_valid(&inode->btime);

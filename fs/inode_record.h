@@ -17,7 +17,7 @@
  *   2    atime                                                         8, 12   as btime
  *   3    size                                                          8       that of the body
  *   4    blocks, of 4 KiB that hold data in keyspace extent            8       0
- *   5    link: a directory's parent, a device's number                 8       0
+ *   5    link: a device's number; of all else the parent               8       0
  *   6    nlink                                                         4       1, of directories 2
  *   7    uid                                                           4       0
  *   8    gid                                                           4       as uid
@@ -30,6 +30,9 @@
  *
  *   body        inline contents (the file from offset 0; what is missing up to the size is a hole)
  * or the target of a symlink: one record is enough for a small file
+ *
+ * The parent of what is no directory is a hint: a directory that has, or had, a name of it. 0: none is
+ * known.
  */
 #ifndef INODE_RECORD_H
 #define INODE_RECORD_H
@@ -66,7 +69,7 @@ struct inode {
 	uint32_t flags;           /* INODE_* */
 	uint64_t size;            /* bytes */
 	uint64_t blocks;          /* of 4 KiB */
-	uint64_t parent;          /* directories */
+	uint64_t parent;          /* of what is no directory a hint; 0: none */
 	uint64_t rdev;            /* devices */
 	struct timespec atime, mtime, ctime, btime;
 	struct kv_slice body; /* somebody else's memory */

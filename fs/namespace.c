@@ -134,7 +134,7 @@ static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const str
 		.nlink = S_ISDIR(mode) ? 2 : 1,
 		.uid = caller->uid,
 		.gid = caller->gid,
-		.parent = S_ISDIR(mode) ? parent->ino : 0,
+		.parent = parent->ino,
 		.atime = now,
 		.mtime = now,
 		.ctime = now,
@@ -271,6 +271,7 @@ static int create_nameless(struct change *change, const struct kvfs_caller *call
 	change->grows = true;
 	inode_init(out, ino, mode, &parent, caller, change->now);
 	out->nlink = 0;
+	out->parent = 0;
 	out->flags = INODE_LINKABLE;
 	err = acl_inherit(change, &parent, caller->umask, out);
 	if (!err)
@@ -333,6 +334,8 @@ static int link_entry(struct change *change, uint64_t ino, uint64_t parent_ino,
 		err = orphan_delete(change, ino);
 	out->flags &= ~(unsigned)INODE_LINKABLE;
 	out->ctime = change->now;
+	if (out->nlink == 1)
+		out->parent = parent_ino;
 	directory_changed(&parent, (int64_t)entry_cost(key), 0, change->now);
 	if (!err)
 		err = inode_put(change, out);

@@ -210,8 +210,7 @@ static int put_moved(struct rename *rename, unsigned which, unsigned to)
 	struct inode *inode = &rename->inodes[which];
 
 	inode->ctime = rename->change.now;
-	if (S_ISDIR(inode->mode))
-		inode->parent = rename->parents[to];
+	inode->parent = rename->parents[to];
 	return inode_put(&rename->change, inode);
 }
 

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs.h"
+#include "diff_names.h"
+#include "inode.h"
 #include "tree_model.h"
 
 #define SNAPSHOTS 4u
@@ -166,7 +167,7 @@ static void must_agree(struct kvfs *from, struct kvfs *to)
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
-static const char *const names[SNAPSHOTS] = {"first", "second", "third", "fourth"};
+static const char *const names_of_snapshots[SNAPSHOTS] = {"first", "second", "third", "fourth"};
 
 /* Any two, in either direction, and the tree as it is. */
 static void all_must_agree(struct fixture *store, unsigned count)
@@ -174,7 +175,7 @@ static void all_must_agree(struct fixture *store, unsigned count)
 	struct kvfs *trees[SNAPSHOTS + 1];
 
 	for (unsigned i = 0; i < count; i++)
-		assert_int_equal(kvfs_snapshot_open(store->fs, names[i], &trees[i]), 0);
+		assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[i], &trees[i]), 0);
 	trees[count] = store->fs;
 	for (unsigned i = 0; i <= count; i++)
 		for (unsigned k = 0; k <= count; k++)
@@ -191,7 +192,7 @@ static void live(struct fixture *store, uint64_t seed)
 	for (unsigned i = 0; i < SNAPSHOTS; i++) {
 		for (unsigned step = 0; step < STEPS; step++)
 			model_step(model);
-		assert_int_equal(kvfs_snapshot_create(store->fs, names[i]), 0);
+		assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[i]), 0);
 	}
 	for (unsigned step = 0; step < STEPS; step++)
 		model_step(model);
@@ -223,14 +224,14 @@ static void test_made_anew(void **state)
 	struct rows rows = {NULL};
 	struct kvfs *fs;
 
-	assert_int_equal(kvfs_snapshot_create(store->fs, names[0]), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
 	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", KVFS_ROOT_INO, "b", 0), 0);
 	fixture_mkdir(store, KVFS_ROOT_INO, "a");
 	assert_int_equal(kvfs_rename(store->fs, a, "below",
 				 (uint64_t)fixture_lookup(store, KVFS_ROOT_INO, "a"), "below", 0),
 		0);
 	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
-	assert_int_equal(kvfs_snapshot_open(store->fs, names[0], &fs), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
 	must_agree(fs, store->fs);
 	must_agree(store->fs, fs);
 	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
@@ -257,8 +258,8 @@ static void test_names(void **state)
 	assert_int_equal(kvfs_link(store->fs, file, b, "two", &attr), 0);
 	assert_int_equal(kvfs_link(store->fs, other, b, "others", &attr), 0);
 	assert_int_equal(kvfs_unlink(store->fs, a, "other"), 0);
-	assert_int_equal(kvfs_snapshot_create(store->fs, names[0]), 0);
-	assert_int_equal(kvfs_snapshot_open(store->fs, names[0], &fs), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
 	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
 	assert_int_equal(kvfs_write(store->fs, other, "x", 1, 0, 0), 1);
 	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
@@ -273,6 +274,60 @@ static void test_names(void **state)
 	assert_int_equal(kvfs_close(fs), 0);
 }
 
+/*
+ * Is the file found by the directory that its inode names, or in a pass over all names? In both
+ * cases it is found.
+ */
+static bool is_found_at_once(struct fixture *store, uint64_t ino)
+{
+	struct diff_names names;
+	struct inode inode;
+	struct kvfs *fs;
+	bool at_once;
+
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
+	kv_read_begin(store->fs->kv);
+	assert_int_equal(inode_get(store->fs, ino, &inode), 0);
+	kv_read_end(store->fs->kv);
+	assert_int_equal(diff_names_init(&names, fs, store->fs), 0);
+	assert_int_equal(diff_names_want(&names, ino, inode.parent, inode.nlink), 0);
+	assert_int_equal(diff_names_find(&names), 0);
+	assert_int_equal(names.missing, 0);
+	assert_true(names.count >= inode.nlink);
+	at_once = !names.all_listed;
+	diff_names_fini(&names);
+	assert_int_equal(kvfs_close(fs), 0);
+	return at_once;
+}
+
+static void test_hints(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), b = fixture_mkdir(store, KVFS_ROOT_INO, "b");
+	uint64_t file = fixture_mkfile(store, a, "file");
+	struct kvfs_attr link, nameless;
+
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
+	assert_int_equal(kvfs_symlink(store->fs, &fixture_root, "file", a, "link", &link), 0);
+	assert_true(is_found_at_once(store, file));
+	assert_true(is_found_at_once(store, link.ino));
+	assert_int_equal(kvfs_rename(store->fs, a, "file", b, "other", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, b, "other", a, "link", RENAME_EXCHANGE), 0);
+	assert_true(is_found_at_once(store, file));
+	assert_true(is_found_at_once(store, link.ino));
+	assert_int_equal(kvfs_link(store->fs, file, b, "second", &link), 0);
+	assert_false(is_found_at_once(store, file));
+	assert_int_equal(kvfs_unlink(store->fs, a, "link"), 0);
+	assert_false(is_found_at_once(store, file));
+	assert_int_equal(kvfs_rename(store->fs, b, "second", b, "only", 0), 0);
+	assert_true(is_found_at_once(store, file));
+	assert_int_equal(
+		kvfs_tmpfile(store->fs, &fixture_root, a, S_IFREG | 0600, &nameless), 0);
+	assert_int_equal(kvfs_link(store->fs, nameless.ino, b, "named", &link), 0);
+	assert_true(is_found_at_once(store, nameless.ino));
+	kvfs_release(store->fs, nameless.ino, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_lives, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_made_anew, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_hints, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

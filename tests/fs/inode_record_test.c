@@ -74,7 +74,7 @@ static void test_round_trip(void **state)
 static void test_kinds(void **state)
 {
 	struct inode directory = {.mode = S_IFDIR | 0755, .nlink = 2, .parent = 5};
-	struct inode device = {.mode = S_IFCHR | 0600, .nlink = 1, .rdev = 259};
+	struct inode device = {.mode = S_IFCHR | 0600, .nlink = 1, .rdev = 259}, fifo;
 	struct record record;
 	struct inode out;
 
@@ -86,6 +86,11 @@ static void test_kinds(void **state)
 	assert_int_equal(decode(&record, &out), 0);
 	assert_int_equal(out.rdev, 259);
 	assert_int_equal(out.parent, 0);
+	fifo = (struct inode){.mode = S_IFIFO | 0600, .nlink = 1, .parent = INODE_INO_MAX};
+	encode(&fifo, &record);
+	assert_int_equal(decode(&record, &out), 0);
+	assert_int_equal(out.parent, INODE_INO_MAX);
+	assert_int_equal(out.rdev, 0);
 }
 
 static void expect_refused(struct inode inode)
@@ -125,6 +130,9 @@ static void test_nonsense(void **state)
 	inode.mode = S_IFLNK | 0777;
 	inode.contents = INODE_TARGET; /* but the size is not that of the target */
 	expect_refused(inode);
+	inode = file();
+	inode.parent = INODE_INO_MAX + 1;
+	expect_refused(inode);
 }
 
 static void test_sizes(void **state)
@@ -134,7 +142,7 @@ static void test_sizes(void **state)
 
 	inode.blocks = 1;
 	inode.contents = INODE_EXTENTS;
-	inode.rdev = 1;
+	inode.parent = 1;
 	encode(&inode, &record);
 	assert_int_equal(record.head, INODE_HEAD_MAX);
 	inode = file();
