@@ -160,6 +160,28 @@ static int insert(struct order *order, unsigned index, struct order_key *key, ui
 	return 0;
 }
 
+/*
+ * Keys that come in order behind all others: where the last write's leaf is the last one, and has
+ * room, nothing has to be looked for.
+ */
+static bool put_behind_all(struct order *order, const void *key, size_t size, uint64_t address)
+{
+	struct order_node *leaf = order->path[0].node;
+	uint64_t head;
+
+	if (!order->path_valid || leaf != order->last ||
+	    !order_page_takes_behind(leaf, key, size, &head))
+		return false;
+	order->streak = STREAK;
+	order_gate_close(&order->gate);
+	count_path(order, 1);
+	note_run(leaf, leaf->count);
+	order_page_put_behind(leaf, key, size, head, address);
+	order_leaf_touch(order, leaf);
+	order_gate_open(&order->gate);
+	return true;
+}
+
 int order_put(struct order *order, const void *key_bytes, size_t key_size, uint64_t address)
 {
 	struct order_key key = {key_bytes, key_size, NULL};
@@ -168,6 +190,8 @@ int order_put(struct order *order, const void *key_bytes, size_t key_size, uint6
 
 	if (!key_is_valid(key_size) || address > ORDER_ADDRESS_MAX)
 		return -EINVAL;
+	if (put_behind_all(order, key_bytes, key_size, address))
+		return 0;
 	index = descend(order, key_bytes, key_size, &exact);
 	if (!exact)
 		return insert(order, index, &key, address);

@@ -304,15 +304,16 @@ void order_leaf_overflow(
 	struct order_node *page = order_scratch_page(order, ORDER_SCRATCH_KEY);
 	bool stranger =
 		key->size < leaf->prefix_size || memcmp(key->bytes, leaf->bytes, leaf->prefix_size);
-	bool run = leaf->run >= RUN_MIN || leaf->run <= -RUN_MIN, planned = false;
+	bool run = leaf->run >= RUN_MIN || leaf->run <= -RUN_MIN, planned = false, regains;
 	struct plan plan = {.run = leaf->run};
 
 	order_page_init(page, 0, 0);
 	order_page_insert(page, 0, key, address);
-	if (run || overflow_may_regain(order, index)) {
+	regains = overflow_may_regain(order, index);
+	if (run || regains) {
 		plan_alone(order, &plan, index);
-		planned =
-			plan_fits(&plan, stranger ? 0 : REGAINED_MIN) || overflow_run(&plan, index);
+		planned = (regains && plan_fits(&plan, stranger ? 0 : REGAINED_MIN)) ||
+			  overflow_run(&plan, index);
 	}
 	if (!planned && stranger) {
 		overflow_stranger(order, &plan, index);

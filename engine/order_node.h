@@ -155,10 +155,17 @@ static inline unsigned order_heap_end(unsigned level)
 static inline uint64_t order_head(const uint8_t *bytes, size_t size)
 {
 	uint64_t head = 0;
+	uint32_t first, last;
 
 	if (size >= 8) {
 		memcpy(&head, bytes, 8);
 		return be64toh(head) >> 16;
+	}
+	/* Two words that may overlap. */
+	if (size >= 4) {
+		memcpy(&first, bytes, 4);
+		memcpy(&last, bytes + size - 4, 4);
+		return ((uint64_t)be32toh(first) << 32 | (uint64_t)be32toh(last) << (64 - 8 * size)) >> 16;
 	}
 	for (unsigned i = 0; i < ORDER_HEAD_SIZE; i++)
 		head = head << 8 | (i < size ? bytes[i] : 0);
@@ -262,6 +269,15 @@ unsigned order_page_find(
 bool order_page_fits(const struct order_node *node, const uint8_t *key, size_t size);
 void order_page_insert(
 	struct order_node *node, unsigned index, const struct order_key *key, uint64_t address);
+/*
+ * The usual case of keys that come in order, in few steps: is a key greater than all in a leaf, by
+ * its head already, and of a size and beginning for which there is room as the leaf is? Then it is
+ * put behind them.
+ */
+bool order_page_takes_behind(
+	const struct order_node *leaf, const uint8_t *key, size_t size, uint64_t *head);
+void order_page_put_behind(struct order_node *leaf, const uint8_t *key, size_t size, uint64_t head,
+	uint64_t address);
 /* The reference to a long key is the caller's to drop: returned, NULL for others. */
 struct order_long *order_page_remove(struct order_node *node, unsigned index);
 unsigned order_page_used(const struct order_node *node);

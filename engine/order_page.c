@@ -11,6 +11,26 @@
  */
 #include "order_node.h"
 
+/* Copies few bytes by two words that may overlap: most are fewer than a call of memcpy is worth. */
+static inline void copy_few(uint8_t *to, const uint8_t *from, unsigned size)
+{
+	if (size > 32) {
+		memcpy(to, from, size);
+	} else if (size >= 16) {
+		memcpy(to, from, 16);
+		memcpy(to + size - 16, from + size - 16, 16);
+	} else if (size >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + size - 8, from + size - 8, 8);
+	} else if (size >= 4) {
+		memcpy(to, from, 4);
+		memcpy(to + size - 4, from + size - 4, 4);
+	} else {
+		for (unsigned i = 0; i < size; i++)
+			to[i] = from[i];
+	}
+}
+
 /* ---- reading ------------------------------------------------------------------------------ */
 
 struct long_ref {
@@ -232,6 +252,48 @@ void order_page_insert(
 	node->count++;
 }
 
+/* As !memcmp, without a call for what is usual. */
+static inline bool is_same(const uint8_t *a, const uint8_t *b, unsigned size)
+{
+	uint64_t a_first, a_last, b_first, b_last;
+
+	if (size < 8 || size > 16)
+		return !memcmp(a, b, size);
+	memcpy(&a_first, a, 8);
+	memcpy(&b_first, b, 8);
+	memcpy(&a_last, a + size - 8, 8);
+	memcpy(&b_last, b + size - 8, 8);
+	return !((a_first ^ b_first) | (a_last ^ b_last));
+}
+
+bool order_page_takes_behind(
+	const struct order_node *leaf, const uint8_t *key, size_t size, uint64_t *head)
+{
+	unsigned prefix = leaf->prefix_size, count = leaf->count;
+
+	if (!count || size < prefix || size > ORDER_INLINE_MAX || !is_same(key, leaf->bytes, prefix))
+		return false;
+	*head = order_head(key + prefix, size - prefix);
+	return order_slots(leaf)[count - 1] >> 16 < *head &&
+	       order_cost(0, size, prefix) <= page_room(leaf);
+}
+
+void order_page_put_behind(struct order_node *leaf, const uint8_t *key, size_t size, uint64_t head,
+	uint64_t address)
+{
+	unsigned prefix = leaf->prefix_size, tail_size = (unsigned)size - prefix;
+	uint8_t *item;
+
+	leaf->heap -= (uint16_t)order_item_size(0, size, prefix);
+	item = (uint8_t *)leaf + leaf->heap;
+	item[0] = (uint8_t)tail_size;
+	order_item_set_address(item, address);
+	if (tail_size > ORDER_HEAD_SIZE)
+		copy_few(item + 1 + ORDER_ADDRESS_SIZE, key + prefix + ORDER_HEAD_SIZE,
+			tail_size - ORDER_HEAD_SIZE);
+	order_slots(leaf)[leaf->count++] = head << 16 | leaf->heap;
+}
+
 struct order_long *order_page_remove(struct order_node *node, unsigned index)
 {
 	uint64_t *slots = order_slots(node);
@@ -306,26 +368,6 @@ void order_page_gather(
 		out->node = node;
 		out->index = (uint16_t)i;
 		out->size = (uint16_t)order_page_key_size(node, i);
-	}
-}
-
-/* Copies few bytes by two words that may overlap: most are fewer than a call of memcpy is worth. */
-static inline void copy_few(uint8_t *to, const uint8_t *from, unsigned size)
-{
-	if (size > 32) {
-		memcpy(to, from, size);
-	} else if (size >= 16) {
-		memcpy(to, from, 16);
-		memcpy(to + size - 16, from + size - 16, 16);
-	} else if (size >= 8) {
-		memcpy(to, from, 8);
-		memcpy(to + size - 8, from + size - 8, 8);
-	} else if (size >= 4) {
-		memcpy(to, from, 4);
-		memcpy(to + size - 4, from + size - 4, 4);
-	} else {
-		for (unsigned i = 0; i < size; i++)
-			to[i] = from[i];
 	}
 }
 

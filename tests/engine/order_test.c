@@ -381,6 +381,22 @@ static void test_limits(void **unused)
  * A longer prefix makes a page of long keys larger, not smaller: a leaf that is full of them keeps
  * its short one when a key comes that it cannot share with.
  */
+/* The first bytes that the key has, and zeros. */
+static void test_heads(void **unused)
+{
+	static const uint8_t bytes[] = {0xff, 0, 0x7f, 0x80, 1, 0xfe, 0x55, 0xaa, 3};
+
+	for (size_t size = 0; size <= sizeof(bytes); size++) {
+		_Alignas(8) uint8_t head[8] = {0};
+		uint8_t *copy = malloc(size + 1);
+
+		memcpy(copy + 1, bytes, size);
+		memcpy(head + 2, bytes, size < ORDER_HEAD_SIZE ? size : ORDER_HEAD_SIZE);
+		CHECK(order_head(copy + 1, size) == be64toh(*(uint64_t *)(void *)head));
+		free(copy);
+	}
+}
+
 static void test_long_prefix(void **unused)
 {
 	struct order *order;
@@ -587,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_small_steps),
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_long_prefix),
 		cmocka_unit_test(test_density),
 		cmocka_unit_test(test_decay),
