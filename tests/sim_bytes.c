@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sim_bytes.c - the bytes of a file of the simulated disk; see sim_bytes.h. */
 #include "sim_bytes.h"
+#include "own_memory.h"
 #include "sim_file.h"
 
 #include <errno.h>
@@ -61,11 +62,15 @@ static struct head *spare_take(uint64_t size_max)
 	return head;
 }
 
+/* Never refused: whether there is a spare one is none of a life's own doing. */
 static struct head *array_map(uint64_t size_max)
 {
-	struct head *head = mmap(NULL, SIM_PAGE_SIZE + size_max, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct head *head;
 
+	own_memory_depth++;
+	head = mmap(NULL, SIM_PAGE_SIZE + size_max, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	own_memory_depth--;
 	if (head == MAP_FAILED)
 		return NULL;
 	head->size_max = size_max;
