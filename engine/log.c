@@ -13,6 +13,8 @@
 #define AHEAD_BYTES 256u     /* behind the tail */
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
+#define SPARE_LOOKS 16u	      /* in a segment, whether it is time for the next one */
+#define SPARE_LEAD_US 250000u /* before it is full */
 #define STREAM_END_US 2000000u
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
@@ -45,6 +47,7 @@ void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset)
 	tail->active = tail->flushing = segment;
 	tail->offset = offset;
 	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
+	tail->spare_at = 0;
 	segment->written = offset;
 }
 
@@ -92,6 +95,7 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 	tail->active = full->next;
 	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
 	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
+	tail->spare_at = 0;
 	atomic_fetch_add(&tail->unsealed, 1);
 	pace_spares(kv);
 }
@@ -137,6 +141,38 @@ static int await_spare(struct kv *kv, bool frees)
 	return log->spare_error ? log->spare_error : 0;
 }
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * Is it time to prepare the next segment, so that nobody waits for it? Half-way through this one at
+ * the latest. A file, its header and 16 MiB of new memory take as long as a fast writer takes for
+ * that half; so a look at the clock now and then says whether the rest will be full within moments.
+ */
+static bool spare_is_due(struct kv *kv, struct log_tail *tail)
+{
+	struct log *log = &kv->log;
+	uint32_t size = kv->segments.size, step = size / SPARE_LOOKS;
+	uint32_t most = smaller(size, tail->limit) / 2;
+	uint64_t now_us, took_us, came = tail->offset - log->looked_offset;
+	bool first = !tail->spare_at, due; /* nothing to compare with */
+
+	if (tail->offset > size / 2)
+		return true;
+	if (!first && came < step)
+		return false;
+	now_us = kv->env->clock_us(kv->env);
+	took_us = now_us - log->looked_us;
+	due = !first && took_us < SPARE_LEAD_US &&
+	      took_us * (size - tail->offset) < came * SPARE_LEAD_US;
+	log->looked_us = now_us;
+	log->looked_offset = tail->offset;
+	tail->spare_at = due ? most : smaller(tail->offset + step, most);
+	return due;
+}
+
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	struct log *log = &kv->log;
@@ -172,8 +208,7 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}
-	/* Half-way through a segment the next one is prepared, so that nobody waits for it. */
-	if (!log->spares && !log->spare_wanted && !tail->trimmed && tail->offset > kv->segments.size / 2) {
+	if (!log->spares && !log->spare_wanted && !tail->trimmed && spare_is_due(kv, tail)) {
 		log->spare_wanted = true;
 		maintain_kick(kv);
 	}
@@ -516,6 +551,7 @@ static struct segment *take_newest_spares(struct kv *kv, unsigned keep)
 		log->spare_count = kept;
 		/* The next append that needs one asks again. */
 		log->spare_wanted = false;
+		log->hot.spare_at = 0;
 		log->spares_target = 1;
 	}
 	pthread_mutex_unlock(&log->lock);

@@ -68,10 +68,10 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 	bool has_spare = (log->spares != NULL) & !log->spare_reserved & !log->hot.trimmed;
 
 	/*
-	 * A tail that rests has a limit of 0. The reserve of one that is trimmed stays, whatever comes
+	 * Both are 0 of a tail that rests. The reserve of one that is trimmed stays, whatever comes
 	 * after it: its space is asked for first.
 	 */
-	return end <= (has_spare ? log->hot.limit : log->hot.limit / 2);
+	return end <= (has_spare ? log->hot.limit : log->hot.spare_at);
 }
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */

@@ -59,6 +59,7 @@ void log_trim(struct kv *kv)
 	if (segment) {
 		tail->trimmed = true;
 		tail->limit = from - FORMAT_RECORD_HEADER_SIZE;
+		tail->spare_at = 0;
 		/* Nobody waits for a spare segment: who wants one asks again. */
 		kv->log.spare_wanted = false;
 	}
@@ -160,7 +161,7 @@ void log_rest(struct kv *kv, struct segment *segment, uint32_t offset)
 {
 	log_go_on(kv, segment, offset);
 	segment->sealed = false;
-	kv->log.hot.limit = 0;
+	kv->log.hot.limit = kv->log.hot.spare_at = 0;
 	kv->log.hot.closed = true;
 }
 

@@ -35,6 +35,8 @@ struct log_tail {
 	uint32_t offset;		/* in active, of the next record */
 	uint32_t limit;			/* no record but an END ends behind it; 0: the tail
 					   rests. log_rest.c */
+	uint32_t spare_at;		/* who ends behind it while there is no spare thinks of
+					   one; half of `limit` at most. log.c */
 	bool trimmed;			/* the file has no space far behind it, and gets it when
 					   that is wanted */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
@@ -65,6 +67,8 @@ struct log {
 	uint64_t next_id;	   /* the maintainer's */
 	_Atomic uint64_t last_seq; /* stored under lock */
 	uint64_t switched_us;	   /* when the last segment was full; protected by lock */
+	uint64_t looked_us;	   /* when somebody last thought of a spare... ; protected by lock */
+	uint32_t looked_offset;	   /* ... and hot.offset then; likewise */
 	uint64_t dirty_since_us;   /* when the oldest unsynced batch came; protected by lock */
 };
 
