@@ -12,6 +12,9 @@
 
 #include "keyhash.h"
 
+static inline __attribute__((always_inline)) uint64_t
+XXH_INLINE_XXH3_64bits_withSeed(const void *key, size_t key_size, uint64_t seed);
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -25,8 +28,9 @@ static inline bool keyhash_is_short(const struct keyhash *keyhash, size_t key_si
 }
 
 /*
- * As keyhash_of, inlined: in a caller that is `flatten` the compiler leaves out what is for other
- * keys.
+ * As keyhash_of, in its caller's place: what is for other keys is left out. XXH3's own function is
+ * declared to be inlined always, because `flatten` in the callers, with link-time optimisation,
+ * takes in the whole engine.
  */
 static inline __attribute__((always_inline)) uint64_t
 keyhash_short(const struct keyhash *keyhash, unsigned keyspace, const void *key, size_t key_size)

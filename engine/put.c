@@ -71,7 +71,7 @@ change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_siz
 	return commit_single(kv, record, hash, seq);
 }
 
-__attribute__((flatten)) int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
+int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
 	   size_t value_size, uint64_t *seq)
 {
 	struct kv_slice slice = {value, value_size};

@@ -349,8 +349,8 @@ static __attribute__((noinline)) int get_timed(struct kv *kv, unsigned keyspace,
 	return error;
 }
 
-__attribute__((flatten)) int kv_get(struct kv *kv, unsigned keyspace, const void *key,
-				    size_t key_size, struct kv_slice *value)
+int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+	   struct kv_slice *value)
 {
 	const struct format_record *record;
 	enum quick quick;
@@ -432,8 +432,7 @@ static __attribute__((noinline)) int contains_timed(struct kv *kv, unsigned keys
 	return error;
 }
 
-__attribute__((flatten)) int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
-					 size_t key_size)
+int kv_contains(struct kv *kv, unsigned keyspace, const void *key, size_t key_size)
 {
 	const struct format_record *record;
 	enum quick quick;
