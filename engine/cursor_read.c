@@ -29,12 +29,13 @@ struct group {
 	size_t count;
 };
 
-static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t start)
+/* Room for so many bytes of keys behind the first `start`. */
+static int make_room(struct kv_cursor *cursor, size_t start, size_t size)
 {
 	size_t room = cursor->keys_room ? cursor->keys_room : KEYS_ROOM_MIN;
 	uint8_t *keys;
 
-	while (room - start < key.size)
+	while (room - start < size)
 		room *= 2;
 	if (room > cursor->keys_room) {
 		keys = realloc(cursor->keys, room);
@@ -43,23 +44,29 @@ static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t
 		cursor->keys = keys;
 		cursor->keys_room = room;
 	}
+	return 0;
+}
+
+static inline int keep_key(struct kv_cursor *cursor, struct kv_slice key, size_t start)
+{
+	if (__builtin_expect(cursor->keys_room - start < key.size, 0) &&
+	    make_room(cursor, start, key.size))
+		return -ENOMEM;
 	format_key_copy(cursor->keys + start, key.data, key.size);
 	return 0;
 }
 
 /*
- * Is the walk's key below the upper bound? Nearly always the first eight bytes say so: of two byte
- * strings that long, which differ there, they decide the order.
+ * Is the key below the upper bound? Nearly always the first eight bytes say so: of two byte strings
+ * that long, which differ there, they decide the order.
  */
-static inline bool is_below_upper(const struct kv_cursor *cursor)
+static inline bool is_below_upper(const struct kv_cursor *cursor, struct kv_slice key)
 {
 	const struct cursor_bound *upper = &cursor->upper;
-	struct kv_slice key;
 	uint64_t head, bound;
 
 	if (!upper->size)
 		return true;
-	key.data = order_walk_key(cursor->walk, &key.size);
 	if (key.size >= sizeof(head) && upper->size >= sizeof(bound)) {
 		memcpy(&head, key.data, sizeof(head));
 		memcpy(&bound, upper->key, sizeof(bound));
@@ -75,6 +82,7 @@ static inline bool is_below_upper(const struct kv_cursor *cursor)
  */
 static inline int step(struct kv_cursor *cursor)
 {
+	struct kv_slice key;
 	int error;
 
 	if (cursor->view.view)
@@ -82,8 +90,45 @@ static inline int step(struct kv_cursor *cursor)
 	error = cursor_walk(cursor, CURSOR_NEXT, NULL, 0);
 	if (error == -ENOMEM) /* the cursor has not moved */
 		return error;
-	cursor->placed = !error && is_below_upper(cursor);
+	key.data = order_walk_key(cursor->walk, &key.size);
+	cursor->placed = !error && is_below_upper(cursor, key);
 	return error || cursor->placed ? error : -ENOENT;
+}
+
+static inline struct kv_slice group_key(const struct kv_cursor *cursor, const struct group *group,
+					size_t i)
+{
+	size_t start = group->starts[i];
+
+	return (struct kv_slice){cursor->keys + start, group->starts[i + 1] - start};
+}
+
+/*
+ * Takes as many keys as the walk's leaf has, at once, and asks for their records. The last of them
+ * says whether all are below the upper bound. Not on a view, nor where keys may have to be loaded.
+ * Returns whether there were any; the walk stands on the last, or the cursor nowhere.
+ */
+static bool gather_leaf(struct kv_cursor *cursor, size_t max, struct group *group)
+{
+	const struct segments *segments = &cursor->kv->segments;
+	size_t i = group->count;
+
+	if (cursor->view.view || cursor->early)
+		return false;
+	group->count += order_walk_take(cursor->walk, max - i, cursor->keys, cursor->keys_room,
+					&group->starts[i], &group->addresses[i]);
+	if (group->count == i)
+		return false;
+	/* The first is, as the cursor stands there. */
+	while (group->count > i + 1 &&
+	       !is_below_upper(cursor, group_key(cursor, group, group->count - 1))) {
+		group->count--;
+		cursor->placed = false;
+	}
+	for (; i < group->count; i++)
+		group->records[i] = group->addresses[i] ?
+					    read_prefetch(segments, group->addresses[i]) : 0;
+	return true;
 }
 
 /*
@@ -104,18 +149,22 @@ static int gather(struct kv_cursor *cursor, size_t max, struct group *group)
 		size_t i = group->count, start = group->starts[i];
 		struct kv_slice key = {cursor->view.here.key, cursor->view.here.size};
 
-		if (!viewed)
-			key.data = order_walk_key(walk, &key.size);
-		error = keep_key(cursor, key, start);
-		if (error)
-			break;
-		group->addresses[i] = address;
-		group->records[i] = address ? read_prefetch(&cursor->kv->segments, address) : 0;
-		if (viewed)
+		if (!gather_leaf(cursor, max, group)) {
+			if (!viewed)
+				key.data = order_walk_key(walk, &key.size);
+			error = keep_key(cursor, key, start);
+			if (error)
+				break;
+			group->addresses[i] = address;
 			group->records[i] = 0;
-		group->starts[i + 1] = start + key.size;
-		group->count++;
-		error = step(cursor);
+			if (address && !viewed)
+				group->records[i] =
+					read_prefetch(&cursor->kv->segments, address);
+			group->starts[i + 1] = start + key.size;
+			group->count++;
+		}
+		if (cursor->placed)
+			error = step(cursor);
 		if (error == -ENOMEM) /* the cursor has not moved */
 			group->count--;
 		address = viewed ? cursor->view.address : order_walk_address(walk);
@@ -223,8 +272,7 @@ static size_t resolve_group(struct kv_cursor *cursor, const struct group *group,
 
 	fetch_versions(cursor, group);
 	for (i = 0; i < group->count; i++) {
-		struct kv_slice key = {cursor->keys + group->starts[i],
-				       group->starts[i + 1] - group->starts[i]};
+		struct kv_slice key = group_key(cursor, group, i);
 
 		if (resolve_quickly(cursor, key, group->records[i], group->addresses[i],
 				    &entries[count])) {

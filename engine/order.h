@@ -112,6 +112,15 @@ int order_walk_prev(struct order_walk *walk);
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size);
 uint64_t order_walk_address(const struct order_walk *walk);
 /*
+ * The walk's entry and those behind it, as far as they are in its copy of the leaf, and up to `max`
+ * and to what is left of `room` bytes: key i is put at keys + starts[i] and ends at starts[i + 1],
+ * with starts[0] given. The walk then stands on the last one. Returns how many; 0 also if the copy
+ * is out of date, or the next key is too long for a node. All were so in the tree at one moment
+ * inside the call.
+ */
+size_t order_walk_take(struct order_walk *walk, size_t max, uint8_t *keys, size_t room,
+	size_t *starts, uint64_t *addresses);
+/*
  * Is the entry, address and all, still as the tree has it? False also when its leaf has changed
  * elsewhere.
  */

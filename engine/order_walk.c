@@ -14,6 +14,9 @@
 
 #include "order_node.h"
 
+/* Bytes that a key of a node may take where it is written in words. */
+#define TAKE_ROOM (ORDER_INLINE_MAX + 16u)
+
 struct order_walk {
 	struct order *order;
 	struct order_node *leaf; /* NULL: the walk is nowhere */
@@ -56,6 +59,18 @@ void order_walk_free(struct order_walk *walk)
 	free(walk);
 }
 
+/* What an item has of its key behind the head. Up to 16 bytes are written. */
+static inline void copy_rest(uint8_t *to, const uint8_t *item)
+{
+	unsigned rest = item[0] - ORDER_HEAD_SIZE;
+	const uint8_t *from = item + 1 + ORDER_ADDRESS_SIZE;
+
+	if (rest <= 16)
+		memcpy(to, from, 16);
+	else
+		memcpy(to, from, rest);
+}
+
 /* Makes the copy's key at an index the walk's own; its prefix is there already. False: it is not in
  * the node. */
 static inline bool walk_decode(struct order_walk *walk, unsigned index)
@@ -64,21 +79,13 @@ static inline bool walk_decode(struct order_walk *walk, unsigned index)
 	uint64_t slot = order_slots(node)[index], head = htobe64(slot);
 	const uint8_t *item = (const uint8_t *)node + (slot & 0xffff);
 	uint8_t *tail = walk->key + node->prefix_size;
-	unsigned size = item[0], rest;
+	unsigned size = item[0];
 
 	if (size == ORDER_LONG_MARK)
 		return false;
 	memcpy(tail, &head, sizeof(head));
-	if (size > ORDER_HEAD_SIZE) {
-		rest = size - ORDER_HEAD_SIZE;
-		tail += ORDER_HEAD_SIZE;
-		item += 1 + ORDER_ADDRESS_SIZE;
-		if (rest <= 16)
-			memcpy(tail, item, 16);
-		else
-			memcpy(tail, item, rest);
-		item -= 1 + ORDER_ADDRESS_SIZE;
-	}
+	if (size > ORDER_HEAD_SIZE)
+		copy_rest(tail + ORDER_HEAD_SIZE, item);
 	walk->index = index;
 	walk->key_size = node->prefix_size + size;
 	walk->address = order_item_address(item);
@@ -280,6 +287,37 @@ int order_walk_prev(struct order_walk *walk)
 	if (walk->index > 0 && is_current(walk) && walk_decode(walk, walk->index - 1))
 		return 0;
 	return walk_go(walk, &(struct walk_move){.to = WALK_PREV});
+}
+
+size_t order_walk_take(struct order_walk *walk, size_t max, uint8_t *keys, size_t room,
+	size_t *starts, uint64_t *addresses)
+{
+	const struct order_node *node = &walk->copy.node;
+	size_t prefix = node->prefix_size, taken = 0;
+
+	if (!walk->leaf || !is_current(walk))
+		return 0;
+	while (taken < max && walk->index + taken < node->count) {
+		uint64_t slot = order_slots(node)[walk->index + taken], head = htobe64(slot);
+		const uint8_t *item = (const uint8_t *)node + (slot & 0xffff);
+		uint8_t *key = keys + starts[taken];
+
+		if (item[0] == ORDER_LONG_MARK || starts[taken] + TAKE_ROOM > room)
+			break;
+		if (prefix <= 16)
+			memcpy(key, node->bytes, 16);
+		else
+			memcpy(key, node->bytes, prefix);
+		memcpy(key + prefix, &head, sizeof(head));
+		if (item[0] > ORDER_HEAD_SIZE)
+			copy_rest(key + prefix + ORDER_HEAD_SIZE, item);
+		addresses[taken] = order_item_address(item);
+		starts[taken + 1] = starts[taken] + prefix + item[0];
+		taken++;
+	}
+	if (taken > 1)
+		(void)walk_decode(walk, walk->index + (unsigned)taken - 1);
+	return taken;
 }
 
 const void *order_walk_key(const struct order_walk *walk, size_t *key_size)

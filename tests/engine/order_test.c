@@ -177,6 +177,56 @@ static void compare_reads(struct order *order, const struct model *model, size_t
 			      model->entries[to].size) == to - at);
 }
 
+#define TAKE_MAX 40u
+
+/*
+ * What a walk takes at once is what the model has from `at` on, in whatever room there is, and the
+ * walk stands on the last of it. Returns how many.
+ */
+static size_t compare_take(struct order_walk *walk, const struct model *model, size_t at)
+{
+	static uint8_t keys[16384];
+	size_t room = below(sizeof(keys)), starts[TAKE_MAX + 1] = {below(100)}, size;
+	uint64_t addresses[TAKE_MAX];
+	size_t count = order_walk_take(walk, 1 + below(TAKE_MAX), keys, room, starts, addresses);
+	const void *last = order_walk_key(walk, &size);
+
+	CHECK(count <= model->count - at);
+	for (size_t i = 0; i < count; i++) {
+		const struct entry *entry = &model->entries[at + i];
+
+		CHECK(starts[i + 1] <= room && starts[i + 1] - starts[i] == entry->size);
+		CHECK(!memcmp(keys + starts[i], entry->key, entry->size));
+		CHECK(addresses[i] == entry->address);
+	}
+	if (count) {
+		CHECK(size == model->entries[at + count - 1].size);
+		CHECK(!memcmp(last, model->entries[at + count - 1].key, size));
+		CHECK(order_walk_address(walk) == addresses[count - 1]);
+	}
+	return count;
+}
+
+/* All of it, in portions; a key is left to the next step only if it is long, or there is no room. */
+static void compare_takes(struct order *order, const struct model *model)
+{
+	size_t at = 0, taken = 0;
+	struct order_walk *walk;
+	int ret;
+
+	CHECK(!order_walk_new(order, &walk));
+	for (ret = order_walk_first(walk); !ret; ret = order_walk_next(walk)) {
+		size_t count = compare_take(walk, model, at);
+
+		taken += count;
+		at += count ? count : 1;
+	}
+	CHECK(ret == -ENOENT && at == model->count);
+	CHECK(taken || model->count < 100 || model->entries[model->count / 2].size > 253);
+	CHECK(!compare_take(walk, model, at));
+	order_walk_free(walk);
+}
+
 static void compare_all(struct order *order, const struct model *model)
 {
 	struct order_walk *walk;
@@ -206,6 +256,7 @@ static void compare_all(struct order *order, const struct model *model)
 	}
 	CHECK(ret == -ENOENT && order_walk_prev(walk) == -ENOENT);
 	order_walk_free(walk);
+	compare_takes(order, model);
 }
 
 static void step_put(struct order *order, struct model *model, size_t size)
@@ -252,7 +303,7 @@ static void step_set(struct order *order, struct model *model, size_t size)
 /* A walk goes on to the nearest key although the tree changes under it. */
 static void step_walk(struct order_walk *walk, const struct model *model)
 {
-	size_t size, at;
+	size_t size, at, count;
 	const void *here = order_walk_key(walk, &size);
 	bool forward = below(2), exact;
 	struct order_entry entry;
@@ -264,6 +315,11 @@ static void step_walk(struct order_walk *walk, const struct model *model)
 		return;
 	}
 	at = model_find(model, here, size, &exact);
+	/* What is taken is what there is: nothing, if the leaf has changed since. */
+	if (exact && below(4) == 0 && (count = compare_take(walk, model, at)))
+		at += count - 1;
+	else if (!exact)
+		CHECK(!compare_take(walk, model, at));
 	if (forward)
 		at += exact;
 	else
