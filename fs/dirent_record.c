@@ -44,6 +44,30 @@ void dirent_value_encode(uint64_t ino, uint32_t mode, uint8_t value[DIRENT_VALUE
 	value[8] = (uint8_t)((mode & S_IFMT) >> 12);
 }
 
+/* Not 0 if one of the eight bytes is zero: there taking 1 away sets a top bit that was clear. */
+static inline uint64_t zero_byte(uint64_t word)
+{
+	return (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
+}
+
+/* Not 0 if one of the eight bytes is no part of a name. */
+static inline uint64_t foreign_byte(const char *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return zero_byte(word) | zero_byte(word ^ UINT64_C(0x0101010101010101) * '/');
+}
+
+/* No zero and no slash in it? */
+static inline bool name_is_clean(const char *name, size_t size)
+{
+	if (__builtin_expect(size - 8 > 8, 0))
+		return !memchr(name, '\0', size) && !memchr(name, '/', size);
+	/* A usual name: two words that may overlap. */
+	return !(foreign_byte(name) | foreign_byte(name + size - 8));
+}
+
 int dirent_key_decode(struct kv_slice key, struct dirent *out)
 {
 	uint64_t prefix[2];
@@ -55,7 +79,7 @@ int dirent_key_decode(struct kv_slice key, struct dirent *out)
 	memcpy(prefix, key.data, sizeof(prefix));
 	name = (const char *)key.data + DIRENT_PREFIX_SIZE;
 	name_size = key.size - DIRENT_PREFIX_SIZE;
-	if (memchr(name, '\0', name_size) || memchr(name, '/', name_size) ||
+	if (!name_is_clean(name, name_size) ||
 		(name[0] == '.' && (name_size == 1 || (name_size == 2 && name[1] == '.'))))
 		return -EIO;
 	out->parent = be64toh(prefix[0]);
