@@ -200,6 +200,11 @@ int inode_load(struct change *change, uint64_t ino, struct inode *out)
 	return err;
 }
 
+int inode_load_last(struct change *change, uint64_t ino, struct inode *out)
+{
+	return inode_get(change->fs, ino, out);
+}
+
 bool inode_keep(struct kvfs *fs, const struct inode *inode)
 {
 	uint8_t head[INODE_HEAD_MAX];

@@ -146,12 +146,17 @@ static int replaceable(const struct inode *moved, const struct inode *replaced)
 
 static int load_inodes(struct rename *rename)
 {
+	struct change *change = &rename->change;
+
 	for (unsigned i = 0; i < 1u + rename->replaces; i++) {
-		int err = inode_load(&rename->change, rename->entries[i].ino, &rename->inodes[i]);
+		uint64_t ino = rename->entries[i].ino;
+		struct inode *inode = &rename->inodes[i];
+		/* What is replaced may have to be looked at further, to be freed. */
+		int err = rename->replaces ? inode_load(change, ino, inode)
+					   : inode_load_last(change, ino, inode);
 
 		if (err == -ENOENT)
-			err = fs_damaged(rename->change.fs, rename->entries[i].ino,
-				"it has a name but no record");
+			err = fs_damaged(change->fs, ino, "it has a name but no record");
 		if (err)
 			return err;
 	}

@@ -50,7 +50,7 @@ static int remove_locked(struct change *change, struct inode *parent, const stru
 	uint64_t ino, bool directory, enum orphan_fate *fate)
 {
 	struct inode inode;
-	int err = inode_load(change, ino, &inode);
+	int err = inode_load_last(change, ino, &inode);
 
 	if (err == -ENOENT)
 		err = fs_damaged(change->fs, ino, "it has a name but no record");
