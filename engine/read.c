@@ -164,23 +164,24 @@ int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key
 }
 
 /*
- * A page of a map that cannot be read turns into zeros when it is touched. So all of the record's
- * are touched before anybody trusts them, and if that went wrong somewhere in the segment, the
- * record has to prove itself.
+ * A page of a map that cannot be read turns into zeros when it is touched. So all that is wanted of
+ * a record, bytes [from, to) of it, is touched before anybody trusts it, and if that went wrong
+ * somewhere in the segment, the record has to prove itself.
  */
-static int prove_readable(struct kv *kv, const struct format_record *record, uint64_t address)
+static int prove_readable(struct kv *kv, const struct format_record *record, uint64_t address,
+			  uint64_t from, uint64_t to)
 {
 	struct segments *segments = &kv->segments;
 	const struct segment *segment = segments->table[segments_slot(segments, address)];
 	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
 	const volatile uint8_t *bytes = (const volatile uint8_t *)record;
-	uint64_t length = format_record_length(record), offset;
+	uint64_t offset;
 
 	if (!map)
 		return 0;
-	for (offset = 0; offset < length; offset += READ_PAGE)
+	for (offset = from; offset < to; offset += READ_PAGE)
 		(void)bytes[offset];
-	(void)bytes[length - 1];
+	(void)bytes[to - 1];
 	if (!segments->env->map_failed(map, segments->size))
 		return 0;
 	if (segment_validate(segments, segment, map, segments_offset(segments, address)) > 0)
@@ -196,12 +197,25 @@ static inline int make_readable(struct kv *kv, const struct format_record *recor
 {
 	if (record->value_size >= READAHEAD_VALUE_MIN)
 		readahead_value(kv, address, record);
-	return read_is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+	return read_make_readable(kv, record, address);
+}
+
+/* The same for a part of the value alone, of which some is there. */
+static int make_part_readable(struct kv *kv, const struct format_record *record, uint64_t address,
+			      uint64_t offset, uint64_t size)
+{
+	uint64_t from = (uint64_t)(record->key - (const uint8_t *)record) + record->key_size + offset;
+
+	if (record->value_size >= READAHEAD_VALUE_MIN)
+		readahead_part(kv, address, record);
+	return prove_readable(kv, record, address, from, from + size);
 }
 
 int read_make_readable(struct kv *kv, const struct format_record *record, uint64_t address)
 {
-	return read_is_in_one_page(record) ? 0 : prove_readable(kv, record, address);
+	if (read_is_in_one_page(record))
+		return 0;
+	return prove_readable(kv, record, address, 0, format_record_length(record));
 }
 
 int read_value(struct kv *kv, const struct format_record *record, uint64_t address,
@@ -242,6 +256,26 @@ static int value_found(struct kv *kv, const struct find *find, struct kv_slice *
 	if (find->base & SEGMENT_MAPPED)
 		error = make_readable(kv, find->lookup.record, find->address);
 	return error ? error : value_of(kv, find->lookup.record, value);
+}
+
+int kv_get_part(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, size_t offset,
+		size_t size, struct kv_slice *value)
+{
+	const struct format_record *record;
+	struct find find;
+	int error = find_key(kv, keyspace, key, key_size, find_match, &find);
+
+	if (error)
+		return error;
+	record = find.lookup.record;
+	if (size > record->value_size || offset > record->value_size - size)
+		size = offset < record->value_size ? record->value_size - offset : 0;
+	/* Whatever is not as it will be read is needed as a whole. */
+	if (!(find.base & SEGMENT_MAPPED) || size >= READAHEAD_VALUE_MIN || !size ||
+	    record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE))
+		return value_found(kv, &find, value);
+	error = make_part_readable(kv, record, find.address, offset, size);
+	return error ? error : value_of(kv, record, value);
 }
 
 /* ---- the hot paths ---------------------------------------------------------------------------

@@ -57,3 +57,30 @@ void readahead_value(struct kv *kv, uint64_t address, const struct format_record
 	ask(kv, map, progress.asked, ahead);
 	progress.asked = ahead;
 }
+
+/*
+ * Has it been asked for by anybody? Where a segment is so large that a bit would have to speak for
+ * several values, nobody knows.
+ */
+static bool was_asked(const struct segments *segments, struct segment *segment, uint32_t offset)
+{
+	uint32_t unit = segments->size / SEGMENT_ASKED_BITS, number = offset / unit;
+	_Atomic uint64_t *word = &segment->asked[number / 64];
+	uint64_t bit = (uint64_t)1 << number % 64;
+
+	if (unit > READAHEAD_VALUE_MIN)
+		return false;
+	if (atomic_load_explicit(word, memory_order_relaxed) & bit)
+		return true;
+	atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+	return false;
+}
+
+void readahead_part(struct kv *kv, uint64_t address, const struct format_record *record)
+{
+	struct segments *segments = &kv->segments;
+	struct segment *segment = segments->table[segments_slot(segments, address)];
+
+	if (!was_asked(segments, segment, segments_offset(segments, address)))
+		readahead_value(kv, address, record);
+}

@@ -13,4 +13,10 @@
 /* A value at this address is about to be read by this thread. Inside an epoch. */
 void readahead_value(struct kv *kv, uint64_t address, const struct format_record *record);
 
+/*
+ * The same where a part of it is wanted: the first time the disk is asked for all of the value, as
+ * what is around a part is likely to be wanted too, and never again while the segment is mapped.
+ */
+void readahead_part(struct kv *kv, uint64_t address, const struct format_record *record);
+
 #endif

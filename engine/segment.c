@@ -442,7 +442,10 @@ int segment_map(struct segments *segments, struct segment *segment, const uint8_
 uint8_t *segment_use_map(struct segments *segments, struct segment *segment, const uint8_t *map)
 {
 	uint8_t *buffer = segment->buffer;
+	unsigned i;
 
+	for (i = 0; i < SEGMENT_ASKED_BITS / 64; i++)
+		atomic_store_explicit(&segment->asked[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->map, map, memory_order_release);
 	atomic_fetch_add(&segments->mapped, 1);
 	segment->buffer = NULL;

@@ -32,6 +32,8 @@
 #include "heads.h"
 #include "index.h"
 
+#define SEGMENT_ASKED_BITS 1024u
+
 struct segment {
 	_Atomic uint64_t id; /* 0: free */
 	uint64_t salt;
@@ -48,6 +50,8 @@ struct segment {
 	_Atomic(const uint8_t *) map; /* or NULL; changed under the log's lock */
 	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered
 					  before the map */
+	_Atomic uint64_t asked[SEGMENT_ASKED_BITS / 64]; /* of a mapped one, a bit per part: the
+						   disk was asked for what begins in it */
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins
 					 here, and is valid */

@@ -10,27 +10,38 @@
 #include "record.h"
 #include "share.h"
 
+static int check_size(struct kvfs *fs, struct extent_place place, struct kv_slice value)
+{
+	return value.size > extent_size_max(place.slot)
+		? fs_damaged(fs, place.ino, "a piece of its contents is too large") : 0;
+}
+
 int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out)
 {
 	uint8_t key[EXTENT_KEY_SIZE];
-	struct kv_slice value;
 	int err;
 
 	extent_key_encode(place, key);
-	err = record_get(fs, KEYSPACE_EXTENT, key, sizeof(key), &value);
-	if (err)
-		return err;
-	if (value.size > extent_size_max(place.slot))
-		return fs_damaged(fs, place.ino, "a piece of its contents is too large");
-	*out = value;
-	return 0;
+	err = record_get(fs, KEYSPACE_EXTENT, key, sizeof(key), out);
+	return err ? err : check_size(fs, place, *out);
 }
 
-int piece_get_whole(
-	struct kvfs *fs, const struct inode *inode, uint64_t chunk, struct kv_slice *out)
+int piece_get_part(struct kvfs *fs, struct extent_place place, size_t offset, size_t size,
+	struct kv_slice *out)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+	int err;
+
+	extent_key_encode(place, key);
+	err = record_get_part(fs, KEYSPACE_EXTENT, key, sizeof(key), offset, size, out);
+	return err ? err : check_size(fs, place, *out);
+}
+
+int piece_get_whole(struct kvfs *fs, const struct inode *inode, uint64_t chunk, size_t offset,
+	size_t size, struct kv_slice *out)
 {
 	struct extent_place place = {inode->ino, chunk, EXTENT_SLOT_CHUNK};
-	int err = piece_get(fs, place, out);
+	int err = piece_get_part(fs, place, offset, size, out);
 
 	if (err == -ENOENT && inode->flags & INODE_SHARES)
 		err = share_get(fs, inode->ino, chunk, out);
@@ -149,7 +160,7 @@ int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk, u
 		place.slot = EXTENT_SLOT_BLOCK + block;
 	if (chunk->data & 1u << block) {
 		err = chunk->shared && !overlaid ? share_get(fs, ino, chunk->number, &piece)
-						 : piece_get(fs, place, &piece);
+						 : piece_get_part(fs, place, skip, EXTENT_BLOCK_SIZE, &piece);
 		if (err)
 			return err;
 		if (piece.size > skip)

@@ -23,11 +23,17 @@ struct chunk {
 void piece_prefetch(struct kvfs *fs, struct extent_place place);
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
+/*
+ * The same for `size` bytes of it from `offset` on: the rest, which the slice has as well, is not to
+ * be looked at.
+ */
+KV_MUST_CHECK int piece_get_part(struct kvfs *fs, struct extent_place place, size_t offset,
+	size_t size, struct kv_slice *out);
 /* How many bytes the piece has, without reading them. The same errors. */
 KV_MUST_CHECK int piece_size(struct kvfs *fs, struct extent_place place, size_t *out);
-/* The chunk piece, whether it is the file's own or shared. The same errors. */
-KV_MUST_CHECK int piece_get_whole(
-	struct kvfs *fs, const struct inode *inode, uint64_t chunk, struct kv_slice *out);
+/* A part of the chunk piece, whether that is the file's own or shared. The same errors. */
+KV_MUST_CHECK int piece_get_whole(struct kvfs *fs, const struct inode *inode, uint64_t chunk,
+	size_t offset, size_t size, struct kv_slice *out);
 KV_MUST_CHECK int piece_put(
 	struct change *change, struct extent_place place, const void *data, size_t size);
 /* The data must stay as it is until the change is committed. */

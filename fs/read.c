@@ -99,7 +99,7 @@ static int read_block(struct kvfs *fs, const struct inode *inode, uint64_t numbe
 		return 0;
 	}
 	if (err == -ENOENT)
-		err = piece_get_whole(fs, inode, number, &piece);
+		err = piece_get_whole(fs, inode, number, from, to - from, &piece);
 	if (err && err != -ENOENT)
 		return err;
 	copy_part(out, piece, from, to - from);
@@ -116,7 +116,7 @@ static int read_chunk(struct kvfs *fs, const struct inode *inode, uint64_t numbe
 
 	if (inode->flags & INODE_MIXED && from / EXTENT_BLOCK_SIZE == (to - 1) / EXTENT_BLOCK_SIZE)
 		return read_block(fs, inode, number, out, from, to);
-	err = piece_get_whole(fs, inode, number, &piece);
+	err = piece_get_whole(fs, inode, number, from, to - from, &piece);
 	if (err && err != -ENOENT)
 		return err;
 	if (!err) {

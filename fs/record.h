@@ -19,6 +19,15 @@ KV_MUST_CHECK static inline int record_get(struct kvfs *fs, enum keyspace keyspa
 	return kv_get(fs->kv, keyspace, key, key_size, value);
 }
 
+/* As kv_get_part. */
+KV_MUST_CHECK static inline int record_get_part(struct kvfs *fs, enum keyspace keyspace,
+	const void *key, size_t key_size, size_t offset, size_t size, struct kv_slice *value)
+{
+	if (__builtin_expect(fs->view != NULL, 0))
+		return kv_view_get(fs->view, keyspace, key, key_size, value);
+	return kv_get_part(fs->kv, keyspace, key, key_size, offset, size, value);
+}
+
 KV_MUST_CHECK static inline int record_exists(
 	struct kvfs *fs, enum keyspace keyspace, const void *key, size_t key_size)
 {

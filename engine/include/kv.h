@@ -187,6 +187,15 @@ KV_API void kv_read_end(struct kv *kv);
 KV_API KV_MUST_CHECK int kv_get(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				struct kv_slice *value);
 
+/*
+ * As kv_get for whoever looks at `size` bytes of the value from `offset` on, and not at the rest,
+ * which may be on the disk, or unreadable. The slice is the whole value. Of a large value that
+ * costs less, again and again, than all of it does.
+ */
+KV_API KV_MUST_CHECK int kv_get_part(struct kv *kv, unsigned keyspace, const void *key,
+				     size_t key_size, size_t offset, size_t size,
+				     struct kv_slice *value);
+
 /* As kv_get, and the number of the batch that put it: the entry's version. */
 KV_API KV_MUST_CHECK int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key,
 				    size_t key_size, struct kv_slice *value, uint64_t *seq);

@@ -162,6 +162,66 @@ static void test_unreadable_page(void **state)
 	assert_true(lost > 0 && intact > 0);
 }
 
+#define PARTS_SIZE 60000u
+#define PART_SIZE 4096u
+#define BAD_PART 9u
+
+/* The page in the middle of this part of the value cannot be read any more. */
+static void fail_part(struct fixture *fixture, const char *key, unsigned part)
+{
+	for (unsigned slot = 0; slot < 32; slot++) {
+		char name[FORMAT_SEGMENT_NAME_SIZE];
+		const uint8_t *bytes, *found;
+		uint64_t size, offset;
+
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes(fixture->sim, name, &size);
+		found = bytes ? memmem(bytes, size, key, strlen(key)) : NULL;
+		if (!found)
+			continue;
+		offset = (uint64_t)(found - bytes) + strlen(key) + part * PART_SIZE + PART_SIZE / 2;
+		assert_int_equal(sim_env_fail_page(fixture->sim, name,
+					 offset / SIM_PAGE_SIZE * SIM_PAGE_SIZE), 0);
+		return;
+	}
+	fail_msg("no segment has %s", key);
+}
+
+static int read_part(struct fixture *fixture, const char *key, unsigned part)
+{
+	uint8_t expected[PARTS_SIZE];
+	struct kv_slice value;
+	bool same = true;
+	int result;
+
+	fill_bytes(expected, PARTS_SIZE, 1);
+	kv_read_begin(fixture->kv);
+	result = kv_get_part(fixture->kv, HASHED, key, strlen(key), part * PART_SIZE, PART_SIZE, &value);
+	if (!result)
+		same = !memcmp((const uint8_t *)value.data + part * PART_SIZE,
+			expected + part * PART_SIZE, PART_SIZE);
+	kv_read_end(fixture->kv);
+	assert_true(same);
+	return result;
+}
+
+/* A part of a value that cannot be read is an error, not zeros. */
+static void test_unreadable_part(void **state)
+{
+	static const char key[] = "a value that is read in parts";
+	struct fixture *fixture = *state;
+
+	must_put_filled(fixture, HASHED, key, PARTS_SIZE, 1);
+	for (unsigned i = 0; i < 12; i++) /* so that it is read through a map */
+		must_put_filled(fixture, HASHED, "filler", 300000, i);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	for (unsigned part = 0; part < PARTS_SIZE / PART_SIZE; part++)
+		assert_int_equal(read_part(fixture, key, part), 0);
+	fail_part(fixture, key, BAD_PART);
+	assert_int_equal(read_part(fixture, key, BAD_PART), -EIO);
+}
+
 /* Flips a bit in the middle of a key's value, wherever that stands. */
 static void damage_value(struct fixture *fixture, const char *key, size_t value_size)
 {
@@ -423,6 +483,7 @@ int main(void)
 		FIXTURE_TEST(test_flipped_bits),
 		FIXTURE_TEST(test_writing_after_damage),
 		FIXTURE_TEST(test_unreadable_page),
+		FIXTURE_TEST(test_unreadable_part),
 		FIXTURE_TEST(test_damage_is_replaced),
 		FIXTURE_TEST(test_missing_segment),
 		FIXTURE_TEST(test_missing_without_checkpoint),

@@ -120,6 +120,42 @@ static void test_every_other(void **state)
 	assert_true(asked_count <= MAPPED / 4);
 }
 
+#define PART_SIZE 4096u
+
+static const uint8_t *read_part(struct fixture *fixture, unsigned number, size_t offset, bool *was)
+{
+	struct kv_slice value;
+	char key[16];
+
+	key_of(number, key);
+	assert_int_equal(kv_get_part(fixture->kv, HASHED, key, strlen(key), offset, PART_SIZE, &value), 0);
+	assert_int_equal(value.size, VALUE_SIZE);
+	*was = was_asked(value.data, value.size);
+	return (const uint8_t *)value.data + offset;
+}
+
+/* Of what parts are read from the disk is asked for all, once. */
+static void test_parts(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sim_random random = {8};
+	uint8_t expected[VALUE_SIZE];
+	bool was;
+
+	put_and_reopen(fixture);
+	for (unsigned i = 0; i < 20 * MAPPED; i++) {
+		unsigned number = (unsigned)sim_random_below(&random, MAPPED);
+		size_t offset = (size_t)sim_random_below(&random, VALUE_SIZE - PART_SIZE);
+
+		fill_bytes(expected, VALUE_SIZE, number);
+		kv_read_begin(fixture->kv);
+		assert_memory_equal(read_part(fixture, number, offset, &was), expected + offset, PART_SIZE);
+		kv_read_end(fixture->kv);
+		assert_true(was);
+	}
+	assert_true(asked_count <= MAPPED + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -127,6 +163,7 @@ int main(void)
 		INLINE_TEST(test_backwards),
 		INLINE_TEST(test_at_random),
 		INLINE_TEST(test_every_other),
+		INLINE_TEST(test_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
