@@ -4,7 +4,6 @@
 
 #include <errno.h>
 
-#include "log.h"
 #include "segment_file.h"
 #include "sync.h"
 

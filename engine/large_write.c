@@ -14,7 +14,6 @@
 #include "epoch.h"
 #include "large.h"
 #include "lookup.h"
-#include "read.h"
 
 #define CONVERT_STEP ((size_t)256 << 10)
 /* Attempts that meet a value that is just being changed, before a change stops all others. */

@@ -7,7 +7,6 @@
 #include "brake.h"
 #include "checkpoint.h"
 #include "compact.h"
-#include "compact_pick.h"
 #include "epoch.h"
 #include "large.h"
 #include "log.h"

@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "checkpoint.h"
-#include "cursor.h"
 
 static struct order *order_of(struct kv *kv, unsigned keyspace)
 {

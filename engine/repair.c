@@ -18,8 +18,6 @@
 #include <string.h>
 
 #include "compact.h"
-#include "compact_pick.h"
-#include "log.h"
 #include "maintain.h"
 #include "store.h"
 #include "super.h"

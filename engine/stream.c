@@ -13,7 +13,6 @@
 #include <stdlib.h>
 
 #include "large.h"
-#include "sync.h"
 
 #define BATCH_SIZE ((size_t)256 << 10) /* bytes committed at once */
 

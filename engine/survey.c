@@ -16,7 +16,6 @@
 #include <zstd.h>
 
 #include "dictionary.h"
-#include "epoch.h"
 
 #define SAMPLES_MAX 2048u
 #define SAMPLE_SIZE_MAX 1024u	     /* bytes of a value that are looked at */

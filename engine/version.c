@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
-#include "epoch.h"
 #include "lookup.h"
 #include "read.h"
 #include "version_table.h"

@@ -16,7 +16,6 @@
 #include "keyspaces.h"
 #include "meta_record.h"
 #include "number_table.h"
-#include "orphan_record.h"
 #include "record.h"
 #include "share.h"
 

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "entry.h"
+#include "extent_record.h"
 #include "mend.h"
-#include "orphan.h"
-#include "piece.h"
+#include "orphan_record.h"
 #include "record.h"
 #include "xattr_record.h"
 

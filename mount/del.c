@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "command.h"
-#include "message.h"
 #include "options.h"
 #include "page.h"
 #include "store.h"

@@ -11,7 +11,6 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
-#include "serve.h"
 
 static const struct command *const commands[] = {
 	&mkfs_command,
