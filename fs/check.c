@@ -19,7 +19,6 @@
 #include "record.h"
 
 #define STEPS_PER_PROGRESS 4096u
-#define LOST_TRIES_MAX (UINT64_C(1) << 32) /* numbers tried in search of lost inodes */
 
 static void name_print(FILE *out, const struct check_place *place)
 {
@@ -76,42 +75,47 @@ static int engine_progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 	return check->progress ? check->progress(check->progress_arg, done_bytes, total_bytes) : 0;
 }
 
-static int contains_inode(struct kvfs *fs, uint64_t ino)
+static void check_reached(struct check *check, struct kv_slice key)
 {
-	uint8_t key[INODE_KEY_SIZE];
+	struct check_place place = {0};
 
-	inode_key_encode(ino, key);
-	return record_exists(fs, KEYSPACE_INODE, key, sizeof(key));
+	if (inode_key_decode(key, &place.ino))
+		check_finding(check, NULL, "the key of an inode makes no sense");
+	else if (!number_set_has(&check->seen, place.ino))
+		check_finding(check, &place, "it has no name, and is not noted as unlinked");
 }
 
-/* Inodes that neither a name nor a note leads to. */
+/* Inodes that neither a name nor a note leads to: looked for where there are more than were met. */
 static int check_lost(struct check *check)
 {
+	const struct kv_entry *entries;
+	struct kv_iterator *iterator;
 	struct kv_stats stats;
-	uint64_t limit = atomic_load(&check->fs->numbers.next);
-	uint64_t lost;
+	size_t count;
+	int err;
 
 	/* A snapshot's keys are not counted by the store. */
 	if (check->fs->view)
 		return 0;
 	kv_stats(check->fs->kv, &stats);
-	lost = stats.keys[KEYSPACE_INODE] - check->inodes;
-	if (limit > LOST_TRIES_MAX)
-		limit = LOST_TRIES_MAX;
-	for (uint64_t ino = KVFS_ROOT_INO; lost && ino < limit; ino++) {
-		struct check_place place = {.ino = ino};
-		int err = check_step(check);
-
-		if (err)
-			return err;
-		if (number_set_has(&check->seen, ino) || contains_inode(check->fs, ino))
-			continue;
-		check_finding(check, &place, "it has no name, and is not noted as unlinked");
-		lost--;
+	if (stats.keys[KEYSPACE_INODE] == check->inodes)
+		return 0;
+	err = kv_iterator_open(check->fs->kv, KEYSPACE_INODE, KV_ITERATE_KEYS, &iterator);
+	if (err)
+		return err;
+	while (!err) {
+		kv_read_begin(check->fs->kv);
+		err = kv_iterator_read(iterator, &entries, &count);
+		for (size_t i = 0; !err && i < count; i++) {
+			if (!entries[i].status)
+				check_reached(check, entries[i].key);
+			err = check_step(check);
+		}
+		kv_read_end(check->fs->kv);
 	}
-	if (lost)
-		check_finding(check, NULL, "%lld inodes cannot be reached", (long long)lost);
-	return 0;
+	kv_iterator_close(iterator);
+	/* What of the index cannot be read the store's own check has found. */
+	return err == -ENOENT || err == -EIO ? 0 : err;
 }
 
 static int check_all(struct check *check)

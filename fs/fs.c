@@ -172,12 +172,16 @@ static int excuse(struct kvfs *fs, bool repairs, int err, unsigned lost)
 	return 0;
 }
 
-/* Whatever the record says: has anything ever been there? */
-static bool has_root(struct kvfs *fs)
+/* Nothing but, perhaps, some of what the file system says of itself. */
+static bool is_empty(struct kvfs *fs)
 {
-	struct inode root;
+	struct kv_stats stats;
+	unsigned keyspace = KEYSPACE_META + 1;
 
-	return inode_get(fs, KVFS_ROOT_INO, &root) != -ENOENT;
+	kv_stats(fs->kv, &stats);
+	while (keyspace < KEYSPACE_COUNT && !stats.keys[keyspace])
+		keyspace++;
+	return keyspace == KEYSPACE_COUNT;
 }
 
 static int read_secret(struct kvfs *fs, bool repairs)
@@ -189,7 +193,7 @@ static int read_secret(struct kvfs *fs, bool repairs)
 	 * Making it was interrupted, or all is lost: in either case there is nothing that a repair
 	 * could begin with.
 	 */
-	if (err == -ENOENT && !has_root(fs))
+	if (err == -ENOENT && is_empty(fs))
 		return -ENODATA;
 	if (!err)
 		err = meta_format_decode(value, &fs->name_secret);

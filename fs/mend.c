@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "orphan.h"
 
@@ -77,6 +79,80 @@ void mend_forget_names(struct mend *mend)
 	mend->names = mend->sizes = mend->subdirs = mend->parents = (struct number_table){0};
 }
 
+/* Keys, one behind the other, each behind its size (2 bytes). */
+struct keys {
+	uint8_t *bytes;
+	size_t size, room;
+};
+
+static int keys_add(struct keys *keys, struct kv_slice key)
+{
+	uint16_t size = (uint16_t)key.size;
+	size_t room = 2 * (keys->room + sizeof(size) + key.size);
+	uint8_t *bytes;
+
+	if (keys->room - keys->size < sizeof(size) + key.size) {
+		bytes = realloc(keys->bytes, room);
+		if (!bytes)
+			return -ENOMEM;
+		keys->bytes = bytes;
+		keys->room = room;
+	}
+	memcpy(keys->bytes + keys->size, &size, sizeof(size));
+	memcpy(keys->bytes + keys->size + sizeof(size), key.data, size);
+	keys->size += sizeof(size) + size;
+	return 0;
+}
+
+/* The next entries' keys that no inode has. -ENOENT: that was all */
+static int find_wrong_keys(struct mend *mend, struct kv_iterator *iterator, struct keys *keys)
+{
+	const struct kv_entry *entries;
+	uint64_t ino;
+	size_t count;
+	int err;
+
+	kv_read_begin(mend->fs->kv);
+	err = kv_iterator_read(iterator, &entries, &count);
+	for (size_t i = 0; !err && i < count; i++)
+		if (!entries[i].status && inode_key_decode(entries[i].key, &ino))
+			err = keys_add(keys, entries[i].key);
+	kv_read_end(mend->fs->kv);
+	return err;
+}
+
+static int remove_inodes(struct mend *mend, const struct keys *keys)
+{
+	uint16_t size;
+	int err = 0;
+
+	for (size_t at = 0; at < keys->size && !err; at += sizeof(size) + size) {
+		memcpy(&size, keys->bytes + at, sizeof(size));
+		mend_say(mend, "an inode whose key makes no sense; removed");
+		err = mend_delete(mend, KEYSPACE_INODE, keys->bytes + at + sizeof(size), size);
+	}
+	return err;
+}
+
+static int mend_inode_keys(struct mend *mend)
+{
+	struct kv_iterator *iterator;
+	struct keys keys = {0};
+	int err = kv_iterator_open(mend->fs->kv, KEYSPACE_INODE, KV_ITERATE_KEYS, &iterator);
+
+	if (err)
+		return err;
+	while (!err) {
+		keys.size = 0;
+		err = find_wrong_keys(mend, iterator, &keys);
+		if (!err)
+			err = remove_inodes(mend, &keys);
+	}
+	kv_iterator_close(iterator);
+	free(keys.bytes);
+	return err == -ENOENT ? 0 : err;
+}
+
 /* Which records there are; and no number of these is given out again. */
 static int list_inodes(struct mend *mend)
 {
@@ -100,6 +176,8 @@ static int mend_all(struct mend *mend)
 
 	if (!err)
 		err = mend_root(mend);
+	if (!err)
+		err = mend_inode_keys(mend);
 	if (!err)
 		err = mend_owners(mend);
 	if (!err)

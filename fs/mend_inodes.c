@@ -188,6 +188,16 @@ static uint64_t chunk_end(const struct chunk *chunk)
 	return base + end;
 }
 
+/* A piece without bytes, behind the end of the file. */
+static int remove_empty(struct mend *mend, uint64_t ino, uint64_t chunk)
+{
+	uint8_t key[EXTENT_KEY_SIZE];
+
+	mend_say(mend, "inode %llu: an empty piece of contents behind its end, removed", (unsigned long long)ino);
+	extent_key_encode((struct extent_place){ino, chunk, EXTENT_SLOT_CHUNK}, key);
+	return mend_delete(mend, KEYSPACE_EXTENT, key, sizeof(key));
+}
+
 /*
  * A record that cannot be read stays as it is: that is damage of the store, which its own check
  * reports.
@@ -206,6 +216,10 @@ static int mend_pieces(struct mend *mend, struct inode *inode, bool *changed)
 		uint64_t base = chunk.number * EXTENT_CHUNK_SIZE, chunk_last = chunk_end(&chunk);
 		uint32_t inside = end <= base ? 0 : end - base < EXTENT_CHUNK_SIZE ? (uint32_t)(end - base) : EXTENT_CHUNK_SIZE;
 
+		if (!inside && chunk_last == base && !(inode->flags & INODE_TRIM)) {
+			err = remove_empty(mend, inode->ino, chunk.number);
+			continue;
+		}
 		blocks += chunk_blocks(&chunk);
 		if (chunk.shared)
 			*changed |= SET(inode->flags, inode->flags | INODE_SHARES);
@@ -243,16 +257,30 @@ static int mend_attributes(struct mend *mend, struct inode *inode, bool *changed
 	return err == -ENOENT ? 0 : err;
 }
 
+int mend_find_note(struct mend *mend, uint64_t ino)
+{
+	uint8_t key[INODE_KEY_SIZE];
+	struct kv_slice value;
+	uint64_t noted;
+	int err;
+
+	inode_key_encode(ino, key);
+	kv_read_begin(mend->fs->kv);
+	err = record_get(mend->fs, KEYSPACE_ORPHAN, key, sizeof(key), &value);
+	if (!err)
+		err = orphan_record_decode((struct kv_slice){key, sizeof(key)}, value, &noted);
+	kv_read_end(mend->fs->kv);
+	return err == -EIO ? -ENOENT : err;
+}
+
 /* A file that is to be trimmed is noted, or nobody does it. */
 static int mend_note(struct mend *mend, const struct inode *inode, bool *changed)
 {
-	uint8_t key[INODE_KEY_SIZE];
 	int err;
 
 	if (!(inode->flags & INODE_TRIM))
 		return 0;
-	inode_key_encode(inode->ino, key);
-	err = record_exists(mend->fs, KEYSPACE_ORPHAN, key, sizeof(key));
+	err = mend_find_note(mend, inode->ino);
 	if (err != -ENOENT)
 		return err;
 	*changed = true;

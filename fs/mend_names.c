@@ -129,11 +129,11 @@ static bool is_sound(enum keyspace keyspace, struct kv_slice key, uint64_t *ino)
 	return true;
 }
 
+/* Looks at every key, and at each owner once. */
 static int mend_owners_of(struct mend *mend, enum keyspace keyspace)
 {
-	uint8_t next[INODE_KEY_SIZE];
 	struct kv_cursor *cursor;
-	uint64_t ino;
+	uint64_t ino, last = 0;
 	int err = scratch_cursor(mend->scratch, keyspace, &cursor);
 
 	if (!err)
@@ -144,14 +144,12 @@ static int mend_owners_of(struct mend *mend, enum keyspace keyspace)
 		if (!is_sound(keyspace, key, &ino)) {
 			mend_say(mend, "a record whose key makes no sense, removed");
 			err = mend_delete(mend, keyspace, key.data, key.size);
-			if (!err)
-				err = kv_cursor_next(cursor);
-			continue;
+		} else if (ino != last) {
+			err = mend_owner(mend, keyspace, ino);
+			last = ino;
 		}
-		err = mend_owner(mend, keyspace, ino);
-		inode_key_encode(ino + 1, next);
 		if (!err)
-			err = kv_cursor_seek(cursor, next, sizeof(next));
+			err = kv_cursor_next(cursor);
 	}
 	return err == -ENOENT ? 0 : err;
 }
@@ -434,7 +432,7 @@ static int mend_nameless(struct mend *mend, uint64_t ino, uint64_t *directory)
 		return err;
 	if (inode.nlink)
 		return give_name(mend, &inode, directory);
-	err = record_exists(mend->fs, KEYSPACE_ORPHAN, key, sizeof(key));
+	err = mend_find_note(mend, ino);
 	if (err != -ENOENT)
 		return err;
 	mend_say(mend, "inode %llu: it was unlinked, and is freed", (unsigned long long)ino);

@@ -206,14 +206,16 @@ int piece_walk_start(struct kvfs *fs, struct scratch *scratch, uint64_t ino, uin
 /* The piece under the cursor; -ENOENT if it is another file's, or gone. */
 static int walk_piece(struct piece_walk *walk, struct extent_place *place, size_t *size)
 {
-	int err = extent_key_decode(kv_cursor_key(walk->cursor), place);
+	struct kv_slice key = kv_cursor_key(walk->cursor);
+	uint8_t prefix[INODE_KEY_SIZE];
 
-	if (err)
-		return fs_damaged(walk->fs, walk->ino, "a piece's key makes no sense");
-	if (place->ino != walk->ino) {
+	inode_key_encode(walk->ino, prefix);
+	if (key.size < sizeof(prefix) || memcmp(key.data, prefix, sizeof(prefix))) {
 		walk->more = false;
 		return -ENOENT;
 	}
+	if (extent_key_decode(key, place))
+		return fs_damaged(walk->fs, walk->ino, "a piece's key makes no sense");
 	*size = extent_size_max(place->slot);
 	return walk->keys_only ? 0 : piece_size(walk->fs, *place, size);
 }
