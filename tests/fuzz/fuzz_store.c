@@ -3,9 +3,10 @@
  * fuzz_store.c - a whole store whose files somebody has been at: it opens or it does not, and
  * whatever it holds can be read, walked, checked and written to without harm.
  *
- * Input: a byte of options, then changes, each an operation on one file of a small valid store.
- * Some make the checksum of what they touch right again: behind it lies most of the code.
+ * Input: a byte of options, or two, then changes, each an operation on one file of a small valid
+ * store. Some make the checksum of what they touch right again: behind it lies most of the code.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "format.h"
@@ -24,6 +25,10 @@
 #define OPTION_THREADS 16u   /* it is loaded beside what is done with the store */
 #define OPTION_SNAPSHOTS 32u /* a list of snapshots */
 #define OPTION_KEPT 64u      /* it has some, and keeps what they see */
+#define OPTION_MORE 128u     /* another byte of options follows */
+
+#define MORE_REPAIR 1u /* it is repaired first */
+#define MORE_COLD 2u   /* compaction has been at work in it */
 
 enum change {
 	CHANGE_BYTES,  /* bytes anywhere */
@@ -240,9 +245,42 @@ static void change_snapshots(struct kv *kv)
 	(void)!kv_snapshot_create(kv, "new", NULL);
 }
 
+static bool tells; /* for who looks for the reason of a failure */
+
 static void ignore(void *arg, enum kv_severity severity, const char *message)
 {
 	sum += (uint8_t)strlen(message);
+	if (tells)
+		fprintf(stderr, "%s\n", message);
+}
+
+static void must(bool holds, const char *what)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "%s\n", what);
+	abort();
+}
+
+/* What could be repaired opens, a check finds what the repair said is left, and another one has nothing to do. */
+static void repair(struct sim_env *sim)
+{
+	struct kv_open_options options = {
+		.flags = KV_OPEN_READ_ONLY, .resident_size = 1, .report = ignore};
+	struct kv_env *env = sim_env_table(sim);
+	struct kv_repair_report first, second;
+	uint64_t findings;
+	struct kv *kv;
+
+	if (kv_repair(env, IMAGE_STORE_PATH, ignore, NULL, &first) != 0)
+		return;
+	must(kv_open(env, IMAGE_STORE_PATH, &options, &kv) == 0, "what was repaired does not open");
+	must(kv_check(kv, ignore, NULL, NULL, NULL, &findings) == 0, "check");
+	must(findings == first.remaining, "a repair and a check do not agree");
+	must(kv_close(kv) == 0, "close");
+	must(kv_repair(env, IMAGE_STORE_PATH, ignore, NULL, &second) == 0, "repaired again");
+	must(second.mended == 0, "a second repair had something to do");
+	must(second.remaining == first.remaining, "a second repair left something else");
 }
 
 static void use(struct kv *kv)
@@ -292,7 +330,7 @@ static void put_list(struct sim_env *sim, const struct image *image, uint32_t se
 }
 
 /* list: what to make a list of snapshots from; 0: there is none. */
-static void open_and_use(const struct image *image, unsigned flags, uint32_t list)
+static void open_and_use(const struct image *image, unsigned flags, uint32_t list, bool repairs)
 {
 	struct kv_open_options options = {.flags = flags, .resident_size = 1, .report = ignore};
 	struct sim_env *sim = image_mount(image);
@@ -300,7 +338,8 @@ static void open_and_use(const struct image *image, unsigned flags, uint32_t lis
 
 	if (list)
 		put_list(sim, image, list);
-
+	if (repairs)
+		repair(sim);
 	if (kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &options, &kv) == 0) {
 		use(kv);
 		kv_close(kv);
@@ -310,28 +349,43 @@ static void open_and_use(const struct image *image, unsigned flags, uint32_t lis
 	sim_env_free(sim);
 }
 
+static unsigned kind_of(uint8_t options, uint8_t more)
+{
+	return (options & OPTION_COMPRESSED ? IMAGE_COMPRESSED : 0) |
+	       (options & OPTION_KEPT ? IMAGE_KEPT : 0) | (more & MORE_COLD ? IMAGE_COLD : 0);
+}
+
+/* What is there, from the beginning of the image's files. */
+static unsigned files_of(uint8_t options, uint8_t more)
+{
+	if (!(options & OPTION_CHECKPOINT) && !(more & MORE_COLD))
+		return IMAGE_LOG_FILES;
+	return more & MORE_COLD ? IMAGE_FILES : options & OPTION_KEPT ? IMAGE_KEPT_FILES : IMAGE_COMMON_FILES;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct image *originals[4], work;
+	static struct image *originals[IMAGE_KINDS], work;
 	struct fuzz_input input = {data, size};
 	uint8_t options = fuzz_u8(&input);
-	bool compressed = options & OPTION_COMPRESSED, kept = options & OPTION_KEPT;
-	unsigned which = compressed + 2u * kept;
-	unsigned files = !(options & OPTION_CHECKPOINT) ? IMAGE_LOG_FILES :
-			 kept				? IMAGE_FILES :
-							  IMAGE_COMMON_FILES;
+	uint8_t more = options & OPTION_MORE ? fuzz_u8(&input) : 0;
+	unsigned kind = kind_of(options, more), files = files_of(options, more);
 	unsigned flags = options & OPTION_THREADS ? 0 : KV_OPEN_INLINE;
 	uint32_t list = options & OPTION_SNAPSHOTS ? fuzz_u32(&input) : 0;
 
-	if (!originals[which])
-		originals[which] = image_new(compressed, kept);
-	image_copy(&work, originals[which]);
+	tells = getenv("FUZZ_TELLS") != NULL;
+	if (!originals[kind])
+		originals[kind] = image_new(kind);
+	image_copy(&work, originals[kind]);
 	for (unsigned i = 0; i < CHANGES_MAX && input.left > 0; i++)
 		change(&input, &work, files);
-	if (files == IMAGE_LOG_FILES)
-		work.files[IMAGE_CHECKPOINT].name = work.files[IMAGE_LIST].name = NULL;
+	if (!(options & OPTION_CHECKPOINT))
+		work.files[IMAGE_CHECKPOINT].name = NULL;
 	else if (!(options & OPTION_UNSEALED))
 		image_seal_checkpoint(&work.files[IMAGE_CHECKPOINT]);
-	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0), list);
+	if (files == IMAGE_LOG_FILES)
+		work.files[IMAGE_LIST].name = NULL;
+	open_and_use(&work, flags | (options & OPTION_READ_ONLY ? KV_OPEN_READ_ONLY : 0), list,
+		more & MORE_REPAIR);
 	return 0;
 }

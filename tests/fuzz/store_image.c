@@ -10,7 +10,8 @@
 #include "kv.h"
 
 static const char *const file_names[IMAGE_FILES] = {
-	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME, FORMAT_SNAPSHOTS_NAME};
+	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME, FORMAT_SNAPSHOTS_NAME,
+	FORMAT_MANIFEST_NAME, "seg-00000002", "seg-00000003", "seg-00000004"};
 
 static void must(bool holds)
 {
@@ -52,6 +53,25 @@ static void fill(struct kv *kv, bool snapshots)
 	must(kv_write(kv, 0, "old", 3, 66000, value, 300, NULL) == 0);
 	must(kv_put(kv, 0, "old", 3, value, 300, NULL) == 0);
 	kv_batch_free(batch);
+}
+
+/* Garbage between what is needed, and all that moved to a cold segment; then some log behind it. */
+static void fill_cold(struct kv *kv)
+{
+	static uint8_t value[200000];
+	struct kv_prune_options options = {.garbage_percent = 1};
+	struct kv_prune_report report;
+	struct sim_random random = {2};
+
+	for (unsigned i = 0; i < sizeof(value); i++)
+		value[i] = (uint8_t)sim_random_next(&random);
+	for (unsigned i = 0; i < 14; i++) {
+		must(kv_put(kv, 0, "often", 5, value, sizeof(value), NULL) == 0);
+		must(kv_put(kv, i % 2, &i, sizeof(i), value + i, 3000, NULL) == 0);
+	}
+	must(kv_prune(kv, &options, NULL, NULL, &report) == 0 && report.copied_bytes > 0);
+	for (unsigned i = 0; i < 10; i++)
+		must(kv_put(kv, i % 2, &i, sizeof(i), value, 100, NULL) == 0);
 }
 
 static void find_records(struct image_file *file)
@@ -96,8 +116,14 @@ static void take(struct image *image, struct sim_env *sim, unsigned files)
 		file->name = file_names[i];
 		file->is_checkpoint = i == IMAGE_CHECKPOINT;
 		file->is_list = i == IMAGE_LIST;
-		file->bytes = malloc(IMAGE_ROOM);
+		file->is_manifest = i == IMAGE_MANIFEST;
 		bytes = sim_env_bytes(sim, file->name, &size);
+		/* Compaction empties some segments, and snapshots are not in every store. */
+		if (!bytes && i > 0 && files == IMAGE_FILES) {
+			file->name = NULL;
+			continue;
+		}
+		file->bytes = malloc(IMAGE_ROOM);
 		must(bytes && file->bytes && size <= IMAGE_ROOM);
 		memcpy(file->bytes, bytes, size);
 		file->size = file->used = (uint32_t)size;
@@ -105,18 +131,23 @@ static void take(struct image *image, struct sim_env *sim, unsigned files)
 			file->used--;
 		if (i == IMAGE_CHECKPOINT)
 			find_in_chunks(file, 8);
-		else if (i > 0 && i != IMAGE_LIST)
+		else if (i > 0 && i != IMAGE_LIST && i != IMAGE_MANIFEST)
 			find_records(file);
 	}
 }
 
-struct image *image_new(bool compressed, bool snapshots)
+static unsigned image_files(unsigned kind)
+{
+	return kind & IMAGE_COLD ? IMAGE_FILES : kind & IMAGE_KEPT ? IMAGE_KEPT_FILES : IMAGE_COMMON_FILES;
+}
+
+struct image *image_new(unsigned kind)
 {
 	static const struct kv_keyspace_spec keyspaces[] = {{"hashed", false}, {"ordered", true}};
 	struct kv_create_options create = {
 		.keyspaces = keyspaces,
 		.keyspace_count = 2,
-		.compress = compressed ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
+		.compress = kind & IMAGE_COMPRESSED ? KV_COMPRESS_INLINE : KV_COMPRESS_NONE,
 		.segment_size = IMAGE_SEGMENT_SIZE,
 	};
 	struct kv_open_options open = {.flags = KV_OPEN_INLINE, .checkpoint_interval = 1};
@@ -128,10 +159,12 @@ struct image *image_new(bool compressed, bool snapshots)
 	must(sim_env_new(&(struct sim_options){.seed = 1}, &sim) == 0);
 	must(kv_create(sim_env_table(sim), IMAGE_STORE_PATH, &create, NULL, NULL) == 0);
 	must(kv_open(sim_env_table(sim), IMAGE_STORE_PATH, &open, &kv) == 0);
-	fill(kv, snapshots);
+	fill(kv, kind & IMAGE_KEPT);
+	if (kind & IMAGE_COLD)
+		fill_cold(kv);
 	must(kv_sync(kv, kv_last_seq(kv)) == 0);
 	/* As a crash leaves it: with a checkpoint of which parts changed while it was written, and log behind it. */
-	take(image, sim, snapshots ? IMAGE_FILES : IMAGE_COMMON_FILES);
+	take(image, sim, image_files(kind));
 	must(kv_close(kv) == 0);
 	sim_env_free(sim);
 	return image;
@@ -174,13 +207,24 @@ void image_seal_record(struct image_file *file, uint32_t offset)
 	record->check = format_record_body_hash(record) ^ format_record_place(record, header.salt);
 }
 
+static void seal_manifest(struct image_file *file)
+{
+	struct format_manifest_page *pages = (struct format_manifest_page *)file->bytes;
+
+	for (unsigned i = 0; i < FORMAT_MANIFEST_COPIES; i++)
+		if (pages[i].header.count <= FORMAT_MANIFEST_ENTRIES_MAX)
+			format_manifest_seal(&pages[i]);
+}
+
 void image_seal_header(struct image_file *file)
 {
 	struct format_segment *header = (struct format_segment *)file->bytes;
 	struct format_super *super = (struct format_super *)file->bytes;
 	struct format_snapshots *list = (struct format_snapshots *)file->bytes;
 
-	if (file->is_list) {
+	if (file->is_manifest) {
+		seal_manifest(file);
+	} else if (file->is_list) {
 		if (format_snapshots_size(list->count) <= IMAGE_ROOM)
 			format_snapshots_seal(list);
 	} else if (file->record_count == 0) {
@@ -215,9 +259,10 @@ void image_seal_checkpoint(struct image_file *file)
 
 struct sim_env *image_mount(const struct image *image)
 {
+	uint64_t capacity = image->files[IMAGE_MANIFEST].name ? 16 << 20 : 8 << 20;
 	struct sim_env *sim;
 
-	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 8 << 20}, &sim) == 0);
+	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = capacity}, &sim) == 0);
 	must(sim_env_make_dir(sim, IMAGE_STORE_PATH) == 0);
 	for (unsigned i = 0; i < IMAGE_FILES; i++) {
 		const struct image_file *file = &image->files[i];
