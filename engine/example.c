@@ -20,6 +20,8 @@ static const struct kv_keyspace_spec keyspaces[] = {{.name = "words", .ordered =
 
 static void tell(void *arg, enum kv_severity severity, const char *message)
 {
+	(void)arg;
+	(void)severity;
 	fprintf(stderr, "%s\n", message);
 }
 

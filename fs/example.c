@@ -16,6 +16,7 @@
 
 static void tell(void *arg, enum kv_severity severity, const char *message)
 {
+	(void)arg;
 	if (severity <= KV_WARNING)
 		fprintf(stderr, "%s\n", message);
 }
