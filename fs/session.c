@@ -128,14 +128,53 @@ void session_stop(struct session *session)
 	event_raise(session);
 }
 
+/* NAME=VALUE; escaped, as a value may have commas. */
+static int add_named(char **options, const char *name, const char *value)
+{
+	char *part;
+	int rc;
+
+	if (!value)
+		return 0;
+	if (asprintf(&part, "%s=%s", name, value) < 0)
+		return -ENOMEM;
+	rc = fuse_opt_add_opt_escaped(options, part) ? -ENOMEM : 0;
+	free(part);
+	return rc;
+}
+
+/* The options as the library wants them: a command line. */
+static int fill_arguments(const struct session_config *config, bool uring, struct fuse_args *args)
+{
+	char *options = NULL;
+	int rc = -ENOMEM;
+
+	if (fuse_opt_add_arg(args, config->subtype ? config->subtype : "fuse"))
+		goto out;
+	if (add_named(&options, "fsname", config->source) ||
+		add_named(&options, "subtype", config->subtype))
+		goto out;
+	if (config->options && *config->options && fuse_opt_add_opt(&options, config->options))
+		goto out;
+	if (config->debug && fuse_opt_add_opt(&options, "debug"))
+		goto out;
+	if (uring && fuse_opt_add_opt(&options, "io_uring"))
+		goto out;
+	if (options && (fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, options)))
+		goto out;
+	rc = 0;
+out:
+	free(options);
+	return rc;
+}
+
 int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,
 	void *userdata, struct session **out)
 {
 	const char *missing = session_uring_missing();
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct session *session;
-	char *options = NULL, *part = NULL;
-	int rc = -ENOMEM;
+	int rc;
 
 	if (config->transport == SESSION_IO_URING && missing) {
 		fuse_log(FUSE_LOG_ERR, "cannot use io_uring: %s\n", missing);
@@ -154,45 +193,17 @@ int session_open(const struct session_config *config, const struct fuse_lowlevel
 	session->mounter = config->mounter;
 	session->mounter_arg = config->mounter_arg;
 
-	if (fuse_opt_add_arg(&args, config->subtype ? config->subtype : "fuse"))
+	rc = fill_arguments(config, config->transport != SESSION_DEVICE && !missing, &args);
+	if (rc)
 		goto out;
-	if (config->source) {
-		if (asprintf(&part, "fsname=%s", config->source) < 0) {
-			part = NULL;
-			goto out;
-		}
-		/* escaped: the name may have commas */
-		if (fuse_opt_add_opt_escaped(&options, part))
-			goto out;
-	}
-	if (config->subtype) {
-		free(part);
-		if (asprintf(&part, "subtype=%s", config->subtype) < 0) {
-			part = NULL;
-			goto out;
-		}
-		if (fuse_opt_add_opt_escaped(&options, part))
-			goto out;
-	}
-	if (config->options && *config->options && fuse_opt_add_opt(&options, config->options))
-		goto out;
-	if (config->debug && fuse_opt_add_opt(&options, "debug"))
-		goto out;
-	if (config->transport != SESSION_DEVICE && !missing && fuse_opt_add_opt(&options, "io_uring"))
-		goto out;
-	if (options && (fuse_opt_add_arg(&args, "-o") || fuse_opt_add_arg(&args, options)))
-		goto out;
-
-	rc = -EINVAL; /* the library has said which option */
 	session->fuse = fuse_session_new(&args, ops, sizeof(*ops), userdata);
-	if (!session->fuse)
+	if (!session->fuse) {
+		rc = -EINVAL; /* the library has said which option */
 		goto out;
+	}
 	*out = session;
 	session = NULL;
-	rc = 0;
 out:
-	free(part);
-	free(options);
 	fuse_opt_free_args(&args);
 	session_close(session);
 	return rc;
