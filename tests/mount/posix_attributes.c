@@ -300,6 +300,42 @@ static void xattrs(void)
 	SAME(listxattr("file", value, sizeof(value)), 0);
 }
 
+/* A long name for each number. */
+static const char *long_name(unsigned number)
+{
+	static char name[256];
+
+	snprintf(name, sizeof(name), "user.%0250u", number);
+	return name;
+}
+
+/* There is an end to how many a file can have. All up to it stay, and where one goes another fits. */
+static void xattrs_until_full(void)
+{
+	static char list[1 << 16];
+	unsigned i, count = 0;
+	char byte;
+
+	file_put("file", "x");
+	while (!setxattr("file", long_name(count), "v", 1, XATTR_CREATE))
+		TRUE(++count <= sizeof(list) / 256);
+	SAME(errno, ENOSPC);
+	TRUE(count > 0);
+	FAILS(setxattr("file", long_name(count), "v", 1, XATTR_CREATE), ENOSPC);
+	SAME(listxattr("file", NULL, 0), count * 256);
+	SAME(listxattr("file", list, sizeof(list)), count * 256);
+	for (i = 0; i < count; i++) {
+		SAME(getxattr("file", long_name(i), &byte, 1), 1);
+		SAME(byte, 'v');
+	}
+	FAILS(getxattr("file", long_name(count), &byte, 1), ENODATA);
+	OK(removexattr("file", long_name(0)));
+	OK(setxattr("file", long_name(count), "v", 1, XATTR_CREATE));
+	for (i = 1; i <= count; i++)
+		OK(removexattr("file", long_name(i)));
+	SAME(listxattr("file", NULL, 0), 0);
+}
+
 static void numbers_of_file_system(void)
 {
 	struct statvfs before, after;
@@ -328,6 +364,7 @@ const struct posix_case posix_attribute_cases[] = {
 	{"modes", modes},
 	{"link_counts", link_counts},
 	{"xattrs", xattrs},
+	{"xattrs_until_full", xattrs_until_full},
 	{"numbers_of_file_system", numbers_of_file_system},
 	{NULL, NULL},
 };
