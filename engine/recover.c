@@ -254,6 +254,21 @@ out:
 	return error;
 }
 
+/*
+ * A killed process may have closed the newest cold segment in the page cache only, and a checkpoint
+ * will go by that END. So its last block is written again. The others were durable before the next
+ * one was begun.
+ */
+static int write_end_again(struct kv *kv, const struct segment *segment)
+{
+	uint8_t blocks[2 * ENV_DIRECT_ALIGN]; /* an END may stand in two */
+	uint32_t first = (segment->end - FORMAT_RECORD_HEADER_SIZE) & ~(ENV_DIRECT_ALIGN - 1);
+	uint32_t last = (segment->end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
+	int error = kv->env->file_read(segment->file, blocks, last - first, first);
+
+	return error ? error : kv->env->file_write(segment->file, blocks, last - first, first, true);
+}
+
 /* Once nobody looks at their maps any more. */
 static int close_open_ended(struct kv *kv, const struct loaded *loaded)
 {
@@ -314,7 +329,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		.kv = kv, .last_seq = kv->checkpoint_seq, .newest_seq = kv->checkpoint_seq,
 		.validator = validator_new(kv, loaded->segments, loaded->count)};
 	enum replay_end hot_how = REPLAY_SEALED;
-	struct segment *hot = NULL;
+	struct segment *hot = NULL, *cold = NULL;
 	size_t i, hot_last = last_hot(loaded);
 	int error = 0;
 
@@ -334,9 +349,13 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		} else {
 			replay.segment->open_ended = replay_is_cold(&replay) && how == REPLAY_OPEN;
 		}
+		if (replay_is_cold(&replay))
+			cold = replay.segment;
 	}
 	validator_free(replay.validator);
 	preread_free(preread);
+	if (!error && !kv->info.read_only && cold && !cold->complete && !cold->open_ended)
+		error = write_end_again(kv, cold);
 	if (!error && !kv->info.read_only)
 		error = close_open_ended(kv, loaded);
 	if (error)

@@ -19,6 +19,10 @@
 #define LOST_AT 20000u	 /* about there in a segment records are lost... */
 #define LOST_SIZE 512u	 /* ...so many bytes, after the second thread has validated them */
 
+#define LARGE_KEYS 60u   /* that stay, of which half are in each segment */
+#define LARGE_SIZE 20000u
+#define OPENING_STEPS 8u /* more than opening takes until the log's end is seen to */
+
 struct model {
 	struct sim_random random;
 	uint32_t size_max; /* of what is put from now on */
@@ -294,6 +298,41 @@ static void test_damage_after_validation(void **state)
 	must_lack(fixture, HASHED, "half");
 }
 
+/* Opens a store whose process died, and dies again at this step of that. */
+static void die_while_opening(struct fixture *fixture, uint64_t step)
+{
+	sim_env_cut(fixture->sim);
+	kv_close(fixture->kv);
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
+	sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+	if (fixture_open(fixture, KV_OPEN_INLINE) == 0)
+		kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
+}
+
+/* The END of a cold segment that only the page cache has is durable before a checkpoint goes by it. */
+static void test_end_in_the_page_cache(void **state)
+{
+	struct fixture *fixture = *state;
+	char key[16];
+
+	for (uint64_t step = 1; step <= 2 * OPENING_STEPS; step++) {
+		for (unsigned number = 0; number < 2 * LARGE_KEYS; number++) {
+			key_of(number % 2 ? number : 0, key);
+			must_put_filled(fixture, HASHED, key, LARGE_SIZE, step + number);
+		}
+		assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+		die_while_opening(fixture, 1 + step % OPENING_STEPS);
+		fixture->errors = 0;
+		must_open(fixture, KV_OPEN_INLINE);
+		assert_int_equal(kv_checkpoint(fixture->kv), 0);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		assert_int_equal(fixture->errors, 0);
+		must_check_clean(fixture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +340,7 @@ int main(void)
 		FIXTURE_TEST(test_behind_a_checkpoint),
 		FIXTURE_TEST(test_damage_on_the_way),
 		FIXTURE_TEST(test_damage_after_validation),
+		INLINE_TEST(test_end_in_the_page_cache),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
