@@ -3,7 +3,7 @@
 #
 # full_disk.sh - the disk under the store is full: ENOSPC to whoever writes, nothing acknowledged lost, deleting works
 
-cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others fill_without_mount mkfs_on_full_disk)
+cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others filled_while_at_rest fill_without_mount mkfs_on_full_disk)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -98,6 +98,35 @@ case_fill_with_one_file() {
 	sync "$mnt"
 	expect_same "names" precious "$(ls "$mnt")"
 	expect_same "the file before" precious "$(cat "$mnt/precious")"
+}
+
+# A store that rests gives back what is behind its end. Where the disk fills up meanwhile that cannot be had again: what the
+# failed allocation has taken of it, and ext4 keeps, goes back as well.
+case_filled_while_at_rest() {
+	local i rest free
+	disk_make 1000M
+	for i in {1..3}; do seq -s " $i " 3000 >"$mnt/file$i"; done
+	sync "$mnt"
+	await "a store at rest" store_takes_at_most 2048
+	rest=$(du -sk "$store" | cut -f 1)
+	sync -f disk
+	free=$(($(stat -f -c '%a * %S' disk)))
+	fallocate -l $((free - 1500000)) disk/filler
+	expect_fail 'no space' dd if=/dev/zero of="$mnt/large" bs=64k count=300 conv=fsync
+	rm -f "$mnt/large"
+	sync "$mnt"
+	await "the space of a failed allocation" store_takes_at_most $((rest + 256))
+	rm disk/filler
+	sync -f disk
+	dd if=/dev/zero of="$mnt/large" bs=64k count=300 conv=fsync status=none || fail "writing does not work when there is space again"
+	store_remount
+	expect_same "size" 19660800 "$(stat -c %s "$mnt/large")"
+	for i in {1..3}; do seq -s " $i " 3000 | cmp - "$mnt/file$i"; done
+}
+
+# KILOBYTES
+store_takes_at_most() {
+	[ "$(du -sk "$store" | cut -f 1)" -le "$1" ]
 }
 
 # Somebody else fills the disk; when he goes, writing works again without a new mount.
