@@ -102,24 +102,27 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 		(void)*(const volatile uint8_t *)record;
 }
 
-/*
- * Asks for a record in whichever place, a short one as a whole, and for the bit that says whether
- * it was validated. Nothing is touched.
- */
+/* Asks for a record in whichever place, a short one as a whole. Nothing is touched. */
+static inline void lookup_prefetch_lines(void *arg, uint64_t address)
+{
+	const struct segments *segments = arg;
+	const uint8_t *base = segments_base(segments, segments_slot(segments, address));
+	unsigned i;
+
+	for (i = 0; base && i < LOOKUP_RECORD_LINES; i++)
+		__builtin_prefetch(base + segments_offset(segments, address) + i * PREFETCH_LINE);
+}
+
+/* The same, and for the bit that says whether it was validated. */
 static inline void lookup_prefetch_unverified(void *arg, uint64_t address)
 {
 	const struct segments *segments = arg;
-	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
-	const struct segment *segment = segments->table[slot];
-	const uint8_t *base = segments_base(segments, slot);
-	unsigned i;
+	const struct segment *segment = segments->table[segments_slot(segments, address)];
 
-	if (!base || !segment)
-		return;
-	if (segment->verified)
-		__builtin_prefetch((const void *)&segment->verified[offset >> 9]);
-	for (i = 0; i < LOOKUP_RECORD_LINES; i++)
-		__builtin_prefetch(base + offset + i * PREFETCH_LINE);
+	if (segment && segment->verified)
+		__builtin_prefetch(
+			(const void *)&segment->verified[segments_offset(segments, address) >> 9]);
+	lookup_prefetch_lines(arg, address);
 }
 
 #endif

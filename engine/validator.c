@@ -65,7 +65,8 @@ struct validator {
 	uint64_t asked;		/* bytes of segments, up to there */
 
 	/* The replayer's */
-	size_t turn;		/* segment that he is at */
+	size_t turn;		/* segment that he is at... */
+	const uint8_t *base;	/* ... and its bytes */
 	uint64_t taken, known;	/* entries; those that are known are taken without the lock */
 
 	struct validator_entry ring[RING];
@@ -156,12 +157,30 @@ static const struct format_record *record_of(const struct validator *validator,
 	return (const struct format_record *)(segments_base(segments, slot) + entry->offset);
 }
 
+/*
+ * As lookup_match_head. A record that nobody has validated yet is validated here, and that is noted
+ * nowhere: what is replaced is looked at once, and the note is a line of memory of its own.
+ */
+static inline bool match_once(void *arg, uint64_t address)
+{
+	struct lookup *lookup = arg;
+	const struct segments *segments = lookup->segments;
+	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
+	const uint8_t *base = segments_base(segments, slot);
+
+	if (!(segments_flagged_base(segments, slot) & SEGMENT_UNVERIFIED))
+		return lookup_match_head(arg, address);
+	if (!base || segment_validate(segments, segments->table[slot], base, offset) <= 0)
+		return lookup_judge(lookup, address, NULL);
+	return lookup_judge(lookup, address, (const struct format_record *)(base + offset));
+}
+
 static void look_up(struct validator *validator, struct validator_entry *entry)
 {
 	struct kv *kv = validator->kv;
 	const struct format_record *record = record_of(validator, entry);
 	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
-	uint64_t old = index_lookup(&kv->index, entry->finding.hash, lookup_match_head, &lookup);
+	uint64_t old = index_lookup(&kv->index, entry->finding.hash, match_once, &lookup);
 
 	entry->looked_up = true;
 	if (!old || lookup.record->seq > record->seq)
@@ -178,7 +197,7 @@ static void look_up_turn(struct validator *validator, uint64_t from, uint64_t to
 
 	epoch_enter();
 	for (i = from; i != to; i++)
-		index_peek(&kv->index, entry_at(validator, i)->finding.hash, lookup_prefetch_unverified,
+		index_peek(&kv->index, entry_at(validator, i)->finding.hash, lookup_prefetch_lines,
 			   &kv->segments);
 	for (i = from; i != to; i++)
 		look_up(validator, entry_at(validator, i));
@@ -315,6 +334,7 @@ void validator_free(struct validator *validator)
 void validator_enter(struct validator *validator, size_t nth)
 {
 	validator->turn = nth;
+	validator->base = segments_base(&validator->kv->segments, validator->segments[nth]->slot);
 }
 
 void validator_leave(struct validator *validator)
@@ -382,6 +402,19 @@ static void look_up_next(struct validator *validator)
 	look_up_turn(validator, from, to);
 }
 
+/*
+ * Of an entry that comes soon: the bucket, and the record, which the other processor has read; and
+ * one behind it, which the other has written.
+ */
+static void ask_for(struct validator *validator, uint64_t number)
+{
+	const struct validator_entry *entry = entry_at(validator, number);
+
+	__builtin_prefetch(entry_at(validator, number + NEXT));
+	index_prefetch(&validator->kv->index, entry->finding.hash);
+	__builtin_prefetch(validator->base + entry->offset);
+}
+
 bool validator_take(struct validator *validator, uint32_t offset, struct validator_finding *out)
 {
 	while (validator->taken != validator->known) {
@@ -395,8 +428,7 @@ bool validator_take(struct validator *validator, uint32_t offset, struct validat
 			look_up_next(validator);
 		*out = entry->finding;
 		if (validator->known - validator->taken > NEXT)
-			index_prefetch(&validator->kv->index,
-				       entry_at(validator, validator->taken + NEXT)->finding.hash);
+			ask_for(validator, validator->taken + NEXT);
 		take(validator);
 		if (!passed)
 			return true;
