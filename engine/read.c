@@ -206,8 +206,7 @@ static int make_part_readable(struct kv *kv, const struct format_record *record,
 {
 	uint64_t from = (uint64_t)(record->key - (const uint8_t *)record) + record->key_size + offset;
 
-	if (record->value_size >= READAHEAD_VALUE_MIN)
-		readahead_part(kv, address, record);
+	readahead_part(kv, address, record);
 	return prove_readable(kv, record, address, from, from + size);
 }
 

@@ -11,6 +11,10 @@
  */
 #include "readahead.h"
 
+#include "huge_map.h"
+
+#define AROUND ((uint32_t)65536)  /* bytes asked for around a smaller value */
+#define AROUND_VALUE_MIN 2048u	   /* bytes; of those that are smaller a page holds several */
 #define WINDOW ((uint32_t)2 << 20) /* bytes asked for at once, when reading in sequence */
 #define GAP_MAX (WINDOW / 4)		/* between two values that count as in sequence */
 #define PAGE_SIZE 4096u
@@ -58,29 +62,45 @@ void readahead_value(struct kv *kv, uint64_t address, const struct format_record
 	progress.asked = ahead;
 }
 
-/*
- * Has it been asked for by anybody? Where a segment is so large that a bit would have to speak for
- * several values, nobody knows.
- */
+/* Where a segment is so large that a bit would have to speak for several values, nobody knows. */
+static bool knows_asked(const struct segments *segments)
+{
+	return segments->size / SEGMENT_ASKED_BITS <= READAHEAD_VALUE_MIN;
+}
+
+/* Was it asked for by anybody? Then, and from now on, it was. */
 static bool was_asked(const struct segments *segments, struct segment *segment, uint32_t offset)
 {
-	uint32_t unit = segments->size / SEGMENT_ASKED_BITS, number = offset / unit;
+	uint32_t number = offset / (segments->size / SEGMENT_ASKED_BITS);
 	_Atomic uint64_t *word = &segment->asked[number / 64];
 	uint64_t bit = (uint64_t)1 << number % 64;
 
-	if (unit > READAHEAD_VALUE_MIN)
-		return false;
 	if (atomic_load_explicit(word, memory_order_relaxed) & bit)
 		return true;
 	atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
 	return false;
 }
 
+static void ask_around(struct kv *kv, struct segment *segment, uint32_t offset)
+{
+	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
+	uint32_t from = offset & ~(AROUND - 1);
+
+	if (map && !was_asked(&kv->segments, segment, from))
+		ask(kv, map, from, from + AROUND);
+}
+
 void readahead_part(struct kv *kv, uint64_t address, const struct format_record *record)
 {
 	struct segments *segments = &kv->segments;
 	struct segment *segment = segments->table[segments_slot(segments, address)];
+	uint32_t offset = segments_offset(segments, address);
+	bool known = knows_asked(segments);
 
-	if (!was_asked(segments, segment, segments_offset(segments, address)))
-		readahead_value(kv, address, record);
+	if (record->value_size >= READAHEAD_VALUE_MIN) {
+		if (!known || !was_asked(segments, segment, offset))
+			readahead_value(kv, address, record);
+	} else if (record->value_size >= AROUND_VALUE_MIN && known && huge_map_fits(kv)) {
+		ask_around(kv, segment, offset);
+	}
 }

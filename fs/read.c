@@ -92,7 +92,7 @@ static int read_block(struct kvfs *fs, const struct inode *inode, uint64_t numbe
 	struct extent_place place = {
 		inode->ino, number, EXTENT_SLOT_BLOCK + from / EXTENT_BLOCK_SIZE};
 	struct kv_slice piece = {NULL, 0};
-	int err = piece_get(fs, place, &piece);
+	int err = piece_get_part(fs, place, from % EXTENT_BLOCK_SIZE, to - from, &piece);
 
 	if (!err) {
 		copy_part(out, piece, from % EXTENT_BLOCK_SIZE, to - from);

@@ -156,6 +156,38 @@ static void test_parts(void **state)
 	assert_true(asked_count <= MAPPED + 2);
 }
 
+#define BLOCKS 300u
+#define BLOCK_SIZE 4096u
+
+/* Smaller values are asked for together with what is around them, once. */
+static void test_blocks(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sim_random random = {9};
+	unsigned asked_before;
+	struct kv_slice value;
+	char key[16];
+
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		key_of(1000 + i, key);
+		must_put_filled(fixture, HASHED, key, BLOCK_SIZE, i);
+	}
+	put_and_reopen(fixture);
+	asked_before = asked_count;
+	for (unsigned i = 0; i < 4 * BLOCKS; i++) {
+		bool was;
+
+		key_of(1000 + (unsigned)sim_random_below(&random, BLOCKS / 2), key);
+		kv_read_begin(fixture->kv);
+		assert_int_equal(kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
+		assert_int_equal(value.size, BLOCK_SIZE);
+		was = was_asked((const uint8_t *)value.data + 100, 1);
+		kv_read_end(fixture->kv);
+		assert_true(was);
+	}
+	assert_in_range(asked_count - asked_before, 1, BLOCKS / 2 * (BLOCK_SIZE + 64) / 65536 + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +196,7 @@ int main(void)
 		INLINE_TEST(test_at_random),
 		INLINE_TEST(test_every_other),
 		INLINE_TEST(test_parts),
+		INLINE_TEST(test_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
