@@ -207,6 +207,51 @@ static void sum_by_iterator(struct bank *bank, const struct kv_view *view, unsig
 		fail_bank(bank, "the sum by iterating is wrong");
 }
 
+static int note_account(void *arg, struct kv_slice key)
+{
+	bool *changed = arg;
+	uint32_t account;
+
+	if (key.size != sizeof(account))
+		return -EPROTO;
+	memcpy(&account, key.data, sizeof(account));
+	if (account >= ACCOUNTS)
+		return -EPROTO;
+	changed[account] = true;
+	return 0;
+}
+
+/* Accounts that are not said to have changed have what they had. */
+static void compare_changes(struct bank *bank, const struct kv_view *view, unsigned keyspace)
+{
+	bool changed[ACCOUNTS] = {false};
+	struct kv_view *later;
+
+	if (kv_view_open(bank->kv, &later)) {
+		fail_bank(bank, "a view cannot be opened");
+		return;
+	}
+	if (kv_view_changes(view, later, keyspace, note_account, changed))
+		fail_bank(bank, "what changed cannot be told");
+	for (uint32_t account = 0; account < ACCOUNTS; account++) {
+		struct kv_slice value;
+		uint32_t was = 0;
+		int result;
+
+		if (changed[account])
+			continue;
+		kv_read_begin(bank->kv);
+		result = kv_view_get(view, keyspace, &account, sizeof(account), &value);
+		if (!result)
+			was = amount_of(bank, value, account);
+		if (!result && (kv_view_get(later, keyspace, &account, sizeof(account), &value) ||
+				       amount_of(bank, value, account) != was))
+			fail_bank(bank, "an account has changed in silence");
+		kv_read_end(bank->kv);
+	}
+	kv_view_close(later);
+}
+
 static void read_view(struct bank *bank, const struct kv_view *view)
 {
 	struct kv_cursor *cursor;
@@ -215,6 +260,7 @@ static void read_view(struct bank *bank, const struct kv_view *view)
 		sum_by_gets(bank, view, keyspace);
 		sum_by_multi_get(bank, view, keyspace);
 		sum_by_iterator(bank, view, keyspace);
+		compare_changes(bank, view, keyspace);
 	}
 	if (kv_cursor_open_view(view, ORDERED, &cursor)) {
 		fail_bank(bank, "no cursor");
