@@ -20,6 +20,9 @@
  *               fewer.
  *   Failure     After a failed write or sync the store is poisoned: reads go on, every change is
  *               refused with -EROFS until the store is opened again (the failing call gets -EIO).
+ *   Signals     The first kv_open takes SIGBUS, to make an error of a page that cannot be read. A
+ *               thread that reads must not have it blocked, or the fault ends the process; who
+ *               takes it afterwards passes on what is not his own.
  *   Upkeep      Statistics, check and repair, pruning, expiry: kv_upkeep.h, which comes with this
  *               header.
  *
