@@ -192,7 +192,8 @@ static void account_tombstone(struct kv *kv, const struct format_record *record,
 
 int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
 	uint64_t old_length = old ? format_record_length(lookup.record) : 0;
@@ -242,7 +243,8 @@ int apply_replacing(struct kv *kv, const struct format_record *record, uint64_t 
 int apply_committed(struct kv *kv, const struct format_record *record, uint64_t address,
 		    uint64_t hash)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	struct index_place place;
 	uint64_t old = index_find(&kv->index, hash, lookup_match_head, &lookup, &place);
 	int64_t length = (int64_t)format_record_length(record);
@@ -264,7 +266,8 @@ int apply_committed(struct kv *kv, const struct format_record *record, uint64_t 
 int apply_old(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash,
 	      uint64_t end)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	int error;
 
 	if (!views_any_in(&kv->views, record->seq, end))

@@ -17,7 +17,8 @@ int apply_reserve(struct kv *kv, uint64_t count, const uint64_t keys[FORMAT_KEYS
  * The sequence number decides what is a key's newest record; of equals, as a record and its copy,
  * the one that is applied last. -ENOMEM only where index_insert says so, or without a reservation.
  */
-int apply_record(struct kv *kv, const struct format_record *record, uint64_t address, uint64_t hash);
+int apply_record(struct kv *kv, const struct format_record *record, uint64_t address,
+		 uint64_t hash);
 /*
  * As apply_record, where somebody has found that the record of this length at `old` has the same
  * key and is older. If it still is the key's newest, nothing but the index is looked at.

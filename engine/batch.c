@@ -106,7 +106,7 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
 	size = compress_value(batch->compressor, 0, NULL, value, record->value_size, scratch,
 			      record->value_size);
 	if (size && format_record_size(record->key_size, size) <
-					   format_record_size(record->key_size, record->value_size)) {
+			    format_record_size(record->key_size, record->value_size)) {
 		memcpy(value, scratch, size);
 		memset(value + size, 0, FORMAT_RECORD_ALIGN);
 		record->value_size = (uint32_t)size;
@@ -120,9 +120,9 @@ static int compress(struct kv_batch *batch, struct format_record *record, uint8_
  * The header and key of the next record, of which so many bytes of value stand here, and the
  * padding behind them.
  */
-static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace, const void *key,
-					  size_t key_size, uint64_t value_size, uint64_t here,
-					  unsigned flags)
+static struct format_record *begin_record(struct kv_batch *batch, unsigned keyspace,
+					  const void *key, size_t key_size, uint64_t value_size,
+					  uint64_t here, unsigned flags)
 {
 	struct format_record *record = batch_record(batch, batch->used);
 	uint64_t hash = keyhash_of(&batch->kv->keyhash, keyspace, key, key_size);
@@ -246,8 +246,8 @@ int kv_batch_put_lent(struct kv_batch *batch, unsigned keyspace, const void *key
 	return error ? error : batch_put_lent(batch, keyspace, key, key_size, value, value_size);
 }
 
-static int add_tombstone(struct kv_batch *batch, unsigned keyspace, const void *key, size_t key_size,
-			 const void *value, size_t value_size)
+static int add_tombstone(struct kv_batch *batch, unsigned keyspace, const void *key,
+			 size_t key_size, const void *value, size_t value_size)
 {
 	struct format_record *record;
 	int error = grow(batch, format_record_size(key_size, value_size),

@@ -105,9 +105,11 @@ static inline struct format_record *batch_record(const struct kv_batch *batch, s
 }
 
 /* How far the next record is in `bytes`. */
-static inline size_t batch_stride(const struct format_record *record, const struct batch_entry *entry)
+static inline size_t batch_stride(const struct format_record *record,
+				  const struct batch_entry *entry)
 {
-	return entry->value ? format_record_size(record->key_size, 0) : format_record_length(record);
+	return entry->value ? format_record_size(record->key_size, 0)
+			    : format_record_length(record);
 }
 
 /*
@@ -115,7 +117,8 @@ static inline size_t batch_stride(const struct format_record *record, const stru
  * value that will stand behind the key.
  */
 static inline void batch_lay_out(struct format_record *record, unsigned keyspace, const void *key,
-				 size_t key_size, uint64_t value_size, uint64_t here, unsigned flags)
+				 size_t key_size, uint64_t value_size, uint64_t here,
+				 unsigned flags)
 {
 	record->check = 0;
 	record->seq = 0;

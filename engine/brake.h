@@ -40,9 +40,10 @@ static inline void brake_feel(struct kv *kv, uint64_t bytes)
 {
 	const struct log_tail *tail = &kv->log.hot;
 
-	if (__builtin_expect(atomic_load_explicit(&tail->appended_bytes, memory_order_relaxed) >=
-				     atomic_load_explicit(&tail->appended_max, memory_order_relaxed),
-			     0))
+	if (__builtin_expect(
+		    atomic_load_explicit(&tail->appended_bytes, memory_order_relaxed) >=
+			    atomic_load_explicit(&tail->appended_max, memory_order_relaxed),
+		    0))
 		brake_wait(kv, bytes);
 }
 

@@ -57,14 +57,16 @@ static void check_order(struct check *check, const struct format_record *record,
 		finding(check, "a key of %u bytes in keyspace %s is missing in the ordered index",
 			record->key_size, store_keyspace_name(check->kv, record->keyspace));
 	else if (found != address)
-		finding(check, "a key of %u bytes in keyspace %s has an old address in the ordered index",
+		finding(check,
+			"a key of %u bytes in keyspace %s has an old address in the ordered index",
 			record->key_size, store_keyspace_name(check->kv, record->keyspace));
 }
 
 static void check_record(struct check *check, const struct format_record *record, uint64_t address)
 {
 	struct kv *kv = check->kv;
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	uint64_t hash, newest, end;
 
 	if (format_record_is_bare(record) || (record->flags & FORMAT_RECORD_TOMBSTONE))
@@ -98,7 +100,8 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	if (segment->header_damaged)
 		finding(check, "%s: the header at offset 0 is damaged; its copy is used", name);
 	if (segment->missing)
-		finding(check, "%s: the last %u bytes of the file are missing", name, segment->missing);
+		finding(check, "%s: the last %u bytes of the file are missing", name,
+			segment->missing);
 	while (offset < end) {
 		int64_t length = segment_validate(segments, segment, base, offset);
 
@@ -107,7 +110,8 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 
 			offset = segment_search(segments, segment, base,
 						offset + FORMAT_RECORD_ALIGN, end, &budget);
-			finding(check, "%s: %u bytes at offset %u are damaged", name, offset - from, from);
+			finding(check, "%s: %u bytes at offset %u are damaged", name, offset - from,
+				from);
 			continue;
 		}
 		check_record(check, (const struct format_record *)(base + offset),
@@ -224,8 +228,8 @@ static void check_totals(struct check *check)
 			continue;
 		order_verify(kv->order_of[i], order_finding, check);
 		if (order_count(kv->order_of[i]) != check->live[i])
-			finding(check, "keyspace %s: the ordered index has %llu keys, the log %llu", name,
-				(unsigned long long)order_count(kv->order_of[i]),
+			finding(check, "keyspace %s: the ordered index has %llu keys, the log %llu",
+				name, (unsigned long long)order_count(kv->order_of[i]),
 				(unsigned long long)check->live[i]);
 	}
 	if (entries != live)
@@ -249,9 +253,11 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	if (kv->super_damaged)
 		finding(&check, "%s: the superblock is damaged; a copy is used", FORMAT_SUPER_NAME);
 	if (kv->checkpoint_damaged)
-		finding(&check, "%s: damaged; opening without it brings back what it held", FORMAT_CHECKPOINT_NAME);
+		finding(&check, "%s: damaged; opening without it brings back what it held",
+			FORMAT_CHECKPOINT_NAME);
 	if (kv->lost_segments)
-		finding(&check, "%u segments cannot be read: their headers are lost", kv->lost_segments);
+		finding(&check, "%u segments cannot be read: their headers are lost",
+			kv->lost_segments);
 	if (kv->missing_segments)
 		finding(&check, "%u segments of the log are missing: what they alone held is lost",
 			kv->missing_segments);

@@ -102,8 +102,9 @@ static void compare_piece(struct compare *compare, uint64_t id, uint32_t piece, 
 		header->found++;
 		if (seq <= segments_record(&compare->kv->segments, header->address)->seq)
 			return;
-		snprintf(text, sizeof(text), "piece %u of large value %016llx is newer than its header",
-			 piece, (unsigned long long)id);
+		snprintf(text, sizeof(text),
+			 "piece %u of large value %016llx is newer than its header", piece,
+			 (unsigned long long)id);
 		compare->finding(compare->arg, text);
 		return;
 	}
@@ -130,7 +131,8 @@ static int compare_pieces(struct compare *compare)
 		if (large_piece_decode(key, size, &id, &piece))
 			compare_piece(compare, id, piece, seq_of(compare, key, size));
 		else if (!large_intent_decode(key, size, &id))
-			compare->finding(compare->arg, "a key among the pieces of large values is none of them");
+			compare->finding(compare->arg,
+					 "a key among the pieces of large values is none of them");
 	}
 	order_walk_free(walk);
 	return error == -ENOENT ? 0 : error;
@@ -147,14 +149,16 @@ static void compare_headers(struct compare *compare)
 		struct large_header decoded;
 
 		if (!decode(compare, header, &decoded)) {
-			compare->finding(compare->arg, "the header of a large value holds impossible values");
+			compare->finding(compare->arg,
+					 "the header of a large value holds impossible values");
 			continue;
 		}
 		if (i && large->headers[i - 1].valid && large->headers[i - 1].id == header->id)
 			compare->finding(compare->arg, "two large values have the same id");
 		if (large_header_count(&decoded) == header->found)
 			continue;
-		snprintf(text, sizeof(text), "large value %016llx of %llu bytes: %llu of %llu pieces are there",
+		snprintf(text, sizeof(text),
+			 "large value %016llx of %llu bytes: %llu of %llu pieces are there",
 			 (unsigned long long)decoded.id, (unsigned long long)decoded.size,
 			 (unsigned long long)header->found,
 			 (unsigned long long)large_header_count(&decoded));

@@ -63,7 +63,9 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 	if (error)
 		kv->checkpoint_damaged = true;
 	if (error && !atomic_exchange(&checkpoint->reported, true))
-		checkpoint_damaged(kv, "a part of the index cannot be read; open the store again to have it made anew");
+		checkpoint_damaged(
+			kv,
+			"a part of the index cannot be read; open the store again to have it made anew");
 	return error;
 }
 
@@ -76,9 +78,10 @@ static bool is_same(const struct kv *kv, const struct format_checkpoint_segment 
 						NULL;
 
 	return segment && entry->id && segment->id == entry->id && segment->salt == entry->salt &&
-	       !segment->covered && entry->state <= FORMAT_CHECKPOINT_EMPTIED && entry->end >= FORMAT_SEGMENT_HEADER_SIZE &&
-	       entry->end <= kv->segments.size && entry->end % FORMAT_RECORD_ALIGN == 0 &&
-	       entry->live_bytes <= entry->end && entry->tombstone_bytes <= entry->end;
+	       !segment->covered && entry->state <= FORMAT_CHECKPOINT_EMPTIED &&
+	       entry->end >= FORMAT_SEGMENT_HEADER_SIZE && entry->end <= kv->segments.size &&
+	       entry->end % FORMAT_RECORD_ALIGN == 0 && entry->live_bytes <= entry->end &&
+	       entry->tombstone_bytes <= entry->end;
 }
 
 /*
@@ -95,7 +98,9 @@ static int cannot_cover(struct kv *kv, const struct format_checkpoint_segment *e
 	store_add(&kv->damaged, 1);
 	kv->missing_segments++;
 	kv->missing_id = entry->id;
-	store_report(kv, KV_ERROR, "%s: missing, or another segment is in its place; what it alone held is lost", name);
+	store_report(kv, KV_ERROR,
+		     "%s: missing, or another segment is in its place; what it alone held is lost",
+		     name);
 	return -ESTALE;
 }
 

@@ -226,7 +226,8 @@ static int write_now(struct kv *kv)
 		if (atomic_load(&kv->log.spare_wanted))
 			maintain_round(kv);
 		pthread_mutex_lock(&kv->maintain.lock);
-		result = atomic_load(&kv->checkpoints.written) == written ? checkpoint_demand(kv) : 0;
+		result = atomic_load(&kv->checkpoints.written) == written ? checkpoint_demand(kv)
+									  : 0;
 		pthread_mutex_unlock(&kv->maintain.lock);
 	}
 	return result;

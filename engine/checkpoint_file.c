@@ -305,7 +305,8 @@ int checkpoint_writer_finish(struct checkpoint_writer *writer, bool *renamed)
 	int error = write_rest(writer);
 
 	if (!error)
-		error = env->rename(writer->dir, FORMAT_CHECKPOINT_NEW_NAME, FORMAT_CHECKPOINT_NAME);
+		error = env->rename(writer->dir, FORMAT_CHECKPOINT_NEW_NAME,
+				    FORMAT_CHECKPOINT_NAME);
 	if (error)
 		return error;
 	*renamed = true;

@@ -91,7 +91,8 @@ int checkpoint_orders_change(struct checkpoint_orders *orders, unsigned keyspace
 			     size_t key_size, uint64_t address)
 {
 	struct checkpoint_tree *tree = &orders->trees[keyspace];
-	struct checkpoint_stretch *stretch = &tree->stretches[checkpoint_stretch_find(tree, key, key_size)];
+	struct checkpoint_stretch *stretch =
+		&tree->stretches[checkpoint_stretch_find(tree, key, key_size)];
 	struct order *order = orders->kv->order_of[keyspace];
 
 	if (!checkpoint_stretch_is_present(stretch))
@@ -208,7 +209,8 @@ static bool follows(const struct checkpoint_orders *orders, const struct checkpo
 	if (!tree->count)
 		return !stretch->chunk && !stretch->offset;
 	return before->chunk < stretch->chunk &&
-	       checkpoint_stretch_compare(before->key, before->key_size, stretch->key, stretch->key_size) < 0;
+	       checkpoint_stretch_compare(before->key, before->key_size, stretch->key,
+					  stretch->key_size) < 0;
 }
 
 static int place_fences(struct checkpoint_orders *orders)

@@ -139,7 +139,8 @@ static int let_in(struct checkpoint_orders *orders, unsigned keyspace, uint32_t 
 		if (tree->failed)
 			error = -EIO;
 		for (i = 0; i < BATCH && !error && stretch->first; i++)
-			error = checkpoint_stretch_catch_up(orders, kv->order_of[keyspace], stretch);
+			error = checkpoint_stretch_catch_up(orders, kv->order_of[keyspace],
+							    stretch);
 		done = !error && !stretch->first;
 		if (done)
 			atomic_store_explicit(&stretch->state, STRETCH_PRESENT,
@@ -353,7 +354,8 @@ static int load_all(struct checkpoint_orders *orders, unsigned keyspace)
 	struct kv *kv = orders->kv;
 	struct checkpoint_reader *reader;
 	uint32_t n;
-	int error = checkpoint_reader_new(orders->file, FORMAT_CHECKPOINT_ORDERS + keyspace, &reader);
+	int error =
+		checkpoint_reader_new(orders->file, FORMAT_CHECKPOINT_ORDERS + keyspace, &reader);
 
 	if (error)
 		return error;

@@ -71,8 +71,8 @@ static size_t shared_size(const uint8_t *a, size_t a_size, const uint8_t *b, siz
  * behind it in the chunk is overwritten by what comes next, or was never used. False: nothing was
  * done.
  */
-static inline bool put_short(struct order_saving *saving, const struct format_checkpoint_entry *entry,
-			     const uint8_t *key)
+static inline bool put_short(struct order_saving *saving,
+			     const struct format_checkpoint_entry *entry, const uint8_t *key)
 {
 	struct checkpoint_stream *stream = saving->stream;
 	uint8_t *to = stream->bytes + stream->used;

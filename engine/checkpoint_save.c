@@ -340,7 +340,8 @@ static int finish(struct checkpoint_save *save)
 		error = write_journals(save, true);
 	if (!error)
 		error = checkpoint_writer_put(writer, FORMAT_CHECKPOINT_SEGMENTS, save->segments,
-					      writer->header.segment_count * sizeof(*save->segments));
+					      writer->header.segment_count *
+						      sizeof(*save->segments));
 	if (!error)
 		error = checkpoint_writer_put(writer, FORMAT_CHECKPOINT_FENCES, save->orders.fences,
 					      save->orders.fences_size);
@@ -421,7 +422,8 @@ static int save_some(struct checkpoint_save *save, unsigned chunks)
 
 	switch (save->phase) {
 	case PHASE_SETTLE:
-		error = settle(save, &kv->index, &save->buckets, &save->notes[NOTE_BUCKETS], &settled);
+		error = settle(save, &kv->index, &save->buckets, &save->notes[NOTE_BUCKETS],
+			       &settled);
 		return error ? error : settled;
 	case PHASE_BUCKETS:
 		return save_buckets(save, &save->buckets, FORMAT_CHECKPOINT_BUCKETS, chunks);

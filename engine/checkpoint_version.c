@@ -184,7 +184,8 @@ static int read_table(const struct loading *loading)
 {
 	struct versions *versions = &loading->kv->versions;
 	struct checkpoint_reader *reader;
-	uint64_t left = loading->file->header.sizes[FORMAT_CHECKPOINT_VERSIONS] / sizeof(struct version);
+	uint64_t left =
+		loading->file->header.sizes[FORMAT_CHECKPOINT_VERSIONS] / sizeof(struct version);
 	uint64_t number = 0;
 	int error = checkpoint_reader_new(loading->file, FORMAT_CHECKPOINT_VERSIONS, &reader);
 
@@ -207,7 +208,8 @@ static int read_table_changes(const struct loading *loading)
 	struct versions *versions = &loading->kv->versions;
 	struct format_checkpoint_version_change change;
 	struct checkpoint_reader *reader;
-	int error = checkpoint_reader_new(loading->file, FORMAT_CHECKPOINT_VERSION_CHANGES, &reader);
+	int error =
+		checkpoint_reader_new(loading->file, FORMAT_CHECKPOINT_VERSION_CHANGES, &reader);
 
 	if (error)
 		return error;
@@ -248,7 +250,8 @@ static int take_version(struct loading *loading, const struct version *version)
 	uint32_t length = version_length(version);
 
 	if (length % FORMAT_RECORD_ALIGN || length > kv->segments.size || begin >= end ||
-	    end > loading->file->header.last_seq || !checkpoint_covers(kv, version_address(version)))
+	    end > loading->file->header.last_seq ||
+	    !checkpoint_covers(kv, version_address(version)))
 		return -EUCLEAN;
 	store_add(&versions->count, 1);
 	store_add(&versions->kept_bytes, length);
@@ -327,7 +330,8 @@ static int load_index(struct loading *loading)
 		return error;
 	index_fini(index);
 	error = index_load(index, header->version_buckets, header->version_entries,
-			   header->sizes[FORMAT_CHECKPOINT_VERSION_BUCKETS], read_buckets, &buckets);
+			   header->sizes[FORMAT_CHECKPOINT_VERSION_BUCKETS], read_buckets,
+			   &buckets);
 	if (!error) {
 		(void)index_load_some(index, UINT64_MAX);
 		error = atomic_load(&index->failed) ? -EUCLEAN : 0;

@@ -65,7 +65,8 @@ static int write_out(struct kv *kv)
 
 	if (active->written == end)
 		return 0;
-	error = kv->env->file_write(active->file, active->buffer + first, last - first, first, true);
+	error = kv->env->file_write(active->file, active->buffer + first, last - first, first,
+				    true);
 	atomic_fetch_add_explicit(&kv->written_bytes, last - first, memory_order_relaxed);
 	if (!error)
 		error = segment_sync_name(&kv->segments, active);

@@ -133,7 +133,8 @@ static int append(struct kv *kv, const struct kv_batch *batch, const struct kv_b
 /* The batch has been appended: from here on it counts. error: of entering it in the indexes. */
 static inline int publish(struct kv *kv, uint64_t seq, int error)
 {
-	if (!error && __builtin_expect(atomic_load_explicit(&kv->index.failed, memory_order_relaxed), 0))
+	if (!error &&
+	    __builtin_expect(atomic_load_explicit(&kv->index.failed, memory_order_relaxed), 0))
 		error = -EIO;
 	if (!kv->log.dirty_since_us)
 		kv->log.dirty_since_us = kv->env->clock_us(kv->env);
@@ -142,7 +143,9 @@ static inline int publish(struct kv *kv, uint64_t seq, int error)
 	 * In the log but not in the indexes: memory and log differ, and only opening again mends
 	 * that.
 	 */
-	return error ? store_poison(kv, error, "a committed record could not be entered in an index") : 0;
+	return error ? store_poison(kv, error,
+				    "a committed record could not be entered in an index")
+		     : 0;
 }
 
 static int commit_locked(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
@@ -193,7 +196,8 @@ static inline int record_reserve(struct kv *kv, const struct format_record *reco
 static int record_locked(struct kv *kv, const struct format_record *record, uint64_t hash,
 			 uint64_t size, uint64_t *seq)
 {
-	uint64_t address, next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
+	uint64_t address,
+		next_seq = atomic_load_explicit(&kv->log.last_seq, memory_order_relaxed) + 1;
 	bool tombstone = record->flags & FORMAT_RECORD_TOMBSTONE;
 	struct format_record *placed;
 	int error;

@@ -269,7 +269,8 @@ uint64_t compact_pause_us(const struct kv *kv)
 		at_us = compaction->raw_at_us;
 	if (is_to_look(kv) && (!at_us || at_us > compaction->look_at_us))
 		at_us = compaction->look_at_us;
-	if (compaction->free_at_us && !atomic_load(&kv->failed) && (!at_us || at_us > compaction->free_at_us))
+	if (compaction->free_at_us && !atomic_load(&kv->failed) &&
+	    (!at_us || at_us > compaction->free_at_us))
 		at_us = compaction->free_at_us;
 	if (!at_us)
 		return compaction->victim || brake_is_on(kv) ? PAUSE_US : UINT64_MAX;

@@ -50,7 +50,8 @@ struct run {
 static bool tombstone_is_needed(struct kv *kv, const struct item *item, bool locked)
 {
 	const struct format_record *record = item->record;
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 
 	if (kv->compaction.oldest)
 		return false;
@@ -90,7 +91,8 @@ static void judge(struct kv *kv, struct run *run, unsigned from)
 
 /* ---- reading the victim ---------------------------------------------------------------------- */
 
-static void add_item(struct kv *kv, struct run *run, const struct format_record *record, uint32_t offset)
+static void add_item(struct kv *kv, struct run *run, const struct format_record *record,
+		     uint32_t offset)
 {
 	struct item *item = &run->items[run->count++];
 

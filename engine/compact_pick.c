@@ -205,7 +205,8 @@ struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t bor
 	return segment;
 }
 
-static bool has_so_much(struct kv *kv, struct segment *segment, const struct segment *best, void *arg)
+static bool has_so_much(struct kv *kv, struct segment *segment, const struct segment *best,
+			void *arg)
 {
 	struct choice *choice = arg;
 

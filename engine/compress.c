@@ -40,8 +40,8 @@ struct ZSTD_DCtx_s *compress_decoder_new(void)
 }
 
 size_t compress_value(struct ZSTD_CCtx_s *encoder, unsigned number,
-		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size, uint8_t *out,
-		      size_t room)
+		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size,
+		      uint8_t *out, size_t room)
 {
 	size_t done;
 

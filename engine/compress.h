@@ -27,8 +27,8 @@ struct ZSTD_DCtx_s *compress_decoder_new(void);
  * dictionary carries its own level; number and cdict are 0 and NULL without one.
  */
 size_t compress_value(struct ZSTD_CCtx_s *encoder, unsigned number,
-		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size, uint8_t *out,
-		      size_t room);
+		      const struct ZSTD_CDict_s *cdict, const void *value, size_t size,
+		      uint8_t *out, size_t room);
 
 /* Accepts any bytes. Out: the dictionary's number and the size of the value. -EUCLEAN */
 int compress_inspect(const uint8_t *stored, size_t stored_size, unsigned *number,

@@ -24,7 +24,8 @@ int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out)
 		return -ENOMEM;
 	cursor->kv = kv;
 	cursor->keyspace = keyspace;
-	cursor->early = atomic_load_explicit(&kv->orders_loading, memory_order_acquire) & 1u << keyspace;
+	cursor->early =
+		atomic_load_explicit(&kv->orders_loading, memory_order_acquire) & 1u << keyspace;
 	error = order_walk_new(kv->order_of[keyspace], &cursor->walk);
 	if (!error && store_order_failed(kv, keyspace))
 		error = -EIO;
@@ -85,8 +86,8 @@ int cursor_set_bound(struct cursor_bound *bound, const void *key, size_t size)
 	return 0;
 }
 
-int kv_cursor_set_range(struct kv_cursor *cursor, const void *from, size_t from_size, const void *to,
-			size_t to_size)
+int kv_cursor_set_range(struct kv_cursor *cursor, const void *from, size_t from_size,
+			const void *to, size_t to_size)
 {
 	int error;
 
@@ -171,7 +172,8 @@ static int settle(struct kv_cursor *cursor, int moved)
 }
 
 /* The same for a cursor on a view. */
-static int move_in_view(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size)
+static int move_in_view(struct kv_cursor *cursor, enum cursor_to to, const void *key,
+			size_t key_size)
 {
 	int error;
 
@@ -199,8 +201,8 @@ int kv_cursor_last(struct kv_cursor *cursor)
 	if (cursor->view.view)
 		return move_in_view(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST, upper->key,
 				    upper->size);
-	return settle(cursor, cursor_walk(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST, upper->key,
-					  upper->size));
+	return settle(cursor, cursor_walk(cursor, upper->size ? CURSOR_BELOW : CURSOR_LAST,
+					  upper->key, upper->size));
 }
 
 int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size)
@@ -244,14 +246,16 @@ int kv_cursor_next(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_NEXT, NULL, 0);
-	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_NEXT, NULL, 0)) : cursor_nowhere(cursor);
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_NEXT, NULL, 0))
+			      : cursor_nowhere(cursor);
 }
 
 int kv_cursor_prev(struct kv_cursor *cursor)
 {
 	if (cursor->view.view)
 		return move_in_view(cursor, CURSOR_PREV, NULL, 0);
-	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_PREV, NULL, 0)) : cursor_nowhere(cursor);
+	return cursor->placed ? settle(cursor, cursor_walk(cursor, CURSOR_PREV, NULL, 0))
+			      : cursor_nowhere(cursor);
 }
 
 struct kv_slice kv_cursor_key(const struct kv_cursor *cursor)

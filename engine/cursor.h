@@ -82,7 +82,8 @@ static inline int cursor_move_walk(struct order_walk *walk, enum cursor_to to, c
 }
 
 /* cursor_walk, for one that is early. */
-int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size);
+int cursor_walk_early(struct kv_cursor *cursor, enum cursor_to to, const void *key,
+		      size_t key_size);
 
 /*
  * The result of a move from nowhere: -ENOENT, or -EIO where the index could not be loaded, so that

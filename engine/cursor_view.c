@@ -195,7 +195,8 @@ static void arrive(struct cursor_view *view)
 
 /* ---- moves ----------------------------------------------------------------------------------- */
 
-static int go(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size, bool any)
+static int go(struct kv_cursor *cursor, enum cursor_to to, const void *key, size_t key_size,
+	      bool any)
 {
 	struct cursor_view *view = &cursor->view;
 	bool forward = to != CURSOR_LAST && to != CURSOR_BELOW && to != CURSOR_PREV;

@@ -72,7 +72,8 @@ static const struct format_record *find_record(struct kv *kv, unsigned number)
 		return NULL;
 	segment = kv->segments.table[segments_slot(&kv->segments, address)];
 	if (segment_validate(&kv->segments, segment,
-			     (const uint8_t *)lookup.record - segments_offset(&kv->segments, address),
+			     (const uint8_t *)lookup.record -
+				     segments_offset(&kv->segments, address),
 			     segments_offset(&kv->segments, address)) <= 0)
 		return NULL;
 	return lookup.record->value_size > 1 && !(lookup.record->flags & FORMAT_RECORD_ZSTD) ?
@@ -88,7 +89,8 @@ static int load_decoder(struct kv *kv, unsigned number, const ZSTD_DDict **out)
 	ZSTD_DDict *decoder;
 
 	if (!record) {
-		store_report(kv, KV_ERROR, "dictionary %u cannot be read: values compressed with it are lost",
+		store_report(kv, KV_ERROR,
+			     "dictionary %u cannot be read: values compressed with it are lost",
 			     number);
 		return -EIO;
 	}
@@ -200,8 +202,8 @@ static int commit_record(struct kv *kv, unsigned number, const uint8_t *value, s
 		return error;
 	key_of(number, key);
 	batch->never_waits = true;
-	error = value ? batch_put_raw(batch, FORMAT_KEYSPACE_ENGINE, key, KEY_SIZE, value, size, 0) :
-			batch_delete(batch, FORMAT_KEYSPACE_ENGINE, key, KEY_SIZE);
+	error = value ? batch_put_raw(batch, FORMAT_KEYSPACE_ENGINE, key, KEY_SIZE, value, size, 0)
+		      : batch_delete(batch, FORMAT_KEYSPACE_ENGINE, key, KEY_SIZE);
 	if (!error)
 		error = kv_commit(kv, batch, NULL);
 	kv_batch_free(batch);

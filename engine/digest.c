@@ -92,8 +92,8 @@ static int add_parts(struct digester *digester, unsigned keyspace, const struct 
 	if (!digester->part)
 		return -ENOMEM;
 	do {
-		error = kv_view_read(digester->view, keyspace, entry->key.data, entry->key.size, offset,
-				     digester->part, PART_SIZE, &done);
+		error = kv_view_read(digester->view, keyspace, entry->key.data, entry->key.size,
+				     offset, digester->part, PART_SIZE, &done);
 		if (error)
 			return error;
 		add(state, digester->part, done);
@@ -121,7 +121,8 @@ static int seal_entry(struct digester *digester, unsigned keyspace, const struct
 		error = add_parts(digester, keyspace, entry, &state);
 	else
 		add(&state, entry->value.data, entry->value.size);
-	digester->done_bytes += format_record_size(entry->key.size, entry->status ? 0 : entry->value.size);
+	digester->done_bytes +=
+		format_record_size(entry->key.size, entry->status ? 0 : entry->value.size);
 	if (!error)
 		blake2b_final(&state, digest, KV_DIGEST_SIZE);
 	return error;
@@ -191,7 +192,8 @@ static int take_entry(struct digester *digester, unsigned keyspace, const struct
 	return error;
 }
 
-static int take_all(struct digester *digester, unsigned keyspace, const struct kv_entry *entries, size_t count)
+static int take_all(struct digester *digester, unsigned keyspace, const struct kv_entry *entries,
+		    size_t count)
 {
 	size_t i;
 	int error = 0;
@@ -273,8 +275,12 @@ int kv_digest(struct kv *kv, const struct kv_view *view, const struct kv_digest_
 {
 	static const struct kv_digest_options defaults;
 	static const char title[16] = "kv digest 1";
-	struct digester digester = {.kv = kv, .view = view, .entries_max = ENTRIES_MAX, .progress = progress,
-				    .progress_arg = progress_arg, .total_bytes = kv_live_bytes(kv)};
+	struct digester digester = {.kv = kv,
+				    .view = view,
+				    .entries_max = ENTRIES_MAX,
+				    .progress = progress,
+				    .progress_arg = progress_arg,
+				    .total_bytes = kv_live_bytes(kv)};
 	struct kv_view *own = NULL;
 	struct kv_info info;
 	unsigned i;

@@ -257,7 +257,8 @@ static int system_file_read(struct env_file *file, void *buffer, size_t size, ui
 	char *to = buffer;
 
 	while (size > 0) {
-		ssize_t length = pread(direct ? file->direct_fd : file->fd, to, size, (off_t)position);
+		ssize_t length =
+			pread(direct ? file->direct_fd : file->fd, to, size, (off_t)position);
 
 		if (length < 0 && errno == EINTR)
 			continue;
@@ -367,7 +368,8 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 
 	size += inside;
 	/* The kernel reads no more than this ahead with one call, and forgets the rest. */
-	for (; advice == ENV_ADVICE_WILLNEED && size > WILLNEED_SIZE_MAX; size -= WILLNEED_SIZE_MAX) {
+	for (; advice == ENV_ADVICE_WILLNEED && size > WILLNEED_SIZE_MAX;
+	     size -= WILLNEED_SIZE_MAX) {
 		madvise(from, WILLNEED_SIZE_MAX, MADV_WILLNEED);
 		from += WILLNEED_SIZE_MAX;
 	}
@@ -379,7 +381,8 @@ static void system_map_advise(const void *start, size_t size, enum env_advice ad
 
 static void system_map_resident(const void *start, size_t size, uint8_t *pages)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), count = (size + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE),
+	       count = (size + ENV_DIRECT_ALIGN - 1) / ENV_DIRECT_ALIGN;
 	size_t i;
 
 	/* Where that cannot be told all of it counts as wanted. */

@@ -88,7 +88,8 @@ static int print_counts(struct kv *kv)
 		word = kv_cursor_key(cursor);
 		if (!kv_cursor_value(cursor, &value) && value.size == sizeof(count)) {
 			memcpy(&count, value.data, sizeof(count));
-			printf("%8" PRIu64 " %.*s\n", count, (int)word.size, (const char *)word.data);
+			printf("%8" PRIu64 " %.*s\n", count, (int)word.size,
+			       (const char *)word.data);
 		}
 		kv_read_end(kv);
 	}

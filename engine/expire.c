@@ -177,7 +177,8 @@ static int pass(struct expiry *expiry, struct kv_iterator *iterator, kv_progress
 			break;
 		error = delete_noted(expiry);
 		if (!error && progress) {
-			result = progress(progress_arg, expiry->seen < total ? expiry->seen : total, total);
+			result = progress(progress_arg, expiry->seen < total ? expiry->seen : total,
+					  total);
 			error = result ? -ECANCELED : 0;
 		}
 	}

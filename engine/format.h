@@ -392,14 +392,16 @@ struct format_manifest_entry {
 static_assert(sizeof(struct format_manifest_entry) == 24, "manifest entry size");
 
 #define FORMAT_MANIFEST_ENTRIES_MAX                                                                \
-	((FORMAT_MANIFEST_PAGE_SIZE - sizeof(struct format_manifest)) / sizeof(struct format_manifest_entry))
+	((FORMAT_MANIFEST_PAGE_SIZE - sizeof(struct format_manifest)) /                            \
+	 sizeof(struct format_manifest_entry))
 
 struct format_manifest_page {
 	struct format_manifest header;
 	struct format_manifest_entry entries[FORMAT_MANIFEST_ENTRIES_MAX];
 	uint8_t zeros[16];
 };
-static_assert(sizeof(struct format_manifest_page) == FORMAT_MANIFEST_PAGE_SIZE, "manifest page size");
+static_assert(sizeof(struct format_manifest_page) == FORMAT_MANIFEST_PAGE_SIZE,
+	      "manifest page size");
 
 /* Fills in magic, version and check. */
 void format_manifest_seal(struct format_manifest_page *page);

@@ -411,7 +411,8 @@ static inline __attribute__((always_inline)) uint64_t
 index_scan(struct index_table *table, uint32_t fingerprint, index_match_fn *match, void *arg,
 	   struct index_place *place)
 {
-	return index_scan_from(table, index_home(table, fingerprint), fingerprint, match, arg, place);
+	return index_scan_from(table, index_home(table, fingerprint), fingerprint, match, arg,
+			       place);
 }
 
 /* The address of the entry that matches, or 0. Readers, inside an epoch. */

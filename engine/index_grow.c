@@ -145,7 +145,8 @@ static int start_growth(struct index *index, struct index_table *table, uint64_t
 {
 	bool small = table->count * sizeof(struct index_bucket) < DOUBLE_BELOW;
 	uint64_t count = small ? table->count * 2 : table->count * GROWTH_NUM / GROWTH_DEN;
-	uint64_t needed = (entries / INDEX_SLOTS + 1) * INDEX_FILL_DEN / INDEX_FILL_NUM * GROWTH_NUM / GROWTH_DEN;
+	uint64_t needed = (entries / INDEX_SLOTS + 1) * INDEX_FILL_DEN / INDEX_FILL_NUM *
+			  GROWTH_NUM / GROWTH_DEN;
 	struct index_table *next;
 
 	index_save_lose(table);

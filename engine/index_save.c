@@ -24,7 +24,8 @@ int index_save_begin(struct index *index, struct index_saving *saving, struct jo
 const _Atomic uint64_t *index_save_next(struct index_saving *saving, uint64_t count)
 {
 	/* The buckets are nothing but slots. */
-	const _Atomic uint64_t *slots = (const _Atomic uint64_t *)saving->table->buckets + saving->saved;
+	const _Atomic uint64_t *slots =
+		(const _Atomic uint64_t *)saving->table->buckets + saving->saved;
 
 	saving->saved += count;
 	return slots;

@@ -83,7 +83,8 @@ static inline bool index_enter_first(struct index_table *table, uint32_t fingerp
 		if (!empty)
 			continue;
 		index_enter(table, home, bucket,
-			    &table->buckets[bucket].slots[__builtin_ctz(empty)], fingerprint, address);
+			    &table->buckets[bucket].slots[__builtin_ctz(empty)], fingerprint,
+			    address);
 		return true;
 	}
 	return false;

@@ -145,7 +145,8 @@ static inline bool resolve(const struct kv_iterator *iterator, uintptr_t located
 	 */
 	if (located & SEGMENT_FLAGS &&
 	    (located & SEGMENT_UNVERIFIED ||
-	     !read_is_at_hand(segments, located, record, segments_offset(segments, address), true) ||
+	     !read_is_at_hand(segments, located, record, segments_offset(segments, address),
+			      true) ||
 	     !record->key_size))
 		return resolve_slowly(iterator, address, entry);
 	if (__builtin_expect(record->flags & (FORMAT_RECORD_ZSTD | FORMAT_RECORD_LARGE), 0))

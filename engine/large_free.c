@@ -56,7 +56,8 @@ void large_wake(struct kv *kv)
 static bool condemns(struct kv *kv, const struct format_record *record,
 		     const struct batch_entry *entry, struct large_header *old)
 {
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	const void *value = entry->value ? entry->value : format_record_value(record);
 	struct large_header new;
 
@@ -168,15 +169,16 @@ static uint64_t newest_seq(struct kv *kv, unsigned keyspace, const void *key, si
 {
 	struct lookup lookup = {&kv->segments, key, key_size, keyspace, NULL, 0};
 
-	if (!index_lookup(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size), lookup_match,
-			  &lookup))
+	if (!index_lookup(&kv->index, keyhash_of(&kv->keyhash, keyspace, key, key_size),
+			  lookup_match, &lookup))
 		return 0;
 	*out = lookup.record;
 	return lookup.record->seq;
 }
 
 /* The header that says which pieces of the one value are needed, if there is one. */
-static bool find_owner(struct kv *kv, const struct condemned *condemned, struct large_header *header)
+static bool find_owner(struct kv *kv, const struct condemned *condemned,
+		       struct large_header *header)
 {
 	const struct format_record *record;
 

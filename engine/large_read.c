@@ -30,7 +30,8 @@ int large_decode(struct kv *kv, const struct format_record *record, struct large
 {
 	if (!large_header_decode(format_record_value(record), record->value_size, out))
 		return 0;
-	store_report(kv, KV_ERROR, "the header of a large value in keyspace %s holds impossible values",
+	store_report(kv, KV_ERROR,
+		     "the header of a large value in keyspace %s holds impossible values",
 		     kv->info.keyspaces[record->keyspace].name);
 	store_add(&kv->damaged, 1);
 	return -EIO;
@@ -284,7 +285,8 @@ static int assemble(const struct kv_value *value, const struct large_header *hea
 
 	for (piece = 0; piece < pieces && !error; piece++) {
 		uint64_t offset = piece << header->shift, rest = header->size - offset;
-		size_t room = (size_t)(rest < large_piece_size(header) ? rest : large_piece_size(header));
+		size_t room =
+			(size_t)(rest < large_piece_size(header) ? rest : large_piece_size(header));
 		const struct format_record *record;
 		size_t used = 0;
 
@@ -300,7 +302,8 @@ static int assemble(const struct kv_value *value, const struct large_header *hea
 }
 
 /* One attempt at putting together the value with this header. The memory grows as it has to. */
-static int assemble_once(const struct kv_value *value, struct kv_slice *memory, struct kv_slice *out)
+static int assemble_once(const struct kv_value *value, struct kv_slice *memory,
+			 struct kv_slice *out)
 {
 	struct large_header header;
 	int error = large_decode(value->kv, value->record, &header);

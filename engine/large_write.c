@@ -67,9 +67,11 @@ int large_put_header(struct kv_batch *batch, unsigned keyspace, const void *key,
 int large_check_expected(struct kv *kv, const void *arg)
 {
 	const struct large_expect *expect = arg;
-	struct lookup lookup = {&kv->segments, expect->key, expect->key_size, expect->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, expect->key, expect->key_size,
+				expect->keyspace, NULL, 0};
 	uint64_t hash = keyhash_of(&kv->keyhash, expect->keyspace, expect->key, expect->key_size);
-	uint64_t seq = index_lookup(&kv->index, hash, lookup_match, &lookup) ? lookup.record->seq : 0;
+	uint64_t seq =
+		index_lookup(&kv->index, hash, lookup_match, &lookup) ? lookup.record->seq : 0;
 
 	return seq == expect->seq ? 0 : -EAGAIN;
 }
@@ -147,7 +149,8 @@ static int edit_put_piece(struct edit *edit, uint64_t piece, const void *bytes, 
  */
 static int edit_read_piece(struct edit *edit, uint64_t piece, uint8_t *buffer, size_t *used)
 {
-	uint64_t offset = piece << edit->header.shift, end = offset + large_piece_size(&edit->header);
+	uint64_t offset = piece << edit->header.shift,
+		 end = offset + large_piece_size(&edit->header);
 	struct kv_slice part;
 	int error;
 
@@ -205,7 +208,8 @@ static int convert(struct edit *edit)
 }
 
 /* The first `size` bytes of the value, zeros behind its end, changed and put as one record. */
-static int edit_small(struct edit *edit, uint64_t size, uint64_t offset, const struct kv_slice *data)
+static int edit_small(struct edit *edit, uint64_t size, uint64_t offset,
+		      const struct kv_slice *data)
 {
 	uint8_t *buffer = edit_buffer(edit);
 	size_t used;
@@ -235,7 +239,8 @@ static bool must_convert(const struct edit *edit)
 /* ---- kv_write -------------------------------------------------------------------------------- */
 
 /* A piece of which only a part is written. */
-static int merge_piece(struct edit *edit, uint64_t piece, size_t from, size_t to, const uint8_t *data)
+static int merge_piece(struct edit *edit, uint64_t piece, size_t from, size_t to,
+		       const uint8_t *data)
 {
 	uint8_t *buffer = edit_buffer(edit);
 	size_t used = 0;
@@ -259,7 +264,8 @@ static int write_pieces(struct edit *edit, uint64_t offset, const uint8_t *data,
 	/* A value that was one record becomes the first piece, unless that is written anyway. */
 	if (!edit->is_large && edit->old_size && offset >= piece_size)
 		error = merge_piece(edit, 0, 0, 0, data);
-	for (piece = offset >> edit->header.shift; piece << edit->header.shift < end && !error; piece++) {
+	for (piece = offset >> edit->header.shift; piece << edit->header.shift < end && !error;
+	     piece++) {
 		uint64_t start = piece << edit->header.shift;
 		size_t from = offset > start ? (size_t)(offset - start) : 0;
 		size_t to = (size_t)(end - start < piece_size ? end - start : piece_size);
@@ -360,8 +366,13 @@ int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 			*seq = kv_last_seq(kv);
 		return 0;
 	}
-	return change(&(struct edit){.kv = kv, .keyspace = keyspace, .key = key, .key_size = key_size,
-				     .prepare = prepare_write, .offset = offset, .data = {data, size}},
+	return change(&(struct edit){.kv = kv,
+				     .keyspace = keyspace,
+				     .key = key,
+				     .key_size = key_size,
+				     .prepare = prepare_write,
+				     .offset = offset,
+				     .data = {data, size}},
 		      seq);
 }
 
@@ -381,7 +392,8 @@ static int put_intent(struct edit *edit)
 
 static int shorten(struct edit *edit, uint64_t size)
 {
-	uint64_t piece_size = large_piece_size(&edit->header), old_pieces = large_pieces(&edit->header);
+	uint64_t piece_size = large_piece_size(&edit->header),
+		 old_pieces = large_pieces(&edit->header);
 	uint64_t last = size >> edit->header.shift, piece = last + !!(size % piece_size);
 	uint8_t *buffer;
 	size_t used;
@@ -437,7 +449,11 @@ int kv_resize(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 		return error;
 	if (size > KV_LARGE_VALUE_SIZE_MAX)
 		return -EFBIG;
-	return change(&(struct edit){.kv = kv, .keyspace = keyspace, .key = key, .key_size = key_size,
-				     .prepare = prepare_resize, .offset = size},
+	return change(&(struct edit){.kv = kv,
+				     .keyspace = keyspace,
+				     .key = key,
+				     .key_size = key_size,
+				     .prepare = prepare_resize,
+				     .offset = size},
 		      seq);
 }

@@ -189,7 +189,8 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 	 * What is left of the segment is asked for in good time, and used before the next one is
 	 * begun.
 	 */
-	if (tail->trimmed && tail->offset + need > tail->limit - reserve - reserve / LOG_SLACK_DIVISOR / 2) {
+	if (tail->trimmed &&
+	    tail->offset + need > tail->limit - reserve - reserve / LOG_SLACK_DIVISOR / 2) {
 		if (!fits || (!frees && tail->offset + need > tail->limit - reserve)) {
 			log->spare_wanted = true;
 			return -EAGAIN;

@@ -152,9 +152,11 @@ int log_close(struct kv *kv)
 	    tail->flushing != segment || segment->written != tail->offset)
 		return 0;
 	format_record_seal_bare((struct format_record *)(segment->buffer + tail->offset),
-				atomic_load(&kv->log.last_seq), FORMAT_RECORD_CLOSED, segment->salt);
+				atomic_load(&kv->log.last_seq), FORMAT_RECORD_CLOSED,
+				segment->salt);
 	memset(segment->buffer + behind, 0, last - behind);
-	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first,
+				   true);
 }
 
 void log_rest(struct kv *kv, struct segment *segment, uint32_t offset)

@@ -101,7 +101,8 @@ static void prepare_if_wanted(struct kv *kv)
 				sync_kick(kv);
 				break;
 			}
-			if (sync_wait(kv, atomic_load(&kv->log.last_seq)) || !resident_make_room(kv, false))
+			if (sync_wait(kv, atomic_load(&kv->log.last_seq)) ||
+			    !resident_make_room(kv, false))
 				break;
 		}
 		if (prepare_spare(kv))

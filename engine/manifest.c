@@ -15,8 +15,8 @@
  * whole at any moment, and both are when this returns. In, out: the copy to begin with; the one
  * that failed.
  */
-static int write_copies(struct kv_env *env, struct env_file *file, struct format_manifest_page *page,
-			unsigned *first)
+static int write_copies(struct kv_env *env, struct env_file *file,
+			struct format_manifest_page *page, unsigned *first)
 {
 	unsigned i, copy;
 	int error;
@@ -174,13 +174,16 @@ static void judge_listed(struct kv *kv, const struct format_manifest_page *page,
 
 		while (at < count && segments[at]->id < entry->id)
 			at++;
-		if ((at < count && segments[at]->id == entry->id && segments[at]->salt == entry->salt) ||
+		if ((at < count && segments[at]->id == entry->id &&
+		     segments[at]->salt == entry->salt) ||
 		    entry->id == kv->missing_id)
 			continue;
 		format_segment_name(entry->slot, name);
 		miss(kv);
-		store_report(kv, KV_ERROR, "%s: missing, or another segment is in its place; what it alone held is lost",
-			     name);
+		store_report(
+			kv, KV_ERROR,
+			"%s: missing, or another segment is in its place; what it alone held is lost",
+			name);
 	}
 }
 
@@ -196,13 +199,17 @@ static void judge_order(struct kv *kv, uint64_t top, struct segment *const *segm
 		if (id <= top || format_segment_is_cold(id))
 			continue;
 		count_missing = id > next ? (id - next) / FORMAT_SEGMENT_ID_STEP : 0;
-		if (kv->missing_id >= next && kv->missing_id < id && !format_segment_is_cold(kv->missing_id))
+		if (kv->missing_id >= next && kv->missing_id < id &&
+		    !format_segment_is_cold(kv->missing_id))
 			count_missing--;
 		if (count_missing) {
 			miss(kv);
-			store_report(kv, KV_ERROR, "%llu segments before number %llu of the log are missing; what "
-				     "they held is lost", (unsigned long long)count_missing,
-				     (unsigned long long)(id / FORMAT_SEGMENT_ID_STEP));
+			store_report(
+				kv, KV_ERROR,
+				"%llu segments before number %llu of the log are missing; what "
+				"they held is lost",
+				(unsigned long long)count_missing,
+				(unsigned long long)(id / FORMAT_SEGMENT_ID_STEP));
 		}
 		next = id + FORMAT_SEGMENT_ID_STEP;
 	}
@@ -214,8 +221,10 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	int error = read_newest(kv, &page);
 
 	if (error == -ENOENT || error == -EUCLEAN || error == -ENODATA) {
-		store_report(kv, KV_WARNING, "%s: missing or damaged; it is made anew, but a segment that is "
-			     "missing now is not missed", FORMAT_MANIFEST_NAME);
+		store_report(kv, KV_WARNING,
+			     "%s: missing or damaged; it is made anew, but a segment that is "
+			     "missing now is not missed",
+			     FORMAT_MANIFEST_NAME);
 		kv->manifest_stale = true;
 		return 0;
 	}
@@ -241,6 +250,7 @@ int manifest_settle(struct kv *kv)
 	if (error != -ENOSPC && error != -EDQUOT)
 		return error;
 	/* The manifest is written before any segment is freed, or none is freed. */
-	store_report(kv, KV_WARNING, "%s: the disk is full; it stays as it is", FORMAT_MANIFEST_NAME);
+	store_report(kv, KV_WARNING, "%s: the disk is full; it stays as it is",
+		     FORMAT_MANIFEST_NAME);
 	return 0;
 }

@@ -21,7 +21,8 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
  * without those behind its end. Where there is no list, or none that is whole, nothing can be
  * missed; that is said. -EIO, -ENOMEM
  */
-int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count) __attribute__((warn_unused_result));
+int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
+	__attribute__((warn_unused_result));
 /*
  * After the replay: makes it anew if it is not there, or misses some. Not on a full disk: before a
  * segment is freed it is tried again.

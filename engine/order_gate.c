@@ -41,7 +41,8 @@ static atomic_uint threads;
 
 static unsigned gate_lane(void)
 {
-	static _Thread_local __attribute__((tls_model("initial-exec"))) unsigned lane; /* 0: none yet */
+	static _Thread_local
+		__attribute__((tls_model("initial-exec"))) unsigned lane; /* 0: none yet */
 
 	if (!lane)
 		lane = 1 + atomic_fetch_add(&threads, 1) % ORDER_GATE_LANES;

@@ -168,7 +168,8 @@ static void plan_carry_out(struct order *order, struct plan *plan)
 			leaf_link(order, plan->nodes[i], plan->nodes[i - 1]);
 		}
 		if (i || !keeps_first)
-			order_page_copy(plan->nodes[i], order_scratch_page(order, ORDER_SCRATCH_OUT + i));
+			order_page_copy(plan->nodes[i],
+					order_scratch_page(order, ORDER_SCRATCH_OUT + i));
 		else
 			plan->nodes[i]->run = 0;
 		order_leaf_touch(order, plan->nodes[i]);

@@ -165,7 +165,9 @@ static inline uint64_t order_head(const uint8_t *bytes, size_t size)
 	if (size >= 4) {
 		memcpy(&first, bytes, 4);
 		memcpy(&last, bytes + size - 4, 4);
-		return ((uint64_t)be32toh(first) << 32 | (uint64_t)be32toh(last) << (64 - 8 * size)) >> 16;
+		return ((uint64_t)be32toh(first) << 32 | (uint64_t)be32toh(last)
+								 << (64 - 8 * size)) >>
+		       16;
 	}
 	for (unsigned i = 0; i < ORDER_HEAD_SIZE; i++)
 		head = head << 8 | (i < size ? bytes[i] : 0);

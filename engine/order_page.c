@@ -271,7 +271,8 @@ bool order_page_takes_behind(
 {
 	unsigned prefix = leaf->prefix_size, count = leaf->count;
 
-	if (!count || size < prefix || size > ORDER_INLINE_MAX || !is_same(key, leaf->bytes, prefix))
+	if (!count || size < prefix || size > ORDER_INLINE_MAX ||
+	    !is_same(key, leaf->bytes, prefix))
 		return false;
 	*head = order_head(key + prefix, size - prefix);
 	return order_slots(leaf)[count - 1] >> 16 < *head &&

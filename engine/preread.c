@@ -33,7 +33,8 @@ static void read_in(struct preread *preread, const uint8_t *map)
 
 	for (offset = 0; offset < kv->segments.size && !atomic_load(&preread->stopping);
 	     offset += piece) {
-		piece = kv->segments.size - offset < PIECE_SIZE ? kv->segments.size - offset : PIECE_SIZE;
+		piece = kv->segments.size - offset < PIECE_SIZE ? kv->segments.size - offset
+								: PIECE_SIZE;
 		kv->env->map_advise(map + offset, piece, ENV_ADVICE_POPULATE);
 	}
 }
@@ -80,7 +81,8 @@ static void make_huge(struct kv *kv, struct segment *const *segments, size_t cou
 	size_t i;
 
 	/* Of a reader nobody looks later whether they do well (huge_map_watch). */
-	if (kv->info.read_only || atomic_load(&kv->log_bytes) > keys_known(kv) * HUGE_MAP_RECORD_MAX)
+	if (kv->info.read_only ||
+	    atomic_load(&kv->log_bytes) > keys_known(kv) * HUGE_MAP_RECORD_MAX)
 		return;
 	for (i = 0; i < count; i++) {
 		if (segments[i]->covered && map_of(segments[i]))

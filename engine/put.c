@@ -28,8 +28,9 @@ static int commit_change(struct kv *kv, struct kv_batch *batch, unsigned keyspac
 	return error ? error : batch_commit(kv, batch, seq);
 }
 
-static __attribute__((noinline)) int commit_one(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-		      const struct kv_slice *value, uint64_t *seq)
+static __attribute__((noinline)) int commit_one(struct kv *kv, unsigned keyspace, const void *key,
+						size_t key_size, const struct kv_slice *value,
+						uint64_t *seq)
 {
 	size_t value_size = value ? value->size : 0;
 	_Alignas(8) uint8_t bytes[STACK_SIZE];
@@ -52,15 +53,17 @@ static __attribute__((noinline)) int commit_one(struct kv *kv, unsigned keyspace
 
 /* Commits a short value under a short key, stored as it is. -EAGAIN: it has to be a batch. */
 static inline __attribute__((always_inline)) int
-change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, const void *value,
-	       size_t value_size, unsigned flags, uint64_t *seq)
+change_quickly(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+	       const void *value, size_t value_size, unsigned flags, uint64_t *seq)
 {
-	_Alignas(8) uint8_t bytes[FORMAT_RECORD_HEADER_SIZE + KEYHASH_SHORT_MAX + QUICK_SIZE + FORMAT_RECORD_ALIGN];
+	_Alignas(8) uint8_t bytes[FORMAT_RECORD_HEADER_SIZE + KEYHASH_SHORT_MAX + QUICK_SIZE +
+				  FORMAT_RECORD_ALIGN];
 	struct format_record *record = (struct format_record *)bytes;
 	uint64_t hash;
 
-	if (value_size > QUICK_SIZE || !keyhash_is_short(&kv->keyhash, key_size) || kv->info.read_only ||
-	    keyspace >= kv->info.keyspace_count || kv->info.compress == KV_COMPRESS_INLINE)
+	if (value_size > QUICK_SIZE || !keyhash_is_short(&kv->keyhash, key_size) ||
+	    kv->info.read_only || keyspace >= kv->info.keyspace_count ||
+	    kv->info.compress == KV_COMPRESS_INLINE)
 		return -EAGAIN;
 	hash = keyhash_short(&kv->keyhash, keyspace, key, key_size);
 	/* The line is on its way while the rest of the record is prepared. */
@@ -86,7 +89,8 @@ int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, c
 
 int kv_delete(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t *seq)
 {
-	int error = change_quickly(kv, keyspace, key, key_size, NULL, 0, FORMAT_RECORD_TOMBSTONE, seq);
+	int error =
+		change_quickly(kv, keyspace, key, key_size, NULL, 0, FORMAT_RECORD_TOMBSTONE, seq);
 
 	return error != -EAGAIN ? error : commit_one(kv, keyspace, key, key_size, NULL, seq);
 }

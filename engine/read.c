@@ -29,7 +29,8 @@ void kv_read_end(struct kv *kv)
  * Threads spread over the stripes; two that share one lose a count now and then, which costs less
  * than a lock.
  */
-static __thread __attribute__((tls_model("initial-exec"))) size_t stripe; /* where its counters are in a struct kv; 0: not chosen yet */
+static __thread __attribute__((tls_model("initial-exec")))
+size_t stripe; /* where its counters are in a struct kv; 0: not chosen yet */
 
 static __attribute__((noinline)) void take_stripe(void)
 {
@@ -154,8 +155,8 @@ int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 		     address);
 }
 
-int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
-		   const struct format_record **out, uint64_t *address)
+int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		   uint64_t hash, const struct format_record **out, uint64_t *address)
 {
 	struct find find;
 
@@ -204,7 +205,8 @@ static inline int make_readable(struct kv *kv, const struct format_record *recor
 static int make_part_readable(struct kv *kv, const struct format_record *record, uint64_t address,
 			      uint64_t offset, uint64_t size)
 {
-	uint64_t from = (uint64_t)(record->key - (const uint8_t *)record) + record->key_size + offset;
+	uint64_t from =
+		(uint64_t)(record->key - (const uint8_t *)record) + record->key_size + offset;
 
 	readahead_part(kv, address, record);
 	return prove_readable(kv, record, address, from, from + size);

@@ -15,8 +15,8 @@ int read_find(struct kv *kv, unsigned keyspace, const void *key, size_t key_size
 	      const struct format_record **out, uint64_t *address);
 
 /* As read_find, where only header and key are looked at. */
-int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size, uint64_t hash,
-		   const struct format_record **out, uint64_t *address);
+int read_find_head(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
+		   uint64_t hash, const struct format_record **out, uint64_t *address);
 
 /*
  * The same as the first for a key in any keyspace, the engine's own as well; all of the record can

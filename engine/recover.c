@@ -46,18 +46,20 @@ static int load_one(void *arg, const char *name)
 	if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
 		bool passed_over = error == -EUCLEAN && kv->info.read_only;
 
-		store_report(kv, KV_ERROR, "%s: %s", name,
-			     error == -EPROTONOSUPPORT ?
-				     "the segment was written by a newer version; use that version" :
-			     passed_over ?
-				     "the segment's header is lost, and with it what it held" :
-				     "the segment is damaged; a repair, or opening read-only, brings back the rest");
+		store_report(
+			kv, KV_ERROR, "%s: %s", name,
+			error == -EPROTONOSUPPORT
+				? "the segment was written by a newer version; use that version"
+			: passed_over
+				? "the segment's header is lost, and with it what it held"
+				: "the segment is damaged; a repair, or opening read-only, brings back the rest");
 		kv->lost_segments += passed_over;
 		return passed_over ? 0 : error;
 	}
 	if (!error && (segment->header_damaged || segment->missing))
 		store_report(kv, KV_ERROR, "%s: the segment's %s", name,
-			     segment->missing ? "end is missing" : "header is damaged; its copy is used");
+			     segment->missing ? "end is missing"
+					      : "header is damaged; its copy is used");
 	if (error) {
 		store_report(kv, KV_ERROR, "%s: cannot be read: %s", name, strerror(-error));
 		return error;
@@ -89,7 +91,8 @@ static int check_ids(struct kv *kv, const struct loaded *loaded)
 
 	for (i = 1; i < loaded->count; i++) {
 		if (loaded->segments[i]->id == loaded->segments[i - 1]->id) {
-			store_report(kv, KV_ERROR, "two segment files, slots %u and %u, are number %llu "
+			store_report(kv, KV_ERROR,
+				     "two segment files, slots %u and %u, are number %llu "
 				     "of the log; remove the one that is a copy",
 				     loaded->segments[i - 1]->slot, loaded->segments[i]->slot,
 				     (unsigned long long)loaded->segments[i]->id);
@@ -138,7 +141,8 @@ static int erase_behind(struct kv *kv, struct segment *segment, uint32_t end)
 		size--;
 	last = (end + (uint32_t)size + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
 	memset(segment->buffer + end, 0, size);
-	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first,
+				   true);
 }
 
 /*
@@ -153,7 +157,8 @@ static int write_again(struct kv *kv, struct segment *segment, uint32_t end)
 
 	if (first >= last)
 		return kv->env->file_sync(segment->file);
-	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first, true);
+	return kv->env->file_write(segment->file, segment->buffer + first, last - first, first,
+				   true);
 }
 
 /* Appends go on behind the last record of this segment, which is in its buffer again. */
@@ -243,9 +248,9 @@ static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 		goto out;
 	format_record_seal_bare((struct format_record *)(segment->buffer + end), 0,
 				FORMAT_RECORD_END, segment->salt);
-	error = kv->env->file_write(segment->file, segment->buffer + first,
-				    (behind - first + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1),
-				    first, true);
+	error = kv->env->file_write(
+		segment->file, segment->buffer + first,
+		(behind - first + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1), first, true);
 	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
 	segment->end = behind;
 out:
@@ -266,7 +271,8 @@ static int write_end_again(struct kv *kv, const struct segment *segment)
 	uint32_t last = (segment->end + ENV_DIRECT_ALIGN - 1) & ~(ENV_DIRECT_ALIGN - 1);
 	int error = kv->env->file_read(segment->file, blocks, last - first, first);
 
-	return error ? error : kv->env->file_write(segment->file, blocks, last - first, first, true);
+	return error ? error
+		     : kv->env->file_write(segment->file, blocks, last - first, first, true);
 }
 
 /* Once nobody looks at their maps any more. */

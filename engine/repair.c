@@ -76,17 +76,20 @@ static int mend_super(struct repair *repair)
 	struct kv_env *env = repair->env;
 	const char *why;
 	bool damaged;
-	int error = super_read(env, repair->dir, repair->super_file, &repair->super, &damaged, &why);
+	int error =
+		super_read(env, repair->dir, repair->super_file, &repair->super, &damaged, &why);
 
 	if (error) {
-		say(repair, KV_ERROR, "%s: is not a store that can be repaired: %s", repair->path, why);
+		say(repair, KV_ERROR, "%s: is not a store that can be repaired: %s", repair->path,
+		    why);
 		return error;
 	}
 	if (!damaged)
 		return 0;
 	error = env->file_allocate(repair->super_file, sizeof(repair->super));
 	if (!error)
-		error = env->file_write(repair->super_file, &repair->super, sizeof(repair->super), 0, false);
+		error = env->file_write(repair->super_file, &repair->super, sizeof(repair->super),
+					0, false);
 	if (!error)
 		error = env->file_sync(repair->super_file);
 	if (error)
@@ -129,7 +132,8 @@ static int set_aside(struct repair *repair, const char *name, uint32_t slot, uin
 		return error;
 	repair->result.mended++;
 	repair->result.lost_bytes += size;
-	say(repair, KV_ERROR, "%s: its header is lost, and with it what its %llu bytes held; the file is %s now",
+	say(repair, KV_ERROR,
+	    "%s: its header is lost, and with it what its %llu bytes held; the file is %s now",
 	    name, (unsigned long long)size, lost);
 	return 0;
 }
@@ -183,7 +187,8 @@ static bool is_of_another(const uint8_t *page)
 	return !format_segment_validate(&header, header.uuid, header.slot, header.size);
 }
 
-static int mend_opened(struct repair *repair, struct env_file *file, const char *name, uint32_t slot)
+static int mend_opened(struct repair *repair, struct env_file *file, const char *name,
+		       uint32_t slot)
 {
 	uint8_t page[FORMAT_SEGMENT_HEADER_SIZE] = {0};
 	struct format_segment header;
@@ -194,9 +199,11 @@ static int mend_opened(struct repair *repair, struct env_file *file, const char 
 		error = repair->env->file_read(file, page, sizeof(page), 0);
 	if (error)
 		return error;
-	error = format_page_header(page, repair->super.uuid, slot, repair->super.segment_size, &header);
+	error = format_page_header(page, repair->super.uuid, slot, repair->super.segment_size,
+				   &header);
 	if (error == -EUCLEAN && is_of_another(page))
-		say(repair, KV_ERROR, "%s: belongs to another store, or under another name; nothing is done", name);
+		say(repair, KV_ERROR,
+		    "%s: belongs to another store, or under another name; nothing is done", name);
 	else if (error == -EUCLEAN)
 		return set_aside(repair, name, slot, size);
 	if (!error && size < repair->super.segment_size)
@@ -319,7 +326,8 @@ static int empty_damaged(struct kv *kv)
 	unsigned steps;
 	int result = 1;
 
-	for (steps = 0; steps < STEPS_MAX && any_damaged(kv) && (result > 0 || result == -EAGAIN); steps++) {
+	for (steps = 0; steps < STEPS_MAX && any_damaged(kv) && (result > 0 || result == -EAGAIN);
+	     steps++) {
 		if (result == -EAGAIN || atomic_load(&kv->log.spare_wanted))
 			maintain_round(kv);
 		pthread_mutex_lock(&kv->maintain.lock);

@@ -140,9 +140,11 @@ static int apply_one(struct replay *replay, const struct format_record *record, 
 		found.hash = look_ahead(replay, offset);
 	/* Without its lead, which was damaged, nobody knows who may see it. */
 	if (record->flags & FORMAT_RECORD_OLD)
-		return replay->until ? apply_old(kv, record, address, found.hash, replay->until) : 0;
-	return found.old ? apply_replacing(kv, record, address, found.hash, found.old, found.old_length) :
-			   apply_record(kv, record, address, found.hash);
+		return replay->until ? apply_old(kv, record, address, found.hash, replay->until)
+				     : 0;
+	return found.old ? apply_replacing(kv, record, address, found.hash, found.old,
+					   found.old_length)
+			 : apply_record(kv, record, address, found.hash);
 }
 
 static int apply_batch(struct replay *replay, uint32_t offset, uint64_t count)
@@ -215,10 +217,11 @@ static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, 
 	char name[FORMAT_SEGMENT_NAME_SIZE];
 
 	format_segment_name(replay->segment->slot, name);
-	store_report(replay->kv, KV_ERROR,
-		     "%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
-		     "readable",
-		     name, next - broken, broken);
+	store_report(
+		replay->kv, KV_ERROR,
+		"%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
+		"readable",
+		name, next - broken, broken);
 	store_add(&replay->kv->damaged, 1);
 	replay->kv->passed_over_bytes += next - broken;
 	replay->segment->damaged = true;
@@ -322,7 +325,8 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 		}
 		if (!count && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
 			note_mark(replay, offset);
-		if (!count && !replay_is_cold(replay) && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
+		if (!count && !replay_is_cold(replay) &&
+		    record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
 			replay->marked_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
 		if (error)

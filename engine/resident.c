@@ -152,7 +152,8 @@ static bool is_better_reused(struct kv *kv, const struct segment *oldest, uint32
 {
 	if (!oldest || segments_have_buffer(&kv->segments))
 		return false;
-	return pressed || (residents >= RESIDENTS_KEPT && has_large_records(oldest, oldest->buffer));
+	return pressed ||
+	       (residents >= RESIDENTS_KEPT && has_large_records(oldest, oldest->buffer));
 }
 
 bool resident_make_room(struct kv *kv, bool pressed)

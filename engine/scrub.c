@@ -152,13 +152,14 @@ static void say_damage(struct kv *kv, struct segment *segment)
 	store_add(&kv->damaged, 1);
 	store_add(&scrub->findings, 1);
 	format_segment_name(segment->slot, name);
-	store_report(kv, KV_ERROR,
-		     "%s: the scrub found %u bytes, from offset %u on, that are damaged%s; the rest "
-		     "stays readable",
-		     name, scrub->damaged_bytes, scrub->damaged_offset,
-		     kv->env->map_failed(atomic_load(&segment->map), kv->segments.size) ?
-			     " or cannot be read" :
-			     "");
+	store_report(
+		kv, KV_ERROR,
+		"%s: the scrub found %u bytes, from offset %u on, that are damaged%s; the rest "
+		"stays readable",
+		name, scrub->damaged_bytes, scrub->damaged_offset,
+		kv->env->map_failed(atomic_load(&segment->map), kv->segments.size)
+			? " or cannot be read"
+			: "");
 }
 
 static void leave(struct kv *kv, struct segment *segment)

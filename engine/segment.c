@@ -382,8 +382,9 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 	error = segments->env->file_size(segment->file, &size);
 	if (error)
 		goto out;
-	error = size < sizeof(page) ? -EUCLEAN :
-				      segments->env->file_read(segment->file, page, sizeof(page), 0);
+	error = size < sizeof(page)
+			? -EUCLEAN
+			: segments->env->file_read(segment->file, page, sizeof(page), 0);
 	if (error)
 		goto out;
 	error = format_page_header(page, segments->uuid, slot, segments->size, &header);
@@ -545,8 +546,9 @@ uint32_t segment_search(const struct segments *segments, const struct segment *s
 	     offset += FORMAT_RECORD_ALIGN) {
 		const struct format_record *record = (const struct format_record *)(base + offset);
 
-		if (!record->check || record->zero || !format_record_plausible(record, segments->size - offset,
-							       segments->keyspace_count))
+		if (!record->check || record->zero ||
+		    !format_record_plausible(record, segments->size - offset,
+					     segments->keyspace_count))
 			continue;
 		if (format_record_length(record) > *budget)
 			continue;

@@ -15,7 +15,8 @@
  * of a batch on the stack: memory from the allocator would be a third of what a snapshot waits for
  * where nothing is in the cache
  */
-#define RECORD_SIZE_MAX (FORMAT_RECORD_HEADER_SIZE + KEY_SIZE_MAX + sizeof(uint64_t) + FORMAT_RECORD_ALIGN)
+#define RECORD_SIZE_MAX                                                                            \
+	(FORMAT_RECORD_HEADER_SIZE + KEY_SIZE_MAX + sizeof(uint64_t) + FORMAT_RECORD_ALIGN)
 
 void snapshots_fini(struct snapshots *snapshots)
 {

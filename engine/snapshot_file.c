@@ -45,8 +45,8 @@ static int take_over(struct kv *kv, const struct format_snapshots *header)
 	int error = 0;
 
 	for (i = 0; i < header->count && !error; i++)
-		error = snapshot_add(kv, NULL, entries[i].name, entries[i].name_size, entries[i].seq,
-				     entries[i].time_us);
+		error = snapshot_add(kv, NULL, entries[i].name, entries[i].name_size,
+				     entries[i].seq, entries[i].time_us);
 	atomic_store(&kv->snapshots.saved_seq, header->seq);
 	atomic_store(&kv->snapshots.changed_seq, header->seq);
 	return error;
@@ -67,7 +67,8 @@ static int search(struct kv *kv, const struct segment *segment)
 
 		if (length <= 0) {
 			offset = segment_search(segments, segment, base,
-						offset + FORMAT_RECORD_ALIGN, segments->size, &budget);
+						offset + FORMAT_RECORD_ALIGN, segments->size,
+						&budget);
 			continue;
 		}
 		if (record->keyspace == FORMAT_KEYSPACE_ENGINE)

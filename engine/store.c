@@ -54,8 +54,9 @@ void store_damaged(struct kv *kv, uint64_t address)
 
 	store_add(&kv->damaged, 1);
 	format_segment_name(segments_slot(&kv->segments, address), name);
-	store_report(kv, KV_ERROR, "%s: the record at offset %u is damaged; the rest stays readable",
-		     name, segments_offset(&kv->segments, address));
+	store_report(kv, KV_ERROR,
+		     "%s: the record at offset %u is damaged; the rest stays readable", name,
+		     segments_offset(&kv->segments, address));
 }
 
 int store_poison(struct kv *kv, int error, const char *what)
@@ -105,7 +106,8 @@ static void fill_info(struct kv *kv, const struct format_super *super, bool read
 	info->compress_level = super->compress_level;
 	info->segment_size = super->segment_size;
 	info->batch_size_max = log_batch_size_max(super->segment_size);
-	info->value_size_max = info->batch_size_max - (uint32_t)format_record_size(KV_KEY_SIZE_MAX, 0);
+	info->value_size_max =
+		info->batch_size_max - (uint32_t)format_record_size(KV_KEY_SIZE_MAX, 0);
 	info->keyspace_count = super->keyspace_count;
 	info->read_only = read_only;
 	for (i = 0; i < super->keyspace_count; i++) {
@@ -129,10 +131,13 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 	error = kv->env->file_open(kv->dir, FORMAT_SUPER_NAME, read_only ? ENV_READ_ONLY : 0,
 				   &kv->super);
 	if (error == -ENOENT) {
-		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &kv->super_damaged, &why);
-		store_report(kv, KV_ERROR, error ? "%s: is not a store: it has no superblock" :
-			     "%s: its superblock (%s) is missing; there is a copy, and a repair brings it back",
-			     path, FORMAT_SUPER_NAME);
+		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &kv->super_damaged,
+				   &why);
+		store_report(
+			kv, KV_ERROR,
+			error ? "%s: is not a store: it has no superblock"
+			      : "%s: its superblock (%s) is missing; there is a copy, and a repair brings it back",
+			path, FORMAT_SUPER_NAME);
 		return error ? -EMEDIUMTYPE : -EUCLEAN;
 	}
 	if (!error)
@@ -142,9 +147,11 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 		return error;
 	}
 	if (!error)
-		error = super_read(kv->env, kv->dir, kv->super, &kv->super_block, &kv->super_damaged, &why);
+		error = super_read(kv->env, kv->dir, kv->super, &kv->super_block,
+				   &kv->super_damaged, &why);
 	if (!error && kv->super_damaged)
-		store_report(kv, KV_ERROR, "%s: the superblock is damaged; a copy is used. A repair mends it",
+		store_report(kv, KV_ERROR,
+			     "%s: the superblock is damaged; a copy is used. A repair mends it",
 			     path);
 	if (error)
 		store_report(kv, KV_ERROR, "%s: is not a store that can be opened: %s", path,

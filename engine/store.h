@@ -67,7 +67,7 @@ struct log {
 	uint64_t next_id;	   /* the maintainer's */
 	_Atomic uint64_t last_seq; /* stored under lock */
 	uint64_t switched_us;	   /* when the last segment was full; protected by lock */
-	uint64_t looked_us;	   /* when somebody last thought of a spare... ; protected by lock */
+	uint64_t looked_us; /* when somebody last thought of a spare... ; protected by lock */
 	uint32_t looked_offset;	   /* ... and hot.offset then; likewise */
 	uint64_t dirty_since_us;   /* when the oldest unsynced batch came; protected by lock */
 };

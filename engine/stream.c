@@ -142,12 +142,14 @@ static int add_piece(struct kv_stream *stream, const void *bytes, size_t size)
 
 	if (!stream->started) {
 		large_intent_key(stream->id, key);
-		error = batch_put(stream->batch, LARGE_KEYSPACE, key, LARGE_INTENT_KEY_SIZE, NULL, 0);
+		error = batch_put(stream->batch, LARGE_KEYSPACE, key, LARGE_INTENT_KEY_SIZE, NULL,
+				  0);
 		stream->started = true;
 	}
 	large_piece_key(stream->id, stream->pieces, key);
 	if (!error)
-		error = batch_put_lent(stream->batch, LARGE_KEYSPACE, key, sizeof(key), bytes, size);
+		error = batch_put_lent(stream->batch, LARGE_KEYSPACE, key, sizeof(key), bytes,
+				       size);
 	stream->pieces++;
 	if (!error && stream->batch->size >= BATCH_SIZE)
 		error = flush(stream);
@@ -168,7 +170,8 @@ static int append(struct kv_stream *stream, const uint8_t *data, size_t size)
 	int error = 0;
 
 	while (size && !error) {
-		size_t part = piece_size - stream->filled < size ? piece_size - stream->filled : size;
+		size_t part =
+			piece_size - stream->filled < size ? piece_size - stream->filled : size;
 
 		if (!part) {
 			error = add_buffer(stream);

@@ -131,7 +131,8 @@ void times_sample(struct kv *kv)
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 /* Calls `each` for every sample that is not from the future. */
-static int each_sample(struct kv *kv, void (*each)(void *arg, const struct sample *sample), void *arg)
+static int each_sample(struct kv *kv, void (*each)(void *arg, const struct sample *sample),
+		       void *arg)
 {
 	uint64_t now_us = kv->env->time_us(kv->env);
 	struct sample sample;

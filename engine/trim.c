@@ -45,8 +45,9 @@ static bool is_wanted_soon(struct kv *kv)
 /* Was it filled, or closed, by us, and is its end beyond doubt? */
 static bool is_surely_closed(const struct segment *segment)
 {
-	return segment && segment->id && segment->sealed && segment->end && segment->written >= segment->end &&
-	       !segment->damaged && !segment->header_damaged && !segment->missing;
+	return segment && segment->id && segment->sealed && segment->end &&
+	       segment->written >= segment->end && !segment->damaged && !segment->header_damaged &&
+	       !segment->missing;
 }
 
 /* What stands behind the end of segments that were closed before they were full. */

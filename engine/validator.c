@@ -97,7 +97,8 @@ static void ask_next(struct validator *validator)
 		return;
 	}
 	if (!segment->buffer && validator->asked_offset + size > first_offset(segment))
-		segments->env->map_advise(base + validator->asked_offset, size, ENV_ADVICE_WILLNEED);
+		segments->env->map_advise(base + validator->asked_offset, size,
+					  ENV_ADVICE_WILLNEED);
 	validator->asked += size;
 	validator->asked_offset += size;
 	if (validator->asked_offset == segments->size) {
@@ -165,7 +166,8 @@ static inline bool match_once(void *arg, uint64_t address)
 {
 	struct lookup *lookup = arg;
 	const struct segments *segments = lookup->segments;
-	uint32_t slot = segments_slot(segments, address), offset = segments_offset(segments, address);
+	uint32_t slot = segments_slot(segments, address),
+		 offset = segments_offset(segments, address);
 	const uint8_t *base = segments_base(segments, slot);
 
 	if (!(segments_flagged_base(segments, slot) & SEGMENT_UNVERIFIED))
@@ -179,7 +181,8 @@ static void look_up(struct validator *validator, struct validator_entry *entry)
 {
 	struct kv *kv = validator->kv;
 	const struct format_record *record = record_of(validator, entry);
-	struct lookup lookup = {&kv->segments, record->key, record->key_size, record->keyspace, NULL, 0};
+	struct lookup lookup = {&kv->segments, record->key, record->key_size,
+				record->keyspace, NULL, 0};
 	uint64_t old = index_lookup(&kv->index, entry->finding.hash, match_once, &lookup);
 
 	entry->looked_up = true;

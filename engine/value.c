@@ -140,13 +140,15 @@ static int decompress(struct kv *kv, const struct format_record *record, uint8_t
 		memory = scratch_take(scratch, size ? (size_t)size : 1);
 	if (!scratch || !memory)
 		return -ENOMEM;
-	if (compress_restore(scratch->decompressor, ddict, stored, record->value_size, memory, size))
+	if (compress_restore(scratch->decompressor, ddict, stored, record->value_size, memory,
+			     size))
 		goto damaged;
 	value->data = memory;
 	value->size = size;
 	return 0;
 damaged:
-	store_report(kv, KV_ERROR, "a compressed value of %u bytes in keyspace %s does not decompress",
+	store_report(kv, KV_ERROR,
+		     "a compressed value of %u bytes in keyspace %s does not decompress",
 		     record->value_size, store_keyspace_name(kv, record->keyspace));
 	return -EIO;
 }
@@ -170,7 +172,8 @@ int value_also(struct kv *kv, const struct format_record *record, struct kv_slic
 	return 0;
 }
 
-int value_then(const struct kv_view *view, const struct format_record *record, struct kv_slice *value)
+int value_then(const struct kv_view *view, const struct format_record *record,
+	       struct kv_slice *value)
 {
 	if (record->flags & FORMAT_RECORD_LARGE)
 		return large_assemble_then(view, record, value);

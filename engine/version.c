@@ -70,7 +70,8 @@ static int reserve_versions(struct versions *versions, uint64_t count)
 	int error = index_reserve(&versions->index, count);
 
 	if (!error && versions->free_count < count)
-		error = version_table_extend(versions, versions->used + count - versions->free_count);
+		error = version_table_extend(versions,
+					     versions->used + count - versions->free_count);
 	return error;
 }
 
@@ -117,7 +118,8 @@ static inline bool chain_match_head(void *arg, uint64_t number)
 {
 	struct chain *chain = arg;
 
-	return lookup_match_head(&chain->lookup, version_address(version_at(chain->versions, number)));
+	return lookup_match_head(&chain->lookup,
+				 version_address(version_at(chain->versions, number)));
 }
 
 static struct chain find_chain(struct kv *kv, const struct format_record *record, uint64_t hash)
@@ -144,8 +146,9 @@ static inline bool member_match(void *arg, uint64_t number)
 	uint32_t at;
 
 	for (at = (uint32_t)number; at; at = version_older(version_at(member->versions, at))) {
-		if (member->address ? version_address(version_at(member->versions, at)) == member->address :
-				      at == member->number) {
+		if (member->address
+			    ? version_address(version_at(member->versions, at)) == member->address
+			    : at == member->number) {
 			member->number = at;
 			return true;
 		}
@@ -387,8 +390,9 @@ bool version_move(struct kv *kv, uint64_t hash, uint64_t from, uint64_t to, uint
 int version_unreadable(struct kv *kv, uint64_t address)
 {
 	store_add(&kv->damaged, 1);
-	store_report(kv, KV_ERROR, "segment %u, offset %u: a record that a snapshot needs is damaged",
-		     segments_slot(&kv->segments, address), segments_offset(&kv->segments, address));
+	store_report(
+		kv, KV_ERROR, "segment %u, offset %u: a record that a snapshot needs is damaged",
+		segments_slot(&kv->segments, address), segments_offset(&kv->segments, address));
 	return -EIO;
 }
 
@@ -412,7 +416,8 @@ int version_find(struct kv *kv, uint64_t seq, unsigned keyspace, const void *key
 		return -ENOENT;
 	*address = version_address(version);
 	/* If what was loaded was not true, this may be another record: then this view sees none. */
-	if (!lookup_match(&chain.lookup, *address) || chain.lookup.record->seq != version_begin(version))
+	if (!lookup_match(&chain.lookup, *address) ||
+	    chain.lookup.record->seq != version_begin(version))
 		return version_unreadable(kv, *address);
 	*out = chain.lookup.record;
 	return 0;

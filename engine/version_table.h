@@ -51,7 +51,8 @@ static inline struct version_ends *version_ends_at(const struct versions *versio
 	struct version *chunk = atomic_load_explicit(&versions->chunks[number / VERSION_CHUNK],
 						     memory_order_relaxed);
 
-	return (struct version_ends *)(chunk + VERSION_CHUNK) + number % VERSION_CHUNK / VERSION_BLOCK;
+	return (struct version_ends *)(chunk + VERSION_CHUNK) +
+	       number % VERSION_CHUNK / VERSION_BLOCK;
 }
 
 static inline void version_ends_widen(struct version_ends *ends, uint64_t end)

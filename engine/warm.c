@@ -25,7 +25,8 @@ static void populate(struct kv *kv, struct segment *segment)
 	uint32_t offset, piece;
 
 	for (offset = 0; offset < segments->size; offset += piece) {
-		piece = segments->size - offset < HUGE_MAP_SIZE ? segments->size - offset : HUGE_MAP_SIZE;
+		piece = segments->size - offset < HUGE_MAP_SIZE ? segments->size - offset
+								: HUGE_MAP_SIZE;
 		if (atomic_load(&kv->log.spare_wanted)) {
 			segment->cold = true;
 			return;

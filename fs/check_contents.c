@@ -39,7 +39,8 @@ static int check_pieces(
 	while (!err && !(err = piece_walk_next(&walk, &chunk))) {
 		blocks += chunk_blocks(&chunk);
 		if (chunk.shared && !(inode->flags & INODE_SHARES))
-			check_finding(check, place, "chunk %llu is a reference that is not looked for",
+			check_finding(check, place,
+				"chunk %llu is a reference that is not looked for",
 				(unsigned long long)chunk.number);
 		check->any_shares |= chunk.shared;
 		if (chunk.whole && chunk.overlaid && !(inode->flags & INODE_MIXED))

@@ -97,7 +97,8 @@ int check_shares(struct check *check)
 		pieces++;
 	}
 	if (stats.keys[KEYSPACE_SHARED] != 2 * pieces)
-		check_finding(check, NULL, "there are %llu records of shared contents instead of %llu",
+		check_finding(check, NULL,
+			"there are %llu records of shared contents instead of %llu",
 			(unsigned long long)stats.keys[KEYSPACE_SHARED],
 			(unsigned long long)(2 * pieces));
 	return 0;

@@ -47,7 +47,8 @@ static int commit(struct clone *clone)
 	return err;
 }
 
-static int put(struct clone *clone, enum keyspace keyspace, struct kv_slice key, struct kv_slice value)
+static int put(
+	struct clone *clone, enum keyspace keyspace, struct kv_slice key, struct kv_slice value)
 {
 	clone->batch_bytes += key.size + value.size;
 	return kv_batch_put(clone->batch, keyspace, key.data, key.size, value.data, value.size);
@@ -196,7 +197,8 @@ static int copy_keyspace(struct clone *clone, enum keyspace keyspace)
  */
 static int copy_meta(struct clone *clone)
 {
-	static const char *const names[] = {META_NEXT_INO_KEY, META_SIZE_LIMIT_KEY, META_FORMAT_KEY};
+	static const char *const names[] = {
+		META_NEXT_INO_KEY, META_SIZE_LIMIT_KEY, META_FORMAT_KEY};
 	struct kv_slice value;
 	int err = 0;
 

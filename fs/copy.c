@@ -31,8 +31,8 @@ struct copy {
 };
 
 /* A source chunk's contents in one piece; they have no hole before their end. */
-static int gather(
-	struct copy *copy, const struct chunk *chunk, uint8_t bytes[EXTENT_CHUNK_SIZE], uint32_t *size)
+static int gather(struct copy *copy, const struct chunk *chunk, uint8_t bytes[EXTENT_CHUNK_SIZE],
+	uint32_t *size)
 {
 	unsigned block;
 
@@ -167,8 +167,8 @@ static void prefetch_references(const struct copy *copy, uint64_t first, unsigne
 }
 
 /* Fills the batch; *done: how much, 0 if this cannot be copied by reference. */
-static int copy_fill(
-	struct copy *copy, uint64_t from, uint64_t to, uint64_t size, unsigned chunks, uint64_t *done)
+static int copy_fill(struct copy *copy, uint64_t from, uint64_t to, uint64_t size, unsigned chunks,
+	uint64_t *done)
 {
 	struct inode *out = copy->out;
 	uint64_t part, copied = 0;

@@ -95,7 +95,8 @@ static int note_inode(struct diff *diff, uint64_t ino)
 	int err = inode_get(diff->names.old, ino, &inode);
 
 	if (err)
-		return err == -ENOENT ? fs_damaged(diff->names.old, ino, "it cannot be found") : err;
+		return err == -ENOENT ? fs_damaged(diff->names.old, ino, "it cannot be found")
+				      : err;
 	mtime = inode.mtime;
 	ctime = inode.ctime;
 	size = inode.size;

@@ -76,7 +76,8 @@ static inline void name_copy(char *to, const char *from, size_t size)
 }
 
 /* Adds an entry to the batch, all but its attributes. */
-static int batch_add(const struct listing *listing, const struct kv_entry *found, struct batch *batch)
+static int batch_add(
+	const struct listing *listing, const struct kv_entry *found, struct batch *batch)
 {
 	struct listed *listed = &batch->entries[batch->count];
 	struct dirent entry;

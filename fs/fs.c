@@ -187,7 +187,8 @@ static bool is_empty(struct kvfs *fs)
 static int read_secret(struct kvfs *fs, bool repairs)
 {
 	struct kv_slice value;
-	int err = record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
+	int err =
+		record_get(fs, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, &value);
 
 	/*
 	 * Making it was interrupted, or all is lost: in either case there is nothing that a repair
@@ -243,7 +244,8 @@ static int check_format(struct kvfs *fs, bool repairs, uint64_t *next_ino)
 	if (err == -EMEDIUMTYPE)
 		report(fs->report, fs->report_arg, "the store holds no file system");
 	else if (err == -ENODATA)
-		report(fs->report, fs->report_arg, "there is nothing in the store, not even a root: it was not made to the end, or its "
+		report(fs->report, fs->report_arg,
+			"there is nothing in the store, not even a root: it was not made to the end, or its "
 			"segments (files seg-...) are missing. Bring them back, or remove it and make it again");
 	else if (err == -EPROTONOSUPPORT)
 		report(fs->report, fs->report_arg, "the file system is of a newer format");

@@ -93,8 +93,9 @@ void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 /*
  * By reference where that is possible; it ends short before a queue's thread is held up for long.
  */
-void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset, struct fuse_file_info *in_fi,
-	fuse_ino_t out_ino, off_t out_offset, struct fuse_file_info *out_fi, size_t size, int flags)
+void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset,
+	struct fuse_file_info *in_fi, fuse_ino_t out_ino, off_t out_offset,
+	struct fuse_file_info *out_fi, size_t size, int flags)
 {
 	struct fuse_node in = fuse_node_of(req, in_ino), out = fuse_node_of(req, out_ino);
 	unsigned tries = 0;

@@ -11,7 +11,8 @@
 #define PAUSE_NS 20000
 
 static atomic_uint threads;
-static _Thread_local __attribute__((tls_model("initial-exec"))) unsigned own_slot; /* plus one; 0: none yet */
+static _Thread_local
+	__attribute__((tls_model("initial-exec"))) unsigned own_slot; /* plus one; 0: none yet */
 
 static struct fuse_gate_slot *slot_of(struct fuse_gate *gate)
 {

@@ -181,8 +181,8 @@ static void tell_stale(const struct rollback *rollback)
 			memcpy(&ino, rollback->stale + at, sizeof(ino));
 			at += sizeof(ino) + size + 1;
 			if (!inodes && (size || is_directory(rollback, ino)))
-				(void)fuse_lowlevel_notify_inval_entry(
-					fuse, ino, size ? name : ANY_NAME, size ? size : strlen(ANY_NAME));
+				(void)fuse_lowlevel_notify_inval_entry(fuse, ino,
+					size ? name : ANY_NAME, size ? size : strlen(ANY_NAME));
 			if (inodes && !size)
 				(void)fuse_lowlevel_notify_inval_inode(fuse, ino, 0, 0);
 		}
@@ -246,7 +246,8 @@ static void conclude(struct rollback *rollback, int err)
 
 	pthread_mutex_lock(&state->lock);
 	used += (size_t)snprintf(state->text, sizeof(state->text), "%d", err);
-	for (size_t i = 0, shown = 0; err == -EBUSY && i < rollback->busy_count && shown < SHOWN_MAX; i++) {
+	for (size_t i = 0, shown = 0;
+		err == -EBUSY && i < rollback->busy_count && shown < SHOWN_MAX; i++) {
 		if (!kvfs_is_held(rollback->front->fs, rollback->busy[i]))
 			continue;
 		used += (size_t)snprintf(state->text + used, sizeof(state->text) - used, " %llu",
@@ -319,8 +320,8 @@ static int start(struct fuse_front *front, const char *value, size_t size)
 		pthread_join(state->thread, NULL);
 	state->started = false;
 	*state->keep = '\0';
-	if (!take_name(&value, &size, state->name) || (size && !take_name(&value, &size, state->keep)) ||
-		size)
+	if (!take_name(&value, &size, state->name) ||
+		(size && !take_name(&value, &size, state->keep)) || size)
 		return -EINVAL;
 	if (pthread_create(&state->thread, NULL, rollback_main, front))
 		return -EAGAIN;

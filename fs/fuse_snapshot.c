@@ -21,7 +21,8 @@
 
 static int compare_names(const void *a, const void *b)
 {
-	return strcmp(((const struct fuse_snapshot *)a)->name, ((const struct fuse_snapshot *)b)->name);
+	return strcmp(
+		((const struct fuse_snapshot *)a)->name, ((const struct fuse_snapshot *)b)->name);
 }
 
 static void snapshot_free(void *arg)

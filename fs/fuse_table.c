@@ -82,9 +82,11 @@ GATED(fuse_file_fallocate, (fuse_req_t req, fuse_ino_t ino, int mode, off_t offs
 	struct fuse_file_info *fi), (req, ino, mode, offset, size, fi))
 GATED(fuse_file_lseek, (fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct
 	fuse_file_info *fi), (req, ino, offset, whence, fi))
-GATED(fuse_file_copy, (fuse_req_t req, fuse_ino_t in_ino, off_t in_offset, struct fuse_file_info
-	*in_fi, fuse_ino_t out_ino, off_t out_offset, struct fuse_file_info *out_fi, size_t size, int
-	flags), (req, in_ino, in_offset, in_fi, out_ino, out_offset, out_fi, size, flags))
+GATED(fuse_file_copy,
+	(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset, struct fuse_file_info *in_fi,
+		fuse_ino_t out_ino, off_t out_offset, struct fuse_file_info *out_fi, size_t size,
+		int flags),
+	(req, in_ino, in_offset, in_fi, out_ino, out_offset, out_fi, size, flags))
 GATED(fuse_dir_opendir, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino,
 	fi))
 GATED(fuse_dir_readdir, (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct

@@ -117,7 +117,8 @@ static int prune_some(fuse_req_t req, const char *value, size_t size)
 
 	if (rc)
 		return rc;
-	options = (struct kv_prune_options){.garbage_percent = percent < 100 ? (unsigned)percent : 100};
+	options = (struct kv_prune_options){
+		.garbage_percent = percent < 100 ? (unsigned)percent : 100};
 	rc = kv_prune(kvfs_kv(fuse_front_of(req)->fs), &options, is_late, &until_ms, NULL);
 	return rc == -ECANCELED ? -EINPROGRESS : rc;
 }

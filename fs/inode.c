@@ -227,7 +227,8 @@ static int put_kept(struct change *change, const uint8_t *key, uint64_t ino)
 			return 0;
 	assert(change->kept_count < CHANGE_KEPT_MAX);
 	change->kept_inos[change->kept_count++] = ino;
-	return kv_batch_put(change->batch, KEYSPACE_ORPHAN, key, INODE_KEY_SIZE, &note, sizeof(note));
+	return kv_batch_put(
+		change->batch, KEYSPACE_ORPHAN, key, INODE_KEY_SIZE, &note, sizeof(note));
 }
 
 int inode_put_body(struct change *change, const struct inode *inode, const struct kv_slice *parts,

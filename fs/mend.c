@@ -23,8 +23,8 @@ void mend_say(struct mend *mend, const char *format, ...)
 		mend->report(mend->report_arg, KV_WARNING, message);
 }
 
-int mend_put(struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size, const void *value,
-	size_t size)
+int mend_put(struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size,
+	const void *value, size_t size)
 {
 	return kv_put(mend->fs->kv, keyspace, key, key_size, value, size, NULL);
 }

@@ -37,9 +37,10 @@ void mend_forget_names(struct mend *mend);
 /* Says that something was put right, and how. */
 void mend_say(struct mend *mend, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-KV_MUST_CHECK int mend_put(struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size,
-	const void *value, size_t size);
-KV_MUST_CHECK int mend_delete(struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size);
+KV_MUST_CHECK int mend_put(struct mend *mend, enum keyspace keyspace, const void *key,
+	size_t key_size, const void *value, size_t size);
+KV_MUST_CHECK int mend_delete(
+	struct mend *mend, enum keyspace keyspace, const void *key, size_t key_size);
 /* The inode, without its body. -ENOENT: none that can be read */
 KV_MUST_CHECK int mend_look(struct mend *mend, uint64_t ino, struct inode *out);
 /* A new record, of now. */

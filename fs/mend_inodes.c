@@ -36,8 +36,8 @@ static int remove_piece(struct mend *mend, struct extent_place at)
 
 	if (at.slot >= EXTENT_SLOT_BLOCK && at.slot < EXTENT_SLOT_BLOCK + EXTENT_BLOCKS)
 		offset += (at.slot - EXTENT_SLOT_BLOCK) * EXTENT_BLOCK_SIZE;
-	mend_say(mend, "inode %llu: up to %u bytes of contents from offset %llu on are lost", (unsigned long long)at.ino,
-		extent_size_max(at.slot), (unsigned long long)offset);
+	mend_say(mend, "inode %llu: up to %u bytes of contents from offset %llu on are lost",
+		(unsigned long long)at.ino, extent_size_max(at.slot), (unsigned long long)offset);
 	extent_key_encode(at, key);
 	return mend_delete(mend, KEYSPACE_EXTENT, key, sizeof(key));
 }
@@ -49,7 +49,8 @@ static int mend_piece(struct mend *mend, struct extent_place at)
 	int err;
 
 	kv_read_begin(mend->fs->kv);
-	err = at.slot == EXTENT_SLOT_REFERENCE ? follow(mend, at, &id) : piece_size(mend->fs, at, &size);
+	err = at.slot == EXTENT_SLOT_REFERENCE ? follow(mend, at, &id)
+					       : piece_size(mend->fs, at, &size);
 	kv_read_end(mend->fs->kv);
 	if (err == -ENOENT || err == -EIO)
 		return remove_piece(mend, at);
@@ -95,7 +96,8 @@ static int mend_users(struct mend *mend, uint64_t id, uint64_t users)
 	kv_read_end(mend->fs->kv);
 	if (!err && found == users)
 		return 0;
-	mend_say(mend, "shared contents %llu: %llu users are counted", (unsigned long long)id, (unsigned long long)users);
+	mend_say(mend, "shared contents %llu: %llu users are counted", (unsigned long long)id,
+		(unsigned long long)users);
 	share_count_encode(users, counted);
 	return mend_put(mend, KEYSPACE_SHARED, key, sizeof(key), counted, sizeof(counted));
 }
@@ -115,7 +117,9 @@ static int find_unused(struct mend *mend, struct changed *unused)
 	while (!err && !(err = kv_iterator_read(iterator, &entries, &count))) {
 		for (size_t i = 0; i < count && !err; i++) {
 			if (entries[i].key.size != SHARE_KEY_SIZE ||
-				inode_key_decode((struct kv_slice){entries[i].key.data, INODE_KEY_SIZE}, &id))
+				inode_key_decode(
+					(struct kv_slice){entries[i].key.data, INODE_KEY_SIZE},
+					&id))
 				continue;
 			if (!number_table_find(&mend->users, id))
 				err = changed_add(unused, id);
@@ -134,11 +138,13 @@ int mend_shares(struct mend *mend)
 
 	for (size_t i = 0; i < mend->users.capacity && !err; i++)
 		if (mend->users.slots[i].key)
-			err = mend_users(mend, mend->users.slots[i].key - 1, mend->users.slots[i].value);
+			err = mend_users(
+				mend, mend->users.slots[i].key - 1, mend->users.slots[i].value);
 	if (!err)
 		err = find_unused(mend, &unused);
 	for (size_t i = 0; i < unused.count && !err; i++) {
-		mend_say(mend, "shared contents %llu: nobody uses them; removed", (unsigned long long)unused.inos[i]);
+		mend_say(mend, "shared contents %llu: nobody uses them; removed",
+			(unsigned long long)unused.inos[i]);
 		share_key_encode(unused.inos[i], SHARE_BYTES, key);
 		err = mend_delete(mend, KEYSPACE_SHARED, key, sizeof(key));
 		share_key_encode(unused.inos[i], SHARE_COUNT, key);
@@ -180,7 +186,8 @@ static bool mend_counts(struct mend *mend, struct inode *inode)
 /* Where the chunk's bytes end, in the file. */
 static uint64_t chunk_end(const struct chunk *chunk)
 {
-	uint64_t base = chunk->number * EXTENT_CHUNK_SIZE, end = chunk->whole ? chunk->whole_size : 0;
+	uint64_t base = chunk->number * EXTENT_CHUNK_SIZE,
+		 end = chunk->whole ? chunk->whole_size : 0;
 
 	for (unsigned block = 0; block < EXTENT_BLOCKS; block++)
 		if (chunk->overlaid >> block & 1 && end < (block + 1) * EXTENT_BLOCK_SIZE)
@@ -193,7 +200,8 @@ static int remove_empty(struct mend *mend, uint64_t ino, uint64_t chunk)
 {
 	uint8_t key[EXTENT_KEY_SIZE];
 
-	mend_say(mend, "inode %llu: an empty piece of contents behind its end, removed", (unsigned long long)ino);
+	mend_say(mend, "inode %llu: an empty piece of contents behind its end, removed",
+		(unsigned long long)ino);
 	extent_key_encode((struct extent_place){ino, chunk, EXTENT_SLOT_CHUNK}, key);
 	return mend_delete(mend, KEYSPACE_EXTENT, key, sizeof(key));
 }
@@ -214,7 +222,9 @@ static int mend_pieces(struct mend *mend, struct inode *inode, bool *changed)
 	err = piece_walk_start(mend->fs, mend->scratch, inode->ino, 0, false, &walk);
 	while (!err && !(err = piece_walk_next(&walk, &chunk))) {
 		uint64_t base = chunk.number * EXTENT_CHUNK_SIZE, chunk_last = chunk_end(&chunk);
-		uint32_t inside = end <= base ? 0 : end - base < EXTENT_CHUNK_SIZE ? (uint32_t)(end - base) : EXTENT_CHUNK_SIZE;
+		uint32_t inside = end <= base                      ? 0
+				  : end - base < EXTENT_CHUNK_SIZE ? (uint32_t)(end - base)
+								   : EXTENT_CHUNK_SIZE;
 
 		if (!inside && chunk_last == base && !(inode->flags & INODE_TRIM)) {
 			err = remove_empty(mend, inode->ino, chunk.number);
@@ -298,9 +308,11 @@ static int mend_inode(struct mend *mend, struct inode *inode)
 		err = mend_note(mend, inode, &changed);
 	if (err || !changed)
 		return err;
-	mend_say(mend, "inode %llu: its size, counts or parent are put right (%u links, %llu bytes)",
+	mend_say(mend,
+		"inode %llu: its size, counts or parent are put right (%u links, %llu bytes)",
 		(unsigned long long)inode->ino, inode->nlink, (unsigned long long)inode->size);
-	err = inode->body.size ? inode_put_body(&mend->change, inode, &inode->body, 1) : inode_put(&mend->change, inode);
+	err = inode->body.size ? inode_put_body(&mend->change, inode, &inode->body, 1)
+			       : inode_put(&mend->change, inode);
 	return err ? err : change_commit(&mend->change);
 }
 
@@ -340,9 +352,11 @@ int mend_orphans(struct mend *mend)
 		kv_read_begin(mend->fs->kv);
 		sound = !kv_cursor_value(cursor, &value) && !orphan_record_decode(key, value, &ino);
 		kv_read_end(mend->fs->kv);
-		if (sound && !mend_look(mend, ino, &inode) && (!inode.nlink || inode.flags & INODE_TRIM))
+		if (sound && !mend_look(mend, ino, &inode) &&
+			(!inode.nlink || inode.flags & INODE_TRIM))
 			continue;
-		mend_say(mend, "inode %llu: it is not to be freed; the note is removed", (unsigned long long)ino);
+		mend_say(mend, "inode %llu: it is not to be freed; the note is removed",
+			(unsigned long long)ino);
 		err = mend_delete(mend, KEYSPACE_ORPHAN, key.data, key.size);
 		if (err)
 			return err;

@@ -29,7 +29,8 @@ static int mend_format(struct mend *mend)
 	mend_say(mend, "the secret of the name hash is lost; each entry gets a new place");
 	meta_format_encode(secret, format);
 	mend->fs->name_secret = secret;
-	return mend_put(mend, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, format, sizeof(format));
+	return mend_put(mend, KEYSPACE_META, META_FORMAT_KEY, sizeof(META_FORMAT_KEY) - 1, format,
+		sizeof(format));
 }
 
 int mend_meta(struct mend *mend)
@@ -41,12 +42,15 @@ int mend_meta(struct mend *mend)
 		err = mend_format(mend);
 	if (!err && lost & META_LOST_LIMIT) {
 		mend_say(mend, "the store's own limit is lost; it has none now");
-		err = mend_delete(mend, KEYSPACE_META, META_SIZE_LIMIT_KEY, sizeof(META_SIZE_LIMIT_KEY) - 1);
+		err = mend_delete(
+			mend, KEYSPACE_META, META_SIZE_LIMIT_KEY, sizeof(META_SIZE_LIMIT_KEY) - 1);
 	}
 	if (!err && lost & META_LOST_ROLLBACK) {
-		mend_say(mend, "going back to a snapshot was interrupted, and to which is lost; files may be as they were or as "
-			       "they were to be");
-		err = mend_delete(mend, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1);
+		mend_say(mend,
+			"going back to a snapshot was interrupted, and to which is lost; files may be as they were or as "
+			"they were to be");
+		err = mend_delete(
+			mend, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1);
 	}
 	return err;
 }

@@ -45,9 +45,11 @@ static const char *shown(const struct dirent *entry, char text[SHOWN_MAX])
 
 static int make_directory(struct mend *mend, uint64_t ino)
 {
-	struct inode inode = {.ino = ino, .mode = S_IFDIR | 0700, .nlink = 2, .parent = KVFS_ROOT_INO};
+	struct inode inode = {
+		.ino = ino, .mode = S_IFDIR | 0700, .nlink = 2, .parent = KVFS_ROOT_INO};
 
-	mend_say(mend, "inode %llu: a directory whose attributes are lost; it is made anew with its entries",
+	mend_say(mend,
+		"inode %llu: a directory whose attributes are lost; it is made anew with its entries",
 		(unsigned long long)ino);
 	return mend_make(mend, &inode);
 }
@@ -61,7 +63,8 @@ static int make_file(struct mend *mend, uint64_t ino)
 		.contents = INODE_EXTENTS,
 		.flags = INODE_MIXED | INODE_SHARES};
 
-	mend_say(mend, "inode %llu: a file whose attributes are lost; it is made anew with its contents",
+	mend_say(mend,
+		"inode %llu: a file whose attributes are lost; it is made anew with its contents",
 		(unsigned long long)ino);
 	return mend_make(mend, &inode);
 }
@@ -105,7 +108,8 @@ static int mend_owner(struct mend *mend, enum keyspace keyspace, uint64_t ino)
 	if (keyspace == KEYSPACE_XATTR && !err)
 		return 0;
 	mend_say(mend, "inode %llu: %s, removed", (unsigned long long)ino,
-		keyspace == KEYSPACE_XATTR ? "attributes of what is lost" : "pieces of contents that it does not have");
+		keyspace == KEYSPACE_XATTR ? "attributes of what is lost"
+					   : "pieces of contents that it does not have");
 	return delete_all(mend, keyspace, ino);
 }
 
@@ -170,8 +174,8 @@ static int remove_entry(struct mend *mend, const struct found *found, const char
 	char text[SHOWN_MAX];
 
 	if (found->sound)
-		mend_say(mend, "entry \"%s\" of directory %llu: %s; removed", shown(&found->entry, text),
-			(unsigned long long)found->entry.parent, why);
+		mend_say(mend, "entry \"%s\" of directory %llu: %s; removed",
+			shown(&found->entry, text), (unsigned long long)found->entry.parent, why);
 	else
 		mend_say(mend, "an entry whose key makes no sense; removed");
 	return mend_delete(mend, KEYSPACE_DIRENT, found->key.bytes, found->key.size);
@@ -186,7 +190,8 @@ static int rewrite_entry(struct mend *mend, const struct found *found, uint32_t 
 	bool moved;
 	int err;
 
-	dirent_key_encode(mend->fs->name_secret, found->entry.parent, found->entry.name, found->entry.name_size, &key);
+	dirent_key_encode(mend->fs->name_secret, found->entry.parent, found->entry.name,
+		found->entry.name_size, &key);
 	moved = key.size != found->key.size || memcmp(key.bytes, found->key.bytes, key.size);
 	if (moved && !record_exists(mend->fs, KEYSPACE_DIRENT, key.bytes, key.size))
 		return remove_entry(mend, found, "there is another of this name");
@@ -195,8 +200,9 @@ static int rewrite_entry(struct mend *mend, const struct found *found, uint32_t 
 	dirent_value_encode(found->entry.ino, mode, value);
 	/* The new one first: an interruption between the two leaves one too many, not none. */
 	err = mend_put(mend, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
-	return err || !moved ? err :
-			       mend_delete(mend, KEYSPACE_DIRENT, found->key.bytes, found->key.size);
+	return err || !moved
+		       ? err
+		       : mend_delete(mend, KEYSPACE_DIRENT, found->key.bytes, found->key.size);
 }
 
 static int count(struct number_table *table, uint64_t number, uint64_t more)
@@ -246,7 +252,8 @@ static int mend_entry(struct mend *mend, const struct found *found)
 		return remove_entry(mend, found, "what it names is lost");
 	if (err)
 		return err;
-	if (S_ISDIR(inode.mode) && (inode.ino == KVFS_ROOT_INO || number_table_find(&mend->parents, inode.ino)))
+	if (S_ISDIR(inode.mode) &&
+		(inode.ino == KVFS_ROOT_INO || number_table_find(&mend->parents, inode.ino)))
 		return remove_entry(mend, found, "another name of a directory");
 	if ((inode.mode & S_IFMT) != found->entry.type ||
 		!dirent_hash_matches(mend->fs->name_secret, &found->entry)) {
@@ -410,7 +417,8 @@ static int give_name(struct mend *mend, const struct inode *inode, uint64_t *dir
 	}
 	if (err != -ENOENT)
 		return err;
-	mend_say(mend, "inode %llu: it has no name; moved to \"lost+found/%s\"", (unsigned long long)inode->ino, name);
+	mend_say(mend, "inode %llu: it has no name; moved to \"lost+found/%s\"",
+		(unsigned long long)inode->ino, name);
 	dirent_value_encode(inode->ino, inode->mode, value);
 	return mend_put(mend, KEYSPACE_DIRENT, key.bytes, key.size, value, sizeof(value));
 }
@@ -425,7 +433,8 @@ static int mend_nameless(struct mend *mend, uint64_t ino, uint64_t *directory)
 
 	inode_key_encode(ino, key);
 	if (err == -ENOENT) {
-		mend_say(mend, "inode %llu: its record cannot be read; removed", (unsigned long long)ino);
+		mend_say(mend, "inode %llu: its record cannot be read; removed",
+			(unsigned long long)ino);
 		return mend_delete(mend, KEYSPACE_INODE, key, sizeof(key));
 	}
 	if (err)

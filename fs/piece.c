@@ -159,8 +159,9 @@ int chunk_read_block(struct kvfs *fs, uint64_t ino, const struct chunk *chunk, u
 	if (overlaid)
 		place.slot = EXTENT_SLOT_BLOCK + block;
 	if (chunk->data & 1u << block) {
-		err = chunk->shared && !overlaid ? share_get(fs, ino, chunk->number, &piece)
-						 : piece_get_part(fs, place, skip, EXTENT_BLOCK_SIZE, &piece);
+		err = chunk->shared && !overlaid
+			      ? share_get(fs, ino, chunk->number, &piece)
+			      : piece_get_part(fs, place, skip, EXTENT_BLOCK_SIZE, &piece);
 		if (err)
 			return err;
 		if (piece.size > skip)

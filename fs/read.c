@@ -51,7 +51,8 @@ static void block_got(void *arg, unsigned i)
 	else if (entry->status != -ENOENT && !reads->err)
 		reads->err = entry->status;
 	if (piece.size > EXTENT_BLOCK_SIZE && !reads->err)
-		reads->err = fs_damaged(reads->fs, reads->ino, "a piece of its contents is too large");
+		reads->err =
+			fs_damaged(reads->fs, reads->ino, "a piece of its contents is too large");
 	copy_part(reads->out + (from - reads->from), piece, from - start, to - from);
 }
 

@@ -203,7 +203,8 @@ static int count(struct rename *rename)
 
 	if (rename->parents[0] != rename->parents[1] &&
 		((moved > other && directory(rename, 1)->nlink >= KVFS_LINK_MAX) ||
-			(exchange && other > moved && directory(rename, 0)->nlink >= KVFS_LINK_MAX)))
+			(exchange && other > moved &&
+				directory(rename, 0)->nlink >= KVFS_LINK_MAX)))
 		return -EMLINK;
 	directory_changed(directory(rename, 0), -lost, (exchange ? other : 0) - moved, now);
 	directory_changed(directory(rename, 1), gained, moved - other, now);

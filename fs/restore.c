@@ -71,7 +71,8 @@ static int tell(struct restore *restore, enum keyspace keyspace, struct kv_slice
 {
 	const struct restore_survey *survey = restore->survey;
 
-	return survey && survey->differs ? survey->differs(survey->arg, keyspace, key, was, now) : 0;
+	return survey && survey->differs ? survey->differs(survey->arg, keyspace, key, was, now)
+					 : 0;
 }
 
 /* In a read section. */
@@ -95,7 +96,8 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 	if (err && err != -ENOENT && err != -EIO)
 		return err;
 	if (err_was ? err == -ENOENT
-		    : !err && now.size == size && (!size || !memcmp(now.data, restore->value, size)))
+		    : !err && now.size == size &&
+				(!size || !memcmp(now.data, restore->value, size)))
 		return 0;
 	was = (struct kv_slice){restore->value, size};
 	err = tell(restore, keyspace, key, err_was ? NULL : &was, err ? NULL : &now);

@@ -36,7 +36,8 @@ static int read_target(struct kvfs *fs, char name[KV_SNAPSHOT_NAME_MAX + 1])
 	int err;
 
 	kv_read_begin(fs->kv);
-	err = kv_get(fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1, &value);
+	err = kv_get(
+		fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1, &value);
 	if (!err)
 		err = meta_rollback_decode(value, name);
 	kv_read_end(fs->kv);
@@ -243,7 +244,8 @@ int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
 	snapshot_close(snapshot);
 	/* The rollback is done by then, whatever becomes of inodes without a name. */
 	if (!err && orphan_recover(fs))
-		report(fs, KV_WARNING, "files without a name take room until the store is opened again", name);
+		report(fs, KV_WARNING,
+			"files without a name take room until the store is opened again", name);
 	return err;
 }
 

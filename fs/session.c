@@ -394,7 +394,8 @@ int session_mount(struct session *session, const char *mountpoint)
 	if (!session->mountpoint)
 		return -errno;
 
-	rc = session->mounter ? mount_by_other(session) : library_mount(session, session->mountpoint);
+	rc = session->mounter ? mount_by_other(session)
+			      : library_mount(session, session->mountpoint);
 	if (rc)
 		return rc;
 	session->mounted = true;

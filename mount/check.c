@@ -71,7 +71,8 @@ static int repair_tree(struct kvfs *fs, const char *path)
 	if (rc)
 		message(KV_ERROR, "%s: the files cannot be repaired: %s", path, message_error(rc));
 	else if (mended)
-		printf("%s: %" PRIu64 " thing%s of the files mended\n", path, mended, mended == 1 ? "" : "s");
+		printf("%s: %" PRIu64 " thing%s of the files mended\n", path, mended,
+			mended == 1 ? "" : "s");
 	return rc ? CHECK_FAILED : mended ? CHECK_MENDED : CHECK_CLEAN;
 }
 
@@ -95,8 +96,9 @@ static int repair_store(const char *path)
 	if (rc)
 		return CHECK_FAILED;
 	if (report.mended)
-		printf("%s: %" PRIu64 " damaged places mended; %" PRIu64 " bytes of the log are lost\n", path,
-			report.mended, report.lost_bytes);
+		printf("%s: %" PRIu64 " damaged places mended; %" PRIu64
+		       " bytes of the log are lost\n",
+			path, report.mended, report.lost_bytes);
 	return report.mended ? CHECK_MENDED : CHECK_CLEAN;
 }
 
@@ -139,13 +141,14 @@ const struct command check_command = {
 	.name = "check",
 	.arguments = "[--repair] STORE",
 	.summary = "Reads and verifies everything in a store; changes nothing unless told to",
-	.details = "  --repair  brings back what can be, and says what is lost; the store must not be\n"
-		   "            mounted. Files without a name get one in lost+found. Can be run\n"
-		   "            again. Copy a store that matters before\n"
-		   "\n"
-		   "exit codes: 0 clean, 1 mended (added to the others), 4 there are findings, 8 could not be checked, 16 wrong "
-		   "usage,\n"
-		   "32 interrupted\n",
+	.details =
+		"  --repair  brings back what can be, and says what is lost; the store must not be\n"
+		"            mounted. Files without a name get one in lost+found. Can be run\n"
+		"            again. Copy a store that matters before\n"
+		"\n"
+		"exit codes: 0 clean, 1 mended (added to the others), 4 there are findings, 8 could not be checked, 16 wrong "
+		"usage,\n"
+		"32 interrupted\n",
 	.usage_code = CHECK_USAGE,
 	.unwritten_code = CHECK_FAILED,
 	.run = check_run,

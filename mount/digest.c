@@ -65,13 +65,15 @@ static int conclude(const struct job *job, const uint8_t digest[KV_DIGEST_SIZE])
 	for (i = 0; i < KV_DIGEST_SIZE; i++)
 		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 	if (job->expected && strcasecmp(job->expected, hex)) {
-		message(KV_ERROR, "%s: holds something else than what was noted: its digest is %s", job->path, hex);
+		message(KV_ERROR, "%s: holds something else than what was noted: its digest is %s",
+			job->path, hex);
 		return DIGEST_DIFFERS;
 	}
 	if (job->expected)
 		printf("%s: as it was noted\n", job->path);
 	else
-		printf("%s  %s%s%s\n", hex, job->path, job->snapshot ? "@" : "", job->snapshot ? job->snapshot : "");
+		printf("%s  %s%s%s\n", hex, job->path, job->snapshot ? "@" : "",
+			job->snapshot ? job->snapshot : "");
 	return 0;
 }
 
@@ -85,7 +87,8 @@ static int digest_store(const struct job *job, struct kvfs *fs)
 	int rc = job->snapshot ? kv_snapshot_open(kv, job->snapshot, &view) : 0;
 
 	if (rc == -ENOENT || rc == -EINVAL) {
-		message(KV_ERROR, "%s: there is no snapshot %s (see: kvfs snapshot list)", job->path, job->snapshot);
+		message(KV_ERROR, "%s: there is no snapshot %s (see: kvfs snapshot list)",
+			job->path, job->snapshot);
 		return DIGEST_TROUBLE;
 	}
 	progress_init(&progress, "read");
@@ -98,7 +101,8 @@ static int digest_store(const struct job *job, struct kvfs *fs)
 	if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted", job->path);
 	else
-		message(KV_ERROR, "%s: cannot be read as a whole: %s", job->path, message_error(rc));
+		message(KV_ERROR, "%s: cannot be read as a whole: %s", job->path,
+			message_error(rc));
 	return DIGEST_TROUBLE;
 }
 
@@ -145,15 +149,17 @@ static int digest_run(int argc, char **argv)
 const struct command digest_command = {
 	.name = "digest",
 	.arguments = "[--snapshot NAME] [--key-file FILE] [--check DIGEST] STORE",
-	.summary = "Shows one number for what a store holds, or whether it is the one that was noted",
-	.details = "  -s, --snapshot NAME   of this snapshot: it stays the same as long as that is there\n"
-		   "  -k, --key-file FILE   keyed by what this file holds (1 to 64 bytes), which is kept\n"
-		   "                        away from the store: then nobody else can make a digest for\n"
-		   "                        contents that were tampered with\n"
-		   "  -c, --check DIGEST    shows nothing but whether it is this; exit code 1 if not\n"
-		   "\n"
-		   "  BLAKE2b-256 of all keys and values. Copies of a store have the same digest, however\n"
-		   "  they are laid out on their disks. The store must not be mounted for writing.\n",
+	.summary =
+		"Shows one number for what a store holds, or whether it is the one that was noted",
+	.details =
+		"  -s, --snapshot NAME   of this snapshot: it stays the same as long as that is there\n"
+		"  -k, --key-file FILE   keyed by what this file holds (1 to 64 bytes), which is kept\n"
+		"                        away from the store: then nobody else can make a digest for\n"
+		"                        contents that were tampered with\n"
+		"  -c, --check DIGEST    shows nothing but whether it is this; exit code 1 if not\n"
+		"\n"
+		"  BLAKE2b-256 of all keys and values. Copies of a store have the same digest, however\n"
+		"  they are laid out on their disks. The store must not be mounted for writing.\n",
 	.usage_code = DIGEST_TROUBLE,
 	.unwritten_code = DIGEST_TROUBLE,
 	.run = digest_run,

@@ -91,8 +91,9 @@ static int get_run(int argc, char **argv)
 		return 1;
 	}
 	shown = NULL;
-	code = store_show(store, fs, snapshot, &shown) ? 1 :
-							 get_all(store, shown, argv + optind + 1, buffer);
+	code = store_show(store, fs, snapshot, &shown)
+		       ? 1
+		       : get_all(store, shown, argv + optind + 1, buffer);
 	if (shown != fs)
 		(void)kvfs_close(shown);
 	if (store_close(store, fs))

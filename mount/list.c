@@ -207,12 +207,13 @@ const struct command list_command = {
 	.name = "list",
 	.arguments = "[-l] [-r] [-0] [--snapshot NAME] STORE [KEY...]",
 	.summary = "Lists keys: what is in directories, by default in the root",
-	.details = "  -l, --long       type and rights, links, owner, group, size, time of last "
-		   "change\n"
-		   "  -r, --recursive  also what is in directories below, with full paths\n"
-		   "  -0, --null       a NUL behind each instead of the end of a line, which names may have\n"
-		   "  -s, --snapshot NAME\n"
-		   "                   as it was in this snapshot\n",
+	.details =
+		"  -l, --long       type and rights, links, owner, group, size, time of last "
+		"change\n"
+		"  -r, --recursive  also what is in directories below, with full paths\n"
+		"  -0, --null       a NUL behind each instead of the end of a line, which names may have\n"
+		"  -s, --snapshot NAME\n"
+		"                   as it was in this snapshot\n",
 	.usage_code = 2,
 	.run = list_run,
 };

@@ -73,9 +73,11 @@ static void parse_segment_size(const char *text, struct kvfs_create_options *opt
 static void parse_size_limit(const char *text, struct kvfs_create_options *options)
 {
 	if (options_size(text, &options->size_limit) || !options->size_limit)
-		options_fail(&mkfs_command, "--size-limit %s: must be a size, as 500M or 10G", text);
+		options_fail(
+			&mkfs_command, "--size-limit %s: must be a size, as 500M or 10G", text);
 	if (options->size_limit < SIZE_LIMIT_MIN)
-		options_fail(&mkfs_command, "--size-limit %s: these are bytes, and too few; 10G are 10 GiB", text);
+		options_fail(&mkfs_command,
+			"--size-limit %s: these are bytes, and too few; 10G are 10 GiB", text);
 }
 
 /* The last thing that is said of why it fails. */
@@ -101,8 +103,8 @@ static void explain(const char *path, int rc, const char *reason)
 		break;
 	case -ENOSPC:
 	case -EDQUOT:
-		message(KV_ERROR, "%s: %s: a store begins with a file of --segment-size (16M)", path,
-			message_error(rc));
+		message(KV_ERROR, "%s: %s: a store begins with a file of --segment-size (16M)",
+			path, message_error(rc));
 		break;
 	default:
 		if (*reason)
@@ -159,17 +161,19 @@ static int mkfs_run(int argc, char **argv)
 
 const struct command mkfs_command = {
 	.name = "mkfs",
-	.arguments = "[--hash HASH] [--compress HOW] [--segment-size SIZE] [--size-limit SIZE] STORE",
+	.arguments =
+		"[--hash HASH] [--compress HOW] [--segment-size SIZE] [--size-limit SIZE] STORE",
 	.summary = "Makes a store: a directory that is new, or empty",
-	.details = "  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
-		   "  -c, --compress none|inline[:LEVEL]|background[:LEVEL]\n"
-		   "                                      whether values are compressed with zstd, when "
-		   "they\n"
-		   "                                      are written or later (default: background)\n"
-		   "  -s, --segment-size SIZE             size of the log's files, a power of two\n"
-		   "                                      from 2M to 1G (default: 16M)\n"
-		   "  -l, --size-limit SIZE               the most the store may hold (kvfs limit "
-		   "changes it)\n",
+	.details =
+		"  -H, --hash xxh3|blake2b             what places keys (default: xxh3)\n"
+		"  -c, --compress none|inline[:LEVEL]|background[:LEVEL]\n"
+		"                                      whether values are compressed with zstd, when "
+		"they\n"
+		"                                      are written or later (default: background)\n"
+		"  -s, --segment-size SIZE             size of the log's files, a power of two\n"
+		"                                      from 2M to 1G (default: 16M)\n"
+		"  -l, --size-limit SIZE               the most the store may hold (kvfs limit "
+		"changes it)\n",
 	.usage_code = MKFS_FAILED,
 	.run = mkfs_run,
 };

@@ -106,7 +106,8 @@ static int receive_answer(int from, struct answer *answer, int *fd)
 static int send_order(int to, enum order order, const char *directory)
 {
 	char byte = (char)order;
-	struct iovec parts[2] = {{&byte, 1}, {(void *)directory, directory ? strlen(directory) : 0}};
+	struct iovec parts[2] = {
+		{&byte, 1}, {(void *)directory, directory ? strlen(directory) : 0}};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 
 	return sendmsg(to, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -206,7 +207,8 @@ static void do_mount(struct helper *helper)
 	answer.explained = message_fuse_explained();
 	mounted = fd >= 0 ? mount_id(helper->directory) : 0;
 	/* The server has died meanwhile; somebody may have mounted something else since. */
-	if (send_answer(helper->fd, &answer, fd) && fd >= 0 && mount_id(helper->directory) == mounted)
+	if (send_answer(helper->fd, &answer, fd) && fd >= 0 &&
+		mount_id(helper->directory) == mounted)
 		(void)unmount(helper->directory, MNT_DETACH);
 	if (fd >= 0)
 		close(fd);

@@ -18,7 +18,8 @@ int old_files_age(const char *text, struct timespec *before)
 	static const struct {
 		char letter;
 		int64_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}, {'y', 365 * 86400}};
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400},
+		{'y', 365 * 86400}};
 	unsigned i;
 	char *end;
 	long long number;
@@ -80,8 +81,8 @@ static char *join(struct old_files *old, const char *directory, const char *name
 
 static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino);
 
-static int visit_store(struct old_files *old, struct kvfs *fs, const char *directory, uint64_t parent_ino,
-	const char *name, const struct kvfs_attr *attr)
+static int visit_store(struct old_files *old, struct kvfs *fs, const char *directory,
+	uint64_t parent_ino, const char *name, const struct kvfs_attr *attr)
 {
 	bool is_directory = S_ISDIR(attr->mode);
 	char *path;
@@ -95,7 +96,8 @@ static int visit_store(struct old_files *old, struct kvfs *fs, const char *direc
 	if (is_directory)
 		rc = walk_store(old, fs, path, attr->ino);
 	else
-		account(old, path, attr->size, old->dry_run ? 0 : kvfs_unlink(fs, parent_ino, name));
+		account(old, path, attr->size,
+			old->dry_run ? 0 : kvfs_unlink(fs, parent_ino, name));
 	free(path);
 	return rc;
 }

@@ -154,7 +154,8 @@ static int prune_mount(const char *directory, unsigned garbage_percent, struct c
 		rc = ask(directory, garbage_percent);
 		if (rc != -EINPROGRESS)
 			break;
-		if (progress_show(&progress, (now.emptied - before.emptied) * segment_bytes, before.log_bytes))
+		if (progress_show(&progress, (now.emptied - before.emptied) * segment_bytes,
+			    before.log_bytes))
 			rc = -ECANCELED;
 		/* Writers go on making garbage: once round is enough. */
 	} while (rc == -EINPROGRESS && count(directory, &now) &&
@@ -242,7 +243,9 @@ static int prune_run(int argc, char **argv)
 	}
 	options_arguments(&prune_command, argc, 1, 0);
 	if (!job.by_age && argc - optind > 1)
-		options_fail(&prune_command, "%s: PATHs go with --older-than; without it all of the store is pruned", argv[optind + 1]);
+		options_fail(&prune_command,
+			"%s: PATHs go with --older-than; without it all of the store is pruned",
+			argv[optind + 1]);
 	if (job.old.dry_run && !job.by_age)
 		options_fail(&prune_command, "--dry-run goes with --older-than");
 	job.paths = argv + optind + 1;
@@ -255,12 +258,13 @@ const struct command prune_command = {
 	.name = "prune",
 	.arguments = "[--garbage PERCENT] [--older-than AGE [--dry-run]] STORE|DIR [PATH...]",
 	.summary = "Gives back the space of what was overwritten and deleted, and compresses",
-	.details = "  -g, --garbage PERCENT  of a segment of the log, from which on it is rewritten "
-		   "(default: 10)\n"
-		   "  -o, --older-than AGE   first removes files (below PATH, or all) that were not "
-		   "written to\n"
-		   "                         for so long: 90s, 15m, 12h, 30d, 8w, 1y\n"
-		   "  -n, --dry-run          only shows which\n",
+	.details =
+		"  -g, --garbage PERCENT  of a segment of the log, from which on it is rewritten "
+		"(default: 10)\n"
+		"  -o, --older-than AGE   first removes files (below PATH, or all) that were not "
+		"written to\n"
+		"                         for so long: 90s, 15m, 12h, 30d, 8w, 1y\n"
+		"  -n, --dry-run          only shows which\n",
 	.usage_code = 2,
 	.run = prune_run,
 };

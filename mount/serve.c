@@ -128,12 +128,14 @@ static int server_mount(struct server *server)
 	int rc = fuse_front_new(server->shown, &options, &server->front);
 
 	if (!rc)
-		rc = session_open(&server->config, fuse_front_ops(), server->front, &server->session);
+		rc = session_open(
+			&server->config, fuse_front_ops(), server->front, &server->session);
 	if (!rc)
 		fuse_front_set_session(server->front, session_fuse(server->session));
 	if (!rc)
 		rc = session_mount(server->session, server->request->directory);
-	if (rc && (message_fuse_explained() || (server->mounter && mounter_explained(server->mounter))))
+	if (rc && (message_fuse_explained() ||
+			  (server->mounter && mounter_explained(server->mounter))))
 		message(KV_ERROR, "%s: not mounted", server->request->directory);
 	else if (rc)
 		message(KV_ERROR, "%s: cannot be mounted: %s", server->request->directory,

@@ -166,8 +166,9 @@ static int compare_name(const struct pair *pair, const char *name, bool in_from)
 	else if (!fstatat(in_from ? pair->to : pair->from, name, &there, AT_SYMLINK_NOFOLLOW))
 		rc = in_from ? compare_entry(pair, name, path, &here, &there) : 0;
 	else
-		rc = errno == ENOENT ? add(pair->rows, in_from ? '-' : '+', path, S_ISDIR(here.st_mode))
-				     : -errno;
+		rc = errno == ENOENT
+			     ? add(pair->rows, in_from ? '-' : '+', path, S_ISDIR(here.st_mode))
+			     : -errno;
 	free(path);
 	return rc;
 }
@@ -299,8 +300,9 @@ const struct command snapshot_diff_command = {
 	.name = "snapshot diff",
 	.arguments = "STORE|DIR NAME [NAME]",
 	.summary = "Shows what changed since a snapshot, or between two",
-	.details = "  + came, - went, M changed; a directory that came or went stands for all in it.\n"
-		   "  What was moved went and came.\n",
+	.details =
+		"  + came, - went, M changed; a directory that came or went stands for all in it.\n"
+		"  What was moved went and came.\n",
 	.usage_code = 2,
 	.run = diff_run,
 };

@@ -122,7 +122,8 @@ static bool find_users(
 
 static void explain_busy(const struct snapshot_place *place, const struct outcome *outcome)
 {
-	message(KV_ERROR, "%s: files that would change or go are open; nothing was changed", place->path);
+	message(KV_ERROR, "%s: files that would change or go are open; nothing was changed",
+		place->path);
 	if (!find_users(place, outcome, print_user))
 		message(KV_ERROR, "%s: who has files open: fuser -vm %s", place->path, place->root);
 }
@@ -133,9 +134,12 @@ static void explain(const struct snapshot_place *place, const char *name, const 
 	if (rc == -EBUSY)
 		explain_busy(place, outcome);
 	else if (rc == -EPERM)
-		message(KV_ERROR, "%s: only root and who serves the mount may do that", place->path);
+		message(KV_ERROR, "%s: only root and who serves the mount may do that",
+			place->path);
 	else if (rc == -ENODATA || rc == -EOPNOTSUPP || rc == -ENOTCONN || rc == -ECONNABORTED)
-		message(KV_ERROR, "%s: the mount has ended; whether the tree went back is seen there", place->path);
+		message(KV_ERROR,
+			"%s: the mount has ended; whether the tree went back is seen there",
+			place->path);
 	else if (rc == -EALREADY)
 		message(KV_ERROR, "%s: it is going back to a snapshot already", place->path);
 	else if (rc == -ENOTRECOVERABLE)
@@ -232,7 +236,8 @@ static int rollback_run(int argc, char **argv)
 	struct tm tm;
 	int letter;
 
-	while ((letter = options_next(&snapshot_rollback_command, argc, argv, ":dhk:", names)) != -1) {
+	while ((letter = options_next(&snapshot_rollback_command, argc, argv, ":dhk:", names)) !=
+		-1) {
 		if (letter == 'd')
 			discard = true;
 		else

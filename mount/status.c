@@ -160,7 +160,8 @@ static void add_ratio(struct lines *lines, const char *name, uint64_t value, uin
 }
 
 /* Adds the ratios of the figures, where there is anything to divide by. */
-static void add_ratios(struct lines *lines, const struct kv_info *info, const struct kv_stats *stats)
+static void add_ratios(
+	struct lines *lines, const struct kv_info *info, const struct kv_stats *stats)
 {
 	uint64_t keys = stats->pieces, ordered = 0;
 	unsigned i;
@@ -292,7 +293,11 @@ static size_t character_length(const char *text)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	unsigned char first = (unsigned char)*text;
-	size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+	size_t length = first < 0x80       ? 1
+			: first >> 5 == 6  ? 2
+			: first >> 4 == 14 ? 3
+			: first >> 3 == 30 ? 4
+					   : 0;
 	uint32_t value = first & (length == 1 ? 0x7fu : 0x7fu >> length);
 
 	for (size_t i = 1; i < length; i++) {

@@ -157,7 +157,8 @@ static bool explain(const char *path, int rc)
 		return true;
 	case -EMEDIUMTYPE:
 		if (getxattr(path, FUSE_FRONT_STATUS_XATTR, NULL, 0) >= 0)
-			message(KV_ERROR, "%s: not a store, but where one is mounted; use the files in it",
+			message(KV_ERROR,
+				"%s: not a store, but where one is mounted; use the files in it",
 				path);
 		else
 			message(KV_ERROR, "%s: not a kvfs store", path);
@@ -177,7 +178,8 @@ static bool explain(const char *path, int rc)
 		return false;
 	case -EROFS:
 		message(KV_ERROR,
-			"%s: on a read-only file system: it cannot be changed; a mount needs -o ro", path);
+			"%s: on a read-only file system: it cannot be changed; a mount needs -o ro",
+			path);
 		return true;
 	case -ENOTCONN:
 	case -ECONNABORTED:
@@ -206,7 +208,8 @@ static void warn_of_others(const char *path)
 	struct stat st;
 
 	if (!stat(path, &st) && st.st_mode & (S_IWGRP | S_IWOTH))
-		message(KV_WARNING, "%s: others may write in this directory; to make it private: chmod 700 %s",
+		message(KV_WARNING,
+			"%s: others may write in this directory; to make it private: chmod 700 %s",
 			path, path);
 }
 
@@ -216,7 +219,8 @@ int store_confine(const char *path, const char *made)
 	int rc = stat(path, &st) ? 0 : confine(path, made);
 
 	if (rc)
-		message(KV_ERROR, "%s: this process cannot give up its rights: %s", path, message_error(rc));
+		message(KV_ERROR, "%s: this process cannot give up its rights: %s", path,
+			message_error(rc));
 	return rc;
 }
 
@@ -276,8 +280,10 @@ void store_explain_key(const char *path, const struct kvfs *fs, const char *key,
 	if (!key[strspn(key, "/")])
 		message(KV_ERROR, "\"%s\" is the root directory of the store", key);
 	else if (rc == -ENOSPC && limit)
-		message(KV_ERROR, "%s: %s: the store may hold %" PRIu64
-			" bytes (kvfs limit %s SIZE changes that)", key, message_error(rc), limit, path);
+		message(KV_ERROR,
+			"%s: %s: the store may hold %" PRIu64
+			" bytes (kvfs limit %s SIZE changes that)",
+			key, message_error(rc), limit, path);
 	else
 		message(KV_ERROR, "%s: %s%s", key, message_error(rc),
 			rc == -ENOTEMPTY ? " (-r removes all that is in it)" : "");

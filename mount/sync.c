@@ -79,7 +79,8 @@ const struct command sync_command = {
 	.name = "sync",
 	.arguments = "DIR...",
 	.summary = "Makes durable what was done under a mount",
-	.details = "  sync(1) and syncfs(2) do not reach a FUSE file system; this does, as fsync(2) does.\n",
+	.details =
+		"  sync(1) and syncfs(2) do not reach a FUSE file system; this does, as fsync(2) does.\n",
 	.usage_code = 2,
 	.run = sync_run,
 };

@@ -66,8 +66,8 @@ static int copy_listed(struct tree_copy *copy, const char *path, uint64_t ino)
  * Owner first, as that takes rights away; lists before the mode, which they share bits with; times
  * last.
  */
-static int copy_attributes(
-	struct tree_copy *copy, int directory, const char *name, const struct stat *st, uint64_t ino)
+static int copy_attributes(struct tree_copy *copy, int directory, const char *name,
+	const struct stat *st, uint64_t ino)
 {
 	struct kvfs_attr attr = {
 		.mode = st->st_mode & 07777,

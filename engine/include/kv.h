@@ -245,7 +245,8 @@ KV_API KV_MUST_CHECK int kv_batch_put(struct kv_batch *batch, unsigned keyspace,
 				      size_t key_size, const void *value, size_t value_size);
 /* The value is the concatenation of `count` parts. */
 KV_API KV_MUST_CHECK int kv_batch_putv(struct kv_batch *batch, unsigned keyspace, const void *key,
-				       size_t key_size, const struct kv_slice *parts, unsigned count);
+				       size_t key_size, const struct kv_slice *parts,
+				       unsigned count);
 /*
  * The value is not copied yet: it must stay as it is until kv_commit or kv_batch_reset. One copy
  * less for large values.
@@ -348,11 +349,12 @@ KV_API KV_MUST_CHECK int kv_value_part(const struct kv_value *value, uint64_t of
  * KV_LARGE_VALUE_SIZE_MAX, -E2BIG the pieces do not fit in a batch: write less than value_size_max
  * / 2 at a time, or stream.
  */
-KV_API KV_MUST_CHECK int kv_write(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-				  uint64_t offset, const void *data, size_t size, uint64_t *seq);
+KV_API KV_MUST_CHECK int kv_write(struct kv *kv, unsigned keyspace, const void *key,
+				  size_t key_size, uint64_t offset, const void *data, size_t size,
+				  uint64_t *seq);
 /* Cuts the value off, or adds a hole at its end, atomically. Errors as kv_write, -ENOENT. */
-KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
-				   uint64_t size, uint64_t *seq);
+KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void *key,
+				   size_t key_size, uint64_t size, uint64_t *seq);
 
 /*
  * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a

@@ -134,8 +134,9 @@ struct kv_digest_options {
  * -EIO something cannot be read, -ENOMEM, -ECANCELED by progress.
  */
 KV_API KV_MUST_CHECK int kv_digest(struct kv *kv, const struct kv_view *view,
-				   const struct kv_digest_options *options, kv_progress_fn *progress,
-				   void *progress_arg, uint8_t digest[KV_DIGEST_SIZE]);
+				   const struct kv_digest_options *options,
+				   kv_progress_fn *progress, void *progress_arg,
+				   uint8_t digest[KV_DIGEST_SIZE]);
 
 struct kv_repair_report {
 	uint64_t mended;     /* places that were damaged and are not any more */

@@ -138,7 +138,8 @@ KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const
 /*
  * Copies the target, not terminated; the length, or -EINVAL no symlink, -ERANGE buffer too small.
  */
-KV_API KV_MUST_CHECK ssize_t kvfs_readlink(struct kvfs *fs, uint64_t ino, char *buffer, size_t size);
+KV_API KV_MUST_CHECK ssize_t kvfs_readlink(
+	struct kvfs *fs, uint64_t ino, char *buffer, size_t size);
 
 /*
  * Lists a directory from the entry behind `cookie` (0: the start; "." and ".." come first). Calls
@@ -333,7 +334,8 @@ enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
  * stands for all that is in it; one that was moved went and came. In no order. Reads names and
  * inodes, never contents. -ENOMEM, -EIO, -ENAMETOOLONG for what is deeper than 4096 directories
  */
-typedef int kvfs_difference_fn(void *arg, enum kvfs_difference what, const char *path, bool is_directory);
+typedef int kvfs_difference_fn(
+	void *arg, enum kvfs_difference what, const char *path, bool is_directory);
 KV_API KV_MUST_CHECK int kvfs_diff(
 	struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, void *arg);
 
@@ -383,7 +385,8 @@ KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void 
  * interruption; durable on return. Nobody else uses the file system meanwhile. Errors: -EROFS,
  * -ENOSPC, -ENOMEM, -EIO, -ENOTDIR "lost+found" is something else
  */
-KV_API KV_MUST_CHECK int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended);
+KV_API KV_MUST_CHECK int kvfs_repair(
+	struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended);
 
 /* ---- paths, for programs without a mount ----------------------------------------------------- */
 
@@ -398,8 +401,8 @@ KV_API KV_MUST_CHECK int kvfs_resolve(struct kvfs *fs, const char *path, bool fo
  * make_parents, directories that are missing are made (mode 0777 less the umask).
  */
 KV_API KV_MUST_CHECK int kvfs_resolve_parent(struct kvfs *fs, const char *path,
-					     const struct kvfs_caller *make_parents,
-					     struct kvfs_attr *parent, char name[KVFS_NAME_MAX + 1]);
+	const struct kvfs_caller *make_parents, struct kvfs_attr *parent,
+	char name[KVFS_NAME_MAX + 1]);
 
 #ifdef __cplusplus
 }
