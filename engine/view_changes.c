@@ -60,20 +60,18 @@ static bool gather(const struct versions *versions, uint64_t from, uint64_t to, 
 static int read_key(struct kv *kv, uint64_t address, uint64_t begin, unsigned keyspace,
 		    struct kv_slice *out)
 {
-	const struct format_record *record = segments_head(&kv->segments, address);
-	int error;
+	const struct format_record *head = segments_head(&kv->segments, address);
 
 	/* Of what cannot be read the keyspace is not known either. */
-	if (!record || record->seq != begin)
+	if (!head || head->seq != begin)
 		return version_unreadable(kv, address);
-	if (record->keyspace != keyspace)
+	if (head->keyspace != keyspace)
 		return -ENOENT;
-	record = segments_record(&kv->segments, address);
-	if (!record)
-		return version_unreadable(kv, address);
-	error = read_make_readable(kv, record, address);
-	*out = (struct kv_slice){record->key, record->key_size};
-	return error;
+	*out = (struct kv_slice){head->key, head->key_size};
+	/* A head has the key as well, whatever has become of the record's own page. */
+	return head != segments_record(&kv->segments, address)
+		       ? 0
+		       : read_make_readable(kv, head, address);
 }
 
 /* Inside the epoch in which they were gathered. */

@@ -529,7 +529,8 @@ KV_API KV_MUST_CHECK int kv_iterator_open_view(const struct kv_view *view, unsig
  * has, and of which `to` does not see the same record. `to`: a later view, or NULL for the store as
  * it is; what is changed meanwhile may be among them. Keys that came since are not. It takes as
  * long as there are records that views and snapshots keep, whatever the size of the store. In no
- * order, each key once; the key is there until `each` returns, which must not change the store.
+ * order, each key once; the key is there until `each` returns, which runs in a read section: it must
+ * not change the store, nor wait.
  * What it returns, if it is not 0, ends it and is returned. -EINVAL, -EIO
  */
 typedef int kv_key_fn(void *arg, struct kv_slice key);

@@ -7,6 +7,7 @@
 #include "kv_fixture.h"
 
 #include <stdio.h>
+#include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -258,6 +259,48 @@ static void test_maps_untouched(void **state)
 	change_beside_maps(HEAD_VALUE_MIN);
 }
 
+/* Counts by the number that put_value has made a key of. */
+static int count_change(void *arg, struct kv_slice key)
+{
+	const uint8_t *bytes = key.data;
+	unsigned *seen = arg;
+
+	if (key.size != 4 || (bytes[0] << 8 | bytes[1]) >= (int)CHANGED)
+		return -EINVAL;
+	seen[bytes[0] << 8 | bytes[1]]++;
+	return 0;
+}
+
+/* What has changed since a view is told from heads, whether its records can be read or not. */
+static void test_changes_without_maps(void **state)
+{
+	const unsigned values = VALUE_BYTES / VALUE_SIZE_MAX;
+	char directory[] = "heads_test.XXXXXX", path[64], words[128];
+	unsigned seen[CHANGED] = {0};
+	struct kv_view *view;
+	struct kv *kv;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/store", directory);
+	kv = open_real(path);
+	for (unsigned i = 0; i < values; i++)
+		put_value(kv, i, VALUE_SIZE_MAX, i);
+	assert_int_equal(kv_view_open(kv, &view), 0);
+	for (unsigned i = 0; i < CHANGED; i++)
+		put_value(kv, i, VALUE_SIZE_MAX, i + values);
+	assert_int_equal(kv_sync(kv, kv_last_seq(kv)), 0);
+	assert_true(protect_maps(kv, PROT_NONE) >= 5);
+	for (unsigned keyspace = 0; keyspace < 2; keyspace++)
+		assert_int_equal(kv_view_changes(view, NULL, keyspace, count_change, seen), 0);
+	for (unsigned i = 0; i < CHANGED; i++)
+		assert_int_equal(seen[i], 1);
+	protect_maps(kv, PROT_READ);
+	kv_view_close(view);
+	assert_int_equal(kv_close(kv), 0);
+	snprintf(words, sizeof(words), "rm -r %s", directory);
+	assert_int_equal(system(words), 0);
+}
+
 /* The pages of what is still needed of the first round may be read, and no others. */
 static void protect_but_kept(struct kv *kv, unsigned values, size_t size)
 {
@@ -316,6 +359,8 @@ int main(void)
 		cmocka_unit_test(test_broken_chain),
 		cmocka_unit_test(test_maps_untouched),
 		cmocka_unit_test(test_compaction_reads_needed),
+		/* Last: where it fails, it leaves a read section open. */
+		cmocka_unit_test(test_changes_without_maps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
