@@ -300,10 +300,11 @@ size_t order_walk_take(struct order_walk *walk, size_t max, uint8_t *keys, size_
 	while (taken < max && walk->index + taken < node->count) {
 		uint64_t slot = order_slots(node)[walk->index + taken], head = htobe64(slot);
 		const uint8_t *item = (const uint8_t *)node + (slot & 0xffff);
-		uint8_t *key = keys + starts[taken];
+		uint8_t *key;
 
 		if (item[0] == ORDER_LONG_MARK || starts[taken] + TAKE_ROOM > room)
 			break;
+		key = keys + starts[taken];
 		if (prefix <= 16)
 			memcpy(key, node->bytes, 16);
 		else
