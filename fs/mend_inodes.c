@@ -195,15 +195,22 @@ static uint64_t chunk_end(const struct chunk *chunk)
 	return base + end;
 }
 
-/* A piece without bytes, behind the end of the file. */
+/*
+ * A piece without bytes, behind the end of the file. The change's read section is closed meanwhile:
+ * a commit may wait for room, and making room for who is reading.
+ */
 static int remove_empty(struct mend *mend, uint64_t ino, uint64_t chunk)
 {
 	uint8_t key[EXTENT_KEY_SIZE];
+	int err;
 
 	mend_say(mend, "inode %llu: an empty piece of contents behind its end, removed",
 		(unsigned long long)ino);
 	extent_key_encode((struct extent_place){ino, chunk, EXTENT_SLOT_CHUNK}, key);
-	return mend_delete(mend, KEYSPACE_EXTENT, key, sizeof(key));
+	kv_read_end(mend->fs->kv);
+	err = mend_delete(mend, KEYSPACE_EXTENT, key, sizeof(key));
+	kv_read_begin(mend->fs->kv);
+	return err;
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "meta_record.h"
 
 #define SIZE 150000u /* bytes: in three pieces */
+#define EMPTY_PIECES 80000u
 
 static uint64_t make_large(struct fixture *store, const char *name)
 {
@@ -93,6 +94,36 @@ static void test_empty_piece_behind_the_end(void **state)
 	assert_int_equal(fixture_attr(store, ino).size, SIZE);
 }
 
+static int setup_small(void **state)
+{
+	const struct kvfs_create_options create = {.segment_size = 2 << 20};
+
+	return fixture_setup_with(state, &create);
+}
+
+/*
+ * So many that removing them fills segments, and room has to be made meanwhile: here at once, and
+ * by the thread that removes.
+ */
+static void test_many_empty_pieces(void **state)
+{
+	struct fixture *store = *state;
+	uint8_t key[EXTENT_KEY_SIZE];
+	uint64_t ino, mended;
+
+	store->open.kv.flags = KV_OPEN_INLINE;
+	fixture_reopen(store);
+	ino = make_large(store, "file");
+	for (uint64_t i = 0; i < EMPTY_PIECES; i++) {
+		extent_key_encode((struct extent_place){ino, 7 + i, EXTENT_SLOT_CHUNK}, key);
+		put(store, KEYSPACE_EXTENT, key, sizeof(key), "", 0);
+	}
+	assert_int_equal(kvfs_repair(store->fs, NULL, NULL, &mended), 0);
+	assert_true(mended >= EMPTY_PIECES);
+	fixture_assert_repaired(store, "many empty pieces");
+	assert_int_equal(fixture_attr(store, ino).size, SIZE);
+}
+
 static void test_keys_of_inodes(void **state)
 {
 	static const char keys[][12] = {"short", "1234567", "123456789", "12345678"};
@@ -166,6 +197,8 @@ int main(void)
 		TEST(test_piece_of_neighbour),
 		TEST(test_piece_among_others),
 		TEST(test_empty_piece_behind_the_end),
+		cmocka_unit_test_setup_teardown(
+			test_many_empty_pieces, setup_small, fixture_teardown),
 		TEST(test_keys_of_inodes),
 		TEST(test_far_inode),
 		TEST(test_note),
