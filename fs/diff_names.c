@@ -239,7 +239,7 @@ static int prepend(struct diff_names *names, const struct dirent *entry)
 	return 0;
 }
 
-/* The directory that another one is in, in the later tree; -ENOENT: there is no such directory. */
+/* The directory that another one is in, in the later tree; -ENOENT: in none, as it is gone. */
 static int find_parent(struct diff_names *names, uint64_t ino, uint64_t *parent)
 {
 	struct inode inode;
@@ -249,6 +249,9 @@ static int find_parent(struct diff_names *names, uint64_t ino, uint64_t *parent)
 	err = inode_get(names->new, ino, &inode);
 	if (!err && !S_ISDIR(inode.mode))
 		err = fs_damaged(names->new, ino, "it has entries but is no directory");
+	/* It was removed, and what is left of it is kept for its holders, or is being freed. */
+	if (!err && !inode.nlink)
+		err = -ENOENT;
 	if (!err)
 		*parent = inode.parent;
 	kv_read_end(names->new->kv);

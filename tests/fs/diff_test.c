@@ -245,6 +245,46 @@ static void test_made_anew(void **state)
 	assert_int_equal(kvfs_close(fs), 0);
 }
 
+/* A directory that is removed while somebody holds it is gone, whatever is left of it. */
+static void remove_held(struct fixture *store, bool attribute)
+{
+	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "directory");
+	struct rows rows = {NULL};
+	struct kvfs *first, *second;
+
+	fixture_mkfile(store, directory, "file");
+	if (attribute)
+		assert_int_equal(kvfs_setxattr(store->fs, directory, "user.a", "1", 1, 0), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
+	kvfs_hold(store->fs, directory, 1);
+	assert_int_equal(kvfs_unlink(store->fs, directory, "file"), 0);
+	assert_int_equal(kvfs_rmdir(store->fs, KVFS_ROOT_INO, "directory"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[1]), 0);
+	all_must_agree(store, 2);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &first), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[1], &second), 0);
+	assert_int_equal(kvfs_diff(first, second, on_difference, &rows), 0);
+	sort_rows(&rows);
+	assert_int_equal(rows.count, 2);
+	assert_string_equal(rows.rows[0], "/ M");
+	assert_string_equal(rows.rows[1], "directory/ -");
+	free_rows(&rows);
+	assert_int_equal(kvfs_close(first), 0);
+	assert_int_equal(kvfs_close(second), 0);
+	kvfs_release(store->fs, directory, 1);
+	all_must_agree(store, 2);
+}
+
+static void test_removed_while_held(void **state)
+{
+	remove_held(*state, false);
+}
+
+static void test_attribute_removed_while_held(void **state)
+{
+	remove_held(*state, true);
+}
+
 /* A file that has several names, some of them in directories that did not change. */
 static void test_names(void **state)
 {
@@ -334,6 +374,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lives, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_other_lives, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_made_anew, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_removed_while_held, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_attribute_removed_while_held, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_hints, fixture_setup, fixture_teardown),
 	};
