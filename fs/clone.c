@@ -162,7 +162,7 @@ static int copy_record(struct clone *clone, enum keyspace keyspace, struct kv_cu
 	kv_read_begin(clone->from->kv);
 	err = is_copied(clone, entry.key, &copied);
 	if (!err && copied) {
-		err = kv_cursor_value(cursor, &entry.value);
+		err = record_error(kv_cursor_value(cursor, &entry.value));
 		if (!err)
 			err = put(clone, keyspace, entry.key, entry.value);
 		if (!err && keyspace == KEYSPACE_DIRENT)
@@ -206,7 +206,8 @@ static int copy_meta(struct clone *clone)
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
 		struct kv_slice key = {names[i], strlen(names[i])};
 
-		err = kv_get(clone->from->kv, KEYSPACE_META, key.data, key.size, &value);
+		err = record_error(
+			kv_get(clone->from->kv, KEYSPACE_META, key.data, key.size, &value));
 		if (!err)
 			err = put(clone, KEYSPACE_META, key, value);
 		else if (err == -ENOENT && !strcmp(names[i], META_SIZE_LIMIT_KEY))

@@ -179,7 +179,7 @@ static int find_entry(struct diff_names *names, uint64_t parent, uint64_t hash, 
 		err = kv_cursor_seek(names->cursor, place.bytes, place.size);
 	/* Some names have the same hash. */
 	for (; !err; err = kv_cursor_next(names->cursor)) {
-		err = kv_cursor_value(names->cursor, &value);
+		err = record_error(kv_cursor_value(names->cursor, &value));
 		if (!err && (dirent_key_decode(kv_cursor_key(names->cursor), out) ||
 				    dirent_value_decode(value, out)))
 			err = fs_damaged(names->new, parent, "one of its entries makes no sense");

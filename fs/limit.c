@@ -6,6 +6,7 @@
 
 #include "keyspaces.h"
 #include "meta_record.h"
+#include "record.h"
 
 #define AWAIT_PAUSE_NS 1000000
 #define AWAIT_IDLE 200u /* pauses in which nothing comes free */
@@ -15,8 +16,8 @@ int limit_load(struct kvfs *fs)
 {
 	struct kv_slice value;
 	uint64_t limit = 0;
-	int err = kv_get(fs->kv, KEYSPACE_META, META_SIZE_LIMIT_KEY,
-		sizeof(META_SIZE_LIMIT_KEY) - 1, &value);
+	int err = record_error(kv_get(fs->kv, KEYSPACE_META, META_SIZE_LIMIT_KEY,
+		sizeof(META_SIZE_LIMIT_KEY) - 1, &value));
 
 	if (!err)
 		err = meta_size_limit_decode(value, &limit);

@@ -3,20 +3,32 @@
  * record.h - reading records, of the store as it is or as a snapshot has it: whichever the file
  * system shows.
  *
- * As kv_get, kv_contains, kv_value_size and kv_multi_get, with their lifetimes and errors.
+ * As kv_get, kv_contains, kv_value_size and kv_multi_get, with their lifetimes and errors, but for
+ * -EFBIG: see record_error.
  */
 #ifndef RECORD_H
 #define RECORD_H
 
+#include <errno.h>
+
 #include "fs.h"
 #include "keyspaces.h"
+
+/*
+ * What reading a record's value in the engine has returned. The file system never writes one that
+ * is too large to be read whole: it is damage like any other.
+ */
+KV_MUST_CHECK static inline int record_error(int err)
+{
+	return __builtin_expect(err == -EFBIG, 0) ? -EIO : err;
+}
 
 KV_MUST_CHECK static inline int record_get(struct kvfs *fs, enum keyspace keyspace, const void *key,
 	size_t key_size, struct kv_slice *value)
 {
 	if (__builtin_expect(fs->view != NULL, 0))
-		return kv_view_get(fs->view, keyspace, key, key_size, value);
-	return kv_get(fs->kv, keyspace, key, key_size, value);
+		return record_error(kv_view_get(fs->view, keyspace, key, key_size, value));
+	return record_error(kv_get(fs->kv, keyspace, key, key_size, value));
 }
 
 /* As kv_get_part. */
@@ -24,8 +36,8 @@ KV_MUST_CHECK static inline int record_get_part(struct kvfs *fs, enum keyspace k
 	const void *key, size_t key_size, size_t offset, size_t size, struct kv_slice *value)
 {
 	if (__builtin_expect(fs->view != NULL, 0))
-		return kv_view_get(fs->view, keyspace, key, key_size, value);
-	return kv_get_part(fs->kv, keyspace, key, key_size, offset, size, value);
+		return record_error(kv_view_get(fs->view, keyspace, key, key_size, value));
+	return record_error(kv_get_part(fs->kv, keyspace, key, key_size, offset, size, value));
 }
 
 KV_MUST_CHECK static inline int record_exists(
@@ -53,15 +65,17 @@ static inline void record_get_many(struct kvfs *fs, enum keyspace keyspace,
 {
 	if (__builtin_expect(fs->view != NULL, 0)) {
 		for (unsigned i = 0; i < count; i++) {
-			entries[i].status = kv_view_get(fs->view, keyspace, entries[i].key.data,
+			entries[i].status = record_get(fs, keyspace, entries[i].key.data,
 				entries[i].key.size, &entries[i].value);
 			each(arg, i);
 		}
 		return;
 	}
 	kv_multi_get(fs->kv, keyspace, entries, count);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		entries[i].status = record_error(entries[i].status);
 		each(arg, i);
+	}
 }
 
 #endif

@@ -18,6 +18,7 @@
 #include "inode_record.h"
 #include "keyspaces.h"
 #include "number_table.h"
+#include "record.h"
 #include "share.h"
 
 #define VALUE_SIZE_MAX KVFS_XATTR_SIZE_MAX
@@ -80,7 +81,7 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 {
 	struct kv_slice was = {NULL, 0}, now;
 	size_t size = 0;
-	int err_was = kv_view_get(restore->snapshot->view, keyspace, key.data, key.size, &was), err;
+	int err_was = record_get(restore->snapshot, keyspace, key.data, key.size, &was), err;
 
 	if (err_was && err_was != -ENOENT)
 		return err_was;
@@ -91,7 +92,7 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 		if (size)
 			memcpy(restore->value, was.data, size);
 	}
-	err = kv_get(restore->fs->kv, keyspace, key.data, key.size, &now);
+	err = record_error(kv_get(restore->fs->kv, keyspace, key.data, key.size, &now));
 	/* A damaged record has to go in any case. */
 	if (err && err != -ENOENT && err != -EIO)
 		return err;
@@ -184,7 +185,7 @@ static int follow(struct restore *restore, struct kv_cursor *cursor)
 	int err;
 
 	kv_read_begin(restore->fs->kv);
-	err = kv_cursor_value(cursor, &value);
+	err = record_error(kv_cursor_value(cursor, &value));
 	if (!err && dirent_value_decode(value, &entry))
 		err = fs_damaged(restore->fs, 0, "an entry of a snapshot makes no sense");
 	if (!err) {

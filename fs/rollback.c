@@ -36,8 +36,8 @@ static int read_target(struct kvfs *fs, char name[KV_SNAPSHOT_NAME_MAX + 1])
 	int err;
 
 	kv_read_begin(fs->kv);
-	err = kv_get(
-		fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1, &value);
+	err = record_error(kv_get(
+		fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1, &value));
 	if (!err)
 		err = meta_rollback_decode(value, name);
 	kv_read_end(fs->kv);

@@ -136,7 +136,7 @@ static int count_get(struct kvfs *fs, uint64_t id, uint64_t *out)
 	int err;
 
 	share_key_encode(id, SHARE_COUNT, key);
-	err = kv_get(fs->kv, KEYSPACE_SHARED, key, sizeof(key), &value);
+	err = record_error(kv_get(fs->kv, KEYSPACE_SHARED, key, sizeof(key), &value));
 	if (err == -ENOENT) {
 		*out = 0;
 		return 0;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "inode_record.h"
 #include "keyspaces.h"
 #include "meta_record.h"
+#include "share.h"
 
 #define SIZE 150000u /* bytes: in three pieces */
 #define EMPTY_PIECES 80000u
@@ -166,6 +168,130 @@ static void test_note(void **state)
 	fixture_assert_clean(store);
 }
 
+/* ---- values that are too large to be read whole ---------------------------------------------- */
+
+static void put_large(
+	struct fixture *store, enum keyspace keyspace, const void *key, size_t key_size)
+{
+	struct kv_info info;
+	uint8_t *value;
+
+	kv_info(kvfs_kv(store->fs), &info);
+	value = calloc(1, info.value_size_max + 1);
+	assert_non_null(value);
+	put(store, keyspace, key, key_size, value, info.value_size_max + 1);
+	free(value);
+}
+
+static void test_large_inodes(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t inos[3], directory = fixture_mkdir(store, KVFS_ROOT_INO, "directory");
+	uint64_t below = fixture_mkfile(store, directory, "below");
+	uint8_t key[INODE_KEY_SIZE];
+	struct kvfs_attr attr;
+
+	inos[0] = directory;
+	inos[1] = fixture_mkfile(store, KVFS_ROOT_INO, "empty");
+	inos[2] = make_large(store, "file");
+	for (unsigned i = 0; i < 3; i++) {
+		inode_key_encode(inos[i], key);
+		put_large(store, KEYSPACE_INODE, key, sizeof(key));
+		assert_int_equal(kvfs_getattr(store->fs, inos[i], &attr), -EIO);
+	}
+	assert_found(store, "(\"empty\" in directory 1): its record cannot be read");
+	fixture_assert_repaired(store, "large inodes");
+	/* What is made anew from its contents has kept its name. */
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "empty"), -ENOENT);
+	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "file"), inos[2]);
+	assert_int_equal(fixture_attr(store, inos[2]).size, SIZE);
+	assert_int_equal(fixture_lookup(store, directory, "below"), below);
+}
+
+static void test_large_note(void **state)
+{
+	struct fixture *store = *state;
+	uint8_t key[INODE_KEY_SIZE];
+	struct kvfs_attr attr;
+
+	assert_int_equal(kvfs_tmpfile(store->fs, &fixture_root, KVFS_ROOT_INO, 0600, &attr), 0);
+	inode_key_encode(attr.ino, key);
+	put_large(store, KEYSPACE_ORPHAN, key, sizeof(key));
+	inode_key_encode(fixture_mkfile(store, KVFS_ROOT_INO, "file"), key);
+	put_large(store, KEYSPACE_ORPHAN, key, sizeof(key));
+	assert_found(store, "a note of an unlinked file makes no sense");
+	fixture_assert_repaired(store, "large notes");
+	kvfs_release(store->fs, attr.ino, 1);
+	fixture_assert_clean(store);
+	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "file") > 0);
+}
+
+/* The number of a file whose contents are another's, of which one record is too large. */
+static uint64_t share_large(struct fixture *store, enum share_kind kind)
+{
+	uint64_t copy = fixture_mkfile(store, KVFS_ROOT_INO, "copy");
+	uint64_t ino = make_large(store, "file");
+	struct share_reference reference;
+	uint8_t key[SHARE_KEY_SIZE];
+
+	assert_int_equal(kvfs_copy(store->fs, ino, 0, copy, 0, SIZE), SIZE);
+	kv_read_begin(kvfs_kv(store->fs));
+	assert_int_equal(share_find(store->fs, copy, 0, &reference), 0);
+	kv_read_end(kvfs_kv(store->fs));
+	share_key_encode(reference.id, kind, key);
+	put_large(store, KEYSPACE_SHARED, key, sizeof(key));
+	return copy;
+}
+
+static void test_large_shared_bytes(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t copy = share_large(store, SHARE_BYTES);
+	uint8_t byte;
+
+	assert_int_equal(kvfs_read(store->fs, copy, &byte, 1, 0), -EIO);
+	assert_found(store, "what chunk 0 refers to cannot be read");
+	fixture_assert_repaired(store, "large shared bytes");
+}
+
+static void test_large_shared_count(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t copy = share_large(store, SHARE_COUNT);
+	uint8_t byte;
+
+	assert_found(store, "the number of users is missing");
+	fixture_assert_repaired(store, "a large count of users");
+	assert_int_equal(kvfs_read(store->fs, copy, &byte, 1, 0), 1);
+	assert_int_equal(byte, 1);
+}
+
+/* What the file system says of itself: each alone, for it to be opened nonetheless. */
+static void test_large_meta(void **state)
+{
+	static const char *const keys[] = {
+		META_FORMAT_KEY, META_NEXT_INO_KEY, META_SIZE_LIMIT_KEY, META_ROLLBACK_KEY};
+	struct fixture *store = *state;
+	uint64_t ino = make_large(store, "file");
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		int err;
+
+		put_large(store, KEYSPACE_META, keys[i], strlen(keys[i]));
+		fixture_close(store);
+		err = kvfs_open(NULL, store->path, &store->open, &store->fs);
+		assert_true(err == -EUCLEAN || err == -EIO);
+		store->open.repairs = true;
+		fixture_open(store);
+		fixture_assert_repaired(store, keys[i]);
+		store->open.repairs = false;
+		fixture_reopen(store);
+		assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "file"), ino);
+	}
+}
+
+/* ---- records that are gone ------------------------------------------------------------------- */
+
 /* Both the root and the format, which were written together, are lost, and all else is there. */
 static void test_no_beginning(void **state)
 {
@@ -202,6 +328,11 @@ int main(void)
 		TEST(test_keys_of_inodes),
 		TEST(test_far_inode),
 		TEST(test_note),
+		TEST(test_large_inodes),
+		TEST(test_large_note),
+		TEST(test_large_shared_bytes),
+		TEST(test_large_shared_count),
+		TEST(test_large_meta),
 		TEST(test_no_beginning),
 	};
 
