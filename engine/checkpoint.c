@@ -11,6 +11,7 @@
 #include "checkpoint_version.h"
 #include "epoch.h"
 #include "lookup.h"
+#include "worker.h"
 
 #define CHUNKS_PER_STEP 16u /* of the hash index, between two looks whether to stop */
 
@@ -331,7 +332,7 @@ void checkpoint_start(struct kv *kv)
 	atomic_store(&kv->indexes_whole, !checkpoint);
 	if (!checkpoint)
 		return;
-	if (kv->inline_maintenance || pthread_create(&checkpoint->thread, NULL, loader, kv))
+	if (kv->inline_maintenance || worker_thread(&checkpoint->thread, loader, kv))
 		load(kv);
 	else
 		checkpoint->running = true;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "huge_map.h"
+#include "worker.h"
 
 #define REPLAYED_MIN 2u	    /* segments: less is over before a thread has begun */
 #define REPLAYED_SHARE 64u  /* of the log at least: a few pages are read sooner by themselves */
@@ -103,7 +104,7 @@ struct preread *preread_new(struct kv *kv, struct segment *const *segments, size
 	preread->segments = segments;
 	preread->count = count;
 	make_huge(kv, segments, count);
-	if (pthread_create(&preread->thread, NULL, run, preread)) {
+	if (worker_thread(&preread->thread, run, preread)) {
 		free(preread);
 		return NULL;
 	}

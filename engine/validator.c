@@ -21,6 +21,7 @@
 #include "epoch.h"
 #include "keyhash.h"
 #include "lookup.h"
+#include "worker.h"
 
 #define RING 4096u	      /* entries */
 #define TELL 512u	      /* entries... */
@@ -315,7 +316,7 @@ struct validator *validator_new(struct kv *kv, struct segment *const *segments, 
 	pthread_mutex_init(&validator->lock, NULL);
 	pthread_cond_init(&validator->moved, NULL);
 	validator->ends = calloc(count, sizeof(*validator->ends));
-	if (!validator->ends || pthread_create(&validator->thread, NULL, run, validator)) {
+	if (!validator->ends || worker_thread(&validator->thread, run, validator)) {
 		validator_delete(validator);
 		return NULL;
 	}

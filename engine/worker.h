@@ -12,7 +12,13 @@
 
 void worker_init(struct worker *worker);
 void worker_fini(struct worker *worker);
-/* -errno of pthread_create */
+/*
+ * Every thread of the engine's begins here. They read maps, and a page that cannot be read must come
+ * to the handler (env_map.h), whatever signals whoever opened the store has blocked. Of the others
+ * they have blocked what the caller has. -errno of pthread_create.
+ */
+int worker_thread(pthread_t *thread, void *(*run)(void *arg), void *arg);
+/* As worker_thread. */
 int worker_start(struct worker *worker, void *(*run)(void *arg), void *arg);
 /* Lets the work under way end, and waits for that. */
 void worker_stop(struct worker *worker);

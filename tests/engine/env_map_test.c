@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "env_map.h"
+#include "worker.h"
 
 #define FILE_SIZE (4u << 20)
 #define LEFT_SIZE (FILE_SIZE / 2 + 8192) /* ends in the middle of what may be a huge page */
@@ -27,6 +29,28 @@ static sigjmp_buf before_fault;
 static void handle_foreign(int number)
 {
 	siglongjmp(before_fault, 1);
+}
+
+static void *read_last(void *map)
+{
+	return ((volatile const char *)map)[FILE_SIZE - 1] ? map : NULL;
+}
+
+/* The engine's own threads, where whoever opens a store has all signals blocked. */
+static void must_read_in_own_thread(const void *map)
+{
+	struct worker worker = {0};
+	sigset_t all, before, after;
+
+	sigfillset(&all);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
+	worker_init(&worker);
+	assert_int_equal(worker_start(&worker, read_last, (void *)map), 0);
+	worker_stop(&worker);
+	worker_fini(&worker);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, &after), 0);
+	assert_true(sigismember(&after, SIGBUS));
+	assert_true(env_map_failed(map));
 }
 
 static void test_unreadable_pages(void **state)
@@ -80,6 +104,10 @@ static void test_unreadable_pages(void **state)
 	assert_int_equal(env_map_open(fileno(stream), FILE_SIZE / 2, &map), 0);
 	assert_false(env_map_failed(map));
 	env_map_close(map, FILE_SIZE / 2);
+
+	assert_int_equal(env_map_open(fileno(stream), FILE_SIZE, &map), 0);
+	must_read_in_own_thread(map);
+	env_map_close(map, FILE_SIZE);
 	env_map_close(whole, FILE_SIZE);
 	munmap((void *)foreign, FILE_SIZE);
 	fclose(stream);
