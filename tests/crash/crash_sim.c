@@ -68,6 +68,12 @@ static double seconds_now(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* None in no seconds. */
+static double deadline_in(double seconds)
+{
+	return seconds > 0 ? seconds_now() + seconds : INFINITY;
+}
+
 static int run_one(const struct crash_point *point, const char *script)
 {
 	if (crash_run(point) == 0)
@@ -169,8 +175,11 @@ static int run_nth_of_list(const struct crash_named *named, uint64_t seed, const
 	return run_fault(named, seed, kind, list->opening, at + 1);
 }
 
-/* Every call of every kind in turn, or as many as there is time for, spread over all: files' and memory's, living and opening. */
-static int run_faults(const struct crash_named *named, uint64_t seed, double deadline)
+/*
+ * Every call of every kind in turn, or as many as there is time for once they are counted, spread over
+ * all: files' and memory's, living and opening; one of each, however slow the machine is.
+ */
+static int run_faults(const struct crash_named *named, uint64_t seed, double seconds)
 {
 	struct fault_list lists[] = {
 		{false, 0, SIM_FAULTS, {0}, 0, 0},
@@ -180,6 +189,7 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double dea
 	};
 	struct crash_point point = {named->subject, named->script, seed, 0};
 	uint64_t most = 0;
+	double deadline;
 
 	for (unsigned i = 0; i < 4; i++) {
 		if (i % 2)
@@ -189,9 +199,10 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double dea
 		list_faults(&lists[i]);
 		most = lists[i].total > most ? lists[i].total : most;
 	}
+	deadline = deadline_in(seconds);
 	for (uint64_t n = 0; n < most; n++) {
 		for (unsigned i = 0; i < 4; i++) {
-			if (stopping || seconds_now() >= deadline)
+			if (stopping || (n > 0 && seconds_now() >= deadline))
 				return 0;
 			if (n < lists[i].total && run_nth_of_list(named, seed, &lists[i], n) < 0)
 				return -1;
@@ -232,12 +243,6 @@ static double slice_of(const struct settings *settings)
 				      : 0;
 }
 
-/* None in no seconds. */
-static double deadline_in(double seconds)
-{
-	return seconds > 0 ? seconds_now() + seconds : INFINITY;
-}
-
 static int run_round(const struct settings *settings, uint64_t seed)
 {
 	double slice = slice_of(settings);
@@ -247,7 +252,7 @@ static int run_round(const struct settings *settings, uint64_t seed)
 			continue;
 		if (!settings->faults_only && run_steps(named, seed, deadline_in(slice - faults)) < 0)
 			return -1;
-		if (!stopping && run_faults(named, seed, deadline_in(faults)) < 0)
+		if (!stopping && run_faults(named, seed, faults) < 0)
 			return -1;
 	}
 	return 0;
