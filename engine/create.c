@@ -86,6 +86,22 @@ static int write_super(struct kv_env *env, struct env_dir *dir, const struct for
 	return error;
 }
 
+/*
+ * A failure leaves the directory as it was. Another process may be making a store in it as well:
+ * who comes second finds a file and gets -EEXIST, and takes away nothing but what it has made.
+ */
+static int write_files(struct kv_env *env, struct env_dir *dir, const struct format_super *super)
+{
+	int error = manifest_create(env, dir, super->uuid);
+
+	if (error)
+		return error;
+	error = write_super(env, dir, super);
+	if (error)
+		(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
+	return error;
+}
+
 int kv_create(struct kv_env *env, const char *path, const struct kv_create_options *options,
 	      kv_report_fn *report, void *report_arg)
 {
@@ -115,12 +131,7 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 		if (!error && entries)
 			error = -EEXIST;
 		if (!error)
-			error = manifest_create(env, dir, super.uuid);
-		if (!error)
-			error = write_super(env, dir, &super);
-		/* Empty again, as it was. */
-		if (error && !entries)
-			(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
+			error = write_files(env, dir, &super);
 		env->dir_close(dir);
 	}
 	if (error == -EEXIST)

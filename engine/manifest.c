@@ -47,6 +47,9 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	if (!error)
 		error = write_copies(env, file, &page, &first);
 	env->file_close(file);
+	/* Only here is it known to be this one's own, and not another's who was faster. */
+	if (error)
+		(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
 	return error;
 }
 
@@ -96,8 +99,9 @@ static int open_file(struct kv *kv)
 		return error;
 	/* Somebody has taken it away. */
 	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
-	if (!error)
-		error = kv->env->dir_sync(kv->dir);
+	if (error)
+		return error;
+	error = kv->env->dir_sync(kv->dir);
 	/* Another attempt would find the file, and take its name for a durable one. */
 	if (error)
 		(void)kv->env->unlink(kv->dir, FORMAT_MANIFEST_NAME);

@@ -14,7 +14,10 @@
 
 #include "store.h"
 
-/* An empty one, for a store that is being made. Durable when the directory is synced. */
+/*
+ * An empty one, for a store that is being made. Durable when the directory is synced. A failure
+ * leaves none, or with -EEXIST the one that was there.
+ */
 int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16]);
 /*
  * Tells of segments that should be in the log and are not. `segments`: all that are, by rising id,

@@ -56,6 +56,40 @@ static void test_create_keeps_what_is_there(void **state)
 	assert_int_equal(fixture_open(fixture, 0), -EMEDIUMTYPE);
 }
 
+static int (*list_really)(
+	struct env_dir *dir, int (*entry)(void *arg, const char *name), void *arg);
+static struct fixture *rival;
+
+/* Another process makes its store right after the directory was seen to be empty. */
+static int list_and_be_late(
+	struct env_dir *dir, int (*entry)(void *arg, const char *name), void *arg)
+{
+	int error = list_really(dir, entry, arg);
+
+	rival->env->dir_list = list_really;
+	assert_int_equal(create_with(rival, &fixture_create_options), 0);
+	return error;
+}
+
+static void test_create_loses_a_race(void **state)
+{
+	struct fixture *fixture = *state;
+	struct env_file *file;
+	struct env_dir *dir;
+
+	rival = fixture;
+	list_really = fixture->env->dir_list;
+	fixture->env->dir_list = list_and_be_late;
+	assert_int_equal(create_with(fixture, &fixture_create_options), -EEXIST);
+	/* All that the faster one has made is there. */
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(
+		fixture->env->file_open(dir, FORMAT_MANIFEST_NAME, ENV_READ_ONLY, &file), 0);
+	fixture->env->file_close(file);
+	fixture->env->dir_close(dir);
+	must_open(fixture, 0);
+}
+
 static void test_create_in_empty_directory(void **state)
 {
 	struct fixture *fixture = *state;
@@ -446,6 +480,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		EMPTY_TEST(test_create_refuses),
 		EMPTY_TEST(test_create_keeps_what_is_there),
+		EMPTY_TEST(test_create_loses_a_race),
 		EMPTY_TEST(test_create_in_empty_directory),
 		EMPTY_TEST(test_create_is_durable),
 		EMPTY_TEST(test_create_full_disk),
