@@ -61,6 +61,20 @@ static int fill_super(struct format_super *super, struct kv_env *env,
 	return error;
 }
 
+bool kv_is_file_name(const char *name)
+{
+	static const char *const names[] = {FORMAT_SUPER_NAME, FORMAT_MANIFEST_NAME,
+		FORMAT_CHECKPOINT_NAME, FORMAT_CHECKPOINT_NEW_NAME, FORMAT_SNAPSHOTS_NAME,
+		FORMAT_SNAPSHOTS_NEW_NAME};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(name, names[i]))
+			return true;
+	}
+	return format_segment_slot(name) >= 0 || format_free_slot(name) >= 0;
+}
+
 static int count_entry(void *arg, const char *name)
 {
 	(void)name;

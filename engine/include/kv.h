@@ -103,6 +103,12 @@ KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 				   const struct kv_create_options *options, kv_report_fn *report,
 				   void *report_arg);
 
+/*
+ * May a file of this name be a store's? For whoever takes a store away again: any other file in the
+ * directory is somebody else's.
+ */
+KV_API bool kv_is_file_name(const char *name);
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 #define KV_OPEN_READ_ONLY (1u << 0) /* nothing is written; changes get -EROFS */

@@ -90,6 +90,19 @@ static void test_create_loses_a_race(void **state)
 	must_open(fixture, 0);
 }
 
+static void test_file_names(void **state)
+{
+	static const char *const own[] = {"super", "manifest", "checkpoint", "checkpoint.new",
+		"snapshots", "snapshots.new", "seg-00000000", "free-ffffffff"};
+	static const char *const others[] = {"", "notes.txt", "super.old", "seg-0", "seg-0000000g",
+		"free-000000001", "lost+found"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		assert_true(kv_is_file_name(own[i]));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(kv_is_file_name(others[i]));
+}
+
 static void test_create_in_empty_directory(void **state)
 {
 	struct fixture *fixture = *state;
@@ -481,6 +494,7 @@ int main(void)
 		EMPTY_TEST(test_create_refuses),
 		EMPTY_TEST(test_create_keeps_what_is_there),
 		EMPTY_TEST(test_create_loses_a_race),
+		cmocka_unit_test(test_file_names),
 		EMPTY_TEST(test_create_in_empty_directory),
 		EMPTY_TEST(test_create_is_durable),
 		EMPTY_TEST(test_create_full_disk),
