@@ -142,6 +142,7 @@ case_limit() {
 # Where there is no room for a store nothing is left of it, and what was there stays.
 case_no_room() {
 	needs_kvfs
+	mkdir -p "$mnt"
 	mount -t tmpfs -o size=1m none "$mnt" || skip "cannot mount a tmpfs here"
 	mkdir "$mnt/empty" "$mnt/full"
 	touch "$mnt/full/file"
@@ -149,7 +150,7 @@ case_no_room() {
 	expect_fail 'No space left' "$KVFS" mkfs "$mnt/empty"
 	expect_fail 'not empty' "$KVFS" mkfs "$mnt/full"
 	expect_same "what is left" 'empty full full/file' "$(cd "$mnt" && find . -mindepth 1 -printf '%P\n' | sort | xargs)"
-	umount "$mnt"
+	unmount "$mnt" umount
 }
 
 case_statistics() {
