@@ -29,11 +29,11 @@ project_make() {
 		} >main.c
 		cat >Makefile <<-'END'
 			.RECIPEPREFIX = >
-			parts := $(patsubst %.c,%.o,$(wildcard part*.c))
+			parts := $(patsubst %.c,%.o,$(sort $(wildcard part*.c)))
 			program: main.o libparts.a
 			>$(CC) -o $@ $^
 			libparts.a: $(parts)
-			>$(AR) rcs $@ $^
+			>$(AR) rcsD $@ $^
 			%.o: %.c
 			>@echo compiled $< >>log
 			>$(CC) -O1 -g -MMD -c -o $@ $<
