@@ -13,6 +13,7 @@
 #include "kvfs.h"
 #include "message.h"
 #include "options.h"
+#include "progress.h"
 #include "store.h"
 
 #define MKFS_FAILED 1
@@ -101,6 +102,9 @@ static void explain(const char *path, int rc, const char *reason)
 	case -ENOTDIR:
 		message(KV_ERROR, "%s: there is something that is not a directory", path);
 		break;
+	case -ECANCELED:
+		message(KV_ERROR, "%s: interrupted; nothing was made", path);
+		break;
 	case -ENOSPC:
 	case -EDQUOT:
 		message(KV_ERROR, "%s: %s: a store begins with a file of --segment-size (16M)",
@@ -128,7 +132,7 @@ static int mkfs_run(int argc, char **argv)
 		.compress = KV_COMPRESS_BACKGROUND, .root_uid = geteuid(), .root_gid = getegid()};
 	char reason[REASON_SIZE] = "";
 	const char *path;
-	int letter, before, rc;
+	int letter, rc;
 
 	while ((letter = options_next(&mkfs_command, argc, argv, ":H:c:s:l:h", names)) != -1) {
 		if (letter == 'H')
@@ -144,12 +148,11 @@ static int mkfs_run(int argc, char **argv)
 	path = argv[optind];
 	if (!*path)
 		options_fail(&mkfs_command, "the store's name is empty");
+	store_trim(argv[optind]);
 	umask(077);
-	before = store_check_empty(path);
-	rc = kvfs_create(NULL, path, &options, keep_report, reason);
+	progress_catch_signals();
+	rc = store_create(path, &options, keep_report, reason);
 	if (rc) {
-		if ((!before || before == -ENOENT) && rc != -EEXIST && rc != -EBUSY)
-			store_remove(path, before == -ENOENT);
 		explain(path, rc, reason);
 		return MKFS_FAILED;
 	}

@@ -28,6 +28,8 @@ static void explain(const char *target, int rc)
 {
 	if (rc == -EEXIST || rc == -ENOTEMPTY)
 		message(KV_ERROR, "%s: there is something already; choose another place", target);
+	else if (rc == -ECANCELED)
+		message(KV_ERROR, "%s: interrupted; nothing was made", target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }
@@ -76,16 +78,14 @@ static int read_options(const char *root, struct kvfs_create_options *out, uint6
 }
 
 /* In a new store, which is closed again. */
-static int copy_into(const char *path, const struct kvfs_create_options *create, int tree,
-	struct tree_copy *copy)
+static int copy_into(const char *path, int tree, struct tree_copy *copy)
 {
 	struct kvfs_open_options options;
-	int rc = kvfs_create(NULL, path, create, message_report, (void *)path), rc_close;
+	int rc, rc_close;
 
 	store_options(path, false, &options);
 	options.atime = KVFS_NOATIME;
-	if (!rc)
-		rc = kvfs_open(NULL, path, &options, &copy->to);
+	rc = kvfs_open(NULL, path, &options, &copy->to);
 	if (rc)
 		return rc;
 	rc = tree_copy(copy, tree);
@@ -93,29 +93,54 @@ static int copy_into(const char *path, const struct kvfs_create_options *create,
 	return rc ? rc : rc_close;
 }
 
-/* Under another name, until it is whole. */
-static int copy_tree(const char *root, int tree, const char *target)
+/* Into the new store at `path`, which gets its name once it is whole, or goes again. */
+static int copy_and_rename(const char *path, int tree, struct tree_copy *copy, const char *target)
 {
 	struct progress progress;
-	struct tree_copy copy = {.progress = progress_show, .progress_arg = &progress};
+	int rc;
+
+	copy->progress = progress_show;
+	copy->progress_arg = &progress;
+	progress_init(&progress, "copied");
+	rc = copy_into(path, tree, copy);
+	progress_clear(&progress);
+	if (rc && copy->at)
+		message(KV_ERROR, "%s: %s", copy->at, message_error(rc));
+	if (!rc && renameat2(AT_FDCWD, path, AT_FDCWD, target, RENAME_NOREPLACE))
+		rc = -errno;
+	if (rc)
+		store_remove(path, true);
+	explain(target, rc);
+	return rc;
+}
+
+/* Under another name, until it is whole. A failure was said. */
+static int copy_tree(const char *root, int tree, const char *target)
+{
+	struct tree_copy copy = {0};
 	struct kvfs_create_options create;
 	struct stat st;
 	char *path;
 	int rc = read_options(root, &create, &copy.total_bytes);
 
-	if (rc || !lstat(target, &st))
-		return rc ? rc : -EEXIST;
-	if (asprintf(&path, "%s" UNFINISHED, target) < 0)
-		return -ENOMEM;
-	progress_init(&progress, "copied");
-	rc = copy_into(path, &create, tree, &copy);
-	progress_clear(&progress);
-	if (rc && copy.at)
-		message(KV_ERROR, "%s: %s", copy.at, message_error(rc));
-	if (!rc && renameat2(AT_FDCWD, path, AT_FDCWD, target, RENAME_NOREPLACE))
-		rc = -errno;
-	if (rc && rc != -EEXIST)
-		store_remove(path, true);
+	if (!rc && !lstat(target, &st))
+		rc = -EEXIST;
+	if (!rc && asprintf(&path, "%s" UNFINISHED, target) < 0)
+		rc = -ENOMEM;
+	if (rc) {
+		explain(target, rc);
+		return rc;
+	}
+	rc = store_create(path, &create, message_report, path);
+	if (rc == -EEXIST)
+		message(KV_ERROR,
+			"%s: there is something already, as of a clone that is being made or was "
+			"killed; remove it or choose another place",
+			path);
+	else if (rc)
+		explain(rc == -ENOTDIR ? path : target, rc);
+	else
+		rc = copy_and_rename(path, tree, &copy, target);
 	free(path);
 	return rc;
 }
@@ -136,10 +161,6 @@ static int clone_mount(const struct snapshot_place *place, const char *name, con
 		rc = -errno;
 	} else {
 		rc = copy_tree(place->root, tree, target);
-		if (rc == -ECANCELED)
-			message(KV_ERROR, "%s: interrupted; nothing was made", target);
-		else
-			explain(target, rc);
 		close(tree);
 	}
 	free(path);
@@ -163,10 +184,10 @@ static int clone_shown(const char *path, struct kvfs *fs, const char *name, cons
 	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
 	progress_clear(&progress);
 	(void)kvfs_close(snapshot);
-	if (rc == -ECANCELED)
-		message(KV_ERROR, "%s: interrupted; nothing was made", target);
-	else
-		explain(target, rc);
+	explain(target, rc);
+	/* The directory was empty; with these, another has made a store in it meanwhile. */
+	if (rc && rc != -EEXIST && rc != -EBUSY)
+		store_remove(target, false);
 	return rc;
 }
 
@@ -231,9 +252,6 @@ static int clone_store(const char *path, const char *name, const char *target)
 		rc = store_open(path, &options, &fs);
 	if (!rc) {
 		rc = clone_shown(path, fs, name, target);
-		/* it was empty */
-		if (rc && rc != -EEXIST)
-			store_remove(target, false);
 		if (store_close(path, fs))
 			rc = -EIO;
 	}
@@ -258,6 +276,7 @@ static int clone_run(int argc, char **argv)
 		;
 	options_arguments(&snapshot_clone_command, argc, 3, 3);
 	name = argv[optind + 1];
+	store_trim(argv[optind + 2]);
 	target = argv[optind + 2];
 	if (snapshot_check_name(name) || snapshot_place_find(argv[optind], &place))
 		return 1;

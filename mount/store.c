@@ -24,6 +24,7 @@
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
+#include "progress.h"
 
 #define REPORTS_MAX 32u
 #define BUSY_MS_MAX 5000
@@ -304,9 +305,17 @@ static int stop_at_first(void *arg, const char *name)
 	return -ENOTEMPTY;
 }
 
+void store_trim(char *path)
+{
+	size_t length = strlen(path);
+
+	while (length > 1 && path[length - 1] == '/')
+		path[--length] = '\0';
+}
+
 int store_check_empty(const char *path)
 {
-	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc;
 
 	if (directory < 0)
 		return -errno;
@@ -315,12 +324,30 @@ int store_check_empty(const char *path)
 	return rc;
 }
 
+int store_create(const char *path, const struct kvfs_create_options *options,
+	kv_report_fn *report, void *report_arg)
+{
+	int before = store_check_empty(path), rc;
+
+	if (before && before != -ENOENT)
+		return before == -ENOTEMPTY ? -EEXIST : before;
+	rc = kvfs_create(NULL, path, options, report, report_arg);
+	if (!rc && progress_interrupted())
+		rc = -ECANCELED;
+	/* With these it is somebody else's, who was faster. */
+	if (rc && rc != -EEXIST && rc != -EBUSY)
+		store_remove(path, before == -ENOENT);
+	return rc;
+}
+
+/* What is not a store's, somebody else has put there. */
 static int remove_file(void *arg, const char *name)
 {
+	if (!kv_is_file_name(name))
+		return 0;
 	return unlinkat(*(const int *)arg, name, 0) ? -errno : 0;
 }
 
-/* A store's directory has files only. */
 void store_remove(const char *path, bool directory)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -330,7 +357,8 @@ void store_remove(const char *path, bool directory)
 		close(fd);
 	if (!rc && directory && rmdir(path))
 		rc = -errno;
-	if (rc && rc != -ENOENT)
+	/* Where there is no directory, nothing was made. */
+	if (rc && rc != -ENOENT && rc != -ENOTDIR)
 		message(KV_WARNING, "%s: what was made is left there: %s", path, message_error(rc));
 }
 

@@ -40,11 +40,25 @@ void store_explain_key(const char *path, const struct kvfs *fs, const char *key,
 /* kvfs_close that explains a failure. */
 int store_close(const char *path, struct kvfs *fs);
 
-/* A place for a new store. 0: an empty directory; -ENOENT, -ENOTDIR, -ENOTEMPTY, and what opening gives. */
+/*
+ * Takes the slashes from the end of the name of a new store, which would make the kernel follow a
+ * link. The functions below take a path without.
+ */
+void store_trim(char *path);
+/*
+ * A place for a new store. 0: an empty directory; -ENOENT, -ENOTDIR, also for a link to one,
+ * -ENOTEMPTY, and what opening gives.
+ */
 int store_check_empty(const char *path) __attribute__((warn_unused_result));
 /*
- * Takes away what was made of a store where nothing had been: its files, and `directory`: that as
- * well. What stays is said.
+ * kvfs_create, of which a failure leaves nothing. -ECANCELED: a signal came (progress.h), and
+ * nothing was made. -EEXIST: not empty. Others: as kvfs_create
+ */
+int store_create(const char *path, const struct kvfs_create_options *options,
+	kv_report_fn *report, void *report_arg) __attribute__((warn_unused_result));
+/*
+ * Takes away what this process has made of a store where nothing had been: its files, and
+ * `directory`: that as well. Other files stay. What could not be taken away is said.
  */
 void store_remove(const char *path, bool directory);
 

@@ -4,7 +4,8 @@
 # command_line.sh - get, put, del, list, stat and check see the same store as the mount does
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
-	many_files documented at_a_snapshot durable digests unwritten no_room)
+	many_files documented at_a_snapshot durable digests unwritten no_room
+	made_at_a_link interrupted)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -151,6 +152,45 @@ case_no_room() {
 	expect_fail 'not empty' "$KVFS" mkfs "$mnt/full"
 	expect_same "what is left" 'empty full full/file' "$(cd "$mnt" && find . -mindepth 1 -printf '%P\n' | sort | xargs)"
 	unmount "$mnt" umount
+}
+
+# No store is made where a link leads, and nothing is said of what was not made.
+case_made_at_a_link() {
+	local place
+	needs_kvfs
+	mkdir empty
+	ln -s empty link
+	ln -s missing dangling
+	for place in link link/ dangling; do
+		! "$KVFS" mkfs "$place" 2>error || fail "a store was made at $place"
+		grep -q 'not a directory' error || fail "mkfs $place says $(cat error)"
+		expect_same "lines about $place" 1 "$(wc -l <error)"
+	done
+	expect_same "what is there" 'dangling empty link' "$(find . -mindepth 1 ! -name error -printf '%P\n' | sort | xargs)"
+	"$KVFS" mkfs empty///
+	expect_fail 'not empty' "$KVFS" mkfs empty/
+	"$KVFS" check empty
+}
+
+# A mkfs that is told to end leaves a whole store or none, wherever in its work it is told.
+case_interrupted() {
+	local i process status
+	needs_kvfs
+	for i in {1..10}; do
+		"$KVFS" mkfs "$SCRATCH/new" 2>error &
+		process=$!
+		until [ -e "$SCRATCH/new/super" ] || ! kill -0 "$process" 2>/dev/null; do :; done
+		kill -TERM "$process" 2>/dev/null || true
+		status=0
+		wait "$process" || status=$?
+		if [ "$status" = 0 ]; then
+			"$KVFS" check "$SCRATCH/new"
+			rm -r "$SCRATCH/new"
+		else
+			[ ! -e "$SCRATCH/new" ] || fail "round $i, ended with $status, has left $(ls "$SCRATCH/new")"
+			grep -q 'nothing was made' error || fail "round $i, ended with $status: $(cat error)"
+		fi
+	done
 }
 
 case_statistics() {

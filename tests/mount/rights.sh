@@ -5,7 +5,7 @@
 #
 # Environment: CONFINED, the program confined
 
-cases=(private_modes private_clones given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
+cases=(private_modes private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
 	server_of_anothers_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
@@ -98,23 +98,62 @@ confined_while_it_prints() {
 	wait "$command" || fail "kvfs $1 ends with $?"
 }
 
-# One that has been made, and one that waits until there is room for what it says of a snapshot that is not there.
-clones_confined() {
-	"$KVFS" snapshot clone "$store" before copy.store >out 2>&1 || fail "cloning: $(cat out)"
-	"$KVFS" get copy.store large | cmp large || fail "the clone has something else"
-	expect_same "mode of a clone" 700 "$(stat -c %a copy.store)"
+# refused_clone_begins NEW-STORE - of a snapshot that is not there; it waits until there is room for what it says of that
+refused_clone_begins() {
 	full_pipe
-	"$KVFS" snapshot clone "$store" never another.store 2>&6 &
+	"$KVFS" snapshot clone "$store" never "$1" 2>&6 &
 	command=$!
-	await "a confined kvfs snapshot clone" command_is_confined
+}
+
+refused_clone_ends() {
 	exec 5<full 6>&-
 	tr -d '\0' <&5 >out
 	exec 5<&-
 	! wait "$command" || fail "a snapshot that is not there has been cloned"
 	grep -q 'no snapshot never' out || fail "kvfs snapshot clone says $(cat out)"
+}
+
+# A clone that fails takes back what it has made, and nothing that another has put there while it waits to say so.
+case_clones_spare_others() {
+	prepare
+	echo text | "$KVFS" put "$store" file
+	"$KVFS" snapshot create "$store" before
+	mkdir disk
+	mount -t tmpfs -o size=8m none "$SCRATCH/disk" || skip "cannot mount a tmpfs here"
+	mkdir disk/empty
+	full_pipe
+	"$KVFS" snapshot clone "$store" before disk/empty 2>&6 &
+	command=$!
+	await "a clone that has begun" test -e disk/empty/super
+	touch disk/empty/notes.txt
+	exec 5<full 6>&-
+	tr -d '\0' <&5 >out
+	exec 5<&-
+	! wait "$command" || fail "a clone went where there is no room"
+	grep -q 'No space left' out || fail "kvfs snapshot clone says $(cat out)"
+	expect_same "what is left" notes.txt "$(ls disk/empty)"
+	unmount "$SCRATCH/disk" umount
+}
+
+# One that has been made, and one that waits until there is room for what it says of a snapshot that is not there.
+clones_confined() {
+	"$KVFS" snapshot clone "$store" before copy.store >out 2>&1 || fail "cloning: $(cat out)"
+	"$KVFS" get copy.store large | cmp large || fail "the clone has something else"
+	expect_same "mode of a clone" 700 "$(stat -c %a copy.store)"
+	refused_clone_begins another.store
+	await "a confined kvfs snapshot clone" command_is_confined
+	refused_clone_ends
 	[ ! -e another.store ] || fail "a clone that failed has left a directory"
 	mkdir empty.store
 	"$KVFS" snapshot clone "$store" before "$SCRATCH/empty.store/" >out 2>&1 || fail "cloning: $(cat out)"
+	mkdir given.store
+	refused_clone_begins given.store
+	await "a confined kvfs snapshot clone" command_is_confined
+	# another makes a store there, while it waits
+	"$KVFS" mkfs given.store
+	echo text | "$KVFS" put given.store file
+	refused_clone_ends
+	expect_same "what another has made" text "$("$KVFS" get given.store file)"
 	expect_fail 'something already|not empty' "$KVFS" snapshot clone "$store" before empty.store
 	"$KVFS" get empty.store large | cmp large || fail "a clone that was refused has spoilt what was there"
 }

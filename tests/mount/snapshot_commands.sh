@@ -108,11 +108,19 @@ case_commands_on_a_store() {
 }
 
 case_clone() {
+	local place
 	prepare_changed
 	store_unmount
 	"$KVFS" snapshot clone "$store" one "$SCRATCH/other"
 	expect_fail 'something already' "$KVFS" snapshot clone "$store" one "$SCRATCH/other"
 	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$store" two "$SCRATCH/another"
+	mkdir empty
+	ln -s empty link
+	for place in link link/; do
+		! "$KVFS" snapshot clone "$store" one "$place" 2>error || fail "a clone was made at $place"
+		expect_same "lines about $place" 1 "$(wc -l <error)"
+		expect_same "what is there" "" "$(ls empty)"
+	done
 	"$KVFS" check "$SCRATCH/other"
 	expect_same "no snapshots in it" "[]" "$("$KVFS" snapshot list --json "$SCRATCH/other")"
 	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
@@ -122,6 +130,36 @@ case_clone() {
 	"$KVFS" check "$SCRATCH/other"
 	store_mount
 	same_tree between "$mnt/tree" # a change of the clone is not one of the store
+}
+
+is_stopped() {
+	grep -q '^State:[[:space:]]*T' "/proc/$1/status"
+}
+
+# Another makes something at the clone's place while it is being copied, which takes a stop in the middle of it: a clone that was
+# done before that is made again.
+clone_loses_its_place() {
+	local process end=$((SECONDS + patience))
+	while :; do
+		[ "$SECONDS" -lt "$end" ] || fail "no clone could be stopped in $patience s"
+		"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other" 2>error &
+		process=$!
+		until [ -e other.unfinished/super ] || [ -e other ]; do
+			kill -0 "$process" 2>/dev/null || break
+		done
+		if kill -STOP "$process" 2>/dev/null; then
+			await "a clone that has stopped" is_stopped "$process"
+			! mkdir other 2>/dev/null || break
+			kill -CONT "$process"
+		fi
+		wait "$process" || fail "cloning: $(cat error)"
+		rm -r other
+	done
+	kill -CONT "$process"
+	! wait "$process" || fail "a clone was made where there was something"
+	grep -q 'other: there is something already' error || fail "it says $(cat error)"
+	[ ! -e other.unfinished ] || fail "what it has copied is left"
+	rmdir other
 }
 
 # Of a mount: the snapshot in a store of its own, which is there as a whole or not at all.
@@ -152,7 +190,13 @@ case_clone_mounted() {
 		[ ! -e "$SCRATCH/other.unfinished" ] || fail "something is left of a clone that was interrupted"
 		[ ! -e "$SCRATCH/other" ] || { "$KVFS" check "$SCRATCH/other" && rm -r "$SCRATCH/other"; }
 	done
-	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	clone_loses_its_place
+	mkdir other.unfinished
+	touch other.unfinished/notes
+	expect_fail 'other.unfinished: there is something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	expect_same "what another has there" notes "$(ls other.unfinished)"
+	rm -r other.unfinished
+	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other/"
 	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
 	store_unmount
 	"$KVFS" check "$SCRATCH/other"
