@@ -63,13 +63,17 @@ static void put_off(struct kv *kv)
 }
 
 /*
- * The list of segments says that they may be gone, before they are. -ENOSPC: the disk has no room
- * even for that, as one that never overwrites in place may not; freeing is put off.
+ * What stays says the newest number, and the list of segments that they may be gone, before they
+ * are. -ENOSPC: the disk has no room even for that, as one that never overwrites in place may not;
+ * freeing is put off.
  */
 static int announce(struct kv *kv)
 {
-	int error = manifest_write(kv);
+	int error = log_keep_number(kv);
 
+	if (error)
+		return error;
+	error = manifest_write(kv);
 	if (error == -ENOSPC || error == -EDQUOT) {
 		put_off(kv);
 		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + RETRY_US;

@@ -8,6 +8,7 @@
 #include "maintain.h"
 #include "prefetch.h"
 #include "segment_file.h"
+#include "sync.h"
 
 #define RESERVE_BELOW 4 /* segments left on the disk */
 #define AHEAD_BYTES 256u     /* behind the tail */
@@ -48,6 +49,7 @@ void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset)
 	tail->offset = offset;
 	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
 	tail->spare_at = 0;
+	tail->begun_seq = atomic_load(&kv->log.last_seq);
 	segment->written = offset;
 }
 
@@ -96,6 +98,7 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
 	tail->limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
 	tail->spare_at = 0;
+	tail->begun_seq = full->end_seq;
 	atomic_fetch_add(&tail->unsealed, 1);
 	pace_spares(kv);
 }
@@ -252,6 +255,30 @@ bool log_mark(struct kv *kv)
 	}
 	pthread_mutex_unlock(&kv->log.lock);
 	return size > 0;
+}
+
+int log_keep_number(struct kv *kv)
+{
+	struct log_tail *tail = &kv->log.hot;
+	uint64_t durable_seq, size = 0;
+	bool lacks;
+
+	pthread_mutex_lock(&kv->log.lock);
+	durable_seq = atomic_load(&kv->sync.durable_seq);
+	/* While the log rests, nothing goes behind its CLOSED. */
+	lacks = durable_seq && durable_seq <= tail->begun_seq && tail->limit;
+	if (lacks && durable_seq == atomic_load(&kv->log.last_seq)) {
+		/* No room even for this: freeing is what makes room, and is not to wait for it. */
+		lacks = tail->offset + FORMAT_RECORD_HEADER_SIZE <= tail->limit;
+		if (lacks) {
+			size = append_mark(tail, durable_seq);
+			tail->begun_seq = 0;
+			store_add(&kv->log_bytes, size);
+			store_add(&tail->appended_bytes, size);
+		}
+	}
+	pthread_mutex_unlock(&kv->log.lock);
+	return lacks ? sync_flush(kv) : 0;
 }
 
 /*

@@ -40,6 +40,8 @@ struct log_tail {
 	bool trimmed;			/* the file has no space far behind it, and gets it when
 					   that is wanted */
 	uint64_t marked_seq;		/* known to be durable when the last MARK was appended */
+	uint64_t begun_seq;		/* log.last_seq when `active` was begun; 0: it says the
+					   newest number by itself. log_keep_number */
 	_Atomic uint64_t appended_bytes; /* in all, since it was opened */
 	_Atomic uint64_t appended_max;	 /* beyond it who commits waits a little; the
 					    maintainer's. brake.c */
