@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fixed.h"
 #include "fs_model.h"
 #include "fuzz.h"
 #include "sim_env.h"
@@ -95,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	struct run run = {.sim = NULL};
 
+	fixed_begin();
 	must(sim_env_new(&(struct sim_options){.seed = 1}, &run.sim) == 0, "disk");
 	must(kvfs_create(sim_env_table(run.sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	fs_model_init(&run.model);
@@ -107,5 +109,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fs_model_fini(&run.model);
 	must(sim_env_power_on(run.sim, SIM_LOSS_NONE) == 0, "something was left open");
 	sim_env_free(run.sim);
+	fixed_end();
 	return 0;
 }

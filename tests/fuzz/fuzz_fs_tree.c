@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "dirent_record.h"
+#include "fixed.h"
 #include "fs_model.h"
 #include "fuzz.h"
 #include "inode_record.h"
@@ -119,6 +121,30 @@ static void note(struct run *run, enum keyspace keyspace, struct kv_slice key)
 	run->record_count++;
 }
 
+/* Bytes of an input choose records by their order: that is the same for all inputs, in each run. */
+static void must_be_the_same(struct run *run, struct kv *kv)
+{
+	static uint64_t first;
+	uint64_t digest = 0;
+	struct kv_slice value;
+
+	kv_read_begin(kv);
+	for (unsigned i = 0; i < run->record_count; i++) {
+		const struct record *record = &run->records[i];
+
+		must(kv_get(kv, record->keyspace, record->key, record->key_size, &value) == 0,
+			"a record");
+		digest = XXH64(record->key, record->key_size, digest);
+		digest = XXH64(value.data, value.size, digest);
+	}
+	kv_read_end(kv);
+	if (first == 0)
+		first = digest;
+	if (tells)
+		fprintf(stderr, "the tree: %016llx\n", (unsigned long long)first);
+	must(digest == first, "another tree");
+}
+
 static void note_records(struct run *run)
 {
 	struct kv *kv = kvfs_kv(run->fs);
@@ -137,6 +163,7 @@ static void note_records(struct run *run)
 		kv_read_end(kv);
 		kv_iterator_close(iterator);
 	}
+	must_be_the_same(run, kv);
 	kv_read_begin(kv);
 	must(kv_get(kv, KEYSPACE_META, META_FORMAT_KEY, strlen(META_FORMAT_KEY), &value) == 0 &&
 			meta_format_decode(value, &run->name_secret) == 0,
@@ -406,6 +433,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	run = (struct run){.sim = NULL};
 	tells = getenv("FUZZ_TELLS") != NULL;
+	fixed_begin();
 	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 64 << 20}, &run.sim) == 0, "disk");
 	must(kvfs_create(sim_env_table(run.sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	must(open_store(&run, false) == 0, "open");
@@ -419,5 +447,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	repair(&run);
 	must(sim_env_power_on(run.sim, SIM_LOSS_NONE) == 0, "something was left open");
 	sim_env_free(run.sim);
+	fixed_end();
 	return 0;
 }

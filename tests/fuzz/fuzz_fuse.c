@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fixed.h"
 #include "fuse_front.h"
 #include "fuzz.h"
 #include "sim_env.h"
@@ -203,9 +204,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	struct run run = {0};
 
+	fixed_begin();
 	begin(&run);
 	for (unsigned i = 0; i < REQUESTS_MAX && input.left > 0; i++)
 		request(&run, &input);
 	end(&run);
+	fixed_end();
 	return 0;
 }
