@@ -132,8 +132,8 @@ case_clone() {
 	same_tree between "$mnt/tree" # a change of the clone is not one of the store
 }
 
-is_stopped() {
-	grep -q '^State:[[:space:]]*T' "/proc/$1/status"
+stopped_or_ended() {
+	! grep -q '^State:[[:space:]]*[^TZ[:space:]]' "/proc/$1/status" 2>/dev/null
 }
 
 # Another makes something at the clone's place while it is being copied, which takes a stop in the middle of it: a clone that was
@@ -148,14 +148,14 @@ clone_loses_its_place() {
 			kill -0 "$process" 2>/dev/null || break
 		done
 		if kill -STOP "$process" 2>/dev/null; then
-			await "a clone that has stopped" is_stopped "$process"
+			await "a clone that has stopped" stopped_or_ended "$process"
 			! mkdir other 2>/dev/null || break
-			kill -CONT "$process"
+			kill -CONT "$process" 2>/dev/null || true
 		fi
 		wait "$process" || fail "cloning: $(cat error)"
 		rm -r other
 	done
-	kill -CONT "$process"
+	kill -CONT "$process" 2>/dev/null || true
 	! wait "$process" || fail "a clone was made where there was something"
 	grep -q 'other: there is something already' error || fail "it says $(cat error)"
 	[ ! -e other.unfinished ] || fail "what it has copied is left"
