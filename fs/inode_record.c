@@ -173,6 +173,9 @@ size_t inode_record_encode(
 /* Does the kind of contents, and the body with it, suit the type of file? */
 static bool contents_valid(const struct inode *inode)
 {
+	/* Only regular files have pieces, and what there is to say of them. */
+	if (!S_ISREG(inode->mode) && (inode->blocks || inode->flags & INODE_OF_PIECES))
+		return false;
 	switch (inode->mode & S_IFMT) {
 	case S_IFREG:
 		if (inode->contents == INODE_INLINE)

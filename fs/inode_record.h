@@ -59,7 +59,8 @@ enum inode_contents {
 			       */
 #define INODE_LINKABLE (1u << 2) /* made without a name: may be given one though nlink is 0 */
 #define INODE_SHARES (1u << 3)   /* a chunk's piece may be a reference */
-#define INODE_FLAGS (INODE_MIXED | INODE_TRIM | INODE_LINKABLE | INODE_SHARES)
+#define INODE_OF_PIECES (INODE_MIXED | INODE_TRIM | INODE_SHARES)
+#define INODE_FLAGS (INODE_OF_PIECES | INODE_LINKABLE)
 
 struct inode {
 	uint64_t ino;

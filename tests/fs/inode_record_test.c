@@ -133,6 +133,10 @@ static void test_nonsense(void **state)
 	inode = file();
 	inode.parent = INODE_INO_MAX + 1;
 	expect_refused(inode);
+	expect_refused((struct inode){.mode = S_IFSOCK | 0600, .nlink = 1, .flags = INODE_SHARES});
+	expect_refused((struct inode){
+		.mode = S_IFDIR | 0700, .nlink = 2, .parent = 1, .flags = INODE_TRIM});
+	expect_refused((struct inode){.mode = S_IFIFO | 0600, .nlink = 1, .blocks = 1});
 }
 
 static void test_sizes(void **state)
