@@ -105,7 +105,10 @@ static int come_back(struct life *life)
 		if (!sim_env_is_cut(life->sim))
 			break;
 		crash_totals.recoveries_cut++;
+		/* The power may have failed behind all that opening needs: what is open is not the model. */
+		crash_unverified = true;
 	}
+	crash_unverified = false;
 	sim_env_cut_at(life->sim, 0);
 	if (result < 0)
 		return crash_fail("opening after a crash failed: %s", strerror(-result));
