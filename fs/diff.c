@@ -17,6 +17,8 @@
 #include "entry.h"
 #include "inode.h"
 
+#define STOP_STEPS 256u /* after which it is asked whether to stop */
+
 /* Keys of entries, one behind the other, each behind its size (2 bytes). */
 struct keys {
 	uint8_t *bytes;
@@ -31,17 +33,75 @@ struct diff {
 	enum kvfs_difference came, went;
 	kvfs_difference_fn *each;
 	void *arg;
-	char *text; /* a whole path */
-	size_t text_room;
+	unsigned steps;
+	/*
+	 * What is to be told once the read section is over, as telling may take long: what, whether
+	 * of a directory, and the path with a NUL, one behind the other.
+	 */
+	char *rows;
+	size_t rows_size, rows_room;
 };
 
+/* ---- what is to be told ---------------------------------------------------------------------- */
+
+static int note_row(struct diff *diff, enum kvfs_difference what, struct kv_slice path,
+	struct kv_slice name, bool is_directory)
+{
+	size_t size = diff->rows_size + 2 + path.size + name.size + 1, room = diff->rows_room;
+	char *rows, *row;
+
+	while (room < size)
+		room = room * 2 + 512;
+	if (room != diff->rows_room) {
+		rows = realloc(diff->rows, room);
+		if (!rows)
+			return -ENOMEM;
+		diff->rows = rows;
+		diff->rows_room = room;
+	}
+	row = diff->rows + diff->rows_size;
+	row[0] = (char)what;
+	row[1] = (char)is_directory;
+	if (path.size)
+		memcpy(row + 2, path.data, path.size);
+	if (name.size)
+		memcpy(row + 2 + path.size, name.data, name.size);
+	diff->rows[size - 1] = '\0';
+	diff->rows_size = size;
+	return 0;
+}
+
+/* Outside of read sections. */
+static int give_rows(struct diff *diff)
+{
+	size_t at = 0;
+
+	while (at < diff->rows_size) {
+		const char *row = diff->rows + at, *path = row + 2;
+
+		if (diff->each(diff->arg, (enum kvfs_difference)row[0], path, row[1]))
+			return -ECANCELED;
+		at += 2 + strlen(path) + 1;
+	}
+	diff->rows_size = 0;
+	return 0;
+}
+
 /* ---- what has another record ----------------------------------------------------------------- */
+
+static int check_stop(struct diff *diff)
+{
+	return ++diff->steps % STOP_STEPS ? 0 : diff_names_stopped(&diff->names);
+}
 
 static int on_inode(void *arg, struct kv_slice key)
 {
 	struct diff *diff = arg;
 	uint64_t ino;
+	int err = check_stop(diff);
 
+	if (err)
+		return err;
 	if (inode_key_decode(key, &ino))
 		return fs_damaged(diff->names.old, 0, "a record's key makes no sense");
 	return changed_add(&diff->inodes, ino);
@@ -49,11 +109,15 @@ static int on_inode(void *arg, struct kv_slice key)
 
 static int on_entry(void *arg, struct kv_slice key)
 {
-	struct keys *keys = &((struct diff *)arg)->entries;
+	struct diff *diff = arg;
+	struct keys *keys = &diff->entries;
 	uint16_t key_size = (uint16_t)key.size;
 	size_t size = keys->size + sizeof(key_size) + key.size, room = keys->room;
 	uint8_t *bytes;
+	int err = check_stop(diff);
 
+	if (err)
+		return err;
 	while (room < size)
 		room = room * 2 + 4096;
 	if (room != keys->room) {
@@ -110,7 +174,8 @@ static int note_inode(struct diff *diff, uint64_t ino)
 			   same_time(ctime, inode.ctime)))
 		return err;
 	if (ino == KVFS_ROOT_INO)
-		return diff->each(diff->arg, KVFS_CHANGED, "", true) ? -ECANCELED : 0;
+		return note_row(diff, KVFS_CHANGED, (struct kv_slice){0}, (struct kv_slice){0},
+			true);
 	return diff_names_want(
 		&diff->names, ino, inode.parent, is_directory ? 1 : inode.nlink);
 }
@@ -123,8 +188,10 @@ static int note_inodes(struct diff *diff)
 		kv_read_begin(diff->names.old->kv);
 		err = note_inode(diff, diff->inodes.inos[i]);
 		kv_read_end(diff->names.old->kv);
+		if (!err)
+			err = check_stop(diff);
 	}
-	return err;
+	return err ? err : give_rows(diff);
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */
@@ -132,22 +199,10 @@ static int note_inodes(struct diff *diff)
 /* Of an entry of a directory that is in its place, and was asked for last. In a read section. */
 static int tell(struct diff *diff, enum kvfs_difference what, const struct dirent *entry)
 {
-	const struct diff_names *names = &diff->names;
-	size_t room = names->path_size + entry->name_size + 1;
-	char *text;
+	const struct kv_slice path = {diff->names.path, diff->names.path_size};
+	const struct kv_slice name = {entry->name, entry->name_size};
 
-	if (diff->text_room < room) {
-		text = realloc(diff->text, room * 2);
-		if (!text)
-			return -ENOMEM;
-		diff->text = text;
-		diff->text_room = room * 2;
-	}
-	if (names->path_size)
-		memcpy(diff->text, names->path, names->path_size);
-	memcpy(diff->text + names->path_size, entry->name, entry->name_size);
-	diff->text[names->path_size + entry->name_size] = '\0';
-	return diff->each(diff->arg, what, diff->text, entry->type == S_IFDIR) ? -ECANCELED : 0;
+	return note_row(diff, what, path, name, entry->type == S_IFDIR);
 }
 
 /* A name that the later tree has. In a read section. */
@@ -183,11 +238,15 @@ static int tell_names(struct diff *diff)
 		bool in_place;
 
 		err = diff_names_place(names, name.parent, &in_place);
+		if (!err)
+			err = check_stop(diff);
 		if (err || !in_place)
 			continue;
 		kv_read_begin(names->new->kv);
 		err = tell_name(diff, &name);
 		kv_read_end(names->new->kv);
+		if (!err)
+			err = give_rows(diff);
 	}
 	return err;
 }
@@ -217,7 +276,7 @@ static int tell_gone(struct diff *diff, struct kv_slice key)
 		}
 	}
 	kv_read_end(names->old->kv);
-	return err;
+	return err ? err : give_rows(diff);
 }
 
 static int tell_all_gone(struct diff *diff)
@@ -230,6 +289,8 @@ static int tell_all_gone(struct diff *diff)
 	for (at = 0; at < keys->size && !err; at += sizeof(size) + size) {
 		memcpy(&size, keys->bytes + at, sizeof(size));
 		err = tell_gone(diff, (struct kv_slice){keys->bytes + at + sizeof(size), size});
+		if (!err)
+			err = check_stop(diff);
 	}
 	return err;
 }
@@ -263,7 +324,8 @@ static int compare(struct diff *diff)
 	return err ? err : tell_all_gone(diff);
 }
 
-int kvfs_diff(struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, void *arg)
+int kvfs_diff(struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, kvfs_stop_fn *stop,
+	void *arg)
 {
 	struct diff diff = {.came = KVFS_ADDED, .went = KVFS_REMOVED, .each = each, .arg = arg};
 	uint64_t from_seq = from->view ? kv_view_seq(from->view) : UINT64_MAX;
@@ -281,12 +343,14 @@ int kvfs_diff(struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, void
 		diff.went = KVFS_ADDED;
 	}
 	err = diff_names_init(&diff.names, from, to);
+	diff.names.stop = stop;
+	diff.names.stop_arg = arg;
 	if (!err)
 		err = compare(&diff);
 	diff_names_fini(&diff.names);
 	changed_fini(&diff.inodes);
 	changed_fini(&diff.directories);
 	free(diff.entries.bytes);
-	free(diff.text);
+	free(diff.rows);
 	return err;
 }

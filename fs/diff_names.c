@@ -36,6 +36,11 @@ void diff_names_fini(struct diff_names *names)
 	free(names->path);
 }
 
+int diff_names_stopped(const struct diff_names *names)
+{
+	return names->stop && names->stop(names->stop_arg) ? -ECANCELED : 0;
+}
+
 /* ---- lists of entries ------------------------------------------------------------------------ */
 
 static int add_name(struct diff_names *names, struct diff_name name)
@@ -106,6 +111,8 @@ static int note_entries(struct diff_names *names)
 		for (size_t i = 0; i < count && !err; i++)
 			err = note_entry(names, &found[i]);
 		kv_read_end(names->new->kv);
+		if (!err)
+			err = diff_names_stopped(names);
 	}
 	return err == -ENOENT ? 0 : err;
 }

@@ -24,6 +24,8 @@ struct diff_name {
 struct diff_names {
 	struct kvfs *old, *new; /* the earlier and the later tree */
 	uint64_t old_seq;       /* the newest batch that the earlier one shows */
+	kvfs_stop_fn *stop;     /* may be NULL; asked while lists are read */
+	void *stop_arg;
 	struct scratch *scratch;
 	struct kv_cursor *cursor;     /* on the later tree's entries */
 	struct diff_name *names;      /* of what is wanted, and those whose record the earlier
@@ -45,6 +47,8 @@ struct diff_names {
 /* -ENOMEM */
 KV_MUST_CHECK int diff_names_init(struct diff_names *names, struct kvfs *old, struct kvfs *new);
 void diff_names_fini(struct diff_names *names);
+/* -ECANCELED: somebody wants it to stop. */
+KV_MUST_CHECK int diff_names_stopped(const struct diff_names *names);
 
 /*
  * So many names of an inode are to be found; parent: a directory that probably has one, or 0. Before
@@ -53,13 +57,14 @@ void diff_names_fini(struct diff_names *names);
 KV_MUST_CHECK int diff_names_want(
 	struct diff_names *names, uint64_t ino, uint64_t parent, uint64_t count);
 bool diff_names_wants(const struct diff_names *names, uint64_t ino);
-/* Looks at the entries of a directory, and adds to names->names. -EIO, -ENOMEM */
+/* Looks at the entries of a directory, and adds to names->names. -EIO, -ENOMEM, -ECANCELED */
 KV_MUST_CHECK int diff_names_list(struct diff_names *names, uint64_t directory);
-/* Finds what is wanted and was not seen yet. -EIO, -ENOMEM */
+/* Finds what is wanted and was not seen yet. -EIO, -ENOMEM, -ECANCELED */
 KV_MUST_CHECK int diff_names_find(struct diff_names *names);
 /*
  * Is the directory at the same place in both trees? If not, it went or came there, or something
- * above it did, and that is told of it. If so, names->path is its path. -EIO, -ENOMEM, -ENAMETOOLONG
+ * above it did, and that is told of it. If so, names->path is its path. -EIO, -ENOMEM,
+ * -ENAMETOOLONG, -ECANCELED
  */
 KV_MUST_CHECK int diff_names_place(struct diff_names *names, uint64_t directory, bool *in_place);
 /*

@@ -102,17 +102,18 @@ static int check_root(struct kvfs *fs)
 	return err == -ENOENT ? fs_damaged(fs, KVFS_ROOT_INO, "a snapshot does not have it") : err;
 }
 
-int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out)
+/* Takes the view over, also where it fails. */
+static int show(struct kvfs *fs, struct kv_view *view, struct kvfs **out)
 {
-	struct kvfs *shown;
+	struct kvfs *shown = fs_new();
 	int err;
 
-	if (!is_name(name))
-		return strnlen(name, KVFS_NAME_MAX + 1) > KVFS_NAME_MAX ? -ENAMETOOLONG : -ENOENT;
-	shown = fs_new();
-	if (!shown)
+	if (!shown) {
+		kv_view_close(view);
 		return -ENOMEM;
+	}
 	shown->kv = fs->kv;
+	shown->view = view;
 	shown->name_secret = fs->name_secret;
 	shown->atime = KVFS_NOATIME;
 	shown->read_only = shown->borrows = true;
@@ -121,9 +122,7 @@ int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out)
 	shown->report_arg = fs->report_arg;
 	atomic_init(&shown->size_limit, kvfs_size_limit(fs));
 	hold_table_init(&shown->holds);
-	err = kv_snapshot_open(fs->kv, name, &shown->view);
-	if (!err)
-		err = scratch_pool_init(&shown->scratch, shown->kv, shown->view);
+	err = scratch_pool_init(&shown->scratch, shown->kv, shown->view);
 	if (!err)
 		err = check_root(shown);
 	if (err)
@@ -131,6 +130,28 @@ int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out)
 	else
 		*out = shown;
 	return err;
+}
+
+int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out)
+{
+	struct kv_view *view;
+	int err;
+
+	if (!is_name(name))
+		return strnlen(name, KVFS_NAME_MAX + 1) > KVFS_NAME_MAX ? -ENAMETOOLONG : -ENOENT;
+	err = kv_snapshot_open(fs->kv, name, &view);
+	return err ? err : show(fs, view, out);
+}
+
+int kvfs_view_open(struct kvfs *fs, struct kvfs **out)
+{
+	struct kv_view *view;
+	int err;
+
+	if (fs->read_only)
+		return -EROFS;
+	err = kv_view_open(fs->kv, &view);
+	return err ? err : show(fs, view, out);
 }
 
 void snapshot_close(struct kvfs *fs)

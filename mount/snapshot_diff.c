@@ -79,7 +79,7 @@ static int diff_open(const char *path, struct kvfs *fs, const char *from, const 
 		rc = kvfs_snapshot_open(fs, to, &new);
 	}
 	if (!rc)
-		rc = kvfs_diff(old, to ? new : fs, on_difference, rows);
+		rc = kvfs_diff(old, to ? new : fs, on_difference, NULL, rows);
 	if (rc)
 		snapshot_explain(path, name, rc);
 	(void)kvfs_close(new);

@@ -273,6 +273,12 @@ KV_API KV_MUST_CHECK int kvfs_snapshot_list(struct kvfs *fs, kvfs_snapshot_fn *e
  * is. Any number may be open. -ENOENT, -ENOMEM, -EIO
  */
 KV_API KV_MUST_CHECK int kvfs_snapshot_open(struct kvfs *fs, const char *name, struct kvfs **out);
+/*
+ * The same of the tree as it is now, which then goes on without it. -EROFS: `fs` is open for
+ * reading, and stays what it is by itself. -ENOMEM, -EIO
+ */
+KV_API KV_MUST_CHECK int kvfs_view_open(struct kvfs *fs, struct kvfs **out);
+/* One of these two. */
 KV_API bool kvfs_is_snapshot(const struct kvfs *fs);
 
 /*
@@ -332,12 +338,16 @@ enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
  * with nobody changing it: paths that came, went, or whose contents or attributes changed (access
  * times aside), from the root ("") without a slash at the beginning. A directory that came or went
  * stands for all that is in it; one that was moved went and came. In no order. Reads names and
- * inodes, never contents. -ENOMEM, -EIO, -ENAMETOOLONG for what is deeper than 4096 directories
+ * inodes, never contents.
+ * `each` may take its time; non-zero ends it. So does `stop` (may be NULL) by returning true, which
+ * is asked now and then also while nothing is found, and must not wait. -ECANCELED then; -ENOMEM,
+ * -EIO, -ENAMETOOLONG for what is deeper than 4096 directories
  */
 typedef int kvfs_difference_fn(
 	void *arg, enum kvfs_difference what, const char *path, bool is_directory);
-KV_API KV_MUST_CHECK int kvfs_diff(
-	struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each, void *arg);
+typedef bool kvfs_stop_fn(void *arg);
+KV_API KV_MUST_CHECK int kvfs_diff(struct kvfs *from, struct kvfs *to, kvfs_difference_fn *each,
+				   kvfs_stop_fn *stop, void *arg);
 
 /* ---- whole store ----------------------------------------------------------------------------- */
 

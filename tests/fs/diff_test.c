@@ -4,6 +4,7 @@
  * it takes what changed and not what there is.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ static void must_agree(struct kvfs *from, struct kvfs *to)
 	if (!is_same(&was, &is))
 		add_row(&plain, 'M', "", true);
 	walk(from, to, KVFS_ROOT_INO, "", &plain);
-	assert_int_equal(kvfs_diff(from, to, on_difference, &found), 0);
+	assert_int_equal(kvfs_diff(from, to, on_difference, NULL, &found), 0);
 	sort_rows(&plain);
 	sort_rows(&found);
 	for (size_t i = 0; i < plain.count && i < found.count; i++)
@@ -169,18 +170,19 @@ static void must_agree(struct kvfs *from, struct kvfs *to)
 
 static const char *const names_of_snapshots[SNAPSHOTS] = {"first", "second", "third", "fourth"};
 
-/* Any two, in either direction, and the tree as it is. */
+/* Any two, in either direction, and the tree as it is, by itself and in a view. */
 static void all_must_agree(struct fixture *store, unsigned count)
 {
-	struct kvfs *trees[SNAPSHOTS + 1];
+	struct kvfs *trees[SNAPSHOTS + 2];
 
 	for (unsigned i = 0; i < count; i++)
 		assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[i], &trees[i]), 0);
-	trees[count] = store->fs;
-	for (unsigned i = 0; i <= count; i++)
-		for (unsigned k = 0; k <= count; k++)
+	assert_int_equal(kvfs_view_open(store->fs, &trees[count]), 0);
+	trees[count + 1] = store->fs;
+	for (unsigned i = 0; i <= count + 1; i++)
+		for (unsigned k = 0; k <= count + 1; k++)
 			must_agree(trees[i], trees[k]);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i <= count; i++)
 		assert_int_equal(kvfs_close(trees[i]), 0);
 }
 
@@ -234,7 +236,7 @@ static void test_made_anew(void **state)
 	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
 	must_agree(fs, store->fs);
 	must_agree(store->fs, fs);
-	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
+	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, NULL, &rows), 0);
 	sort_rows(&rows);
 	assert_int_equal(rows.count, 4);
 	assert_string_equal(rows.rows[0], "/ M");
@@ -263,7 +265,7 @@ static void remove_held(struct fixture *store, bool attribute)
 	all_must_agree(store, 2);
 	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &first), 0);
 	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[1], &second), 0);
-	assert_int_equal(kvfs_diff(first, second, on_difference, &rows), 0);
+	assert_int_equal(kvfs_diff(first, second, on_difference, NULL, &rows), 0);
 	sort_rows(&rows);
 	assert_int_equal(rows.count, 2);
 	assert_string_equal(rows.rows[0], "/ M");
@@ -302,7 +304,7 @@ static void test_names(void **state)
 	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
 	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
 	assert_int_equal(kvfs_write(store->fs, other, "x", 1, 0, 0), 1);
-	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, &rows), 0);
+	assert_int_equal(kvfs_diff(fs, store->fs, on_difference, NULL, &rows), 0);
 	sort_rows(&rows);
 	assert_int_equal(rows.count, 3);
 	assert_string_equal(rows.rows[0], "a/one M");
@@ -368,6 +370,87 @@ static void test_hints(void **state)
 	kvfs_release(store->fs, nameless.ino, 1);
 }
 
+/* A view stays what it was while the tree goes on, with a snapshot of that moment and without. */
+static void test_view(void **state)
+{
+	struct fixture *store = *state;
+	struct model *model = model_new(store, 3);
+	struct rows rows = {NULL};
+	struct kvfs *snapshot, *view, *other;
+
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
+	for (unsigned step = 0; step < STEPS; step++)
+		model_step(model);
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[1]), 0);
+	assert_int_equal(kvfs_view_open(store->fs, &view), 0);
+	for (unsigned step = 0; step < STEPS; step++)
+		model_step(model);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[1], &snapshot), 0);
+	assert_int_equal(kvfs_diff(snapshot, view, on_difference, NULL, &rows), 0);
+	assert_int_equal(rows.count, 0);
+	must_agree(view, snapshot);
+	must_agree(view, store->fs);
+	assert_int_equal(kvfs_close(snapshot), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &snapshot), 0);
+	must_agree(snapshot, view);
+	assert_int_equal(kvfs_view_open(view, &other), -EROFS);
+	assert_int_equal(kvfs_close(view), 0);
+	assert_int_equal(kvfs_close(snapshot), 0);
+	model_free(model);
+}
+
+struct stop {
+	unsigned asked, asked_max, rows, rows_max;
+};
+
+static bool stops(void *arg)
+{
+	struct stop *stop = arg;
+
+	return ++stop->asked > stop->asked_max;
+}
+
+static int counts_row(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
+{
+	struct stop *stop = arg;
+
+	return ++stop->rows > stop->rows_max;
+}
+
+/* Wherever it is asked to: also before anything is found. */
+static void test_stopped(void **state)
+{
+	struct fixture *store = *state;
+	struct stop all = {.asked_max = UINT_MAX, .rows_max = UINT_MAX}, stop;
+	struct kvfs *fs;
+	char name[16];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		fixture_mkfile(store, KVFS_ROOT_INO, name);
+	}
+	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, names_of_snapshots[0], &fs), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, name), 0);
+		fixture_mkfile(store, KVFS_ROOT_INO, name);
+	}
+	assert_int_equal(kvfs_diff(fs, store->fs, counts_row, stops, &all), 0);
+	assert_int_equal(all.rows, 1001);
+	assert_true(all.asked > 8);
+	for (unsigned i = 0; i < all.asked; i++) {
+		stop = (struct stop){.asked_max = i, .rows_max = UINT_MAX};
+		assert_int_equal(kvfs_diff(fs, store->fs, counts_row, stops, &stop), -ECANCELED);
+		assert_int_equal(stop.asked, i + 1);
+		assert_true(i || !stop.rows);
+	}
+	stop = (struct stop){.asked_max = UINT_MAX, .rows_max = 10};
+	assert_int_equal(kvfs_diff(fs, store->fs, counts_row, stops, &stop), -ECANCELED);
+	assert_int_equal(stop.rows, 11);
+	assert_int_equal(kvfs_close(fs), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +463,8 @@ int main(void)
 			test_attribute_removed_while_held, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_hints, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_view, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_stopped, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

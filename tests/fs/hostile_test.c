@@ -222,8 +222,8 @@ static void use_snapshots(struct hostile *hostile)
 	uint64_t findings;
 
 	if (kvfs_snapshot_open(fs, "damaged", &snapshot) == 0) {
-		(void)!kvfs_diff(snapshot, fs, no_difference, NULL);
-		(void)!kvfs_diff(fs, snapshot, no_difference, NULL);
+		(void)!kvfs_diff(snapshot, fs, no_difference, NULL, NULL);
+		(void)!kvfs_diff(fs, snapshot, no_difference, NULL, NULL);
 		assert_int_equal(kvfs_check(snapshot, no_report, NULL, NULL, NULL, &findings), 0);
 		assert_int_equal(kvfs_close(snapshot), 0);
 		(void)!kvfs_rollback(fs, dice(hostile, 2) ? "damaged" : "sound", NULL);

@@ -259,7 +259,7 @@ static void assert_differences(struct kvfs *from, struct kvfs *to, const char *c
 	struct differences found = {.size = 0};
 	size_t size = 0;
 
-	assert_int_equal(kvfs_diff(from, to, note_difference, &found), 0);
+	assert_int_equal(kvfs_diff(from, to, note_difference, NULL, &found), 0);
 	for (; *expected; expected++) {
 		if (!strstr(found.text, *expected))
 			fail_msg("no \"%s\" in \"%s\"", *expected, found.text);

@@ -366,8 +366,8 @@ static void look_at_snapshot(struct run *run)
 	if (kvfs_snapshot_open(run->fs, "one", &snapshot) != 0)
 		return;
 	look_at(run, snapshot);
-	(void)!kvfs_diff(snapshot, run->fs, ignore_difference, NULL);
-	(void)!kvfs_diff(run->fs, snapshot, ignore_difference, NULL);
+	(void)!kvfs_diff(snapshot, run->fs, ignore_difference, NULL, NULL);
+	(void)!kvfs_diff(run->fs, snapshot, ignore_difference, NULL, NULL);
 	must(kvfs_close(snapshot) == 0, "close the snapshot");
 }
 
