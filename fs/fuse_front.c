@@ -24,6 +24,7 @@ int fuse_front_new(
 	front->options = *options;
 	fuse_gate_init(&front->gate);
 	fuse_rollback_init(front);
+	fuse_streams_init(&front->streams);
 	pthread_mutex_init(&front->deferred_lock, NULL);
 	pthread_cond_init(&front->deferred_idle, NULL);
 	rc = fuse_snapshots_init(front, options->snapshots && !kvfs_is_snapshot(fs));
@@ -39,6 +40,7 @@ void fuse_front_free(struct fuse_front *front)
 	if (!front)
 		return;
 	fuse_rollback_fini(front);
+	fuse_streams_fini(&front->streams); /* which hold snapshots */
 	fuse_snapshots_fini(front);
 	fuse_deferred_fini(front);
 	pthread_cond_destroy(&front->deferred_idle);
@@ -55,5 +57,6 @@ void fuse_front_set_session(struct fuse_front *front, struct fuse_session *sessi
 void fuse_front_drain(struct fuse_front *front)
 {
 	fuse_rollback_drain(front);
+	fuse_streams_drain(&front->streams);
 	fuse_deferred_drain(front);
 }

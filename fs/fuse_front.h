@@ -11,6 +11,7 @@
 #ifndef FUSE_FRONT_H
 #define FUSE_FRONT_H
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -46,6 +47,26 @@ struct fuse_front;
  * is answered any more, and the next opening of the store goes on. -EALREADY: one is under way.
  */
 #define FUSE_FRONT_ROLLBACK_XATTR "system.kvfs.rollback"
+
+/*
+ * Long answers, for root and whoever serves the mount: reading this name, with three numbers behind
+ * it (FUSE_FRONT_STREAM_FORMAT), of a directory that is the root of a tree - the mount's, or a
+ * snapshot's in .snapshots - gives the next part of one. The numbers are: one that the reader has
+ * chosen at random, by which he is known; how many bytes he has got so far, 0 to begin, or
+ * FUSE_FRONT_STREAM_GIVE_UP; and what the answer needs to know. A value is
+ * FUSE_FRONT_STREAM_MORE or _LAST, and the bytes that come next: none at all, if none are ready.
+ * -ENODATA: the reader has not asked for so long that he was taken for gone. -EBUSY: too many at
+ * once.
+ *
+ * Differences of this tree from another one, whose root's inode number is the third number: for
+ * each '+', '-' or 'M', '/' if it is a directory's or else ' ', and the path with a NUL behind it.
+ */
+#define FUSE_FRONT_DIFF_XATTR "system.kvfs.diff"
+#define FUSE_FRONT_STREAM_FORMAT "%s.%" PRIx64 ".%" PRIx64 ".%" PRIx64
+#define FUSE_FRONT_STREAM_NAME_MAX 128u
+#define FUSE_FRONT_STREAM_GIVE_UP UINT64_MAX
+#define FUSE_FRONT_STREAM_MORE '+'
+#define FUSE_FRONT_STREAM_LAST '.'
 
 /* When the snapshot was taken that an inode is read through, in microseconds since 1970. */
 #define FUSE_FRONT_SNAPSHOT_XATTR "system.kvfs.snapshot"

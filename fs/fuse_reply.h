@@ -17,6 +17,7 @@
 
 #include "fuse_front.h"
 #include "fuse_gate.h"
+#include "fuse_stream.h"
 
 /*
  * Nobody but the kernel changes the store while it is mounted, so what it knows stays true: seconds
@@ -71,6 +72,7 @@ struct fuse_front {
 
 	struct fuse_snapshots snapshots;
 	struct fuse_rollback rollback;
+	struct fuse_streams streams;
 
 	pthread_mutex_t deferred_lock; /* protects what follows; a leaf */
 	pthread_cond_t deferred_idle;  /* deferred_count became 0 */
