@@ -208,6 +208,20 @@ void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count)
 	pthread_mutex_unlock(&snapshots->lock);
 }
 
+struct kvfs *fuse_snapshots_keep(struct fuse_front *front, uint64_t node)
+{
+	struct fuse_snapshot *snapshot;
+	struct kvfs *fs;
+
+	pthread_mutex_lock(&front->snapshots.lock);
+	snapshot = fuse_snapshot_of(front, node);
+	fs = snapshot ? snapshot->fs : NULL;
+	if (fs)
+		atomic_fetch_add(&snapshot->holds, 1);
+	pthread_mutex_unlock(&front->snapshots.lock);
+	return fs;
+}
+
 /* ---- the directory --------------------------------------------------------------------------- */
 
 bool fuse_snapshots_is_name(struct fuse_front *front, fuse_ino_t parent, const char *name)

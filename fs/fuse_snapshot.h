@@ -91,6 +91,12 @@ void fuse_node_hold(struct fuse_front *front, uint64_t node, uint64_t count);
 void fuse_node_release(struct fuse_front *front, uint64_t node, uint64_t count);
 
 /*
+ * The file system of the snapshot that a node is in, which stays open until the node is released;
+ * NULL: it is in none that is open. For whoever does not hold a node of it already.
+ */
+struct kvfs *fuse_snapshots_keep(struct fuse_front *front, uint64_t node);
+
+/*
  * The directory itself; names in it. Found ones are held, with their node id in attr. Errors: as of
  * the core.
  */

@@ -9,6 +9,7 @@
  * label.
  */
 #include "fuse_buffer.h"
+#include "fuse_diff.h"
 #include "fuse_handlers.h"
 #include "fuse_rollback.h"
 #include "fuse_snapshot.h"
@@ -212,6 +213,32 @@ static void reply_snapshot(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_bytes(req, text, size, length);
 }
 
+/* The length that is there to be read changes all the time: it is as if it were the greatest. */
+static void reply_stream(fuse_req_t req, fuse_ino_t ino, const char *numbers, size_t size)
+{
+	struct fuse_front *front = fuse_front_of(req);
+	char *buffer = fuse_buffer_thread(KVFS_XATTR_SIZE_MAX);
+	struct fuse_stream_request request = {0};
+	ssize_t rc = -EINVAL;
+
+	if (size > KVFS_XATTR_SIZE_MAX)
+		size = KVFS_XATTR_SIZE_MAX;
+	if (!is_master(req))
+		rc = -EPERM;
+	else if (!buffer)
+		rc = -ENOMEM;
+	else if (!size)
+		rc = KVFS_XATTR_SIZE_MAX;
+	else if (fuse_stream_parse(numbers, &request))
+		rc = fuse_stream_read(&front->streams, &request, buffer, size);
+	if (rc == -ENODATA && !request.offset) {
+		rc = fuse_diff_begin(front, request.token, request.about, ino);
+		if (!rc)
+			rc = fuse_stream_read(&front->streams, &request, buffer, size);
+	}
+	reply_bytes(req, buffer, size, rc);
+}
+
 void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fuse_node node = fuse_node_of(req, ino);
@@ -232,6 +259,10 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	}
 	if (!strcmp(name, FUSE_FRONT_SNAPSHOT_XATTR)) {
 		reply_snapshot(req, ino, size);
+		return;
+	}
+	if (has_prefix(name, FUSE_FRONT_DIFF_XATTR ".")) {
+		reply_stream(req, ino, name + strlen(FUSE_FRONT_DIFF_XATTR), size);
 		return;
 	}
 	if (is_refused(req, name)) {

@@ -3,8 +3,9 @@
  * snapshot_diff.c - kvfs snapshot diff: what is different between a snapshot and the tree, or
  * another snapshot.
  *
- * Of a store the core says it. Under a mount both trees are walked, and what is found is what the
- * core would say: a directory that came or went stands for all that is in it.
+ * The core says it: of a store here, of a mount in the process that serves it. That one tells root
+ * and whom it belongs to, as paths are told of directories that are closed to others; for these
+ * both trees are walked.
  */
 #include "snapshot.h"
 
@@ -16,45 +17,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "directory.h"
+#include "diff_rows.h"
+#include "diff_walk.h"
+#include "fuse_front.h"
 #include "message.h"
+#include "mount_stream.h"
 #include "options.h"
+#include "progress.h"
 #include "store.h"
-
-#define INO_MASK ((UINT64_C(1) << 48) - 1) /* what is above is the snapshot's */
-#define OWN_NAME ".snapshots"
-
-struct row {
-	char *path;
-	char sign;
-	bool is_directory;
-};
-
-struct rows {
-	struct row *rows;
-	size_t count, room;
-};
-
-static int add(struct rows *rows, char sign, const char *path, bool is_directory)
-{
-	struct row row = {strdup(path), sign, is_directory};
-
-	if (row.path && rows->count == rows->room) {
-		size_t room = rows->room * 2 + 64;
-		struct row *more = realloc(rows->rows, room * sizeof(*more));
-
-		if (more) {
-			rows->rows = more;
-			rows->room = room;
-		}
-	}
-	if (!row.path || rows->count == rows->room) {
-		free(row.path);
-		return -ENOMEM;
-	}
-	rows->rows[rows->count++] = row;
-	return 0;
-}
 
 /* ---- a store --------------------------------------------------------------------------------- */
 
@@ -63,12 +33,12 @@ static int on_difference(void *arg, enum kvfs_difference what, const char *path,
 	static const char signs[] = {
 		[KVFS_ADDED] = '+', [KVFS_REMOVED] = '-', [KVFS_CHANGED] = 'M'};
 
-	return add(arg, signs[what], path, is_directory);
+	return diff_rows_add(arg, signs[what], path, is_directory);
 }
 
 /* With `to` NULL, the tree as it is. What is wrong is said. */
 static int diff_open(const char *path, struct kvfs *fs, const char *from, const char *to,
-	struct rows *rows)
+	struct diff_rows *rows)
 {
 	struct kvfs *old = NULL, *new = NULL;
 	const char *name = from;
@@ -87,7 +57,7 @@ static int diff_open(const char *path, struct kvfs *fs, const char *from, const 
 	return rc;
 }
 
-static int diff_store(const char *path, const char *from, const char *to, struct rows *rows)
+static int diff_store(const char *path, const char *from, const char *to, struct diff_rows *rows)
 {
 	struct kvfs *fs;
 	int rc;
@@ -101,106 +71,88 @@ static int diff_store(const char *path, const char *from, const char *to, struct
 
 /* ---- a mount --------------------------------------------------------------------------------- */
 
-/* A directory that is open in both trees, and its path in them with a slash behind it. */
-struct pair {
-	int from, to;
-	const char *path;
-	struct rows *rows;
+/* What has come of the row that comes next. */
+struct row_text {
+	char *bytes; /* its sign, whether it is a directory's, its path */
+	size_t size, room;
 };
 
-static bool is_same(const struct stat *a, const struct stat *b)
+static int text_add(struct row_text *text, const char *bytes, size_t size)
 {
-	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
+	size_t room = text->room ? text->room : 512;
+	char *more;
 
-static int walk(const struct pair *pair);
-
-static int walk_below(const struct pair *pair, const char *name, const char *path)
-{
-	struct pair below = {.rows = pair->rows};
-	char *with_slash;
-	int rc = -ENOMEM;
-
-	if (asprintf(&with_slash, "%s/", path) < 0)
-		return rc;
-	below.path = with_slash;
-	below.from = openat(pair->from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	below.to = openat(pair->to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	rc = below.from < 0 || below.to < 0 ? -errno : walk(&below);
-	if (below.from >= 0)
-		close(below.from);
-	if (below.to >= 0)
-		close(below.to);
-	free(with_slash);
-	return rc;
-}
-
-/* A name that both have. */
-static int compare_entry(const struct pair *pair, const char *name, const char *path,
-	const struct stat *from, const struct stat *to)
-{
-	bool is_directory = S_ISDIR(to->st_mode);
-	bool same_inode = (from->st_ino & INO_MASK) == (to->st_ino & INO_MASK);
-	int rc;
-
-	if ((from->st_mode & S_IFMT) != (to->st_mode & S_IFMT) || (!same_inode && is_directory)) {
-		rc = add(pair->rows, '-', path, S_ISDIR(from->st_mode));
-		return rc ? rc : add(pair->rows, '+', path, is_directory);
+	while (room < text->size + size)
+		room *= 2;
+	if (room != text->room) {
+		more = realloc(text->bytes, room);
+		if (!more)
+			return -ENOMEM;
+		text->bytes = more;
+		text->room = room;
 	}
-	rc = same_inode && is_same(from, to) ? 0 : add(pair->rows, 'M', path, is_directory);
-	return rc || !is_directory ? rc : walk_below(pair, name, path);
+	memcpy(text->bytes + text->size, bytes, size);
+	text->size += size;
+	return 0;
 }
 
-static int compare_name(const struct pair *pair, const char *name, bool in_from)
+/* A whole row, with its NUL. */
+static int take_row(const struct row_text *text, struct diff_rows *rows)
 {
-	struct stat here, there;
-	char *path;
+	if (text->size < 3 || !memchr("+-M", text->bytes[0], 3))
+		return -EPROTO;
+	return diff_rows_add(rows, text->bytes[0], text->bytes + 2, text->bytes[1] == '/');
+}
+
+/* Takes the rows out of a part of the answer; the last one may go on in the next. */
+static int take_rows(
+	struct row_text *text, const char *part, size_t size, struct diff_rows *rows)
+{
 	int rc = 0;
 
-	if (asprintf(&path, "%s%s", pair->path, name) < 0)
-		return -ENOMEM;
-	if (fstatat(in_from ? pair->from : pair->to, name, &here, AT_SYMLINK_NOFOLLOW))
-		rc = errno == ENOENT ? 0 : -errno; /* it went meanwhile */
-	else if (!fstatat(in_from ? pair->to : pair->from, name, &there, AT_SYMLINK_NOFOLLOW))
-		rc = in_from ? compare_entry(pair, name, path, &here, &there) : 0;
-	else
-		rc = errno == ENOENT
-			     ? add(pair->rows, in_from ? '-' : '+', path, S_ISDIR(here.st_mode))
-			     : -errno;
-	free(path);
+	while (size && !rc) {
+		size_t length = strnlen(part, size), taken = length < size ? length + 1 : size;
+
+		rc = text_add(text, part, taken);
+		if (!rc && length < size) {
+			rc = take_row(text, rows);
+			text->size = 0;
+		}
+		part += taken;
+		size -= taken;
+	}
 	return rc;
 }
 
-struct side {
-	const struct pair *pair;
-	bool in_from;
-};
-
-/* In the roots, a name of a file that the directory of snapshots hides is not looked at. */
-static int compare_in_side(void *arg, const char *name)
+static int read_rows(struct mount_stream *stream, struct diff_rows *rows)
 {
-	const struct side *side = arg;
+	struct row_text text = {NULL, 0, 0};
+	const char *part;
+	ssize_t size;
+	int rc = 0;
 
-	if (!*side->pair->path && !strcmp(name, OWN_NAME))
-		return 0;
-	return compare_name(side->pair, name, side->in_from);
+	while (!rc && (size = mount_stream_next(stream, &part)) != 0)
+		rc = size < 0 ? (int)size : take_rows(&text, part, (size_t)size, rows);
+	if (!rc && text.size)
+		rc = -EPROTO;
+	free(text.bytes);
+	return rc;
 }
 
-/* The names of one of the two. */
-static int walk_names(const struct pair *pair, bool in_from)
+/* Of the server. -EPERM, -EOPNOTSUPP: not from this one, or not to this caller */
+static int ask(int from, int to, struct diff_rows *rows)
 {
-	struct side side = {.pair = pair, .in_from = in_from};
+	struct mount_stream *stream;
+	struct stat root;
+	int rc = fstat(from, &root) ? -errno : 0;
 
-	return directory_each(in_from ? pair->from : pair->to, compare_in_side, &side);
-}
-
-static int walk(const struct pair *pair)
-{
-	int rc = walk_names(pair, true);
-
-	return rc ? rc : walk_names(pair, false);
+	if (!rc)
+		rc = mount_stream_open(to, FUSE_FRONT_DIFF_XATTR, root.st_ino, &stream);
+	if (rc)
+		return rc;
+	rc = read_rows(stream, rows);
+	mount_stream_close(stream);
+	return rc;
 }
 
 static int open_tree(const struct snapshot_place *place, const char *name, int *fd)
@@ -217,55 +169,35 @@ static int open_tree(const struct snapshot_place *place, const char *name, int *
 	return -ENOENT;
 }
 
-static int diff_mount(
-	const struct snapshot_place *place, const char *from, const char *to, struct rows *rows)
+static int diff_mount(const struct snapshot_place *place, const char *from, const char *to,
+	struct diff_rows *rows)
 {
-	struct pair pair = {-1, -1, "", rows};
-	struct stat old, new;
-	int rc = open_tree(place, from, &pair.from);
+	int from_fd, to_fd, rc = open_tree(place, from, &from_fd);
 
 	if (rc)
 		return rc;
-	rc = open_tree(place, to, &pair.to);
+	rc = open_tree(place, to, &to_fd);
 	if (rc)
 		goto out;
-	if (fstat(pair.from, &old) || fstat(pair.to, &new))
+	progress_catch_signals();
+	/* What was stored into maps of files is in the kernel alone. */
+	if (!to && syncfs(to_fd))
 		rc = -errno;
-	else if (!is_same(&old, &new))
-		rc = add(rows, 'M', "", true);
 	if (!rc)
-		rc = walk(&pair);
-	if (rc)
+		rc = ask(from_fd, to_fd, rows);
+	if (rc == -EPERM || rc == -EOPNOTSUPP)
+		rc = diff_walk(from_fd, to_fd, rows);
+	if (rc == -ECANCELED)
+		message(KV_ERROR, "%s: interrupted", place->path);
+	else if (rc)
 		message(KV_ERROR, "%s: %s", place->path, message_error(rc));
-	close(pair.to);
+	close(to_fd);
 out:
-	close(pair.from);
+	close(from_fd);
 	return rc;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
-
-static int compare_rows(const void *a, const void *b)
-{
-	const struct row *left = a, *right = b;
-	int order = strcmp(left->path, right->path);
-
-	return order ? order : (left->sign == '+') - (right->sign == '+');
-}
-
-static int print_rows(struct rows *rows)
-{
-	size_t i;
-
-	if (rows->count)
-		qsort(rows->rows, rows->count, sizeof(*rows->rows), compare_rows);
-	for (i = 0; i < rows->count; i++) {
-		printf("%c ", rows->rows[i].sign);
-		snapshot_print_name(rows->rows[i].path);
-		puts(rows->rows[i].is_directory ? "/" : "");
-	}
-	return fflush(stdout) ? 1 : 0;
-}
 
 static int diff_run(int argc, char **argv)
 {
@@ -273,7 +205,7 @@ static int diff_run(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct rows rows = {NULL, 0, 0};
+	struct diff_rows rows = {NULL, 0, 0};
 	struct snapshot_place place;
 	const char *from, *to;
 	int code;
@@ -288,10 +220,8 @@ static int diff_run(int argc, char **argv)
 		return 1;
 	code = place.root ? diff_mount(&place, from, to, &rows)
 			  : diff_store(argv[optind], from, to, &rows);
-	code = code || print_rows(&rows) ? 1 : 0;
-	while (rows.count)
-		free(rows.rows[--rows.count].path);
-	free(rows.rows);
+	code = code || diff_rows_print(&rows) ? 1 : 0;
+	diff_rows_fini(&rows);
 	snapshot_place_fini(&place);
 	return code;
 }

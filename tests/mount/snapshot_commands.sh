@@ -3,7 +3,7 @@
 #
 # snapshot_commands.sh - kvfs snapshot create, list, delete, diff and clone, on a mount and on a store
 
-cases=(commands commands_on_a_store clone clone_mounted)
+cases=(commands commands_on_a_store diff_ways diff_beside_others clone clone_mounted)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -105,6 +105,83 @@ case_commands_on_a_store() {
 	diff_prepare
 	store_unmount
 	diffs_are "$store"
+}
+
+as_user() {
+	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
+# Names that take more room than the server keeps of an answer, 3000 of them, each told of once by a difference.
+prepare_many() {
+	needs_kvfs
+	store_make
+	store_mount -o allow_other
+	mkdir "$mnt/many"
+	(cd "$mnt/many" && printf '%0200d\n' {1..3000} | xargs touch)
+	mkdir "$snapshots/one"
+	(cd "$mnt/many" && printf '%0200d\n' {1..3000} | xargs chmod 600)
+}
+
+# The same is said by the server, by a walk of whoever may not ask it, in a mount for reading, and of the store unmounted.
+case_diff_ways() {
+	prepare_many
+	echo text >"$mnt/"$'odd\n\\name'
+	python3 - "$mnt/mapped" <<-'END'
+		import mmap, sys
+		with open(sys.argv[1], "w+b") as file:
+		    file.truncate(10000)
+	END
+	mkdir "$snapshots/two"
+	chmod 755 "$SCRATCH"
+	cp "$KVFS" kvfs
+	chmod 755 kvfs
+	"$KVFS" snapshot diff "$mnt" one two >told
+	expect_same "lines" 3003 "$(wc -l <told)"
+	as_user ./kvfs snapshot diff "$mnt" one two >walked
+	cmp told walked || fail "who walks sees something else"
+	# what is mounted in the tree is in the way of one who walks
+	unshare -m --propagation private bash -euc 'mount -t tmpfs none "$0"; "$1" snapshot diff "$2" one' "$mnt/many" "$KVFS" "$mnt" >beside
+	cmp told beside || fail "the server was not asked"
+	mkdir -m 700 "$mnt/closed"
+	mkdir "$snapshots/three"
+	echo text >"$mnt/closed/secret"
+	"$KVFS" snapshot diff "$mnt" three >told_now
+	printf '%s\n' 'M closed/' '+ closed/secret' | diff - told_now
+	expect_fail 'permission denied' setpriv --reuid=65534 --regid=65534 --clear-groups ./kvfs snapshot diff "$mnt" three
+	store_remount -o ro
+	"$KVFS" snapshot diff "$mnt" one two | cmp - told
+	"$KVFS" snapshot diff "$mnt" three | cmp - told_now
+	store_unmount
+	"$KVFS" snapshot diff "$store" one two | cmp - told
+	"$KVFS" snapshot diff "$store" three | cmp - told_now
+}
+
+views_are() {
+	[ "$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')" = "$1" ]
+}
+
+# A reader who has begun and does not come again is in nobody's way, and is forgotten; meanwhile the tree may go back.
+case_diff_beside_others() {
+	local one views
+	prepare_many
+	chmod 755 "$SCRATCH"
+	one=$(printf '%x' "$(stat -c %i "$snapshots/one")")
+	views=$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')
+	getfattr --only-values -n "system.kvfs.diff.7.0.$one" "$mnt" >part
+	views_are $((views + 1)) || fail "nothing is told"
+	expect_fail 'not permitted' setpriv --reuid=65534 --regid=65534 --clear-groups getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
+	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
+	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
+	echo text >"$mnt/many/new"
+	"$KVFS" snapshot diff "$mnt" one >told
+	expect_same "what has come" 1 "$(grep -c '^+' told)"
+	"$KVFS" snapshot rollback --discard "$mnt" one
+	expect_same "differences" "" "$("$KVFS" snapshot diff "$mnt" one)"
+	await "an end of what nobody reads" views_are "$views"
+	expect_fail 'no such attribute' getfattr -n "system.kvfs.diff.7.100.$one" "$mnt"
+	# nor does it hold up the end
+	getfattr --only-values -n "system.kvfs.diff.9.0.$one" "$mnt" >part
+	store_unmount
 }
 
 case_clone() {
