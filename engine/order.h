@@ -51,24 +51,6 @@ int order_reserve(struct order *order, size_t count, size_t key_bytes);
 
 /* ---- readers ------------------------------------------------------------------------------ */
 
-struct order_entry {
-	size_t key_size; /* bytes */
-	uint64_t address;
-};
-
-/* The key found is copied to `key`, which has room for ORDER_KEY_SIZE_MAX bytes. -ENOENT: there is
- * none. */
-int order_first(struct order *order, void *key, struct order_entry *out);
-int order_last(struct order *order, void *key, struct order_entry *out);
-int order_at_least(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out);
-int order_above(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out);
-int order_below(struct order *order, const void *from, size_t from_size, void *key,
-	struct order_entry *out);
-/* The entry with exactly `position` keys before it. */
-int order_select(struct order *order, uint64_t position, void *key, struct order_entry *out);
-
 /* The address of a key; -ENOENT. */
 int order_get(struct order *order, const void *key, size_t key_size, uint64_t *address);
 /* How many keys are less than this one, which need not be there. */
@@ -101,6 +83,7 @@ int order_walk_last(struct order_walk *walk);
 int order_walk_at_least(struct order_walk *walk, const void *key, size_t key_size);
 int order_walk_above(struct order_walk *walk, const void *key, size_t key_size);
 int order_walk_below(struct order_walk *walk, const void *key, size_t key_size);
+/* To the entry with exactly `position` keys before it. */
 int order_walk_select(struct order_walk *walk, uint64_t position);
 int order_walk_next(struct order_walk *walk);
 int order_walk_prev(struct order_walk *walk);

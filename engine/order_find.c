@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_find.c - point reads of the ordered index: neighbours of a key, rank, select, counts.
+ * order_find.c - places in the ordered index, and what is read without a walk: addresses, counts.
  *
  * Every read happens inside the gate, in which the tree stands still, and copies out what it found.
  * No leaf is empty but the root of an empty tree, so a neighbour is in the leaf where a key belongs
@@ -107,78 +107,6 @@ static uint64_t find_rank(const struct order *order, const uint8_t *key, size_t 
 }
 
 /* ---- public ------------------------------------------------------------------------------- */
-
-static int copy_entry(const struct order_place *place, void *key, struct order_entry *out)
-{
-	if (!place->leaf || place->index >= place->leaf->count)
-		return -ENOENT;
-	out->key_size = order_page_key(place->leaf, place->index, key, ORDER_KEY_SIZE_MAX);
-	out->address = order_item_address(order_item(place->leaf, place->index));
-	return 0;
-}
-
-int order_first(struct order *order, void *key, struct order_entry *out)
-{
-	unsigned lane = order_gate_enter(&order->gate);
-	struct order_place place = {order->first, 0};
-	int ret = copy_entry(&place, key, out);
-
-	order_gate_leave(&order->gate, lane);
-	return ret;
-}
-
-int order_last(struct order *order, void *key, struct order_entry *out)
-{
-	unsigned lane = order_gate_enter(&order->gate);
-	struct order_place place = {order->last, order->last->count - 1u};
-	int ret = copy_entry(&place, key, out);
-
-	order_gate_leave(&order->gate, lane);
-	return ret;
-}
-
-static int copy_found(struct order *order, enum order_where where, const void *from,
-	size_t from_size, void *key, struct order_entry *out)
-{
-	unsigned lane = order_gate_enter(&order->gate);
-	struct order_place place;
-	int ret;
-
-	order_find(order, where, from, from_size, &place);
-	ret = copy_entry(&place, key, out);
-	order_gate_leave(&order->gate, lane);
-	return ret;
-}
-
-int order_at_least(
-	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
-{
-	return copy_found(order, ORDER_AT_LEAST, from, from_size, key, out);
-}
-
-int order_above(
-	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
-{
-	return copy_found(order, ORDER_ABOVE, from, from_size, key, out);
-}
-
-int order_below(
-	struct order *order, const void *from, size_t from_size, void *key, struct order_entry *out)
-{
-	return copy_found(order, ORDER_BELOW, from, from_size, key, out);
-}
-
-int order_select(struct order *order, uint64_t position, void *key, struct order_entry *out)
-{
-	unsigned lane = order_gate_enter(&order->gate);
-	struct order_place place;
-	int ret;
-
-	order_find_position(order, position, &place);
-	ret = copy_entry(&place, key, out);
-	order_gate_leave(&order->gate, lane);
-	return ret;
-}
 
 int order_get(struct order *order, const void *key, size_t key_size, uint64_t *address)
 {

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_readers_test.c - walks over the ordered index while it changes: by the one who walks, and by a writer beside readers.
- *
- * Random steps come from a seed that is printed; KVFS_TEST_SEED repeats it. KVFS_TEST_QUICK takes fewer.
+ * order_readers_test.c - walks over the ordered index while it changes: by the one who walks, and
+ * by a writer beside readers.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include <time.h>
 
 #include "order_node.h"
 #include "order_seed.h"
@@ -50,23 +45,29 @@ static unsigned number_of(const uint8_t *at, size_t size, uint64_t address)
 	return number;
 }
 
+/* Of the entry that the walk stands on. */
+static unsigned number_here(const struct order_walk *walk)
+{
+	size_t size;
+	const void *at = order_walk_key(walk, &size);
+
+	return number_of(at, size, order_walk_address(walk));
+}
+
 static void *run_reader(void *arg)
 {
 	struct arena *arena = arg;
 	struct order_walk *walk;
-	uint8_t *mine = malloc(ORDER_KEY_SIZE_MAX), wanted[1024];
+	uint8_t wanted[1024];
 
 	CHECK(!order_walk_new(arena->order, &walk));
 	while (!arena->stop) {
-		struct order_entry entry;
 		bool forward = arena->walks++ % 2;
 		int64_t last = forward ? -1 : (int64_t)NUMBERS, evens = 0;
 		int ret = forward ? order_walk_first(walk) : order_walk_last(walk);
 
 		for (; !ret; ret = forward ? order_walk_next(walk) : order_walk_prev(walk)) {
-			size_t size;
-			const void *at = order_walk_key(walk, &size);
-			int64_t number = number_of(at, size, order_walk_address(walk));
+			int64_t number = number_here(walk);
 
 			CHECK(forward ? number > last : number < last);
 			evens += number % 2 == 0;
@@ -75,32 +76,27 @@ static void *run_reader(void *arg)
 		CHECK(ret == -ENOENT && evens == NUMBERS / 2);
 		/* Standing at an end already. */
 		for (unsigned i = 0; i < 100; i++) {
-			size_t size;
-			const void *at;
-
 			CHECK(!(i % 10 < 5 ? order_walk_first(walk) : order_walk_last(walk)));
-			at = order_walk_key(walk, &size);
-			ret = (int)number_of(at, size, order_walk_address(walk));
+			ret = (int)number_here(walk);
 			CHECK(i % 10 < 5 ? ret == 0 : ret >= (int)NUMBERS - 2);
 		}
 		for (unsigned i = 0; i < NUMBERS; i += 50) {
 			size_t size = concurrent_key(wanted, i);
 			uint64_t rank;
 
-			CHECK(!order_at_least(arena->order, wanted, size, mine, &entry));
-			CHECK(number_of(mine, entry.key_size, entry.address) == i);
+			CHECK(!order_walk_at_least(walk, wanted, size));
+			CHECK(number_here(walk) == i);
 			rank = order_rank(arena->order, wanted, size);
 			CHECK(rank >= i / 2 && rank <= i);
-			CHECK(!order_select(arena->order, i / 2, mine, &entry));
-			CHECK(number_of(mine, entry.key_size, entry.address) <= i);
+			CHECK(!order_walk_select(walk, i / 2));
+			CHECK(number_here(walk) <= i);
 			if (i) {
-				CHECK(!order_below(arena->order, wanted, size, mine, &entry));
-				CHECK(number_of(mine, entry.key_size, entry.address) >= i - 2);
+				CHECK(!order_walk_below(walk, wanted, size));
+				CHECK(number_here(walk) >= i - 2);
 			}
 		}
 	}
 	order_walk_free(walk);
-	free(mine);
 	return NULL;
 }
 
@@ -132,7 +128,10 @@ static void *run_writer(void *arg)
 
 #define ENDS 3000u /* keys, some dozen leaves */
 
-/* One walk at either end, while leaves come and go there: what it stands in may be no end any more, or another node's memory. */
+/*
+ * One walk at either end, while leaves come and go there: what it stands in may be no end any more,
+ * or another node's memory.
+ */
 static void test_ends(void **unused)
 {
 	static bool there[ENDS];
@@ -148,7 +147,6 @@ static void test_ends(void **unused)
 		bool grow = round / 5000 % 2 == 0;
 		unsigned number = below(2) ? below(ENDS) : below(2) ? first : last;
 		size_t size;
-		const void *at;
 
 		if (grow && first <= last && below(2))
 			number = below(2) ? (first ? first - 1 : 0) : last + 1;
@@ -167,9 +165,7 @@ static void test_ends(void **unused)
 			int ret = i ? order_walk_last(walk) : order_walk_first(walk);
 
 			CHECK(ret == (first < ENDS ? 0 : -ENOENT));
-			at = order_walk_key(walk, &size);
-			CHECK(ret || number_of(at, size, order_walk_address(walk)) ==
-					      (i ? last : first));
+			CHECK(ret || number_here(walk) == (i ? last : first));
 		}
 		if (below(4) == 0)
 			(void)order_walk_first(walk);

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * order_seed.h - the random numbers of the ordered index's tests, and failures that say by which seed they come again
+ * order_seed.h - the random numbers of the ordered index's tests, and failures that say by which
+ * seed they come again.
  *
- * Each test program has its own; `state` belongs to its main thread.
+ * KVFS_TEST_SEED repeats a run, KVFS_TEST_QUICK takes fewer steps. `state` belongs to the main
+ * thread; another one has a state of its own, and may fail a check.
  */
 #ifndef ORDER_SEED_H
 #define ORDER_SEED_H
 
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <cmocka.h>
 
-static uint64_t seed, state;
+extern uint64_t seed, state;
+
+/* KVFS_TEST_SEED in the environment, or another one each second. */
+void seed_take(void);
 
 static inline uint64_t random_next(uint64_t *from)
 {
@@ -32,30 +36,12 @@ static inline unsigned below(unsigned bound)
 	return (unsigned)(random_next(&state) % bound);
 }
 
-static inline void complain(void *arg, const char *message)
-{
-	print_message("%s\n", message);
-}
+/* Says what order_verify found. */
+void complain(void *arg, const char *message);
 
 /* A failure, on any thread, says which seed repeats it. */
-static inline void check(bool good, const char *what, int line)
-{
-	if (!good) {
-		fprintf(stderr, "seed %" PRIu64 ", line %d: %s\n", seed, line, what);
-		abort();
-	}
-}
+void check(bool good, const char *what, const char *file, int line);
 
-#define CHECK(what) check(what, #what, __LINE__)
-
-/* KVFS_TEST_SEED in the environment, or another one each second. */
-static inline void seed_take(void)
-{
-	const char *given = getenv("KVFS_TEST_SEED");
-
-	seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-	state = seed;
-	print_message("KVFS_TEST_SEED=%" PRIu64 "\n", seed);
-}
+#define CHECK(what) check(what, #what, __FILE__, __LINE__)
 
 #endif
