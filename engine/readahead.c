@@ -62,17 +62,20 @@ void readahead_value(struct kv *kv, uint64_t address, const struct format_record
 	progress.asked = ahead;
 }
 
-/* Where a segment is so large that a bit would have to speak for several values, nobody knows. */
+/*
+ * Where a segment is so large that a bit would have to speak for several values, or for less than
+ * what is around one, nobody knows.
+ */
 static bool knows_asked(const struct segments *segments)
 {
-	return segments->size / SEGMENT_ASKED_BITS <= READAHEAD_VALUE_MIN;
+	return segments->size / SEGMENT_VALUE_BITS <= READAHEAD_VALUE_MIN &&
+	       segments->size / SEGMENT_BLOCK_BITS <= AROUND;
 }
 
 /* Was it asked for by anybody? Then, and from now on, it was. */
-static bool was_asked(const struct segments *segments, struct segment *segment, uint32_t offset)
+static bool was_asked(_Atomic uint64_t *bits, uint32_t number)
 {
-	uint32_t number = offset / (segments->size / SEGMENT_ASKED_BITS);
-	_Atomic uint64_t *word = &segment->asked[number / 64];
+	_Atomic uint64_t *word = &bits[number / 64];
 	uint64_t bit = (uint64_t)1 << number % 64;
 
 	if (atomic_load_explicit(word, memory_order_relaxed) & bit)
@@ -84,10 +87,10 @@ static bool was_asked(const struct segments *segments, struct segment *segment, 
 static void ask_around(struct kv *kv, struct segment *segment, uint32_t offset)
 {
 	const uint8_t *map = atomic_load_explicit(&segment->map, memory_order_acquire);
-	uint32_t from = offset & ~(AROUND - 1);
+	uint32_t number = offset / AROUND;
 
-	if (map && !was_asked(&kv->segments, segment, from))
-		ask(kv, map, from, from + AROUND);
+	if (map && !was_asked(segment->asked_blocks, number))
+		ask(kv, map, number * AROUND, (number + 1) * AROUND);
 }
 
 void readahead_part(struct kv *kv, uint64_t address, const struct format_record *record)
@@ -95,10 +98,11 @@ void readahead_part(struct kv *kv, uint64_t address, const struct format_record 
 	struct segments *segments = &kv->segments;
 	struct segment *segment = segments->table[segments_slot(segments, address)];
 	uint32_t offset = segments_offset(segments, address);
+	uint32_t part = offset / (segments->size / SEGMENT_VALUE_BITS);
 	bool known = knows_asked(segments);
 
 	if (record->value_size >= READAHEAD_VALUE_MIN) {
-		if (!known || !was_asked(segments, segment, offset))
+		if (!known || !was_asked(segment->asked_values, part))
 			readahead_value(kv, address, record);
 	} else if (record->value_size >= AROUND_VALUE_MIN && known && huge_map_fits(kv)) {
 		ask_around(kv, segment, offset);

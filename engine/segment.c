@@ -445,8 +445,10 @@ uint8_t *segment_use_map(struct segments *segments, struct segment *segment, con
 	uint8_t *buffer = segment->buffer;
 	unsigned i;
 
-	for (i = 0; i < SEGMENT_ASKED_BITS / 64; i++)
-		atomic_store_explicit(&segment->asked[i], 0, memory_order_relaxed);
+	for (i = 0; i < SEGMENT_VALUE_BITS / 64; i++)
+		atomic_store_explicit(&segment->asked_values[i], 0, memory_order_relaxed);
+	for (i = 0; i < SEGMENT_BLOCK_BITS / 64; i++)
+		atomic_store_explicit(&segment->asked_blocks[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->map, map, memory_order_release);
 	atomic_fetch_add(&segments->mapped, 1);
 	segment->buffer = NULL;

@@ -32,7 +32,8 @@
 #include "heads.h"
 #include "index.h"
 
-#define SEGMENT_ASKED_BITS 1024u
+#define SEGMENT_VALUE_BITS 1024u
+#define SEGMENT_BLOCK_BITS 256u
 
 struct segment {
 	_Atomic uint64_t id; /* 0: free */
@@ -50,8 +51,12 @@ struct segment {
 	_Atomic(const uint8_t *) map; /* or NULL; changed under the log's lock */
 	_Atomic(struct heads *) heads; /* of a mapped one's large records, or NULL; entered
 					  before the map */
-	_Atomic uint64_t asked[SEGMENT_ASKED_BITS / 64]; /* of a mapped one, a bit per part: the
-						   disk was asked for what begins in it */
+	/*
+	 * Of a mapped one, what the disk was asked for (readahead.c): the large value that begins
+	 * in a part of the segment; all that is in a larger part.
+	 */
+	_Atomic uint64_t asked_values[SEGMENT_VALUE_BITS / 64];
+	_Atomic uint64_t asked_blocks[SEGMENT_BLOCK_BITS / 64];
 	struct segment *next;	      /* in the log */
 	_Atomic uint64_t *verified;   /* NULL: all of it. A bit per 8 bytes: a record begins
 					 here, and is valid */

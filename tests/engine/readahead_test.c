@@ -188,6 +188,51 @@ static void test_blocks(void **state)
 	assert_in_range(asked_count - asked_before, 1, BLOCKS / 2 * (BLOCK_SIZE + 64) / 65536 + 2);
 }
 
+#define MIXED 200u
+
+/* Every third one is large; of sizes by which they come to begin anywhere. */
+static size_t mixed_size(unsigned number)
+{
+	return number % 3 ? BLOCK_SIZE : 17000 + number * 8;
+}
+
+/* Reads a part of it; true: the disk was asked for that. */
+static bool read_mixed(struct fixture *fixture, unsigned number)
+{
+	struct kv_slice value;
+	char key[16];
+	bool was;
+
+	key_of(2000 + number, key);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(
+		kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
+	assert_int_equal(value.size, mixed_size(number));
+	was = was_asked((const uint8_t *)value.data + 100, 1000);
+	kv_read_end(fixture->kv);
+	return was;
+}
+
+/* That a large value was asked for says nothing of the smaller ones behind it. */
+static void test_mixed(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned i, k;
+	char key[16];
+
+	for (i = 0; i < 3 * MIXED; i++) {
+		key_of(2000 + i, key);
+		must_put_filled(fixture, HASHED, key, mixed_size(i), i);
+	}
+	put_and_reopen(fixture);
+	for (i = MIXED; i-- > 0;)
+		assert_true(read_mixed(fixture, 3 * i));
+	asked_count = 0;
+	for (i = MIXED; i-- > 0;)
+		for (k = 1; k < 3; k++)
+			assert_true(read_mixed(fixture, 3 * i + k));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +242,7 @@ int main(void)
 		INLINE_TEST(test_every_other),
 		INLINE_TEST(test_parts),
 		INLINE_TEST(test_blocks),
+		INLINE_TEST(test_mixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
