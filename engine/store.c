@@ -357,6 +357,8 @@ int kv_sync(struct kv *kv, uint64_t seq)
 		times_sample(kv);
 	if (kv_durable_seq(kv) >= seq)
 		return 0;
+	if (seq > kv_last_seq(kv))
+		return -EINVAL;
 	begun_ns = timing_begin_always(&kv->timing);
 	error = sync_wait(kv, seq);
 	timing_end(&kv->timing, KV_OPERATION_SYNC, begun_ns);

@@ -330,6 +330,10 @@ void sync_notify(struct kv *kv, struct kv_waiter *waiter)
 		waiter->done(waiter, 0);
 		return;
 	}
+	if (waiter->seq > kv_last_seq(kv)) {
+		waiter->done(waiter, -EINVAL);
+		return;
+	}
 	if (kv->inline_maintenance) {
 		waiter->done(waiter, sync_wait(kv, waiter->seq));
 		return;

@@ -159,6 +159,27 @@ static void notify_many(struct fixture *fixture, int status)
 	sem_destroy(&answered);
 }
 
+/* A number that no batch has yet is refused: nothing says that there will ever be one. */
+static void test_sync_of_the_future(void **state)
+{
+	struct fixture *fixture = *state;
+	struct noted noted = {.kv = fixture->kv};
+	sem_t answered;
+	uint64_t seq;
+
+	sem_init(&answered, 0, 0);
+	assert_int_equal(kv_put(fixture->kv, HASHED, "a", 1, "value", 5, &seq), 0);
+	assert_int_equal(kv_sync(fixture->kv, seq + 1), -EINVAL);
+	noted.answered = &answered;
+	noted.waiter = (struct kv_waiter){.seq = seq + 1, .done = note};
+	kv_sync_notify(fixture->kv, &noted.waiter);
+	sem_wait(&answered);
+	assert_int_equal(noted.answers, 1);
+	assert_int_equal(noted.status, -EINVAL);
+	assert_int_equal(kv_sync(fixture->kv, seq), 0);
+	sem_destroy(&answered);
+}
+
 static void test_callbacks(void **state)
 {
 	struct fixture *fixture = *state;
@@ -409,6 +430,7 @@ int main(void)
 		INLINE_TEST(test_full_segments_are_durable),
 		FIXTURE_TEST(test_close_syncs),
 		FIXTURE_TEST(test_threads_share_syncs),
+		FIXTURE_TEST(test_sync_of_the_future),
 		FIXTURE_TEST(test_callbacks),
 		FIXTURE_TEST(test_close_answers),
 		FIXTURE_TEST(test_commit_interval),
