@@ -231,34 +231,40 @@ static const int allowed_calls[] = {
 	SCMP_SYS(getrusage),
 };
 
-/* Calls that are allowed with some arguments. */
+/* Calls that are allowed where an argument has this value. */
+static const struct {
+	int call;
+	unsigned argument;
+	uint64_t value;
+} allowed_arguments[] = {
+	{SCMP_SYS(ioctl), 1, TIOCGWINSZ},
+	{SCMP_SYS(ioctl), 1, TCGETS},
+	{SCMP_SYS(ioctl), 1, FIONREAD},
+	{SCMP_SYS(ioctl), 1, FUSE_CLONE_IOCTL},
+	{SCMP_SYS(socket), 0, AF_UNIX}, /* to the system's log */
+	{SCMP_SYS(prctl), 0, PR_SET_NAME},
+	{SCMP_SYS(prctl), 0, PR_GET_NAME},
+	{SCMP_SYS(prctl), 0, PR_SET_VMA}, /* naming memory, which the C library may do */
+};
+
 static int allow_by_argument(scmp_filter_ctx filter)
 {
-	static const unsigned long ioctls[] = {TIOCGWINSZ, TCGETS, FIONREAD, FUSE_CLONE_IOCTL};
+	const struct scmp_arg_cmp threads =
+		SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
+	const struct scmp_arg_cmp ourselves = SCMP_CMP64(0, SCMP_CMP_EQ, 0, 0);
+	const struct scmp_arg_cmp nothing_new = SCMP_CMP64(2, SCMP_CMP_EQ, 0, 0);
 	int rc = 0;
 	size_t i;
 
-	for (i = 0; !rc && i < sizeof(ioctls) / sizeof(ioctls[0]); i++)
+	for (i = 0; !rc && i < sizeof(allowed_arguments) / sizeof(allowed_arguments[0]); i++)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_arguments[i].call, 1,
+			SCMP_CMP64(allowed_arguments[i].argument, SCMP_CMP_EQ,
+				allowed_arguments[i].value, 0));
+	if (!rc) /* no processes */
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, threads);
+	if (!rc) /* limits are read, and not set */
 		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
-	if (!rc) /* to the system's log */
-		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	if (!rc) /* threads, not processes */
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-	if (!rc)
-		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-	if (!rc)
-		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_GET_NAME));
-	if (!rc) /* naming memory, which the C library may do */
-		rc = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_VMA));
-	if (!rc) /* only our own limits, and only to read them */
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-			SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, ourselves, nothing_new);
 	return rc;
 }
 
