@@ -12,9 +12,9 @@
  *     the others hold what they held before (zeros if never written). A sector is old or new, never
  *     a mixture, so rewriting bytes with the same bytes is safe; a sector that held nothing durable
  *     may be garbage.
- *   - sync makes a file's data, size and allocation durable. Its name is durable after sync_dir of
+ *   - sync makes a file's data, size and allocation durable. Its name is durable after dir_sync of
  *     the directory.
- *   - create, rename and unlink may be undone by a power failure until sync_dir, in any
+ *   - create, rename and unlink may be undone by a power failure until dir_sync, in any
  *     combination.
  *   - A failed sync loses what it could not write: it must not be retried as if it could still
  *     succeed.

@@ -26,7 +26,6 @@
 #define LARGE_SHIFT_MIN 14u
 #define LARGE_SHIFT_MAX 20u
 #define LARGE_SHIFT 16u /* of new values; DESIGN.md has the figures */
-#define LARGE_MAP_SIZE_MAX ((size_t)(KV_LARGE_VALUE_SIZE_MAX >> LARGE_SHIFT_MIN) / 8)
 
 struct large_header {
 	uint64_t id;

@@ -53,16 +53,6 @@ static inline uintptr_t read_prefetch(const struct segments *segments, uint64_t 
 	return record;
 }
 
-/* Asks for what is behind the header of a record that is looked at next. */
-static inline void read_prefetch_rest(const struct segments *segments, uint64_t address)
-{
-	const uint8_t *record = segments_base(segments, segments_slot(segments, address)) +
-				segments_offset(segments, address);
-
-	__builtin_prefetch(record + 64);
-	__builtin_prefetch(record + 128);
-}
-
 /* Is all of the record in the page that its header is in, and that the lookup has read? */
 static inline bool read_is_in_one_page(const struct format_record *record)
 {

@@ -25,7 +25,6 @@
 #define TIMES_LEVELS 13u /* the last one's ring is 68 years */
 #define TIMES_PLACES 128u
 #define TIMES_KEY_SIZE 3u
-#define TIMES_VALUE_SIZE 16u
 
 /*
  * At opening everything has its sample, but for the last second before a crash: the next change's

@@ -29,7 +29,6 @@ enum soak_large_kind {
 	SOAK_LARGE_STREAM, /* all of it, by a stream */
 	SOAK_LARGE_DELETE,
 };
-#define SOAK_LARGE_KINDS 5u
 
 struct soak_large_change {
 	uint32_t kind; /* enum soak_large_kind */
