@@ -7,12 +7,15 @@
  * one of the store's keyspaces.
  *
  * Conventions
- *   Errors      0 or a negative errno. An out parameter is written only on success.
+ *   Errors      0 or a negative errno. An out parameter is written only on success. One that is a
+ *               sequence number may be NULL.
  *   Threads     Every function may be called from any thread at any time, unless it says otherwise.
- *               A batch, and a cursor, belong to one thread at a time.
+ *               A batch, a cursor, an iterator and a stream belong to one thread at a time.
  *   Lifetimes   What kv_get and a cursor return points into the store's memory and lives until the
  *               calling thread's kv_read_end. A read section delays the giving back of memory, so
  *               keep it short: no waiting inside, and no kv_sync or kv_close.
+ *               What was opened or made is closed or freed by its own function, which NULL is fine
+ *               for, before kv_close.
  *   Order       Batches are numbered 1, 2, 3... in commit order: the sequence number. After a crash
  *               the store holds the batches 1..n for some n that is at least what was synced.
  *   Files       An open store has up to two open files and one map for each segment: RLIMIT_NOFILE
@@ -92,12 +95,16 @@ struct kv_create_options {
 /* Severity of a message, as in syslog(3). */
 enum kv_severity { KV_ERROR = 3, KV_WARNING = 4, KV_INFO = 6 };
 
-/* Receives messages for people: one line, no newline. Any thread; must not call the store. */
+/*
+ * Receives messages for people: one line, no newline. Any thread; must not call the store. Where
+ * one is taken NULL drops the messages, unless it says otherwise.
+ */
 typedef void kv_report_fn(void *arg, enum kv_severity severity, const char *message);
 
 /*
  * Makes a store in `path`: a directory that does not exist (its parent does) or is empty.
- * Durable on return. Errors: -EEXIST not empty, -EINVAL options, and those of mkdir and open.
+ * Durable on return. Errors, each of which is reported: -EEXIST not empty, -EINVAL options, and
+ * those of mkdir(2), open(2) and write(2).
  */
 KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 				   const struct kv_create_options *options, kv_report_fn *report,
@@ -137,13 +144,13 @@ struct kv_open_options {
 	 */
 	uint64_t scrub_rate;
 	unsigned scrub_interval_s;
-	kv_report_fn *report;	     /* NULL: messages are dropped */
+	kv_report_fn *report;
 	void *report_arg;
 };
 
 /*
  * Opens a store, recovers it after a crash. The store is locked until kv_close: one process for
- * writing, or any number for reading.
+ * writing, or any number for reading. options: NULL for the defaults.
  * Damage that was met and skipped is reported and counted in kv_stats; the rest is there.
  * Errors: -EBUSY locked by another process, -ENOENT, -ENOTDIR, -EMEDIUMTYPE not a store,
  * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EIO, -ENOMEM, and those of
@@ -154,7 +161,7 @@ KV_API KV_MUST_CHECK int kv_open(struct kv_env *env, const char *path,
 
 /*
  * Syncs, and closes. The store is freed in every case; the result is that of the last sync.
- * No other call may be under way, and no cursor open. NULL is fine.
+ * No other call may be under way, and nothing of the store's be open. NULL is fine.
  */
 KV_API int kv_close(struct kv *kv);
 
@@ -225,21 +232,28 @@ struct kv_entry {
  */
 KV_API void kv_multi_get(struct kv *kv, unsigned keyspace, struct kv_entry *entries, size_t count);
 
-/* Is there such a key? 0 or -ENOENT; the value is not looked at. */
+/*
+ * Is there such a key? 0 or -ENOENT; the value is not looked at. Needs no read section. -EINVAL,
+ * -EIO as kv_get
+ */
 KV_API KV_MUST_CHECK int kv_contains(struct kv *kv, unsigned keyspace, const void *key,
 				     size_t key_size);
 
 /*
  * Says that a key will soon be read or written over. What is not in memory is asked of the disk,
- * without waiting for it; of a large value the beginning at most.
+ * without waiting for it; of a large value the beginning at most. Needs no read section.
  */
 KV_API void kv_prefetch(struct kv *kv, unsigned keyspace, const void *key, size_t key_size);
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
-/* A batch may be committed, and then filled again, any number of times; it keeps its memory. */
+/*
+ * A batch may be committed, and then filled again, any number of times; it keeps its memory.
+ * -ENOMEM
+ */
 KV_API KV_MUST_CHECK int kv_batch_new(struct kv *kv, struct kv_batch **out);
 KV_API void kv_batch_free(struct kv_batch *batch);
+/* Empties it, of changes and conditions. */
 KV_API void kv_batch_reset(struct kv_batch *batch);
 
 /*
@@ -281,12 +295,13 @@ KV_API KV_MUST_CHECK int kv_batch_expect(struct kv_batch *batch, unsigned keyspa
 KV_API KV_MUST_CHECK int kv_batch_expect_value(struct kv_batch *batch, unsigned keyspace,
 					       const void *key, size_t key_size, const void *value,
 					       size_t value_size);
+/* How many changes are in it; a key that is changed twice counts twice. */
 KV_API size_t kv_batch_count(const struct kv_batch *batch);
 
 /*
  * Makes the batch's changes visible to every reader, one after the other, and to recovery at once
- * or not at all; empties the batch. The sequence number (may be NULL) is for kv_sync. An empty
- * batch gets the number of the last commit. Memory speed; waits only when the disk cannot keep up.
+ * or not at all; empties the batch. The sequence number is for kv_sync. An empty batch gets the
+ * number of the last commit. Memory speed; waits only when the disk cannot keep up.
  * Errors: -EROFS read-only or poisoned; -ENOSPC disk full, -ENOMEM (nothing changed, the batch is
  * kept); -EEXIST, -ESTALE a condition does not hold (see kv_batch_expect); -EIO.
  */
@@ -294,7 +309,7 @@ KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64
 
 /*
  * One change, committed. kv_put takes values to KV_LARGE_VALUE_SIZE_MAX; those over value_size_max
- * as a stream does.
+ * as a stream does. Errors: as kv_batch_put and kv_commit; -EFBIG.
  */
 KV_API KV_MUST_CHECK int kv_put(struct kv *kv, unsigned keyspace, const void *key, size_t key_size,
 				const void *value, size_t value_size, uint64_t *seq);
@@ -312,7 +327,7 @@ KV_API KV_MUST_CHECK int kv_delete(struct kv *kv, unsigned keyspace, const void 
  * background, some at a time.
  */
 
-/* The value's size in bytes. Errors as kv_get; never -EFBIG. */
+/* The value's size in bytes. Needs no read section. Errors as kv_get; never -EFBIG. */
 KV_API KV_MUST_CHECK int kv_value_size(struct kv *kv, unsigned keyspace, const void *key,
 				       size_t key_size, uint64_t *size);
 /*
@@ -365,8 +380,8 @@ KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void 
 /*
  * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a
  * crash nothing of it is there, until the commit makes all of it the key's value at once. It takes
- * 64 KiB of memory. A stream belongs to one thread at a time; any number may be open, for the same
- * key too. All end before kv_close.
+ * 64 KiB of memory. Any number may be open, for the same key too. -EINVAL keyspace or key size,
+ * -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const void *key,
 					size_t key_size, struct kv_stream **out);
@@ -377,7 +392,7 @@ KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const 
 KV_API KV_MUST_CHECK int kv_stream_append(struct kv_stream *stream, const void *data, size_t size);
 /* Frees the stream if it returns 0; after an error it may be tried again, or aborted. */
 KV_API KV_MUST_CHECK int kv_stream_commit(struct kv_stream *stream, uint64_t *seq);
-/* Gives the stream up, and its pieces back. NULL is fine. */
+/* Gives the stream up, and its pieces back. */
 KV_API void kv_stream_abort(struct kv_stream *stream);
 
 /* ---- durability ------------------------------------------------------------------------------ */
@@ -386,14 +401,17 @@ KV_API void kv_stream_abort(struct kv_stream *stream);
 KV_API uint64_t kv_last_seq(const struct kv *kv);
 KV_API uint64_t kv_durable_seq(const struct kv *kv);
 
-/* Returns when everything up to `seq` is on stable storage. Callers share syncs. Errors: -EIO. */
+/*
+ * Returns when everything up to `seq` is on stable storage. Callers share syncs. Errors: -EIO,
+ * -EINVAL there is no such batch yet.
+ */
 KV_API KV_MUST_CHECK int kv_sync(struct kv *kv, uint64_t seq);
 
 /*
  * Calls done(waiter, status) once everything up to waiter->seq is durable (status 0) or never will
- * be (-EIO). The caller owns the waiter and leaves it alone until then. `done` runs on the store's
- * commit thread (or at once on this one if it is durable already): it must not wait, and must not
- * call kv_sync or kv_close.
+ * be (an error of kv_sync's). The caller owns the waiter and leaves it alone until then. `done` runs on the
+ * store's flushing thread, or at once on this one if there is nothing to wait for or the store has
+ * no threads (KV_OPEN_INLINE): it must not wait, and must not call kv_sync or kv_close.
  */
 struct kv_waiter {
 	uint64_t seq;
@@ -411,6 +429,7 @@ KV_API void kv_sync_notify(struct kv *kv, struct kv_waiter *waiter);
  * needs the read section in which it was asked for. Moves return 0, -ENOENT beyond the last key
  * (the cursor is then nowhere, and next and prev return -ENOENT until it is placed again), -ENOMEM;
  * -EIO for good where the index cannot be loaded: a store that is opened again makes it anew.
+ * Opening: -EINVAL no ordered keyspace, -ENOMEM, -EIO as of moves.
  */
 KV_API KV_MUST_CHECK int kv_cursor_open(struct kv *kv, unsigned keyspace, struct kv_cursor **out);
 KV_API void kv_cursor_close(struct kv_cursor *cursor);
@@ -429,8 +448,12 @@ KV_API KV_MUST_CHECK int kv_cursor_last(struct kv_cursor *cursor);
 KV_API KV_MUST_CHECK int kv_cursor_seek(struct kv_cursor *cursor, const void *key, size_t key_size);
 KV_API KV_MUST_CHECK int kv_cursor_next(struct kv_cursor *cursor);
 KV_API KV_MUST_CHECK int kv_cursor_prev(struct kv_cursor *cursor);
+/* No data, and size 0, where the cursor is nowhere. */
 KV_API struct kv_slice kv_cursor_key(const struct kv_cursor *cursor);
-/* The value as kv_get; -ENOENT when the key was deleted since the cursor came here. */
+/*
+ * The value as kv_get; -ENOENT when the key was deleted since the cursor came here, or the cursor
+ * is nowhere.
+ */
 KV_API KV_MUST_CHECK int kv_cursor_value(struct kv_cursor *cursor, struct kv_slice *value);
 
 /*
@@ -458,7 +481,7 @@ KV_API KV_MUST_CHECK int kv_rank(struct kv *kv, unsigned keyspace, const void *k
 KV_API KV_MUST_CHECK int kv_count_range(struct kv *kv, unsigned keyspace, const void *from,
 					size_t from_size, const void *to, size_t to_size,
 					uint64_t *count);
-/* To the key that has exactly `position` keys before it, within the cursor's bounds. */
+/* To the key that has exactly `position` keys before it, within the cursor's bounds: a move. */
 KV_API KV_MUST_CHECK int kv_cursor_select(struct kv_cursor *cursor, uint64_t position);
 
 /* ---- passes over everything ------------------------------------------------------------------ */
@@ -469,8 +492,8 @@ KV_API KV_MUST_CHECK int kv_cursor_select(struct kv_cursor *cursor, uint64_t pos
  * An iterator gives out all entries of a keyspace, hashed or ordered, in no particular order, in
  * constant memory. It holds nothing up. A key that is there from beginning to end comes exactly
  * once, with a value that it had meanwhile; one that is put or deleted meanwhile comes or not; one
- * that is deleted and put again may come twice. An iterator belongs to one thread at a time. All
- * end before kv_close. flags: KV_ITERATE_KEYS. -EINVAL, -ENOMEM
+ * that is deleted and put again may come twice. flags: KV_ITERATE_KEYS. -EINVAL keyspace or flags,
+ * -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_iterator_open(struct kv *kv, unsigned keyspace, unsigned flags,
 					  struct kv_iterator **out);
@@ -490,11 +513,11 @@ KV_API KV_MUST_CHECK int kv_iterator_read(struct kv_iterator *iterator,
  * A view is the store as it was when the view was opened, for good: what is put and deleted later
  * does not show in it. It costs nothing to open, holds nobody up, and reads what has not changed as
  * fast as the store itself; what is overwritten or deleted meanwhile stays in the log until no view
- * needs it. While there is none, nothing is kept. Any number of threads may use a view at once. All
- * are closed before kv_close. -ENOMEM
+ * needs it. While there is none, nothing is kept. Any number of threads may use a view at once.
+ * -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_view_open(struct kv *kv, struct kv_view **out);
-/* No cursor or iterator on it may be open. NULL is fine. */
+/* No cursor or iterator on it may be open. */
 KV_API void kv_view_close(struct kv_view *view);
 /* The newest batch that it shows. */
 KV_API uint64_t kv_view_seq(const struct kv_view *view);
@@ -535,9 +558,9 @@ KV_API KV_MUST_CHECK int kv_iterator_open_view(const struct kv_view *view, unsig
  * has, and of which `to` does not see the same record. `to`: a later view, or NULL for the store as
  * it is; what is changed meanwhile may be among them. Keys that came since are not. It takes as
  * long as there are records that views and snapshots keep, whatever the size of the store. In no
- * order, each key once; the key is there until `each` returns, which runs in a read section: it must
- * not change the store, nor wait.
- * What it returns, if it is not 0, ends it and is returned. -EINVAL, -EIO
+ * order, each key once; the key is there until `each` returns, which runs in a read section: it
+ * must not change the store, nor wait. What it returns, if it is not 0, ends it and is returned.
+ * -EINVAL, -EIO
  */
 typedef int kv_key_fn(void *arg, struct kv_slice key);
 KV_API KV_MUST_CHECK int kv_view_changes(const struct kv_view *view, const struct kv_view *to,
@@ -549,22 +572,22 @@ KV_API KV_MUST_CHECK int kv_view_changes(const struct kv_view *view, const struc
  * and speed whatever the size of the store, and durable as other commits are.
  */
 struct kv_snapshot {
-	const char *name;
+	const char *name; /* while it is looked at: the store's, or the caller's own */
 	uint64_t seq;	  /* the newest batch that it shows: the one that created it */
 	uint64_t time_us; /* when, since 1970 */
 };
 
 /*
  * -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX, and as
- * kv_commit. seq may be NULL.
+ * kv_commit
  */
 KV_API KV_MUST_CHECK int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq);
 /*
- * What it alone has kept becomes free space, in the background. Views of it stay. -ENOENT, and as
- * kv_commit
+ * What it alone has kept becomes free space, in the background. Views of it stay. -ENOENT, -EINVAL,
+ * and as kv_commit
  */
 KV_API KV_MUST_CHECK int kv_snapshot_delete(struct kv *kv, const char *name, uint64_t *seq);
-/* -ENOENT, -ENOMEM */
+/* -ENOENT, -EINVAL, -ENOMEM */
 KV_API KV_MUST_CHECK int kv_snapshot_open(struct kv *kv, const char *name, struct kv_view **out);
 /* What the list says of one; out->name is `name`. -ENOENT, -EINVAL */
 KV_API KV_MUST_CHECK int kv_snapshot_stat(struct kv *kv, const char *name, struct kv_snapshot *out);

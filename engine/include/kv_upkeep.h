@@ -53,7 +53,7 @@ struct kv_stats {
 	uint64_t capacity_bytes; /* what the store's files take, and what the disk has free */
 	uint64_t avail_bytes; /* what can still be put in: free on the disk, or garbage in the
 				 store's files */
-	uint64_t segments;
+	uint64_t segments;		 /* of the log */
 	uint64_t memory_index_bytes, memory_order_bytes, memory_resident_bytes;
 	uint64_t memory_versions_bytes;
 	uint64_t puts, deletes, batches; /* since opening, as all below */
@@ -109,7 +109,7 @@ typedef int kv_progress_fn(void *arg, uint64_t done_bytes, uint64_t total_bytes)
  * Reads everything and verifies it: every record's checksum, and that both indexes agree with the
  * log. Findings go to `report` (not NULL). progress (may be NULL) gets the bytes done and in all,
  * and stops the check by returning non-zero. Out: the number of findings. Runs beside readers;
- * writers wait.
+ * writers wait. Errors: -ENOMEM, -ECANCELED by progress.
  */
 KV_API KV_MUST_CHECK int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg,
 				  kv_progress_fn *progress, void *progress_arg, uint64_t *findings);
