@@ -9,8 +9,12 @@
  * Conventions
  *   Errors      0 or a negative errno, as the matching system call would set it. Out parameters are
  *               written only on success. Functions that return a length return it as ssize_t.
- *   Threads     Any function from any thread. None of them waits for the disk unless it says so
- *               (reading contents that are not in memory does).
+ *   Threads     Any function from any thread at any time, but for kvfs_close and where it says
+ *               otherwise. None of them waits for the disk unless it says so (reading what is not
+ *               in memory does).
+ *   Lifetimes   What is passed in is the caller's, and not looked at after the return. What a
+ *               callback is given lives until that returns; it may call any function that reads.
+ *   Options     are never NULL; zeros are the defaults.
  *   Names       One path component: a NUL-terminated string of 1..255 bytes without '/'; "." and
  *               ".." only where stated. Paths are relative to the root; leading, trailing and
  *               doubled slashes are ignored.
@@ -36,12 +40,12 @@ extern "C" {
 struct kvfs; /* an open file system */
 
 #define KVFS_ROOT_INO 1u
-#define KVFS_NAME_MAX 255u
-#define KVFS_SYMLINK_MAX 4095u
+#define KVFS_NAME_MAX 255u	    /* bytes */
+#define KVFS_SYMLINK_MAX 4095u	    /* bytes */
 #define KVFS_LINK_MAX 2000000000u
-#define KVFS_XATTR_NAME_MAX 255u
-#define KVFS_XATTR_SIZE_MAX 65536u
-#define KVFS_FILE_SIZE_MAX ((int64_t)1 << 60)
+#define KVFS_XATTR_NAME_MAX 255u    /* bytes, the namespace's included */
+#define KVFS_XATTR_SIZE_MAX 65536u  /* bytes of a value */
+#define KVFS_FILE_SIZE_MAX ((int64_t)1 << 60) /* bytes */
 
 struct kvfs_caller {
 	uid_t uid;
@@ -65,20 +69,25 @@ struct kvfs_attr {
 /* ---- store ----------------------------------------------------------------------------------- */
 
 struct kvfs_create_options {
-	enum kv_hash hash;
+	enum kv_hash hash; /* this and the next three: as kv_create_options */
 	enum kv_compress compress;
 	int compress_level;
-	uint32_t segment_size;
+	uint32_t segment_size; /* bytes, 2 MiB at least */
 	uint64_t size_limit; /* bytes, see kvfs_set_size_limit; 0: none */
 	uint32_t root_mode; /* permissions; 0: 0755 */
 	uid_t root_uid;
 	gid_t root_gid;
 };
 
+/*
+ * Makes a store with an empty root directory in it. Durable on return. What an error leaves at
+ * `path` opens as no file system. Errors: as kv_create; -ENOSPC, -EIO
+ */
 KV_API KV_MUST_CHECK int kvfs_create(struct kv_env *env, const char *path,
 				     const struct kvfs_create_options *options,
 				     kv_report_fn *report, void *report_arg);
 
+/* When a time of access moves; as the options of mount(8). */
 enum kvfs_atime { KVFS_RELATIME, KVFS_NOATIME, KVFS_STRICTATIME };
 
 struct kvfs_open_options {
@@ -96,41 +105,56 @@ struct kvfs_open_options {
  */
 KV_API KV_MUST_CHECK int kvfs_open(struct kv_env *env, const char *path,
 				   const struct kvfs_open_options *options, struct kvfs **out);
+/*
+ * Syncs, and closes, as kv_close: no other call may be under way, and the snapshots of it are
+ * closed before. What is held and has no name is freed at the next opening.
+ */
 KV_API int kvfs_close(struct kvfs *fs);
 /* The engine below, for statistics and info. */
 KV_API struct kv *kvfs_kv(struct kvfs *fs);
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
+/*
+ * Errors that all of these have: -ENOENT, also of a directory that is gone, -ENOTDIR,
+ * -ENAMETOOLONG, -EINVAL no name, -EIO; and those that change anything -EROFS, -ENOSPC, -ENOMEM.
+ */
+
 /* "." and ".." are found too (".." of the root is the root). */
 KV_API KV_MUST_CHECK int kvfs_lookup(struct kvfs *fs, uint64_t parent_ino, const char *name,
 				     struct kvfs_attr *out);
 /*
- * Regular files, fifos, sockets, devices (mode has the type); -EEXIST, -ENOENT parent gone,
- * -ENOTDIR, -ENAMETOOLONG.
+ * Regular files, fifos, sockets, devices (mode has the type; without one a regular file). -EEXIST,
+ * -EINVAL another type
  */
 KV_API KV_MUST_CHECK int kvfs_mknod(struct kvfs *fs, const struct kvfs_caller *caller,
 				    uint64_t parent_ino, const char *name, mode_t mode,
 				    uint64_t rdev, struct kvfs_attr *out);
+/* -EEXIST, -EMLINK the directory has KVFS_LINK_MAX links */
 KV_API KV_MUST_CHECK int kvfs_mkdir(struct kvfs *fs, const struct kvfs_caller *caller,
 				    uint64_t parent_ino, const char *name, mode_t mode,
 				    struct kvfs_attr *out);
+/* -EEXIST, -ENAMETOOLONG also a target of over KVFS_SYMLINK_MAX bytes, -ENOENT an empty one */
 KV_API KV_MUST_CHECK int kvfs_symlink(struct kvfs *fs, const struct kvfs_caller *caller,
 				      const char *target, uint64_t parent_ino, const char *name,
 				      struct kvfs_attr *out);
 /*
- * A file without a name (O_TMPFILE): has nlink 0; hold it with kvfs_hold before anything else can
- * release it (returned already held once).
+ * A file without a name (O_TMPFILE), with nlink 0. It is returned held once: kvfs_release frees it,
+ * unless kvfs_link has given it a name.
  */
 KV_API KV_MUST_CHECK int kvfs_tmpfile(struct kvfs *fs, const struct kvfs_caller *caller,
 				      uint64_t parent_ino, mode_t mode, struct kvfs_attr *out);
+/* -EEXIST, -EPERM a directory, -EMLINK, -ENOENT also a file that has lost its last name */
 KV_API KV_MUST_CHECK int kvfs_link(struct kvfs *fs, uint64_t ino, uint64_t parent_ino,
 				   const char *name, struct kvfs_attr *out);
+/* -EISDIR a directory */
 KV_API KV_MUST_CHECK int kvfs_unlink(struct kvfs *fs, uint64_t parent_ino, const char *name);
+/* -ENOTEMPTY, also "..", -EINVAL "." */
 KV_API KV_MUST_CHECK int kvfs_rmdir(struct kvfs *fs, uint64_t parent_ino, const char *name);
 /*
  * flags: 0, or of renameat2: RENAME_NOREPLACE, RENAME_WHITEOUT (also together), RENAME_EXCHANGE;
- * others -EINVAL.
+ * others -EINVAL, as a directory into its own tree. -EEXIST, -ENOTEMPTY, -EISDIR, -EMLINK,
+ * -EBUSY "." or ".."
  */
 KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name,
 				     uint64_t new_parent_ino, const char *new_name,
@@ -163,8 +187,15 @@ KV_API void kvfs_hold(struct kvfs *fs, uint64_t ino, uint64_t count);
 KV_API void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count);
 KV_API bool kvfs_is_held(struct kvfs *fs, uint64_t ino);
 
+/* -ENOENT, -EIO */
 KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs_attr *out);
 
+/*
+ * Sets what `set` names to what attr says of it (..._NOW: to the present), all or nothing; out: the
+ * attributes after it. Setting an owner clears the set-id bits of what is no directory. The time of
+ * change is the present where it is not set. -ENOENT, -EFBIG, -EISDIR, -EINVAL a size of what is no
+ * regular file, or a time; -EROFS, -ENOSPC, -EIO, -ENOMEM
+ */
 #define KVFS_SET_MODE (1u << 0)
 #define KVFS_SET_UID (1u << 1)
 #define KVFS_SET_GID (1u << 2)
@@ -178,6 +209,7 @@ KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs
 				       does */
 #define KVFS_KILL_CAPABILITY (1u << 10) /* drop security.capability alone, as a write by anybody
 					   does; KVFS_SET_SIZE implies it */
+
 KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr,
 				      unsigned set, struct kvfs_attr *out);
 
@@ -193,10 +225,10 @@ KV_API KV_MUST_CHECK ssize_t kvfs_read(struct kvfs *fs, uint64_t ino, void *buff
 KV_API KV_MUST_CHECK ssize_t kvfs_read_unseen(struct kvfs *fs, uint64_t ino, void *buffer,
 					      size_t size, int64_t offset);
 /*
- * All or nothing for up to 1 MiB: returns `size`; longer writes may end short. -EFBIG, -ENOSPC,
- * -EROFS.
+ * All or nothing for up to 1 MiB: returns `size`; longer writes may end short. flags: KVFS_WRITE_*.
+ * -EFBIG, -ENOSPC, -EROFS, and as kvfs_read
  */
-#define KVFS_WRITE_KILL_SUIDGID (1u << 0)
+#define KVFS_WRITE_KILL_SUIDGID (1u << 0) /* as KVFS_KILL_SUIDGID */
 #define KVFS_WRITE_APPEND (1u << 1) /* at the end, whatever `offset` says */
 KV_API KV_MUST_CHECK ssize_t kvfs_write(struct kvfs *fs, uint64_t ino, const void *data,
 					size_t size, int64_t offset, unsigned flags);
@@ -224,7 +256,8 @@ KV_API KV_MUST_CHECK int64_t kvfs_seek(struct kvfs *fs, uint64_t ino, int64_t of
  * (system.posix_acl_access and _default, in Linux's binary form): setting an access list sets the
  * mode, chmod changes the list, and what is made in a directory with a default list inherits it.
  * size 0 asks for the length. -ENODATA, -ERANGE, -E2BIG, -EOPNOTSUPP; for lists also -EINVAL no
- * valid one, -EACCES a default list for what is no directory, -ENOSPC too many entries.
+ * valid one, -EACCES a default list for what is no directory, -ENOSPC too many entries; when
+ * setting -EEXIST, -ENODATA by the flags.
  * flags: XATTR_CREATE, XATTR_REPLACE; with an access list KVFS_XATTR_KILL_SGID: the caller may not
  * keep the set-gid bit.
  */
@@ -351,8 +384,9 @@ KV_API KV_MUST_CHECK int kvfs_diff(struct kvfs *from, struct kvfs *to, kvfs_diff
 
 /* ---- whole store ----------------------------------------------------------------------------- */
 
+/* As statvfs(3). How many files there is room for is a guess. */
 struct kvfs_statfs {
-	uint64_t block_size;		    /* bytes */
+	uint64_t block_size; /* bytes */
 	uint64_t blocks, blocks_free, blocks_avail;
 	uint64_t files, files_free;
 };
@@ -372,7 +406,7 @@ KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
  */
 KV_API bool kvfs_await_space(struct kvfs *fs);
 
-/* Waits until all that was done before is durable. */
+/* Waits until all that was done before is durable. -EIO */
 KV_API KV_MUST_CHECK int kvfs_sync(struct kvfs *fs);
 /*
  * As kv_sync_notify: waiter->seq is set by this call to cover everything done before. Does not
@@ -383,6 +417,7 @@ KV_API void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter);
 /*
  * kv_check, and above it: every link count, every directory entry has its inode and back, ".."
  * chains reach the root, every orphan is one, every extent belongs to a file and lies inside it.
+ * As kv_check of arguments and errors; who changes the file system waits meanwhile.
  */
 KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg,
 				    kv_progress_fn *progress, void *progress_arg,
@@ -402,13 +437,14 @@ KV_API KV_MUST_CHECK int kvfs_repair(
 
 /*
  * Follows symlinks inside the store (an absolute target starts at the root); the last one only if
- * asked. -ELOOP after 40.
+ * asked. -ELOOP after 40, -ENOENT, -ENOTDIR, -ENAMETOOLONG, -EIO
  */
 KV_API KV_MUST_CHECK int kvfs_resolve(struct kvfs *fs, const char *path, bool follow_last,
 				      struct kvfs_attr *out);
 /*
- * The directory a path's last component lives in, and that component (points into `path`); with
- * make_parents, directories that are missing are made (mode 0777 less the umask).
+ * The directory a path's last component lives in, and that component, which need not be there; with
+ * make_parents, directories that are missing are made (mode 0777 less the umask). -EINVAL the path
+ * ends in no name, or in "." or ".."; and as kvfs_resolve and kvfs_mkdir
  */
 KV_API KV_MUST_CHECK int kvfs_resolve_parent(struct kvfs *fs, const char *path,
 	const struct kvfs_caller *make_parents, struct kvfs_attr *parent,
