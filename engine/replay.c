@@ -272,11 +272,34 @@ static bool is_zero_to_block_end(const struct replay *replay, uint32_t offset)
 	return true;
 }
 
+/* Of a record that stands alone. */
 static void note_mark(struct replay *replay, uint32_t offset)
 {
+	const struct format_record *record = record_ptr(replay, offset);
+
+	if (!(record->flags & FORMAT_RECORD_MARK))
+		return;
 	replay->marks[0] = replay->marks[1];
 	replay->marks[1] = replay->marks[2];
 	replay->marks[2] = offset;
+	if (!replay_is_cold(replay))
+		replay->marked_seq = record->seq;
+}
+
+/* Nothing is known yet of the replay's segment. */
+static void begin(struct replay *replay, uint32_t start)
+{
+	replay->first = true;
+	replay->until = 0;
+	replay->torn = false;
+	replay->search_budget = SEGMENT_SEARCH_BUDGET(&replay->kv->segments);
+	replay->mark_known = false;
+	replay->mark_offset = 0;
+	replay->mark_seq = 0;
+	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
+	replay->ahead = (struct replay_ahead){0};
+	replay->valid_end = 0;
+	replay->strayed = false;
 }
 
 int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_end *how)
@@ -290,17 +313,7 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 	int error;
 
 	last |= replay_is_cold(replay); /* nobody waited for its end */
-	replay->first = true;
-	replay->until = 0;
-	replay->torn = false;
-	replay->search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
-	replay->mark_known = false;
-	replay->mark_offset = 0;
-	replay->mark_seq = 0;
-	replay->marks[0] = replay->marks[1] = replay->marks[2] = start;
-	replay->ahead = (struct replay_ahead){0};
-	replay->valid_end = 0;
-	replay->strayed = false;
+	begin(replay, start);
 	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);
@@ -323,11 +336,8 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 			offset = next;
 			break;
 		}
-		if (!count && record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
+		if (!count)
 			note_mark(replay, offset);
-		if (!count && !replay_is_cold(replay) &&
-		    record_ptr(replay, offset)->flags & FORMAT_RECORD_MARK)
-			replay->marked_seq = record_ptr(replay, offset)->seq;
 		error = count ? apply_batch(replay, offset, count) : 0;
 		if (error)
 			return error;

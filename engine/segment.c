@@ -268,26 +268,16 @@ bool segments_have_buffer(struct segments *segments)
 
 /* ---- a segment's life ------------------------------------------------------------------------ */
 
-int segment_prepare(struct segments *segments, uint64_t id, struct segment **out)
+/* Its header, durable, in the file and in the buffer; and its name. */
+static int write_header(struct segments *segments, struct segment *segment, uint64_t id,
+			uint8_t *buffer)
 {
 	struct format_segment header;
-	struct segment *segment;
-	uint8_t *buffer;
 	uint64_t salt;
-	int error;
+	int error = segments->env->random(segments->env, &salt, sizeof(salt));
 
-	error = segments_take_buffer(segments, &buffer);
 	if (error)
 		return error;
-	error = segment_file_take(segments, &segment);
-	if (error)
-		goto out;
-	error = segment_file_allocate(segments, segment);
-	if (error)
-		goto out;
-	error = segments->env->random(segments->env, &salt, sizeof(salt));
-	if (error)
-		goto out;
 	format_segment_seal(&header, segments->uuid, id, segment->slot, segments->size, salt);
 	format_page_fill(buffer, &header, segments->super);
 	error = segments->env->file_write(segment->file, buffer, FORMAT_SEGMENT_HEADER_SIZE, 0,
@@ -297,22 +287,28 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 		segment->hole = segments->size;
 	if (!error)
 		error = segment_file_rename(segments, segment, true);
-	if (error)
-		goto out;
+	if (!error)
+		segment->salt = salt;
+	return error;
+}
 
-	/*
-	 * A checkpoint that lies could have left addresses of this slot in the indexes: no record
-	 * is trusted there.
-	 */
-	if (segment->slot < segments->covered_slots) {
-		segment->verified = table_map(verified_size(segments));
-		if (!segment->verified) {
-			error = -ENOMEM;
-			goto out;
-		}
-		segment->sound = true;
-	}
-	segment->salt = salt;
+/*
+ * A checkpoint that lies could have left addresses of this slot in the indexes: no record is
+ * trusted there.
+ */
+static int distrust_addresses(struct segments *segments, struct segment *segment)
+{
+	if (segment->slot >= segments->covered_slots)
+		return 0;
+	segment->verified = table_map(verified_size(segments));
+	if (!segment->verified)
+		return -ENOMEM;
+	segment->sound = true;
+	return 0;
+}
+
+static void begin_life(struct segments *segments, struct segment *segment, uint8_t *buffer)
+{
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
 	segment->complete = false;
 	segment->end = 0;
@@ -334,6 +330,27 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	segment->born = ++segments->births;
 	atomic_store(&segment->live_bytes, 0);
 	set_base(segments, segment, buffer);
+}
+
+int segment_prepare(struct segments *segments, uint64_t id, struct segment **out)
+{
+	struct segment *segment;
+	uint8_t *buffer;
+	int error;
+
+	error = segments_take_buffer(segments, &buffer);
+	if (error)
+		return error;
+	error = segment_file_take(segments, &segment);
+	if (!error)
+		error = segment_file_allocate(segments, segment);
+	if (!error)
+		error = write_header(segments, segment, id, buffer);
+	if (!error)
+		error = distrust_addresses(segments, segment);
+	if (error)
+		goto out;
+	begin_life(segments, segment, buffer);
 	/* Last: whoever meets it in the table, and sees an id, sees all of the above. */
 	atomic_store_explicit(&segment->id, id, memory_order_release);
 	*out = segment;
