@@ -271,7 +271,7 @@ const struct command mount_command = {
 		"  acl, noacl                      whether access control lists count (default: acl)\n"
 		"  commit=SECONDS                  at most so much is lost in a crash (default: "
 		"1);\n"
-		"                                  never what fsync or sync had made durable\n"
+		"                                  never what fsync or kvfs sync had made durable\n"
 		"  scrub=RATE                      how fast the store is read through and verified in the\n"
 		"                                  background, in bytes a second (default: 16M, an eighth\n"
 		"                                  of it while the store is used); none: not at all\n"
