@@ -38,13 +38,13 @@ struct replay {
 	struct kv *kv;
 	struct segment *segment;
 	const uint8_t *base;
-	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is
-			       valid if it begins before this */
-	bool strayed; /* damage was passed over: no record is known to be one of those */
 	struct validator *validator; /* or NULL */
 	uint64_t last_seq;   /* of the batches that were committed */
 	uint64_t newest_seq; /* of copies as well */
 	uint64_t marked_seq; /* of the last MARK of the log's end */
+	uint32_t valid_end; /* a record that the one before it led to, from the first one on, is
+			       valid if it begins before this */
+	bool strayed; /* damage was passed over: no record is known to be one of those */
 	bool first; /* no batch of this segment was applied yet */
 	uint64_t until; /* of the record behind it, says a bare one; 0: none does */
 	bool torn;  /* what follows may be the rest of the last one */
