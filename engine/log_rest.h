@@ -13,6 +13,7 @@
  * that the next append takes. Who opens it need not look behind that, nor have a buffer for the
  * segment until somebody appends: until then the tail rests.
  */
+
 /* All is durable, and nobody appends any more. A failure is one of the log's. */
 int log_close(struct kv *kv);
 /* As log_go_on, for a segment without a buffer that a CLOSED ends. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* page.c - see page.h. */
 #include "page.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* progress.c - see progress.h. */
 #include "progress.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Samples of the clock, kv_time_of and kv_expire: on a clock that the test sets. */
+/* kv_expire_test.c - samples of the clock, kv_time_of and kv_expire: on a clock that the test sets. */
 #include <pthread.h>
 
 #include "kv_fixture.h"

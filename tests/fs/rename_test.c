@@ -125,7 +125,6 @@ static void *move_back_and_forth(void *arg)
 	return NULL;
 }
 
-/* Each tries to move one directory into the other: only one of them can. */
 /* What takes the old name: a device that stands for nothing. */
 static void test_whiteout(void **state)
 {
@@ -147,6 +146,7 @@ static void test_whiteout(void **state)
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "a"), 0);
 }
 
+/* Each tries to move one directory into the other: only one of them can. */
 static void test_no_cycle(void **state)
 {
 	struct fixture *store = *state;
