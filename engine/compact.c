@@ -13,7 +13,7 @@
 #include "compact_free.h"
 #include "compact_pick.h"
 #include "large.h"
-#include "log.h"
+#include "log_spare.h"
 #include "survey.h"
 #include "sync.h"
 

@@ -15,6 +15,7 @@
 #include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
+#include "log_spare.h"
 #include "manifest.h"
 #include "segment_file.h"
 #include "snapshot.h"

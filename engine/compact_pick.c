@@ -3,7 +3,7 @@
 #include "compact_pick.h"
 
 #include "compact.h"
-#include "log.h"
+#include "log_spare.h"
 
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
 #define SLACK_BYTES ((uint64_t)64 << 10)

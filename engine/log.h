@@ -12,7 +12,6 @@
 
 #include "store.h"
 
-#define LOG_SPARES_MAX 3u
 /* The last part of the last segment on a full disk, where only what frees may be appended. */
 #define LOG_RESERVE_DIVISOR 16
 /* Of the reserve: what a segment of a store that rests keeps beside it. */
@@ -82,26 +81,6 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
-
-/* Do writers fill segments within moments, and did until the last one? */
-bool log_is_streaming(struct kv *kv);
-/* Is a spare segment wanted, and does somebody wait for one? */
-bool log_spare_wanted(struct kv *kv, bool *pressed);
-/*
- * The maintainer's: prepares a spare segment, if one is wanted; and tells those who wait how that
- * ended.
- */
-int log_prepare_spare(struct kv *kv);
-/* The maintainer's: makes the names of the spare segments durable, so that the flusher need not. */
-int log_sync_spares(struct kv *kv);
-/* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
-int log_use_reserve(struct kv *kv);
-/*
- * The maintainer's: makes free files of all spare segments but so many; not of one that only what
- * frees may use.
- */
-int log_drop_spares(struct kv *kv, unsigned keep);
-void log_spare_attempted(struct kv *kv, int error);
 
 /* The offset behind the last record of a segment, 0 of a spare one. Called with the lock. */
 static inline uint32_t log_segment_end(const struct log *log, const struct segment *segment)

@@ -4,7 +4,7 @@
 
 #include "epoch.h"
 #include "huge_map.h"
-#include "log.h"
+#include "log_spare.h"
 #include "readahead.h"
 
 #define SAMPLE_SIZE FORMAT_SEGMENT_SIZE_MIN /* bytes of a segment */

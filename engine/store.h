@@ -52,7 +52,7 @@ struct log_tail {
 					   flusher's */
 };
 
-/* The log: its end, and the segments that come next. log.c */
+/* The log: its end (log.c), and the segments that come next (log_spare.c). */
 struct log {
 	pthread_mutex_t lock;
 	pthread_cond_t room;	   /* a spare came, or will not */

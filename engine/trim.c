@@ -3,8 +3,8 @@
 #include "trim.h"
 
 #include "brake.h"
-#include "log.h"
 #include "log_rest.h"
+#include "log_spare.h"
 #include "segment_file.h"
 
 #define REST_US 3000000u       /* without a change: a spare segment is left where it will be

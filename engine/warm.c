@@ -3,8 +3,8 @@
 #include "warm.h"
 
 #include "huge_map.h"
-#include "log.h"
 #include "log_rest.h"
+#include "log_spare.h"
 #include "resident.h"
 
 #define PAUSE_US 2000u	     /* between two segments that are read in */

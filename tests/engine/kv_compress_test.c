@@ -4,7 +4,7 @@
 #include "kv_fixture.h"
 #include "cold.h"
 #include "compact.h"
-#include "log.h"
+#include "log_spare.h"
 #include "store.h"
 #include "survey.h"
 

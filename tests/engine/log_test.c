@@ -2,7 +2,7 @@
 /* log_test.c - when the next segment is asked for, where callers do the work: what they ask for comes later. */
 #include "kv_fixture.h"
 
-#include "log.h"
+#include "log_spare.h"
 #include "maintain.h"
 
 #define PIECE 1000u

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* log_spare.c - see log_spare.h. */
+#include "log_spare.h"
+
+#include "segment_file.h"
+
+#define RESERVE_BELOW 4 /* segments left on the disk */
+#define STREAM_END_US 2000000u
+
+bool log_is_streaming(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	bool is;
+
+	pthread_mutex_lock(&log->lock);
+	is = log->spares_target > 1 &&
+	     kv->env->clock_us(kv->env) - log->switched_us < STREAM_END_US;
+	pthread_mutex_unlock(&log->lock);
+	return is;
+}
+
+bool log_spare_wanted(struct kv *kv, bool *pressed)
+{
+	struct log *log = &kv->log;
+	bool wanted;
+
+	pthread_mutex_lock(&log->lock);
+	wanted = log->spare_wanted;
+	*pressed = log->spare_waiters > 0;
+	pthread_mutex_unlock(&log->lock);
+	return wanted;
+}
+
+/*
+ * With little left on the disk one free file stays allocated beside the next segment: the reserve,
+ * without which nothing could be deleted or compacted once the disk is full.
+ */
+static bool space_is_scarce(struct kv *kv)
+{
+	uint64_t avail, total;
+
+	return kv->env->dir_space(kv->dir, &avail, &total) ||
+	       avail <= (uint64_t)RESERVE_BELOW * kv->segments.size;
+}
+
+static int add_spare(struct kv *kv, bool reserved)
+{
+	struct log *log = &kv->log;
+	struct segment *spare, **link;
+	int error = segment_prepare(&kv->segments, log->next_id, &spare);
+
+	if (error)
+		return error;
+	log->next_id += FORMAT_SEGMENT_ID_STEP;
+	pthread_mutex_lock(&log->lock);
+	for (link = &log->spares; *link; link = &(*link)->next)
+		;
+	*link = spare;
+	log->spare_count++;
+	log->spare_reserved = reserved;
+	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+int log_prepare_spare(struct kv *kv)
+{
+	struct log *log = &kv->log;
+	bool reserved, scarce = space_is_scarce(kv);
+	unsigned count, target;
+	int error = 0;
+
+	pthread_mutex_lock(&log->lock);
+	reserved = log->spares && log->spare_reserved;
+	if (scarce)
+		log->spares_target = 1;
+	count = log->spare_count;
+	target = log->spares_target;
+	pthread_mutex_unlock(&log->lock);
+	if (!reserved && count >= target)
+		return 0;
+	if (scarce)
+		error = segments_keep_free(&kv->segments, reserved ? 1 : 2);
+	if (error)
+		return error;
+	if (!reserved)
+		return add_spare(kv, false);
+	/* Space came back: the spare is anybody's again. */
+	pthread_mutex_lock(&log->lock);
+	log->spare_reserved = false;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+int log_sync_spares(struct kv *kv)
+{
+	struct segment *last;
+
+	pthread_mutex_lock(&kv->log.lock);
+	for (last = kv->log.spares; last && last->next; last = last->next)
+		;
+	pthread_mutex_unlock(&kv->log.lock);
+	return last ? segment_sync_name(&kv->segments, last) : 0;
+}
+
+int log_use_reserve(struct kv *kv)
+{
+	bool has_spare;
+
+	pthread_mutex_lock(&kv->log.lock);
+	has_spare = kv->log.spares;
+	pthread_mutex_unlock(&kv->log.lock);
+	return has_spare ? 0 : add_spare(kv, true);
+}
+
+/* Out of the list: the newest ones, which the next to be prepared replace. */
+static struct segment *take_newest_spares(struct kv *kv, unsigned keep)
+{
+	struct log *log = &kv->log;
+	struct segment **link = &log->spares, *taken = NULL;
+	unsigned kept;
+
+	pthread_mutex_lock(&log->lock);
+	if (!log->spare_reserved && !log->spare_waiters) {
+		for (kept = 0; *link && kept < keep; kept++)
+			link = &(*link)->next;
+		taken = *link;
+		*link = NULL;
+		log->spare_count = kept;
+		/* The next append that needs one asks again. */
+		log->spare_wanted = false;
+		log->hot.spare_at = 0;
+		log->spares_target = 1;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return taken;
+}
+
+int log_drop_spares(struct kv *kv, unsigned keep)
+{
+	struct segment *spare, *spares = take_newest_spares(kv, keep);
+	int error = 0;
+
+	for (spare = spares; spare && !error; spare = spare->next)
+		error = segment_erase(&kv->segments, spare);
+	/* Back again behind later segments they would be holes in the log. */
+	if (!error && spares)
+		error = segments_sync_names(&kv->segments);
+	while (spares && !error) {
+		spare = spares;
+		spares = spare->next;
+		spare->next = NULL;
+		pthread_mutex_lock(&kv->log.lock);
+		store_add(&kv->log_bytes, -(uint64_t)FORMAT_SEGMENT_HEADER_SIZE);
+		segment_release(&kv->segments, spare);
+		pthread_mutex_unlock(&kv->log.lock);
+		kv->log.next_id -= FORMAT_SEGMENT_ID_STEP;
+	}
+	return error;
+}
+
+void log_spare_attempted(struct kv *kv, int error)
+{
+	struct log *log = &kv->log;
+
+	pthread_mutex_lock(&log->lock);
+	/* More of them are wanted as long as that works. */
+	log->spare_wanted = !error && !log->spare_reserved &&
+			    log->spare_count < log->spares_target;
+	log->freeing_waits = false;
+	log->spare_error = error;
+	log->spare_attempts++;
+	pthread_cond_broadcast(&log->room);
+	pthread_mutex_unlock(&log->lock);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log_spare.h - the segments that come next: prepared ahead of the writers, so that nobody waits for
+ * one, and given back where nobody writes.
+ *
+ * What is prepared by the maintainer is used by log.c. On a full disk the reserve takes the place of
+ * a spare segment, for what frees alone.
+ */
+#ifndef LOG_SPARE_H
+#define LOG_SPARE_H
+
+#include "store.h"
+
+#define LOG_SPARES_MAX 3u
+
+/* Do writers fill segments within moments, and did until the last one? */
+bool log_is_streaming(struct kv *kv);
+/* Is a spare segment wanted, and does somebody wait for one? */
+bool log_spare_wanted(struct kv *kv, bool *pressed);
+/*
+ * The maintainer's: prepares a spare segment, if there are fewer than the writers need. -ENOSPC,
+ * -ENOMEM, -EIO
+ */
+int log_prepare_spare(struct kv *kv);
+/* The maintainer's: makes the names of the spare segments durable, so that the flusher need not. */
+int log_sync_spares(struct kv *kv);
+/* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
+int log_use_reserve(struct kv *kv);
+/*
+ * The maintainer's: makes free files of all spare segments but so many; not of one that only what
+ * frees may use.
+ */
+int log_drop_spares(struct kv *kv, unsigned keep);
+/* Tells those who wait for a spare segment how preparing one has ended. */
+void log_spare_attempted(struct kv *kv, int error);
+
+#endif
