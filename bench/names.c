@@ -2,10 +2,11 @@
 /*
  * names - processor time of the core's operations on names, without a mount
  *
- * One thread makes files in one directory, looks them up, renames and removes them: each operation with what a
- * mount does around it (a lookup before, also of a name that is to be new; a question for capabilities before a write;
- * a hold of what the kernel learns of, its release behind). A line per operation: its name, and microseconds of this
- * thread's processor time. So also for callgrind and perf:
+ * One thread makes files in one directory, looks them up, renames and removes them: each operation
+ * with what a mount does around it (a lookup before, also of a name that is to be new; a question
+ * for capabilities before a write; a hold of what the kernel learns of, its release behind). A line
+ * per operation: its name, and microseconds of this thread's processor time. So also for callgrind
+ * and perf:
  *
  *	names [-n FILES] DIRECTORY	makes DIRECTORY/names.kv, which must not be there, and leaves it
  */

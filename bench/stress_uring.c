@@ -9,7 +9,8 @@
  * progress for a while (the hang of the unpatched library), a wrong answer, an error before the
  * end, or if anybody or the mount survives the end.
  *
- * Three processes: the watchdog, the server, the clients. The watchdog touches no file of the mount.
+ * Three processes: the watchdog, the server, the clients. The watchdog touches no file of the
+ * mount.
  */
 #include <errno.h>
 #include <fcntl.h>

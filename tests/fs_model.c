@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fs_model.c - see fs_model.h: the model. fs_model_store.c does the same to a store and compares. */
+/*
+ * fs_model.c - see fs_model.h: the model. fs_model_store.c does the same to a store and compares.
+ */
 #include "fs_model.h"
 
 #include <stdlib.h>
@@ -64,7 +66,7 @@ void fs_model_copy(struct fs_model *to, const struct fs_model *from)
 	}
 }
 
-/* ---- nodes and names --------------------------------------------------------------------------- */
+/* ---- nodes and names ------------------------------------------------------------------------- */
 
 struct place {
 	unsigned dir; /* node of the directory */
@@ -142,7 +144,7 @@ static void leave(struct fs_model *model, const struct place *place)
 	drop_if_gone(model, place->node);
 }
 
-/* ---- operations -------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static bool make(struct fs_model *model, const struct fs_op *op)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fs_model.h - what a file system of a few names must hold, in plain memory: no test framework, so that the crash
- * simulator and the fuzzer use it.
+ * fs_model.h - what a file system of a few names must hold, in plain memory: no test framework, so
+ * that the crash simulator and the fuzzer use it.
  *
- * Paths have one or two names. An operation is done to the model, which says whether it can be done, and to the
- * store. Threads: one.
+ * Paths have one or two names. An operation is done to the model, which says whether it can be
+ * done, and to the store. Threads: one.
  */
 #ifndef FS_MODEL_H
 #define FS_MODEL_H

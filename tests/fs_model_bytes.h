@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fs_model_bytes.h - the bytes that follow from a stamp: what a model and a store are both given. */
+/*
+ * fs_model_bytes.h - the bytes that follow from a stamp: what a model and a store are both given.
+ */
 #ifndef FS_MODEL_BYTES_H
 #define FS_MODEL_BYTES_H
 
@@ -36,7 +38,10 @@ static inline uint32_t fs_xattr_size(uint32_t size)
 	return 1 + size % 60000;
 }
 
-/* What a copy of a file of `source_size` bytes is about; places are often the same within a chunk. Size 0: nothing to do. */
+/*
+ * What a copy of a file of `source_size` bytes is about; places are often the same within a chunk.
+ * Size 0: nothing to do.
+ */
 struct fs_copy_range {
 	uint64_t from, to, size;
 };

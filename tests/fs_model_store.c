@@ -24,7 +24,7 @@ static const char *name_of(unsigned name)
 	return names[name];
 }
 
-/* ---- doing ------------------------------------------------------------------------------------- */
+/* ---- doing ----------------------------------------------------------------------------------- */
 
 static int find_dir(struct kvfs *fs, uint8_t path, uint64_t *ino)
 {
@@ -197,7 +197,10 @@ static int roll_back(struct kvfs *fs, const char *name, uint64_t *held_ino)
 	struct kvfs *snapshot;
 	int error = kvfs_snapshot_open(fs, name, &snapshot);
 
-	/* Where there is none, nothing happens; else what is held is let go of, whatever becomes of the rest. */
+	/*
+	 * Where there is none, nothing happens; else what is held is let go of, whatever becomes of
+	 * the rest.
+	 */
 	if (error == -ENOENT)
 		return error;
 	if (!error)
@@ -245,7 +248,7 @@ int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 	}
 }
 
-/* ---- comparing --------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 struct compare {
 	const struct fs_model *model;

@@ -2,7 +2,8 @@
 /*
  * read_section.h - the way out of a test that failed in a read section
  *
- * A failed assertion leaves the test by a jump, and closing the store would wait for the section's end for ever: no line would say what failed.
+ * A failed assertion leaves the test by a jump, and closing the store would wait for the section's
+ * end for ever: no line would say what failed.
  */
 #ifndef READ_SECTION_H
 #define READ_SECTION_H

@@ -15,8 +15,7 @@
 #define CAPACITY_DEFAULT ((uint64_t)1 << 30)
 #define FILE_SIZE_MAX_DEFAULT ((uint64_t)4 << 20)
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int sim_env_new(const struct sim_options *options, struct sim_env **out)
 {
@@ -113,8 +112,7 @@ int sim_disk_check_growth(const struct sim_env *sim, const struct sim_file *file
 	return 0;
 }
 
-/* ---- power -------------------------------------------------------------------------------------
- */
+/* ---- power ----------------------------------------------------------------------------------- */
 
 enum sim_step sim_disk_step(struct sim_env *sim)
 {
@@ -177,8 +175,7 @@ unsigned sim_env_power_on(struct sim_env *sim, enum sim_loss loss)
 	return opens;
 }
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 int sim_disk_fault(struct sim_env *sim, enum sim_fault kind)
 {
@@ -258,8 +255,7 @@ void sim_env_advance_to(struct kv_env *env, uint64_t us)
 	pthread_mutex_unlock(&sim->lock);
 }
 
-/* ---- the medium --------------------------------------------------------------------------------
- */
+/* ---- the medium ------------------------------------------------------------------------------ */
 
 int sim_env_make_dir(struct sim_env *sim, const char *path)
 {

@@ -49,8 +49,7 @@ static int step_result(enum sim_step step, int result)
 	return step == SIM_STEP_DONE ? result : -EIO;
 }
 
-/* ---- directory ---------------------------------------------------------------------------------
- */
+/* ---- directory ------------------------------------------------------------------------------- */
 
 static int call_dir_create(struct kv_env *env, const char *path)
 {
@@ -199,8 +198,7 @@ static int call_unlink(struct env_dir *dir, const char *name)
 	return step_result(step, result);
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int file_create(struct sim_env *sim, const char *name, struct sim_file **out)
 {
@@ -416,8 +414,7 @@ static int call_file_read(struct env_file *handle, void *buffer, size_t size, ui
 	return result;
 }
 
-/* ---- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int file_sync(struct sim_env *sim, struct sim_file *file, enum sim_step step)
 {
@@ -505,8 +502,7 @@ static int call_file_sync(struct env_file *handle)
 	return result;
 }
 
-/* ---- maps, memory, clock -----------------------------------------------------------------------
- */
+/* ---- maps, memory, clock --------------------------------------------------------------------- */
 
 static int call_file_map(struct env_file *handle, size_t size, const void **out)
 {

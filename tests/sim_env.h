@@ -75,17 +75,20 @@ uint64_t sim_env_calls(struct sim_env *sim, enum sim_fault fault);
 int sim_env_fail_page(struct sim_env *sim, const char *name, uint64_t position);
 void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity);
 /*
- * From now on calls that read, write, sync and change names return up to `us` microseconds late, half of them before they do anything,
- * half of them after that; and a long write arrives in two parts, the second one first, with other calls between them. Nothing
- * follows from the seed any more where there are several threads. 0: not any more.
+ * From now on calls that read, write, sync and change names return up to `us` microseconds late,
+ * half of them before they do anything, half of them after that; and a long write arrives in two
+ * parts, the second one first, with other calls between them. Nothing follows from the seed any
+ * more where there are several threads. 0: not any more.
  */
 void sim_env_set_late(struct sim_env *sim, uint64_t us);
 void sim_env_advance_us(struct sim_env *sim, uint64_t us);
-/* On to this moment of clock_us, for who does not know how often threads have looked at it; not back. */
+/*
+ * On to this moment of clock_us, for who does not know how often threads have looked at it; not
+ * back.
+ */
 void sim_env_advance_to(struct kv_env *env, uint64_t us);
 
-/* ---- the medium, for damage and for hostile images --------------------------------------------
- */
+/* ---- the medium, for damage and for hostile images ------------------------------------------- */
 
 /* The directory, made durably if it is not there. */
 int sim_env_make_dir(struct sim_env *sim, const char *path);

@@ -338,7 +338,10 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 		sim_bytes_copy(&file->live, &file->durable);
 		file->size = file->durable_size;
 	}
-	/* What was taken again, but not for good, is gone; what was not given back for good, and shows it, is there. */
+	/*
+	 * What was taken again, but not for good, is gone; what was not given back for good, and
+	 * shows it, is there.
+	 */
 	if (file->hole > file->durable_hole)
 		file->hole = file->durable_hole;
 	sim_file_restore(file,

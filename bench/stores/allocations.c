@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * allocations - how often a thread that gets, puts, overwrites and deletes asks for memory: `bench/engine seeds` runs it
+ * allocations - how often a thread that gets, puts, overwrites and deletes asks for memory:
+ * `bench/engine seeds` runs it
  *
  *	allocations DIR
  *
- * It stands before the C library's malloc and counts, on the calling thread alone, once the store is warm. Lines "work
- * TAB allocations_per_op TAB value".
+ * It stands before the C library's malloc and counts, on the calling thread alone, once the store
+ * is warm. Lines "work TAB allocations_per_op TAB value".
  */
 #include "measure.h"
 

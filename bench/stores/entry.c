@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * entry.c - the text that all values are pieces of: JSON records of made-up users, as a service might keep them.
+ * entry.c - the text that all values are pieces of: JSON records of made-up users, as a service
+ * might keep them.
  *
- * It compresses about as such records do; the seed is fixed, so every run and every store has the same.
+ * It compresses about as such records do; the seed is fixed, so every run and every store has the
+ * same.
  */
 #include "entry.h"
 

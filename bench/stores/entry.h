@@ -2,9 +2,9 @@
 /*
  * entry.h - the keys, values and orders that every store gets alike.
  *
- * Entry n has the key "n in 16 hexadecimal digits", so that entries ascend with their numbers, and at version v a value
- * that is a piece of one text: what a get returned is checked against it, and making one costs nothing.
- * Read-only after entry_init, so any thread may use it.
+ * Entry n has the key "n in 16 hexadecimal digits", so that entries ascend with their numbers, and
+ * at version v a value that is a piece of one text: what a get returned is checked against it, and
+ * making one costs nothing. Read-only after entry_init, so any thread may use it.
  */
 #ifndef ENTRY_H
 #define ENTRY_H
@@ -34,11 +34,17 @@ extern const char *entry_text; /* ENTRY_TEXT_SIZE + ENTRY_VALUE_SIZE_MAX bytes o
 /* Writes the text. 0 or -ENOMEM. */
 int entry_init(void);
 
-/* What an absent key's last digit has besides: no digit has all of these bits, and the key stands between others. */
+/*
+ * What an absent key's last digit has besides: no digit has all of these bits, and the key stands
+ * between others.
+ */
 #define ENTRY_ABSENT 0x78
 
 #ifdef __SSE2__
-/* All digits at once, in a dozen instructions: what the benchmark does for itself is a part of every store's time. */
+/*
+ * All digits at once, in a dozen instructions: what the benchmark does for itself is a part of
+ * every store's time.
+ */
 static inline void entry_key_with(uint64_t entry, int last, struct entry_key *out)
 {
 	const __m128i mask = _mm_set1_epi8(0x0f), nine = _mm_set1_epi8(9);
@@ -81,8 +87,8 @@ static inline void entry_key(uint64_t entry, struct entry_key *out)
 }
 
 /*
- * Of no entry. Made at once, and not by changing a byte of a key in memory: a processor that then loads the key waits until all
- * before that byte is done.
+ * Of no entry. Made at once, and not by changing a byte of a key in memory: a processor that then
+ * loads the key waits until all before that byte is done.
  */
 static inline void entry_key_absent(uint64_t entry, struct entry_key *out)
 {
@@ -120,7 +126,10 @@ static inline uint64_t entry_pick(uint64_t *state, uint64_t count)
 	return (uint64_t)(((unsigned __int128)entry_random(state) * count) >> 64);
 }
 
-/* Every number below count once, in an order that looks random: a mix of a power of two, and on until it fits. */
+/*
+ * Every number below count once, in an order that looks random: a mix of a power of two, and on
+ * until it fits.
+ */
 struct entry_shuffle {
 	uint64_t count, mask, odd;
 	unsigned half; /* bits */
@@ -140,7 +149,10 @@ static inline uint64_t entry_shuffled(const struct entry_shuffle *shuffle, uint6
 	uint64_t x = position;
 
 	do {
-		/* The seed bends the first step: added alone it would only say where the same order begins. */
+		/*
+		 * The seed bends the first step: added alone it would only say where the same order
+		 * begins.
+		 */
 		x = (x * shuffle->odd) & shuffle->mask;
 		x ^= x >> shuffle->half;
 		x = (x * 0xbf58476d1ce4e5b9u) & shuffle->mask;

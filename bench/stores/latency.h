@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * latency.h - a clock that is cheap enough to be read at every operation, and a histogram of what it says.
+ * latency.h - a clock that is cheap enough to be read at every operation, and a histogram of what
+ * it says.
  *
  * Buckets are log-linear, as HdrHistogram's: 32 to each power of two, so a percentile is within 3%.
  * Ticks are the processor's time stamp counter where there is one, else nanoseconds. One histogram

@@ -4,10 +4,11 @@
  *
  *	machine_limits DIR
  *
- * Lines "what TAB measure TAB value", as store_bench's: memory (latency of misses that depend on each other, and
- * of misses that overlap; copying), and the disk under DIR: appends made durable one by one on preallocated
- * and on growing files, the plainest group commit that shares syncs among threads, and large sequential writes.
- * The device's caches and the load of others change from minute to minute, so it belongs into every run.
+ * Lines "what TAB measure TAB value", as store_bench's: memory (latency of misses that depend on
+ * each other, and of misses that overlap; copying), and the disk under DIR: appends made durable
+ * one by one on preallocated and on growing files, the plainest group commit that shares syncs
+ * among threads, and large sequential writes. The device's caches and the load of others change
+ * from minute to minute, so it belongs into every run.
  */
 #include "measure.h"
 
@@ -175,8 +176,8 @@ static void measure_appends(void)
 /* ---- the disk, shared syncs ------------------------------------------------------------------ */
 
 /*
- * The plainest group commit: a record goes into a buffer under a lock; whoever finds no sync under way writes
- * and syncs what has gathered, and the others wait for it.
+ * The plainest group commit: a record goes into a buffer under a lock; whoever finds no sync under
+ * way writes and syncs what has gathered, and the others wait for it.
  */
 struct group {
 	pthread_mutex_t lock;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* measure.c - see measure.h. All workers start together, and the clock stops when the last is through. */
+/*
+ * measure.c - see measure.h. All workers start together, and the clock stops when the last is
+ * through.
+ */
 #include "measure.h"
 
 #include <errno.h>

@@ -31,8 +31,9 @@ struct measure {
 	unsigned weight; /* entries that a step counts for; 0: 1 */
 	bool reads; /* in read sections of MEASURE_SECTION operations */
 	/*
-	 * Of short ones: one in MEASURE_SAMPLE is timed, by itself, from when all before it is done. Timing takes as many instructions as
-	 * much of a get, and the processor, which would begin the next one meanwhile, as a program's own would be begun, not so far ahead.
+	 * Of short ones: one in MEASURE_SAMPLE is timed, by itself, from when all before it is
+	 * done. Timing takes as many instructions as much of a get, and the processor, which would
+	 * begin the next one meanwhile, as a program's own would be begun, not so far ahead.
 	 */
 	bool sampled;
 	bool flush; /* the flush belongs to the work */
@@ -56,7 +57,10 @@ struct worker {
 	struct latency latency;
 };
 
-/* Prints the results; the store has `threads` sessions opened for it, and closed, when more than one. */
+/*
+ * Prints the results; the store has `threads` sessions opened for it, and closed, when more than
+ * one.
+ */
 int measure_run(struct store *store, struct session *session, const struct measure *measure);
 void measure_print(const char *work, const char *name, double value);
 double measure_seconds_since(uint64_t start_ns);

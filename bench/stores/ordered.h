@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ordered.h - what an ordered set must offer to be measured as one: ours is an ordered keyspace, its peers live in
- * memory alone.
+ * ordered.h - what an ordered set must offer to be measured as one: ours is an ordered keyspace,
+ * its peers live in memory alone.
  *
  * Functions return 0 or a negative errno; NULL: it has no such thing. One thread.
  */

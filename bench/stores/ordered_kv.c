@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* ordered_kv.c - an ordered keyspace as a set: keys with empty values, through the public interface. */
+/*
+ * ordered_kv.c - an ordered keyspace as a set: keys with empty values, through the public
+ * interface.
+ */
 #include "ordered.h"
 
 #include <errno.h>

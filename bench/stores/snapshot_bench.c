@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_bench - what snapshots cost: taking them, reading at one beside reading what is there now, writing while one is
- * there, and getting its space back.
+ * snapshot_bench - what snapshots cost: taking them, reading at one beside reading what is there
+ * now, writing while one is there, and getting its space back.
  *
  *	snapshot_bench DIR ENTRIES VALUE_SIZE
  *
- * Lines as those of store_bench; ns are of processor time. DIR must not exist. Every value that is read is checked.
+ * Lines as those of store_bench; ns are of processor time. DIR must not exist. Every value that is
+ * read is checked.
  */
 #include "entry.h"
 #include "latency.h"

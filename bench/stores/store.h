@@ -2,14 +2,15 @@
 /*
  * store.h - what a store must offer to be measured: one table of functions per set-up of a store.
  *
- * Functions return 0 or a negative errno; a store's own errors are printed by whoever met them (store_fail).
- * A function a store has no equivalent of is NULL, and its workload is left out.
+ * Functions return 0 or a negative errno; a store's own errors are printed by whoever met them
+ * (store_fail). A function a store has no equivalent of is NULL, and its workload is left out.
  *
- * A store may gather changes as its manual recommends for speed (a transaction of many puts), but only up to
- * STORE_GROUP of them; `flush` hands over the rest and is counted with the work. In a store opened
- * as durable, put and batch return when the change is on stable storage.
+ * A store may gather changes as its manual recommends for speed (a transaction of many puts), but
+ * only up to STORE_GROUP of them; `flush` hands over the rest and is counted with the work. In a
+ * store opened as durable, put and batch return when the change is on stable storage.
  *
- * Threads: a session belongs to one thread; store-wide functions are called while no session is at work.
+ * Threads: a session belongs to one thread; store-wide functions are called while no session is at
+ * work.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -80,9 +81,15 @@ struct store_ops {
 	int (*scan)(struct session *session, const struct entry_key *from, unsigned count,
 		    struct store_seen *seen);
 
-	/* Until the store is at rest: what it does in the background and has not done yet. Not measured. */
+	/*
+	 * Until the store is at rest: what it does in the background and has not done yet. Not
+	 * measured.
+	 */
 	int (*settle)(struct store *store);
-	/* Gives back the space of what was overwritten or deleted; `path` is free for a copy, if that is how. */
+	/*
+	 * Gives back the space of what was overwritten or deleted; `path` is free for a copy, if
+	 * that is how.
+	 */
 	int (*prune)(struct store *store, const char *path);
 	/* A picture of the store as it is that lasts; `path` likewise. */
 	int (*snapshot)(struct store *store, const char *path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_bench - one set of workloads on one store in one directory: `bench/engine` runs it and reads its lines
+ * store_bench - one set of workloads on one store in one directory: `bench/engine` runs it and
+ * reads its lines
  *
  *	store_bench list
  *	store_bench STORE SET DIR ENTRIES VALUE_SIZE SECONDS

@@ -2,8 +2,8 @@
 /*
  * store_kv.c - our engine: a hashed keyspace, an ordered one, and the other choices of kv_create.
  *
- * Every put is a commit of its own (kv_put), as a program without transactions would do it. A session is one
- * batch's memory and a cursor.
+ * Every put is a commit of its own (kv_put), as a program without transactions would do it. A
+ * session is one batch's memory and a cursor.
  */
 #include "store_list.h"
 

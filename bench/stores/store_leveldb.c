@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_leveldb.c - LevelDB, with the memtable, cache and Bloom filter that its documentation advises for data in
- * memory; Snappy as it comes. "At rest" means compacted.
+ * store_leveldb.c - LevelDB, with the memtable, cache and Bloom filter that its documentation
+ * advises for data in memory; Snappy as it comes. "At rest" means compacted.
  */
 #include "store_list.h"
 

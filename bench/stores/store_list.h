@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* store_list.h - the tables of each store's file, NULL behind the last; which of them there are says the build. */
+/*
+ * store_list.h - the tables of each store's file, NULL behind the last; which of them there are
+ * says the build.
+ */
 #ifndef STORE_LIST_H
 #define STORE_LIST_H
 

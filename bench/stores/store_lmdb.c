@@ -2,10 +2,11 @@
 /*
  * store_lmdb.c - LMDB: plain, and with a writable map.
  *
- * As its manual says: not durable puts go STORE_GROUP to a transaction, without sync (MDB_NOSYNC); keys
- * that come in order are appended by the library's own means, without MDB_APPEND, which would need a promise. Reads of
- * a session share one transaction, renewed for each section; inside of a writer's transaction reads go through that. A durable
- * put is a transaction of its own with the default, synchronous, commit.
+ * As its manual says: not durable puts go STORE_GROUP to a transaction, without sync (MDB_NOSYNC);
+ * keys that come in order are appended by the library's own means, without MDB_APPEND, which would
+ * need a promise. Reads of a session share one transaction, renewed for each section; inside of a
+ * writer's transaction reads go through that. A durable put is a transaction of its own with the
+ * default, synchronous, commit.
  */
 #include "store_list.h"
 

@@ -2,10 +2,11 @@
 /*
  * store_rocksdb.c - RocksDB: as it comes, and tuned.
  *
- * Tuned follows its tuning guide and its FAQ for data that fits into memory: larger memtables, background
- * jobs on all processors, 10-bit Bloom filters, a block cache that holds everything, hash index in data
- * blocks, LZ4, pipelined writes, WAL files recycled. The log is written in both; puts that are not durable are not
- * synced. Reads are pinned, which saves a copy. "At rest" means compacted.
+ * Tuned follows its tuning guide and its FAQ for data that fits into memory: larger memtables,
+ * background jobs on all processors, 10-bit Bloom filters, a block cache that holds everything,
+ * hash index in data blocks, LZ4, pipelined writes, WAL files recycled. The log is written in both;
+ * puts that are not durable are not synced. Reads are pinned, which saves a copy. "At rest" means
+ * compacted.
  */
 #include "store_list.h"
 

@@ -2,9 +2,9 @@
 /*
  * store_sqlite.c - SQLite with a write-ahead log.
  *
- * As its documentation advises: prepared statements, WITHOUT ROWID where rows are small, a memory map; where not durable,
- * synchronous=NORMAL and STORE_GROUP changes a transaction; durable, synchronous=FULL and a transaction per put.
- * A session is a connection.
+ * As its documentation advises: prepared statements, WITHOUT ROWID where rows are small, a memory
+ * map; where not durable, synchronous=NORMAL and STORE_GROUP changes a transaction; durable,
+ * synchronous=FULL and a transaction per put. A session is a connection.
  */
 #include "store_list.h"
 

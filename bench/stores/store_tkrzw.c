@@ -2,9 +2,10 @@
 /*
  * store_tkrzw.c - Tkrzw: HashDBM updating in place and appending, TreeDBM.
  *
- * As its documentation advises: buckets for the entries to come, files that are memory-mapped for parallel
- * access. Values are processed where they lie, copied only because a get must outlive the callback. A durable put is
- * followed by Synchronize(hard), the only durability there is; a batch is not atomic.
+ * As its documentation advises: buckets for the entries to come, files that are memory-mapped for
+ * parallel access. Values are processed where they lie, copied only because a get must outlive the
+ * callback. A durable put is followed by Synchronize(hard), the only durability there is; a batch
+ * is not atomic.
  */
 #include "store_list.h"
 

@@ -2,8 +2,8 @@
 /*
  * workload.c - the workloads, by the steps that measure.c repeats.
  *
- * Entries 0..n-1 exist, those from 2n on never do. Versions: 0 after loading, 1 by `mixed`, 2 by `overwrite`.
- * What is read is checked, so a store cannot be fast by being wrong.
+ * Entries 0..n-1 exist, those from 2n on never do. Versions: 0 after loading, 1 by `mixed`, 2 by
+ * `overwrite`. What is read is checked, so a store cannot be fast by being wrong.
  */
 #include "workload.h"
 
@@ -343,7 +343,10 @@ static int load(struct workload *workload, const char *work)
 		(double)disk_bytes(workload->setup.path) / (double)count);
 	if (count < SPACE_REST_MIN)
 		return 0;
-	/* What is kept for a writer who goes on, or is still being compacted, is none of the data's. */
+	/*
+	 * What is kept for a writer who goes on, or is still being compacted, is none of the
+	 * data's.
+	 */
 	sleep(SPACE_REST_S);
 	measure_print("space", "disk_bytes_per_key_at_rest",
 		(double)disk_bytes(workload->setup.path) / (double)count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * workload.h - the sets of workloads; a set is what one process does with one store in one directory.
+ * workload.h - the sets of workloads; a set is what one process does with one store in one
+ * directory.
  *
  *	main	 put in order, settle, get, contains, iterate, scan, snapshot, open again, mixed, overwrite, prune, delete
  *	random	 put in random order, and batches of 100

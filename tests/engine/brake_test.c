@@ -154,7 +154,7 @@ static void test_who_waits_is_woken(void **state)
 	free_bare(kv);
 }
 
-/* ---- what is gained, and when ------------------------------------------------------------------ */
+/* ---- what is gained, and when ---------------------------------------------------------------- */
 
 #define ROUNDS 40u
 #define ROUND_KEYS 10u
@@ -208,7 +208,10 @@ static void set_named(struct kv *kv, bool named)
 	}
 }
 
-/* What was emptied and cannot be freed would be emptied again by the next process, if this one were killed: it is worth little. */
+/*
+ * What was emptied and cannot be freed would be emptied again by the next process, if this one were
+ * killed: it is worth little.
+ */
 static void test_credit_is_for_what_is_freed(void **state)
 {
 	struct fixture *fixture = *state;
@@ -272,7 +275,9 @@ static void test_the_log_stays_bounded(void **state)
 		pthread_join(threads[i], &failed);
 		assert_null(failed);
 	}
-	/* The limit, what one may overdraw, and segments that were emptied and are not freed yet. */
+	/*
+	 * The limit, what one may overdraw, and segments that were emptied and are not freed yet.
+	 */
 	assert_true(peak < 4 * stats.live_bytes + (8 + 16 + 16) * (uint64_t)SEGMENT_SIZE);
 	must_check_clean(fixture);
 }

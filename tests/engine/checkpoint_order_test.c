@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_order_test.c - an ordered keyspace that is used while its index still comes from a checkpoint: whatever was asked for first,
- * and whatever has changed since or changes meanwhile, cursors show what there is.
+ * checkpoint_order_test.c - an ordered keyspace that is used while its index still comes from a
+ * checkpoint: whatever was asked for first, and whatever has changed since or changes meanwhile,
+ * cursors show what there is.
  */
 #include "kv_fixture.h"
 

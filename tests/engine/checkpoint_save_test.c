@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_save_test.c - checkpoints written while the store is at work: after a crash only what is behind is replayed, whatever
- * changed meanwhile; what compaction empties is kept for as long as it must be.
+ * checkpoint_save_test.c - checkpoints written while the store is at work: after a crash only what
+ * is behind is replayed, whatever changed meanwhile; what compaction empties is kept for as long as
+ * it must be.
  */
 #include "kv_fixture.h"
 
@@ -25,7 +26,7 @@ static void must_open_every(struct fixture *fixture, unsigned flags, uint64_t in
 		0);
 }
 
-/* ---- on demand ---------------------------------------------------------------------------------- */
+/* ---- on demand ------------------------------------------------------------------------------- */
 
 static void test_only_what_is_behind(void **state)
 {
@@ -86,7 +87,7 @@ static void test_read_only(void **state)
 	assert_int_equal(kv_checkpoint(fixture->kv), -EROFS);
 }
 
-/* ---- by itself ---------------------------------------------------------------------------------- */
+/* ---- by itself ------------------------------------------------------------------------------- */
 
 /* Each change falls between two steps of one that is being written; then the power fails. */
 static void test_always(void **state)
@@ -135,7 +136,7 @@ static void test_failing(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* ---- compaction --------------------------------------------------------------------------------- */
+/* ---- compaction ------------------------------------------------------------------------------ */
 
 static void overwrite(struct fixture *fixture, unsigned rounds)
 {
@@ -194,7 +195,7 @@ static void test_scarce(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static void delete_range(struct fixture *fixture, unsigned from, unsigned to)
 {
@@ -206,7 +207,10 @@ static void delete_range(struct fixture *fixture, unsigned from, unsigned to)
 	}
 }
 
-/* What the snapshot sees of the first keys, and how many keys there are in all, a half of them ordered. */
+/*
+ * What the snapshot sees of the first keys, and how many keys there are in all, a half of them
+ * ordered.
+ */
 static void see_range(struct fixture *fixture, const char *name, unsigned to, unsigned round,
 	unsigned keys)
 {
@@ -296,7 +300,10 @@ static void test_views(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* One that speaks of snapshots is of no use where their list is lost; the log is searched for them instead. */
+/*
+ * One that speaks of snapshots is of no use where their list is lost; the log is searched for them
+ * instead.
+ */
 static void test_without_list(void **state)
 {
 	struct fixture *fixture = *state;
@@ -365,7 +372,7 @@ static void test_damaged_versions(void **state)
 	assert_true(n >= 3);
 }
 
-/* ---- many at once ------------------------------------------------------------------------------- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define WRITERS 3u
 #define OWN_KEYS 30000u /* enough for the table to grow meanwhile */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checkpoint_test.c - opening from a checkpoint: what is behind it is replayed and no more, and one that is stale, damaged,
- * cut off or another store's costs time and nothing else.
+ * checkpoint_test.c - opening from a checkpoint: what is behind it is replayed and no more, and one
+ * that is stale, damaged, cut off or another store's costs time and nothing else.
  */
 #include "kv_fixture.h"
 
@@ -74,7 +74,7 @@ static void put_back(struct fixture *fixture, const uint8_t *bytes, uint64_t siz
 	assert_int_equal(sim_env_put_file(fixture->sim, FORMAT_CHECKPOINT_NAME, bytes, size), 0);
 }
 
-/* ---- what it is for --------------------------------------------------------------------------- */
+/* ---- what it is for -------------------------------------------------------------------------- */
 
 static void test_nothing_replayed(void **state)
 {
@@ -104,7 +104,10 @@ static void test_little_is_not_worth_it(void **state)
 	assert_false(has_checkpoint(fixture));
 }
 
-/* Overwritten, deleted and new keys behind the checkpoint, by a power failure never checkpointed themselves. */
+/*
+ * Overwritten, deleted and new keys behind the checkpoint, by a power failure never checkpointed
+ * themselves.
+ */
 static void test_replay_from_there(void **state)
 {
 	struct fixture *fixture = *state;
@@ -149,7 +152,7 @@ static void test_replaced(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* ---- one that does not fit ---------------------------------------------------------------------- */
+/* ---- one that does not fit ------------------------------------------------------------------- */
 
 /* Compaction took segments away that it speaks of: as usual, so nobody is told. */
 static void test_stale(void **state)
@@ -221,7 +224,7 @@ static void test_another_stores(void **state)
 	free(foreign);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* How many keys have their value; the others answer -EIO, never that they are absent. */
 static unsigned count_intact(struct fixture *fixture)
@@ -255,7 +258,10 @@ static void must_survive(struct fixture *fixture, unsigned flags)
 
 	must_open(fixture, flags);
 	intact = count_intact(fixture);
-	/* Loads what nobody has asked for yet: damage that was not met would be met by the second opening. */
+	/*
+	 * Loads what nobody has asked for yet: damage that was not met would be met by the second
+	 * opening.
+	 */
 	assert_int_equal(kv_check(fixture->kv, ignore, NULL, NULL, NULL, &findings), 0);
 	/* Where something could not be read that was said. */
 	assert_true(intact == KEYS || fixture->errors > 0);
@@ -408,7 +414,7 @@ static void test_damaged_pieces(void **state)
 	free(whole);
 }
 
-/* ---- writing it ------------------------------------------------------------------------------- */
+/* ---- writing it ------------------------------------------------------------------------------ */
 
 /* A checkpoint that cannot be written is none, and closing is not to blame. */
 static void test_failing_writes(void **state)
@@ -436,7 +442,7 @@ static void test_failing_writes(void **state)
 	}
 }
 
-/* ---- many at once ------------------------------------------------------------------------------- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define READERS 3u
 
@@ -510,7 +516,9 @@ static void test_beside_loading(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* Commits do not wait for ordered indexes, and whoever walks through one then sees what they did. */
+/*
+ * Commits do not wait for ordered indexes, and whoever walks through one then sees what they did.
+ */
 static void test_commits_before_orders(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * compact_order_test.c - what must be durable before what, when compaction copies and frees, and what happens when a step of that
- * fails. The store has no thread of its own: each step is taken here, and the power fails between any two.
+ * compact_order_test.c - what must be durable before what, when compaction copies and frees, and
+ * what happens when a step of that fails. The store has no thread of its own: each step is taken
+ * here, and the power fails between any two.
  */
 #include "kv_fixture.h"
 
@@ -19,7 +20,7 @@
 #define STAYING 20000u
 #define READ_MS 200u
 
-/* ---- the names of segments, as they change ----------------------------------------------------- */
+/* ---- the names of segments, as they change --------------------------------------------------- */
 
 static struct {
 	struct kv *kv;
@@ -96,7 +97,7 @@ static void unwatch(struct fixture *fixture)
 	env->dir_sync = names.dir_sync;
 }
 
-/* ---- something to compact ---------------------------------------------------------------------- */
+/* ---- something to compact -------------------------------------------------------------------- */
 
 static void put_numbered(struct fixture *fixture, const char *name, unsigned number, size_t size,
 			 uint64_t seed)
@@ -108,8 +109,8 @@ static void put_numbered(struct fixture *fixture, const char *name, unsigned num
 }
 
 /*
- * As many segments as rounds, of which one short record each is needed, and all the rest is garbage that nobody has looked for. Without
- * `stays`: garbage throughout.
+ * As many segments as rounds, of which one short record each is needed, and all the rest is garbage
+ * that nobody has looked for. Without `stays`: garbage throughout.
  */
 static void make_garbage(struct fixture *fixture, unsigned rounds, bool stays)
 {
@@ -162,9 +163,11 @@ static int setup(void **state)
 
 #define ORDER_TEST(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
 
-/* ---- the list of snapshots --------------------------------------------------------------------- */
+/* ---- the list of snapshots ------------------------------------------------------------------- */
 
-/* It never knows of a batch that the log could still lose; and it is there after a power failure. */
+/*
+ * It never knows of a batch that the log could still lose; and it is there after a power failure.
+ */
 static void test_list_comes_after_the_log(void **state)
 {
 	static const enum sim_loss losses[] = {SIM_LOSS_ALL, SIM_LOSS_NONE, SIM_LOSS_ANY};
@@ -201,7 +204,7 @@ static void test_list_comes_before_cold_copies(void **state)
 	assert_true(atomic_load(&kv->snapshots.saved_seq) >= seq);
 }
 
-/* ---- freeing ----------------------------------------------------------------------------------- */
+/* ---- freeing --------------------------------------------------------------------------------- */
 
 static void test_order_of_freeing(void **state)
 {
@@ -257,7 +260,7 @@ static void test_readers_are_waited_for(void **state)
 	unwatch(fixture);
 }
 
-/* ---- steps that fail --------------------------------------------------------------------------- */
+/* ---- steps that fail ------------------------------------------------------------------------- */
 
 static void must_be_final(struct fixture *fixture)
 {
@@ -293,7 +296,7 @@ static void test_failures_are_final(void **state)
 	must_be_final(fixture);
 }
 
-/* ---- no room for the list of segments ---------------------------------------------------------- */
+/* ---- no room for the list of segments -------------------------------------------------------- */
 
 static unsigned whole_lists(struct fixture *fixture)
 {
@@ -328,7 +331,9 @@ static void step_later(struct fixture *fixture)
 	compact_step(fixture->kv);
 }
 
-/* One that failed half-way leaves a copy that is whole; the next attempt begins with the other one. */
+/*
+ * One that failed half-way leaves a copy that is whole; the next attempt begins with the other one.
+ */
 static void test_no_room_to_write_the_list(void **state)
 {
 	struct fixture *fixture = *state;
@@ -367,7 +372,10 @@ static void must_have_no_list(struct fixture *fixture)
 	assert_null(sim_env_bytes(fixture->sim, FORMAT_MANIFEST_NAME, &size));
 }
 
-/* Somebody has removed it, and the disk is full: the same; and such a store can be opened. What was begun is not taken for one. */
+/*
+ * Somebody has removed it, and the disk is full: the same; and such a store can be opened. What was
+ * begun is not taken for one.
+ */
 static void test_no_room_to_make_the_list(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * env_short_test.c - system calls that do less than they were asked for, or are interrupted, as a kernel may at any time: reads and
- * writes of all kinds end up whole, and so does a store on them.
+ * env_short_test.c - system calls that do less than they were asked for, or are interrupted, as a
+ * kernel may at any time: reads and writes of all kinds end up whole, and so does a store on them.
  *
- * The linker puts the calls below in the place of the C library's and liburing's (--wrap). Every one is answered short, or with
- * EINTR, as a generator with a seed says.
+ * The linker puts the calls below in the place of the C library's and liburing's (--wrap). Every
+ * one is answered short, or with EINTR, as a generator with a seed says.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,7 +136,7 @@ int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned count)
 	return __real_io_uring_submit_and_wait(ring, count);
 }
 
-/* ---- a directory -------------------------------------------------------------------------------- */
+/* ---- a directory ----------------------------------------------------------------------------- */
 
 static char parent[256], path[300];
 
@@ -167,11 +167,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- files -------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void write_some(struct kv_env *env, struct env_file *file, uint8_t *buffer, uint8_t *expected)
 {
-	/* Half of them as the log is written, whole blocks from its own buffer; some large enough for the ring. */
+	/*
+	 * Half of them as the log is written, whole blocks from its own buffer; some large enough
+	 * for the ring.
+	 */
 	unsigned unit = choose(2) ? ENV_DIRECT_ALIGN : 1;
 	size_t position = (size_t)choose(FILE_SIZE / unit) * unit;
 	size_t size = (1 + (size_t)choose((unsigned)((FILE_SIZE - position) / unit))) * unit;
@@ -214,7 +217,7 @@ static void test_files(void **state)
 	free(got);
 }
 
-/* ---- a store ------------------------------------------------------------------------------------ */
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static void value_of(unsigned key, uint8_t value[VALUE_SIZE])
 {

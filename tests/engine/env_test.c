@@ -69,7 +69,9 @@ static void test_list(void **state)
 	assert_int_equal(world->env->dir_list(world->dir, list_stop, NULL), -ECANCELED);
 }
 
-/* Space that was given back reads as zeros and is there again when it is asked for; the size stays. */
+/*
+ * Space that was given back reads as zeros and is there again when it is asked for; the size stays.
+ */
 static void test_space_given_back(void **state)
 {
 	enum { SIZE = 2 * FILE_SIZE, KEPT = FILE_SIZE / 2, MORE = FILE_SIZE, NEARLY = 65536 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heads_test.c - heads of larger records: which are kept and found, and that with them putting over a
- * large value, deleting it and asking for its size touch nothing of a mapped segment: its map may
- * not even be readable meanwhile. And that compaction reads what is needed of a segment, and nothing else.
+ * heads_test.c - heads of larger records: which are kept and found, and that with them putting over
+ * a large value, deleting it and asking for its size touch nothing of a mapped segment: its map may
+ * not even be readable meanwhile. And that compaction reads what is needed of a segment, and
+ * nothing else.
  */
 #include "kv_fixture.h"
 
@@ -74,7 +75,10 @@ static void test_find(void **state)
 	free(bytes);
 }
 
-/* What does not lead from record to record up to the end has no heads: nothing may be concluded from what is not seen. */
+/*
+ * What does not lead from record to record up to the end has no heads: nothing may be concluded
+ * from what is not seen.
+ */
 static void test_broken_chain(void **state)
 {
 	uint8_t *bytes = calloc(1, 1 << 19);
@@ -107,8 +111,8 @@ static void test_broken_chain(void **state)
 }
 
 /*
- * As those of a file that was written block by block, with a batch of another kind now and then: each is found, and nothing between
- * them. Out: where they begin.
+ * As those of a file that was written block by block, with a batch of another kind now and then:
+ * each is found, and nothing between them. Out: where they begin.
  */
 static uint32_t add_many(uint8_t *bytes, size_t long_key_size, uint32_t *offsets)
 {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * index_test.c - the hash index against a plain array: growth, removal and its gaps, readers beside the writer.
+ * index_test.c - the hash index against a plain array: growth, removal and its gaps, readers beside
+ * the writer.
  *
- * Addresses stand for records: address a belongs to key a, whose hash is hash_of(a), so that a match is a comparison.
+ * Addresses stand for records: address a belongs to key a, whose hash is hash_of(a), so that a
+ * match is a comparison.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,7 +91,9 @@ static int count_entry(void *arg, uint64_t address)
 	return 0;
 }
 
-/* Each bucket's spill bits are those that its entries in other buckets need, no more and no less. */
+/*
+ * Each bucket's spill bits are those that its entries in other buckets need, no more and no less.
+ */
 static void check_spills(struct index *index)
 {
 	struct index_table *table = atomic_load(&index->table);
@@ -129,7 +133,10 @@ static void settle(struct index *index)
 		;
 }
 
-/* Every slot alone, and all sorts of neighbours: tags that differ in a bit, an address without a tag, a tag of zeros. */
+/*
+ * Every slot alone, and all sorts of neighbours: tags that differ in a bit, an address without a
+ * tag, a tag of zeros.
+ */
 static void masks_of_a_bucket(void **state)
 {
 	uint64_t tag = index_tag(0xa5c3f1), seed = 1;
@@ -200,7 +207,10 @@ static void grows_and_finds(void **state)
 	index_fini(&index);
 }
 
-/* A removal must not hide what had spilled past the gap: random changes, checked against an array all the time. */
+/*
+ * A removal must not hide what had spilled past the gap: random changes, checked against an array
+ * all the time.
+ */
 static void removal_leaves_no_gaps(void **state)
 {
 	uint32_t *model = calloc(keys, sizeof(*model));
@@ -388,7 +398,10 @@ static void *crowd_reader(void *arg)
 	return NULL;
 }
 
-/* What is pulled back over the gap of a removal is never gone and never twice, for look-ups and passes. */
+/*
+ * What is pulled back over the gap of a removal is never gone and never twice, for look-ups and
+ * passes.
+ */
 static void removal_beside_readers(void **state)
 {
 	static struct crowd crowd;
@@ -397,7 +410,9 @@ static void removal_beside_readers(void **state)
 
 	(void)state;
 	assert_int_equal(index_init(&crowd.index), 0);
-	/* Those that come and go stand in the first buckets: all others are pulled over their gaps. */
+	/*
+	 * Those that come and go stand in the first buckets: all others are pulled over their gaps.
+	 */
 	for (i = 0; i < CROWD; i++)
 		order[i] = i < CROWD - CROWD_STABLE ? CROWD - i : i - (CROWD - CROWD_STABLE) + 1;
 	for (i = 0; i < CROWD; i++) {
@@ -460,8 +475,8 @@ static void apply_changes(struct journal *journal, struct saved *saved)
 }
 
 /*
- * A table with crowds is saved in parts while entries of crowds come and go; what was saved with what changed is the table as it
- * is then, spill bits included, and gives back each entry.
+ * A table with crowds is saved in parts while entries of crowds come and go; what was saved with
+ * what changed is the table as it is then, spill bits included, and gives back each entry.
  */
 static void saved_beside_changes(void **state)
 {

@@ -207,7 +207,10 @@ struct sizes {
 	size_t key, value; /* bytes */
 };
 
-/* Commits one change, by itself or as a batch of one; and says how much more the log and what is needed of it have become. */
+/*
+ * Commits one change, by itself or as a batch of one; and says how much more the log and what is
+ * needed of it have become.
+ */
 static void change_one(struct fixture *fixture, bool as_batch, unsigned keyspace, const uint8_t *key,
 	struct sizes sizes, const uint8_t *value, uint64_t more[3])
 {
@@ -283,7 +286,10 @@ static void change_all_alike(struct fixture *fixture)
 	must_check_clean(fixture);
 }
 
-/* A change by itself, which takes its own way where nothing else is going on, comes to the same as a batch of one. */
+/*
+ * A change by itself, which takes its own way where nothing else is going on, comes to the same as
+ * a batch of one.
+ */
 static void test_alone_as_in_batch(void **state)
 {
 	struct fixture *fixture = *state;
@@ -343,8 +349,7 @@ static void test_stats(void **state)
 	assert_true(stats.recovered_batches <= batches + 10);
 }
 
-/* ---- variants of the store ---------------------------------------------------------------------
- */
+/* ---- variants of the store ------------------------------------------------------------------- */
 
 static void churn(struct fixture *fixture)
 {

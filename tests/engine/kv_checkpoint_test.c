@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_checkpoint_test.c - opening from a checkpoint: it is used, what came after it is not lost, and whatever is wrong with
- * it costs time at most.
+ * kv_checkpoint_test.c - opening from a checkpoint: it is used, what came after it is not lost, and
+ * whatever is wrong with it costs time at most.
  */
 #include "format.h"
 #include "kv_fixture.h"
@@ -171,7 +171,10 @@ static void test_again_and_again(void **state)
 
 /* ---- damage ---------------------------------------------------------------------------------- */
 
-/* A byte of header, segments, buckets, entries, sums: whatever it is, all is there, or the answer is an error. */
+/*
+ * A byte of header, segments, buckets, entries, sums: whatever it is, all is there, or the answer
+ * is an error.
+ */
 static void test_flipped(void **state)
 {
 	struct fixture *fixture = *state;
@@ -287,7 +290,10 @@ static void test_crash_while_writing(void **state)
 	}
 }
 
-/* Closing takes a sample of the clock, which looks into an index of which most may not be loaded yet. */
+/*
+ * Closing takes a sample of the clock, which looks into an index of which most may not be loaded
+ * yet.
+ */
 static void test_closed_while_loading(void **state)
 {
 	struct fixture *fixture = *state;

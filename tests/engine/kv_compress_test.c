@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_compress_test.c - compression in the background: what it saves, that every value comes back, what
- * becomes of dictionaries. */
+/*
+ * kv_compress_test.c - compression in the background: what it saves, that every value comes back,
+ * what becomes of dictionaries.
+ */
 #include "kv_fixture.h"
 #include "cold.h"
 #include "compact.h"
@@ -95,7 +97,9 @@ static void compress_all(struct fixture *fixture, unsigned flags)
 
 	must_crash(fixture, SIM_LOSS_ALL, flags);
 	must_hold_all(fixture, 1);
-	/* What is compressed is left alone; and what comes anew takes the dictionaries there are. */
+	/*
+	 * What is compressed is left alone; and what comes anew takes the dictionaries there are.
+	 */
 	for (unsigned key = 0; key < KEYS; key += 2)
 		put(fixture, key, 1);
 	stats = prune(fixture);
@@ -273,8 +277,8 @@ static void stream_until_raw(struct fixture *fixture)
 }
 
 /*
- * What is overwritten as fast as it goes may be copied as it is meanwhile. A prune leaves nothing of
- * it that way, wherever it has been copied to.
+ * What is overwritten as fast as it goes may be copied as it is meanwhile. A prune leaves nothing
+ * of it that way, wherever it has been copied to.
  */
 static void test_stream(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_condemned_test.c - large values that were replaced: what a snapshot holds of them, and that all else comes back by itself. */
+/*
+ * kv_condemned_test.c - large values that were replaced: what a snapshot holds of them, and that
+ * all else comes back by itself.
+ */
 #include "kv_fixture.h"
 
 #include <unistd.h>
@@ -42,7 +45,10 @@ static void must_show_big(struct fixture *fixture, const char *name, const char 
 	free(expected);
 }
 
-/* Fills the log's last segment until half of the next one is free: without the maintainer there is none after that. */
+/*
+ * Fills the log's last segment until half of the next one is free: without the maintainer there is
+ * none after that.
+ */
 static void make_room(struct fixture *fixture)
 {
 	uint32_t offset;
@@ -79,7 +85,10 @@ static void must_hold(struct fixture *fixture, uint64_t bytes)
 	assert_in_range(stats.live_bytes, bytes, bytes + OVERHEAD);
 }
 
-/* What was condemned when the snapshot was taken is not the snapshot's; also not when the log says so again. */
+/*
+ * What was condemned when the snapshot was taken is not the snapshot's; also not when the log says
+ * so again.
+ */
 static void test_condemned_before(void **state)
 {
 	struct fixture *fixture = *state;
@@ -94,7 +103,10 @@ static void test_condemned_before(void **state)
 	must_check_clean(fixture);
 }
 
-/* What a snapshot sees stays whole beside one that does not, in every form: as it is, replayed, copied. */
+/*
+ * What a snapshot sees stays whole beside one that does not, in every form: as it is, replayed,
+ * copied.
+ */
 static void test_condemned_between(void **state)
 {
 	struct fixture *fixture = *state;

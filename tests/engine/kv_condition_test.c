@@ -48,7 +48,10 @@ static void test_get_seq(void **state)
 	assert_int_equal(seq, 77);
 }
 
-/* Commits a put of "done" under the batch's conditions; it is there, or nothing has changed and the batch is kept. */
+/*
+ * Commits a put of "done" under the batch's conditions; it is there, or nothing has changed and the
+ * batch is kept.
+ */
 static void must_end(struct fixture *fixture, struct kv_batch *batch, int expected)
 {
 	uint64_t before = kv_last_seq(fixture->kv);

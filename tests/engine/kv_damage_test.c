@@ -341,7 +341,10 @@ static unsigned count_large(struct fixture *fixture)
 	return intact;
 }
 
-/* A segment that somebody took away is named by who opens and who checks; the rest is there, also for whoever writes on. */
+/*
+ * A segment that somebody took away is named by who opens and who checks; the rest is there, also
+ * for whoever writes on.
+ */
 static void test_missing_segment(void **state)
 {
 	struct fixture *fixture = *state;
@@ -381,7 +384,10 @@ static unsigned errors_of_opening(struct fixture *fixture)
 
 #define SLOTS_MAX 64u
 
-/* Each file of the log but the last, which the log might as well not have: taken away, it is missed; back again, all is well. */
+/*
+ * Each file of the log but the last, which the log might as well not have: taken away, it is
+ * missed; back again, all is well.
+ */
 static unsigned take_each_away(struct fixture *fixture, unsigned slot_last)
 {
 	char name[FORMAT_SEGMENT_NAME_SIZE];
@@ -430,7 +436,10 @@ static unsigned last_slot(struct fixture *fixture)
 	return last;
 }
 
-/* Without a checkpoint the list of segments knows what there must be, and the numbers behind it have no gap. */
+/*
+ * Without a checkpoint the list of segments knows what there must be, and the numbers behind it
+ * have no gap.
+ */
 static void test_missing_without_checkpoint(void **state)
 {
 	struct fixture *fixture = *state;
@@ -454,7 +463,10 @@ static void test_missing_without_checkpoint(void **state)
 	must_check_clean(fixture);
 }
 
-/* A list that is damaged in one copy is as good as whole; without any, the store works, and has one again. */
+/*
+ * A list that is damaged in one copy is as good as whole; without any, the store works, and has one
+ * again.
+ */
 static void test_damaged_manifest(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_digest_test.c - one number for what a store holds: the same wherever the same is held, another as soon as anything is different.
+ * kv_digest_test.c - one number for what a store holds: the same wherever the same is held, another
+ * as soon as anything is different.
  */
 #include "kv_fixture.h"
 
@@ -202,7 +203,9 @@ static unsigned calls_with(struct fixture *fixture, size_t entries_max)
 	return calls;
 }
 
-/* Room for one less than there are is not enough: it is no more than was allowed, however it grows. */
+/*
+ * Room for one less than there are is not enough: it is no more than was allowed, however it grows.
+ */
 static void test_memory_is_bounded(void **state)
 {
 	static const unsigned counts[] = {40, 1024, 1800};
@@ -226,7 +229,10 @@ static int stop(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 	return ++*(unsigned *)arg == 2;
 }
 
-/* What it says of two entries, as another program has reckoned it: what was noted years ago is still compared with it. */
+/*
+ * What it says of two entries, as another program has reckoned it: what was noted years ago is
+ * still compared with it.
+ */
 static void test_known(void **state)
 {
 	static const uint8_t known[2][4] = {{0x7f, 0xec, 0xe4, 0xac}, {0x5f, 0xc7, 0x13, 0x5c}};

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_expire_test.c - samples of the clock, kv_time_of and kv_expire: on a clock that the test sets. */
+/*
+ * kv_expire_test.c - samples of the clock, kv_time_of and kv_expire: on a clock that the test sets.
+ */
 #include <pthread.h>
 
 #include "kv_fixture.h"
@@ -110,7 +112,9 @@ static void test_due(void **state)
 	assert_int_equal(times_due_us(fixture->kv), UINT64_MAX);
 }
 
-/* What is older goes, what is younger stays: of either kind of keyspace, also after opening again. */
+/*
+ * What is older goes, what is younger stays: of either kind of keyspace, also after opening again.
+ */
 static void test_expire(void **state)
 {
 	struct fixture *fixture = *state;
@@ -245,7 +249,7 @@ static void test_large(void **state)
 	must_check_clean(fixture);
 }
 
-/* ---- beside writers --------------------------------------------------------------------------- */
+/* ---- beside writers -------------------------------------------------------------------------- */
 
 #define CHANGED 2000u
 

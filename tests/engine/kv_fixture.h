@@ -73,8 +73,8 @@ int have_filled(
 	struct fixture *fixture, unsigned keyspace, const char *key, size_t size, uint64_t seed);
 
 /*
- * Keys by number, [from, to), in no order of theirs; even ones hashed, odd ones ordered; each with a value that tells its number and
- * a round.
+ * Keys by number, [from, to), in no order of theirs; even ones hashed, odd ones ordered; each with
+ * a value that tells its number and a round.
  */
 void numbered_key(char key[16], unsigned number);
 void numbered_value(char value[128], unsigned number, unsigned round);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_iterator_test.c - passes over everything: what is there all the time comes exactly once, while the index grows,
- * shrinks and is written to from all sides.
+ * kv_iterator_test.c - passes over everything: what is there all the time comes exactly once, while
+ * the index grows, shrinks and is written to from all sides.
  */
 #include "kv_fixture.h"
 
@@ -126,7 +126,10 @@ static void test_keys(void **state)
 	kv_iterator_close(iterator);
 }
 
-/* Between any two portions keys come, are overwritten and go: many times as many as there are portions. */
+/*
+ * Between any two portions keys come, are overwritten and go: many times as many as there are
+ * portions.
+ */
 static void test_under_change(void **state)
 {
 	struct fixture *fixture = *state;

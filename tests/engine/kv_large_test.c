@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_large_test.c - values in pieces: put, streamed, read and changed in part, replaced, deleted. */
+/*
+ * kv_large_test.c - values in pieces: put, streamed, read and changed in part, replaced, deleted.
+ */
 #include "large_fixture.h"
 
 /* ---- whole values ---------------------------------------------------------------------------- */

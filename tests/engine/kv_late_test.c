@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_late_test.c - a disk that answers late and in any order, several writers, and then the power fails, or a call does: what
- * was acknowledged as durable is there, and what is there is what was committed up to one number, of all writers.
+ * kv_late_test.c - a disk that answers late and in any order, several writers, and then the power
+ * fails, or a call does: what was acknowledged as durable is there, and what is there is what was
+ * committed up to one number, of all writers.
  *
- * Each writer has keys of its own and remembers which of them its batches put, by their numbers; so what the store must hold
- * after any number is known without asking in which order the writers went.
+ * Each writer has keys of its own and remembers which of them its batches put, by their numbers; so
+ * what the store must hold after any number is known without asking in which order the writers
+ * went.
  */
 #include "kv_fixture.h"
 

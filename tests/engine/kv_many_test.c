@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_many_test.c - many entries with one call: by their keys, and in order from a cursor's place. */
+/*
+ * kv_many_test.c - many entries with one call: by their keys, and in order from a cursor's place.
+ */
 #include "kv_fixture.h"
 
 #include "env.h"
@@ -201,7 +203,10 @@ static void test_under_change(void **state)
 	must_put(fixture, ORDERED, "c", "2");
 	kv_read_begin(fixture->kv);
 	assert_int_equal(kv_cursor_read(cursor, entries, 2, &count), 0);
-	/* The cursor stood on a deleted key, so one of two places went to nothing, or it was filled. */
+	/*
+	 * The cursor stood on a deleted key, so one of two places went to nothing, or it was
+	 * filled.
+	 */
 	assert_in_range(count, 1, 2);
 	assert_memory_equal(entries[0].key.data, "b", 1);
 	assert_memory_equal(entries[0].value.data, "2", 1);
@@ -255,7 +260,10 @@ static void must_read_below(struct fixture *fixture, const char *const *sorted, 
 	kv_cursor_close(cursor);
 }
 
-/* Keys and bounds that are shorter and longer than the word by which most are told apart, and equal in it. */
+/*
+ * Keys and bounds that are shorter and longer than the word by which most are told apart, and equal
+ * in it.
+ */
 static void test_upper_bound(void **state)
 {
 	static const char *const sorted[] = {"a", "abcdefg", "abcdefgh", "abcdefgh\x01", "abcdefghi",
@@ -308,7 +316,10 @@ static unsigned advices_of_read(struct fixture *fixture)
 	return advices;
 }
 
-/* Groups that take as long as a disk does are asked of the kernel, and no more than some after that. */
+/*
+ * Groups that take as long as a disk does are asked of the kernel, and no more than some after
+ * that.
+ */
 static void test_from_disk(void **state)
 {
 	struct fixture *fixture = *state;

@@ -204,8 +204,7 @@ static void test_read_only(void **state)
 	must_open(fixture, 0);
 }
 
-/* ---- superblocks that are none -----------------------------------------------------------------
- */
+/* ---- superblocks that are none --------------------------------------------------------------- */
 
 /* The superblock's own copies, without which there is nothing to fall back on. */
 static void remove_segment_copies(struct fixture *fixture)
@@ -257,7 +256,10 @@ static void test_newer_superblock(void **state)
 	assert_int_equal(fixture->errors, 1);
 }
 
-/* Any flipped bit of the superblock is noticed, and said; but for the version's, a copy takes its place. */
+/*
+ * Any flipped bit of the superblock is noticed, and said; but for the version's, a copy takes its
+ * place.
+ */
 static void test_superblock_flips(void **state)
 {
 	struct fixture *fixture = *state;
@@ -280,8 +282,7 @@ static void test_superblock_flips(void **state)
 	must_open(fixture, 0);
 }
 
-/* ---- segments that are none --------------------------------------------------------------------
- */
+/* ---- segments that are none ------------------------------------------------------------------ */
 
 static void test_segment_header_damaged(void **state)
 {
@@ -379,8 +380,7 @@ static void test_other_files_do_not_matter(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* ---- opening when the world fails --------------------------------------------------------------
- */
+/* ---- opening when the world fails ------------------------------------------------------------ */
 
 /* Whichever call fails, opening gives an error and leaves nothing open; afterwards all is as it
  * was. */

@@ -97,8 +97,8 @@ static void test_crash_amid_copies(void **state)
 }
 
 /*
- * What is deleted lies in segments that stay, the tombstones in one of garbage: they outlive that, and the next, as long as there
- * is anything that would come back without them.
+ * What is deleted lies in segments that stay, the tombstones in one of garbage: they outlive that,
+ * and the next, as long as there is anything that would come back without them.
  */
 static void test_deleted_stays_deleted(void **state)
 {
@@ -161,8 +161,10 @@ static void test_bad_options(void **state)
 	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), -EINVAL);
 }
 
-/* A few keys that are overwritten all the time among many that are not: once the two stand apart, the
- * many are not copied again and again. */
+/*
+ * A few keys that are overwritten all the time among many that are not: once the two stand apart,
+ * the many are not copied again and again.
+ */
 static void test_cold_stays(void **state)
 {
 	struct fixture *fixture = *state;
@@ -216,8 +218,8 @@ static void test_prune_beside_writers(void **state)
 }
 
 /*
- * The segment with the newest batch goes, of which nothing is needed, while the one behind it has no
- * record yet: a batch that was refused has only begun it. The number is not given out again.
+ * The segment with the newest batch goes, of which nothing is needed, while the one behind it has
+ * no record yet: a batch that was refused has only begun it. The number is not given out again.
  */
 static void test_newest_number_stays(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_recover_test.c - a log of several segments is replayed: with a second thread that validates ahead as without. */
+/*
+ * kv_recover_test.c - a log of several segments is replayed: with a second thread that validates
+ * ahead as without.
+ */
 #include "kv_fixture.h"
 
 #include "format.h"
@@ -183,7 +186,10 @@ static void test_many_segments(void **state)
 	must_check_clean(fixture);
 }
 
-/* What is replaced stands before the checkpoint as well, in segments that are read beside the replay. */
+/*
+ * What is replaced stands before the checkpoint as well, in segments that are read beside the
+ * replay.
+ */
 static void test_behind_a_checkpoint(void **state)
 {
 	struct fixture *fixture = *state;
@@ -240,7 +246,10 @@ static uint32_t forge(uint8_t *at, const char *key, uint64_t seq, uint64_t salt)
 	return (uint32_t)format_record_length(record);
 }
 
-/* Zeros in the place of some records, then a whole one that never was, and behind it one whose check is wrong. */
+/*
+ * Zeros in the place of some records, then a whole one that never was, and behind it one whose
+ * check is wrong.
+ */
 static void lose_and_forge(const struct segment *segment, uint8_t *base)
 {
 	const struct format_record *record;
@@ -259,8 +268,8 @@ static void lose_and_forge(const struct segment *segment, uint8_t *base)
 }
 
 /*
- * What the second thread has validated is lost before the replayer comes to it. What stands behind the damage need not be what was
- * validated: it may be anything within a value.
+ * What the second thread has validated is lost before the replayer comes to it. What stands behind
+ * the damage need not be what was validated: it may be anything within a value.
  */
 static void test_damage_after_validation(void **state)
 {
@@ -286,7 +295,10 @@ static void test_damage_after_validation(void **state)
 	kv->inline_maintenance = true;
 	assert_non_null(replay.validator);
 	validator_enter(replay.validator, 0);
-	/* As far as its ring has room; then it waits, and reads nothing while bytes are changed here. */
+	/*
+	 * As far as its ring has room; then it waits, and reads nothing while bytes are changed
+	 * here.
+	 */
 	assert_in_range(validator_await(replay.validator, SEGMENT_SIZE), LOST_AT + 2 * LOST_SIZE, SEGMENT_SIZE / 2);
 	lose_and_forge(segments[0], (uint8_t *)(uintptr_t)replay.base);
 	assert_int_equal(replay_segment(&replay, false, &end, &how), 0);
@@ -311,7 +323,9 @@ static void die_while_opening(struct fixture *fixture, uint64_t step)
 	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
 }
 
-/* The END of a cold segment that only the page cache has is durable before a checkpoint goes by it. */
+/*
+ * The END of a cold segment that only the page cache has is durable before a checkpoint goes by it.
+ */
 static void test_end_in_the_page_cache(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_repair_test.c - small stores of several kinds, damaged byte by byte and cut off anywhere: what is damaged is
- * said, everything else stays readable, a repair brings back what can be, makes nothing worse, and has nothing to
- * do the second time.
+ * kv_repair_test.c - small stores of several kinds, damaged byte by byte and cut off anywhere: what
+ * is damaged is said, everything else stays readable, a repair brings back what can be, makes
+ * nothing worse, and has nothing to do the second time.
  *
- * Bytes here and there; with KVFS_TEST_LONG in the environment every single one, with KVFS_TEST_QUICK fewer.
+ * Bytes here and there; with KVFS_TEST_LONG in the environment every single one, with
+ * KVFS_TEST_QUICK fewer.
  */
 #include "kv_fixture.h"
 
@@ -195,7 +196,10 @@ enum said {
 	SAID_BEFORE,    /* by a repair that was interrupted, perhaps */
 };
 
-/* What a damaged store must be like, before its repair and after. lost_max: keys. Returns findings before. */
+/*
+ * What a damaged store must be like, before its repair and after. lost_max: keys. Returns findings
+ * before.
+ */
 static uint64_t judge(struct fixture *fixture, unsigned lost_max, enum said said)
 {
 	struct kv_repair_report first, second;

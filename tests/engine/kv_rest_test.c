@@ -17,7 +17,10 @@ static uint64_t resident_bytes(struct fixture *fixture)
 	return stats.memory_resident_bytes;
 }
 
-/* What was closed in order is opened without a buffer, or a look behind its end; the first change brings both. */
+/*
+ * What was closed in order is opened without a buffer, or a look behind its end; the first change
+ * brings both.
+ */
 static void test_rests_until_it_is_written_to(void **state)
 {
 	struct fixture *fixture = *state;
@@ -55,7 +58,10 @@ static uint64_t sync_writes(struct fixture *fixture)
 	return sim_env_calls(fixture->sim, SIM_FAULT_WRITE) - writes;
 }
 
-/* Where it was closed the first block is written before the others: else these could be there behind a record that says that nothing is. */
+/*
+ * Where it was closed the first block is written before the others: else these could be there
+ * behind a record that says that nothing is.
+ */
 static void test_first_block_goes_first(void **state)
 {
 	struct fixture *fixture = *state;
@@ -101,7 +107,10 @@ static void test_rests_beside_threads(void **state)
 	}
 }
 
-/* What was to be written where the store had been closed, and was torn, is not there, and does not come back. */
+/*
+ * What was to be written where the store had been closed, and was torn, is not there, and does not
+ * come back.
+ */
 static void test_torn_behind_the_close(void **state)
 {
 	struct fixture *fixture = *state;

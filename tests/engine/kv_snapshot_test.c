@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_snapshot_test.c - what snapshots show after compaction has put records out of their order in the log, and
- * the log has been replayed in that order.
+ * kv_snapshot_test.c - what snapshots show after compaction has put records out of their order in
+ * the log, and the log has been replayed in that order.
  */
 #include "kv_fixture.h"
 
@@ -85,9 +85,9 @@ static void all_show(struct fixture *fixture)
 }
 
 /*
- * Of `a`, the second value is copied to where it is replayed before the first and the tombstone between them; of `b`, the tombstone is
- * copied to behind the second value and the next tombstone. Both times it is the tombstone that tells how
- * long the first value was there.
+ * Of `a`, the second value is copied to where it is replayed before the first and the tombstone
+ * between them; of `b`, the tombstone is copied to behind the second value and the next tombstone.
+ * Both times it is the tombstone that tells how long the first value was there.
  */
 static void test_late_tombstones(void **state)
 {

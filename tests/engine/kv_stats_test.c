@@ -25,7 +25,9 @@ static void must_be_sound(const struct kv_latency *latency)
 	assert_true(latency->max_ns < UINT64_C(1000000000) * 100);
 }
 
-/* Samples come at the promised rate, waits are all counted, and nothing comes while timing is off. */
+/*
+ * Samples come at the promised rate, waits are all counted, and nothing comes while timing is off.
+ */
 static void test_latencies(void **state)
 {
 	struct fixture *fixture = *state;
@@ -59,7 +61,10 @@ static void test_latencies(void **state)
 		    stats.latencies[KV_OPERATION_GET].samples);
 }
 
-/* What is written is at least what was appended, and a flush that is behind a sync writes a block again. */
+/*
+ * What is written is at least what was appended, and a flush that is behind a sync writes a block
+ * again.
+ */
 static void test_written(void **state)
 {
 	struct fixture *fixture = *state;

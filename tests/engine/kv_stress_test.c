@@ -159,7 +159,10 @@ static void walk_some(struct stress *stress, struct kv_cursor *cursor, struct si
 		fail_stress(stress, "a cursor failed");
 }
 
-/* The same keys twice, in order and by name: both ways all are found, whole, and none is older than before. */
+/*
+ * The same keys twice, in order and by name: both ways all are found, whole, and none is older than
+ * before.
+ */
 static void read_many(struct stress *stress, struct kv_cursor *cursor, struct sim_random *random)
 {
 	uint32_t from[2] = {(uint32_t)sim_random_below(random, WRITERS),
@@ -260,8 +263,7 @@ static void test_readers_and_writers(void **state)
 	must_check_clean(stress.fixture);
 }
 
-/* ---- growth ------------------------------------------------------------------------------------
- */
+/* ---- growth ---------------------------------------------------------------------------------- */
 
 struct growth {
 	struct fixture *fixture;

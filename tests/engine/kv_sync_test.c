@@ -11,8 +11,7 @@
 #define THREADS 8u
 #define PUTS 50u
 
-/* ---- waiting -----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static void test_sync_survives(void **state)
 {
@@ -31,7 +30,9 @@ static void test_sync_survives(void **state)
 	must_check_clean(fixture);
 }
 
-/* Nobody asks for a sync, but what stands in front of the last segment is durable, and said to be. */
+/*
+ * Nobody asks for a sync, but what stands in front of the last segment is durable, and said to be.
+ */
 static void test_full_segments_are_durable(void **state)
 {
 	struct fixture *fixture = *state;
@@ -210,8 +211,7 @@ static void test_close_answers(void **state)
 	sem_destroy(&answered);
 }
 
-/* ---- the commit interval -----------------------------------------------------------------------
- */
+/* ---- the commit interval --------------------------------------------------------------------- */
 
 static void wait_until_durable(struct fixture *fixture, uint64_t seq)
 {
@@ -241,7 +241,10 @@ static void test_commit_interval(void **state)
 	assert_int_equal(kv_last_seq(fixture->kv), 10);
 }
 
-/* The thread looks for changes by itself for a while, and is woken by the first one that comes later. */
+/*
+ * The thread looks for changes by itself for a while, and is woken by the first one that comes
+ * later.
+ */
 static void test_commit_interval_after_rest(void **state)
 {
 	static const unsigned rests_us[] = {0, 20000, 200000, 0, 200000};
@@ -260,7 +263,10 @@ static void test_commit_interval_after_rest(void **state)
 	}
 }
 
-/* However short the interval: who has nothing to write sleeps until the next change, also while a sample of the clock is to come. */
+/*
+ * However short the interval: who has nothing to write sleeps until the next change, also while a
+ * sample of the clock is to come.
+ */
 static void test_short_interval_rests(void **state)
 {
 	struct fixture *fixture = *state;
@@ -284,8 +290,7 @@ static void test_short_interval_rests(void **state)
 	assert_true(rested);
 }
 
-/* ---- when the disk fails -----------------------------------------------------------------------
- */
+/* ---- when the disk fails --------------------------------------------------------------------- */
 
 static void must_be_poisoned(struct fixture *fixture, uint64_t durable)
 {
@@ -343,7 +348,10 @@ static void *put_until_failure(void *arg)
 	}
 }
 
-/* The flush that many wait for fails: each of them is told, and what was acknowledged before is there. */
+/*
+ * The flush that many wait for fails: each of them is told, and what was acknowledged before is
+ * there.
+ */
 static void test_failed_sync_of_many(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_trim_test.c - what a store keeps on the disk when nobody writes to it, and when it is closed. */
+/*
+ * kv_trim_test.c - what a store keeps on the disk when nobody writes to it, and when it is closed.
+ */
 #include "kv_fixture.h"
 
 #include <unistd.h>
@@ -75,7 +77,10 @@ static void test_closed(void **state)
 	fill(fixture, 45);
 	must_close(fixture);
 	files = files_of(fixture);
-	/* 4.3 MiB in segments of 1 MiB; where the last one is left almost full one more may have been begun. */
+	/*
+	 * 4.3 MiB in segments of 1 MiB; where the last one is left almost full one more may have
+	 * been begun.
+	 */
 	assert_in_range(files.segments, 5, 6);
 	assert_int_equal(files.unused, 0);
 	must_open(fixture, 0);
@@ -83,7 +88,10 @@ static void test_closed(void **state)
 	must_check_clean(fixture);
 }
 
-/* Of the last segment what stands there and a bit more than an eighth of a segment, all of the others, and nothing else. */
+/*
+ * Of the last segment what stands there and a bit more than an eighth of a segment, all of the
+ * others, and nothing else.
+ */
 static bool is_at_rest(struct fixture *fixture, unsigned segments_max)
 {
 	struct kv *kv = fixture->kv;
@@ -105,7 +113,10 @@ static bool is_at_rest(struct fixture *fixture, unsigned segments_max)
 	return at_rest;
 }
 
-/* As if nothing had happened for a while; at its end garbage has been seen to as well, however slow that is. */
+/*
+ * As if nothing had happened for a while; at its end garbage has been seen to as well, however slow
+ * that is.
+ */
 static void rest(struct fixture *fixture, unsigned segments_max)
 {
 	unsigned ms = 0;
@@ -170,7 +181,9 @@ static void put_small(struct fixture *fixture, unsigned count)
 	}
 }
 
-/* Who changes little after a rest waits for nothing; who changes much goes on in the same segment. */
+/*
+ * Who changes little after a rest waits for nothing; who changes much goes on in the same segment.
+ */
 static void test_goes_on_behind_a_hole(void **state)
 {
 	struct fixture *fixture = *state;
@@ -204,7 +217,10 @@ static void test_goes_on_behind_a_hole(void **state)
 	}
 }
 
-/* While it rested others have filled the disk: what frees goes on, all else is refused, and nothing is lost. */
+/*
+ * While it rested others have filled the disk: what frees goes on, all else is refused, and nothing
+ * is lost.
+ */
 static void test_disk_is_full_behind_a_hole(void **state)
 {
 	struct fixture *fixture = *state;
@@ -303,7 +319,9 @@ static void test_stays_short(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* What is left of the reserve is there after opening as well, on a disk that is as full as it was. */
+/*
+ * What is left of the reserve is there after opening as well, on a disk that is as full as it was.
+ */
 static void test_reserve_is_found_again(void **state)
 {
 	struct fixture *fixture = *state;
@@ -424,14 +442,20 @@ static bool has_victim(struct fixture *fixture)
 	return has;
 }
 
-/* Nothing is copied to where there is no space; nor out of a file that is no new segment, on a full disk. */
+/*
+ * Nothing is copied to where there is no space; nor out of a file that is no new segment, on a full
+ * disk.
+ */
 static void test_picks_what_has_room(void **state)
 {
 	struct fixture *fixture = *state;
 	char key[20];
 	unsigned i;
 
-	/* A third of the first segment is needed: as much as fits in the last one, while it is whole. */
+	/*
+	 * A third of the first segment is needed: as much as fits in the last one, while it is
+	 * whole.
+	 */
 	fill(fixture, 11);
 	for (i = 0; i < 7; i++) {
 		snprintf(key, sizeof(key), "key %u", i);
@@ -463,7 +487,10 @@ static void test_picks_what_has_no_hole(void **state)
 	must_check_clean(fixture);
 }
 
-/* Of what several emptied segments with holes gave back new ones become, where nothing else is left. */
+/*
+ * Of what several emptied segments with holes gave back new ones become, where nothing else is
+ * left.
+ */
 static void test_parts_become_segments(void **state)
 {
 	struct fixture *fixture = *state;
@@ -483,7 +510,9 @@ static void test_parts_become_segments(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
-/* Puts ask for the space behind a cut before they come into the reserve, though a spare is there. */
+/*
+ * Puts ask for the space behind a cut before they come into the reserve, though a spare is there.
+ */
 static void test_spare_behind_a_cut(void **state)
 {
 	struct fixture *fixture = *state;
@@ -493,7 +522,9 @@ static void test_spare_behind_a_cut(void **state)
 	bool done, kept;
 	char key[20];
 
-	/* Beyond three quarters of the segment, so one spare stays when it has rested for a while. */
+	/*
+	 * Beyond three quarters of the segment, so one spare stays when it has rested for a while.
+	 */
 	fill(fixture, 7);
 	must_put_filled(fixture, HASHED, "a bit", 95000, 0);
 	for (done = false, ms = 0; !done; ms++) {

@@ -172,7 +172,10 @@ static void crash(struct model *model)
 
 	close_views(model);
 	durable = kv_durable_seq(model->fixture->kv);
-	/* Whoever may write clears up behind large values at once, in batches with numbers of their own. */
+	/*
+	 * Whoever may write clears up behind large values at once, in batches with numbers of their
+	 * own.
+	 */
 	must_crash(model->fixture, losses[below(model, 3)], model->flags | KV_OPEN_READ_ONLY);
 	recovered = kv_last_seq(model->fixture->kv);
 	assert_true(recovered >= durable);

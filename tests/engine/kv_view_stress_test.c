@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv_view_stress_test.c - writers move amounts between accounts, a batch each, so that the sum over all is the same at every
- * moment; an account with nothing is deleted. Readers open views and snapshots meanwhile, while compaction and
- * sweeping run, and must find the sum by each way of reading, again and again.
+ * kv_view_stress_test.c - writers move amounts between accounts, a batch each, so that the sum over
+ * all is the same at every moment; an account with nothing is deleted. Readers open views and
+ * snapshots meanwhile, while compaction and sweeping run, and must find the sum by each way of
+ * reading, again and again.
  */
 #include "kv_fixture.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kv_view_test.c - views and snapshots, one promise at a time; kv_view_model_test.c has them all at once. */
+/*
+ * kv_view_test.c - views and snapshots, one promise at a time; kv_view_model_test.c has them all at
+ * once.
+ */
 #include <stdatomic.h>
 
 #include "format.h"
@@ -319,7 +322,10 @@ static void must_see_values(struct fixture *fixture, const char *name, unsigned 
 	kv_view_close(view);
 }
 
-/* What a snapshot keeps is garbage with it, and comes back from the disk; until then it moves, and stays. */
+/*
+ * What a snapshot keeps is garbage with it, and comes back from the disk; until then it moves, and
+ * stays.
+ */
 static void test_space(void **state)
 {
 	struct fixture *fixture = *state;
@@ -367,8 +373,9 @@ static int rename_but_list(struct env_dir *dir, const char *from, const char *to
 }
 
 /*
- * While the file of the snapshots cannot be written, what the log says of them stays where it stands: a copy of it would come behind
- * what replaced what they see. Garbage elsewhere is given back, and all of it when the file can be written again.
+ * While the file of the snapshots cannot be written, what the log says of them stays where it
+ * stands: a copy of it would come behind what replaced what they see. Garbage elsewhere is given
+ * back, and all of it when the file can be written again.
  */
 static void test_list_cannot_be_written(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* log_test.c - when the next segment is asked for, where callers do the work: what they ask for comes later. */
+/*
+ * log_test.c - when the next segment is asked for, where callers do the work: what they ask for
+ * comes later.
+ */
 #include "kv_fixture.h"
 
 #include "log_spare.h"

@@ -189,7 +189,9 @@ size_t compare_take(struct order_walk *walk, const struct model *model, size_t a
 	return count;
 }
 
-/* All of it, in portions; a key is left to the next step only if it is long, or there is no room. */
+/*
+ * All of it, in portions; a key is left to the next step only if it is long, or there is no room.
+ */
 static void compare_takes(struct order *order, const struct model *model)
 {
 	size_t at = 0, taken = 0;

@@ -80,7 +80,10 @@ static void put_and_reopen(struct fixture *fixture)
 	asked_count = 0;
 	asked_bytes = 0;
 	fixture->env->map_advise = note_advice;
-	/* What this thread remembers of another test's store, at the same addresses, it forgets in another segment. */
+	/*
+	 * What this thread remembers of another test's store, at the same addresses, it forgets in
+	 * another segment.
+	 */
 	(void)read_one(fixture, 0);
 	(void)read_one(fixture, MAPPED - 1);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* scrub_test.c - the log is read through in the background: when, how fast, what is found, and with compaction underneath. */
+/*
+ * scrub_test.c - the log is read through in the background: when, how fast, what is found, and with
+ * compaction underneath.
+ */
 #include "kv_fixture.h"
 
 #include <pthread.h>

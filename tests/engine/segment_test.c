@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * segment_test.c - segments that a checkpoint spoke of: proved as a whole they are read without further questions, but for the
- * one that an address which lies could still raise.
+ * segment_test.c - segments that a checkpoint spoke of: proved as a whole they are read without
+ * further questions, but for the one that an address which lies could still raise.
  */
 #include "kv_fixture.h"
 

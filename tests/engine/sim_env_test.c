@@ -151,7 +151,9 @@ static void test_sim_failed_sync_loses(void **state)
 	assert_true(lost > 0);
 }
 
-/* A program that dies loses nothing, but what it had not synced is still not safe from the power. */
+/*
+ * A program that dies loses nothing, but what it had not synced is still not safe from the power.
+ */
 static void test_sim_program_dies(void **state)
 {
 	struct world *world = *state;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* version_sweep_test.c - what a view that ends leaves behind is found, all of it, and little else is looked at for that. */
+/*
+ * version_sweep_test.c - what a view that ends leaves behind is found, all of it, and little else
+ * is looked at for that.
+ */
 #include "kv_fixture.h"
 
 #include "maintain.h"

@@ -126,7 +126,10 @@ static void go_round(struct fixture *fixture)
 	}
 }
 
-/* Small records in a log that is small beside memory: read in once the store is used, and found by all who read. */
+/*
+ * Small records in a log that is small beside memory: read in once the store is used, and found by
+ * all who read.
+ */
 static void test_read_in(void **state)
 {
 	struct fixture *fixture = *state;

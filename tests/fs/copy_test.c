@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copy_test.c - copying ranges: by reference where chunks allow it, by bytes elsewhere; what writing,
- * cutting, punching and unlinking do to chunks that are shared; that shared bytes go with their last
- * reference; and that a check finds counts that are wrong.
+ * copy_test.c - copying ranges: by reference where chunks allow it, by bytes elsewhere; what
+ * writing, cutting, punching and unlinking do to chunks that are shared; that shared bytes go with
+ * their last reference; and that a check finds counts that are wrong.
  */
 #include "fixture.h"
 
@@ -308,7 +308,10 @@ static void test_tail(void **state)
 	fixture_assert_clean(store);
 }
 
-/* What was shared when a snapshot was taken is shared again after the way back; a clone shares as much. */
+/*
+ * What was shared when a snapshot was taken is shared again after the way back; a clone shares as
+ * much.
+ */
 static void test_snapshots(void **state)
 {
 	struct fixture *store = *state, clone = *store;
@@ -391,7 +394,7 @@ static void test_concurrent(void **state)
 	assert_int_equal(keys(store, KEYSPACE_SHARED), 0);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------ */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static void count_finding(void *arg, enum kv_severity severity, const char *message)
 {

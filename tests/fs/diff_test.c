@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * diff_test.c - what differs between two moments is what a walk through both trees finds, and finding
- * it takes what changed and not what there is.
+ * diff_test.c - what differs between two moments is what a walk through both trees finds, and
+ * finding it takes what changed and not what there is.
  */
 #include <errno.h>
 #include <limits.h>

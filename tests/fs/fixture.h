@@ -46,7 +46,10 @@ void fixture_open(struct fixture *store);
 void fixture_reopen(struct fixture *store);
 /* Fails the test if a check finds anything. */
 void fixture_assert_clean(struct fixture *store);
-/* Repairs: a check then finds nothing, and another repair has nothing to do. `when` is said where that is not so. */
+/*
+ * Repairs: a check then finds nothing, and another repair has nothing to do. `when` is said where
+ * that is not so.
+ */
 void fixture_assert_repaired(struct fixture *store, const char *when);
 
 /* What is found, a line each. */

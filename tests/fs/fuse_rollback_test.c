@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuse_rollback_test.c - what was answered before the tree went back, and is looked at after, is not what the kernel goes on to believe.
+ * fuse_rollback_test.c - what was answered before the tree went back, and is looked at after, is
+ * not what the kernel goes on to believe.
  *
- * The kernel's side is played here: a session over a socket, and its rules for attributes. The answer to a change comes into the cache
- * whatever was told meanwhile, as late as the locks allow that whoever asked holds until then: a directory's lock is waited for where a name
- * in it is to be forgotten, an inode's where it is to be forgotten itself is not. All that was sent is looked at in order, by one thread.
+ * The kernel's side is played here: a session over a socket, and its rules for attributes. The
+ * answer to a change comes into the cache whatever was told meanwhile, as late as the locks allow
+ * that whoever asked holds until then: a directory's lock is waited for where a name in it is to be
+ * forgotten, an inode's where it is to be forgotten itself is not. All that was sent is looked at
+ * in order, by one thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +79,7 @@ static void quiet(enum fuse_log_level level, const char *format, va_list args)
 {
 }
 
-/* ---- talking ---------------------------------------------------------------------------------- */
+/* ---- talking --------------------------------------------------------------------------------- */
 
 /* The next message, if there is one. */
 static bool receive(struct scene *scene)
@@ -148,7 +151,7 @@ static void link_unseen(struct scene *scene, uint64_t ino, uint64_t directory)
 	answered(scene, directory, ino, &out->attr, out->attr_valid || out->attr_valid_nsec);
 }
 
-/* ---- the kernel ------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
 static struct node *node_of(struct scene *scene, uint64_t ino)
 {
@@ -211,7 +214,7 @@ static struct fuse_attr truth(struct scene *scene, uint64_t ino)
 	return out->attr;
 }
 
-/* ---- the scene -------------------------------------------------------------------------------- */
+/* ---- the scene ------------------------------------------------------------------------------- */
 
 static void open_session(struct scene *scene)
 {
@@ -304,7 +307,7 @@ static void roll_back(struct scene *scene)
 	assert_string_equal(text, "0");
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_answers_unseen(void **state)
 {

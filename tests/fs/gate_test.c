@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gate_test.c - nobody is inside while the gate is closed, whoever waits comes in when it opens, and nobody once it is broken.
+ * gate_test.c - nobody is inside while the gate is closed, whoever waits comes in when it opens,
+ * and nobody once it is broken.
  */
 #include "fuse_gate.h"
 

@@ -126,8 +126,9 @@ static uint64_t orphan(struct fixture *store)
 }
 
 /*
- * What is unlinked but held comes free when it is let go; that is waited for, but not for long. How long it
- * takes a thread to let go is up to the machine, so a wait that ended too early is begun again.
+ * What is unlinked but held comes free when it is let go; that is waited for, but not for long. How
+ * long it takes a thread to let go is up to the machine, so a wait that ended too early is begun
+ * again.
  */
 static void test_awaited(void **state)
 {
@@ -148,7 +149,9 @@ static void test_awaited(void **state)
 	assert_false(kvfs_await_space(store->fs)); /* the disk's limit is another matter */
 }
 
-/* A holder is given his time to let go, unless the machine took that time before we began to wait. */
+/*
+ * A holder is given his time to let go, unless the machine took that time before we began to wait.
+ */
 static void test_held_on(void **state)
 {
 	struct fixture *store = *state;

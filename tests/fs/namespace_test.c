@@ -41,7 +41,10 @@ static void test_create(void **state)
 	assert_int_equal(fixture_attr(store, attr.ino).rdev, 0x103);
 }
 
-/* Why a name is not there depends on what it was looked for in, however often and in whatever order that is asked. */
+/*
+ * Why a name is not there depends on what it was looked for in, however often and in whatever order
+ * that is asked.
+ */
 static void test_absent(void **state)
 {
 	struct fixture *store = *state;

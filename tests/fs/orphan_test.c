@@ -262,7 +262,10 @@ static void test_race(void **state)
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 }
 
-/* More pieces than whoever lets go last frees by itself: the rest goes behind its back, and before closing is done. */
+/*
+ * More pieces than whoever lets go last frees by itself: the rest goes behind its back, and before
+ * closing is done.
+ */
 static void test_freed_behind(void **state)
 {
 	struct fixture *store = *state;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * repair_test.c - a repair brings back all that can be: records of a tree are deleted and spoilt at random behind the file system's
- * back; after a repair a check finds nothing, another repair has nothing to do, and each file whose own records were left alone has
- * its contents, wherever it has its name now.
+ * repair_test.c - a repair brings back all that can be: records of a tree are deleted and spoilt at
+ * random behind the file system's back; after a repair a check finds nothing, another repair has
+ * nothing to do, and each file whose own records were left alone has its contents, wherever it has
+ * its name now.
  */
 #include "fixture.h"
 
@@ -190,7 +191,10 @@ static void test_random(void **state)
 	}
 }
 
-/* A directory whose entry is lost is found again with all that is in it, and under a name that is free. */
+/*
+ * A directory whose entry is lost is found again with all that is in it, and under a name that is
+ * free.
+ */
 static void test_lost_directory(void **state)
 {
 	struct fixture *store = *state;
@@ -215,7 +219,7 @@ static void test_lost_directory(void **state)
 	fixture_assert_clean(store);
 }
 
-/* ---- what the file system says of itself ------------------------------------------------------ */
+/* ---- what the file system says of itself ----------------------------------------------------- */
 
 static void spoil(struct fixture *store, const char *key, bool deleted)
 {
@@ -285,7 +289,7 @@ static void test_meta(void **state)
 	}
 }
 
-/* ---- interruptions ---------------------------------------------------------------------------- */
+/* ---- interruptions --------------------------------------------------------------------------- */
 
 #define POWER_ROUNDS 12u
 #define STEPS_MAX 400u
@@ -294,7 +298,10 @@ static void ignore_report(void *arg, enum kv_severity severity, const char *mess
 {
 }
 
-/* A repair whose power fails at a step of the disk, and a second one after it. True: it came to its end before. */
+/*
+ * A repair whose power fails at a step of the disk, and a second one after it. True: it came to its
+ * end before.
+ */
 static bool repair_interrupted(struct fixture *store, struct sim_env *sim, unsigned step)
 {
 	static const enum sim_loss losses[] = {SIM_LOSS_ANY, SIM_LOSS_NONE, SIM_LOSS_ANY, SIM_LOSS_ALL};

@@ -81,7 +81,10 @@ static void test_rollback(void **state)
 	}
 }
 
-/* One that shared its contents, and was held without a name at the snapshot, is freed with all that counts it. */
+/*
+ * One that shared its contents, and was held without a name at the snapshot, is freed with all that
+ * counts it.
+ */
 static void test_rollback_over_orphan(void **state)
 {
 	struct fixture *store = *state;
@@ -156,7 +159,10 @@ static void test_rollback_held(void **state)
 	assert_int_equal(count(store), 1);
 	kvfs_release(store->fs, file, 1);
 	assert_false(kvfs_is_held(store->fs, file));
-	/* Names in what is held, and in the root; what has come in what is not held needs no telling. */
+	/*
+	 * Names in what is held, and in the root; what has come in what is not held needs no
+	 * telling.
+	 */
 	fixture_mkfile(store, directory, "new");
 	heard = (struct heard){0};
 	assert_int_equal(kvfs_rollback_held(store->fs, "s", NULL, &watch), 0);
@@ -175,7 +181,10 @@ static void test_rollback_held(void **state)
 	assert_true(tree_digest(store->fs) == digest);
 }
 
-/* Who holds a file whose attributes alone change, or one that had no name at the snapshot either, keeps it. */
+/*
+ * Who holds a file whose attributes alone change, or one that had no name at the snapshot either,
+ * keeps it.
+ */
 static void test_rollback_kept_by_holders(void **state)
 {
 	struct fixture *store = *state;
@@ -203,7 +212,10 @@ static void test_rollback_kept_by_holders(void **state)
 	fixture_assert_clean(store);
 }
 
-/* What is kept in memory for its holders, as it has no name, comes back with its name; or is in the way. */
+/*
+ * What is kept in memory for its holders, as it has no name, comes back with its name; or is in the
+ * way.
+ */
 static void test_rollback_of_kept(void **state)
 {
 	struct fixture *store = *state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshot_test.c - a snapshot shows the whole tree as it was, however the head goes on, also after opening again; what is taken
- * while others write is a moment between two operations.
+ * snapshot_test.c - a snapshot shows the whole tree as it was, however the head goes on, also after
+ * opening again; what is taken while others write is a moment between two operations.
  */
 #include "tree_digest.h"
 #include "tree_model.h"
@@ -236,7 +236,7 @@ static void test_read_only_store(void **state)
 	fixture_open(store);
 }
 
-/* ---- differences and clones ---------------------------------------------------------------------- */
+/* ---- differences and clones ------------------------------------------------------------------ */
 
 struct differences {
 	char text[1024];
@@ -344,7 +344,10 @@ struct writer {
 	pthread_t thread;
 };
 
-/* One file is always in exactly one of two directories; the second number follows the first, both are larger than a record. */
+/*
+ * One file is always in exactly one of two directories; the second number follows the first, both
+ * are larger than a record.
+ */
 static void *write_on(void *arg)
 {
 	struct writer *writer = arg;

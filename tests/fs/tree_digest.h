@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree_digest.h - one number for all that can be read of a file system: names, attributes, contents, holes,
- * targets, extended attributes. Two trees that have the same one are the same.
+ * tree_digest.h - one number for all that can be read of a file system: names, attributes,
+ * contents, holes, targets, extended attributes. Two trees that have the same one are the same.
  */
 #ifndef TREE_DIGEST_H
 #define TREE_DIGEST_H

@@ -5,7 +5,9 @@
 #include "format.h"
 #include "fuzz.h"
 
-/* What was accepted can be read: the sections fill the chunks, and the file's size can be computed. */
+/*
+ * What was accepted can be read: the sections fill the chunks, and the file's size can be computed.
+ */
 static void validate(const struct format_checkpoint *header, const uint8_t uuid[16])
 {
 	uint64_t size, chunks = 0;

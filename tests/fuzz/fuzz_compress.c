@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_compress.c - compressed values and dictionaries of any bytes: what comes out has the size that
- * was said, or is an error; what was compressed comes back.
+ * fuzz_compress.c - compressed values and dictionaries of any bytes: what comes out has the size
+ * that was said, or is an error; what was compressed comes back.
  *
  * Input: the dictionary's size (two bytes), the dictionary, the stored value.
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_fs_ops.c - any sequence of operations on a file system, beside a plain model of it: each can be done on both or on
- * neither, and in the end, and after opening again, both hold the same.
+ * fuzz_fs_ops.c - any sequence of operations on a file system, beside a plain model of it: each can
+ * be done on both or on neither, and in the end, and after opening again, both hold the same.
  *
- * Input: operations of eight bytes; fs_op_from says what they mean. One whose first byte is beyond all kinds closes the
- * store and opens it again.
+ * Input: operations of eight bytes; fs_op_from says what they mean. One whose first byte is beyond
+ * all kinds closes the store and opens it again.
  */
 #include <stdio.h>
 #include <stdlib.h>

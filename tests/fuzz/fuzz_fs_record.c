@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_fs_record.c - the records of the file system: inodes, directory entries, extents, extended attributes, orphans and
- * those about itself, from any bytes. What is accepted is within its bounds, and is encoded the same.
+ * fuzz_fs_record.c - the records of the file system: inodes, directory entries, extents, extended
+ * attributes, orphans and those about itself, from any bytes. What is accepted is within its
+ * bounds, and is encoded the same.
  *
  * Input: the kind, the key's size, then key and value.
  */

@@ -77,7 +77,10 @@ static void hear(void *arg, enum kv_severity severity, const char *message)
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
-/* Some of everything: names of both lengths, contents of all forms, shared ones, links, attributes, a snapshot, orphans. */
+/*
+ * Some of everything: names of both lengths, contents of all forms, shared ones, links, attributes,
+ * a snapshot, orphans.
+ */
 static void fill(struct run *run)
 {
 	static const struct fs_op ops[] = {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_fuse.c - any sequence of requests to the FUSE front end, as the kernel would frame them: any opcode, node, and argument,
- * names with an end, no more data than arrived. Nothing may crash; in the end the store is as whole as ever.
+ * fuzz_fuse.c - any sequence of requests to the FUSE front end, as the kernel would frame them: any
+ * opcode, node, and argument, names with an end, no more data than arrived. Nothing may crash; in
+ * the end the store is as whole as ever.
  *
- * The session's descriptor is /dev/null, where answers are lost. Input: requests of an opcode, a node, a form, the bytes of its
- * arguments, and up to 255 bytes of names or data.
+ * The session's descriptor is /dev/null, where answers are lost. Input: requests of an opcode, a
+ * node, a form, the bytes of its arguments, and up to 255 bytes of names or data.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_large.c - headers of large values, their maps, and the keys of what belongs to them: any bytes, and what
- * becomes of a header that is changed.
+ * fuzz_large.c - headers of large values, their maps, and the keys of what belongs to them: any
+ * bytes, and what becomes of a header that is changed.
  *
  * Input: two numbers of pieces and a piece, then the bytes.
  */

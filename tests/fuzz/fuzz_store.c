@@ -136,8 +136,7 @@ static void change(struct fuzz_input *input, struct image *image, unsigned files
 	}
 }
 
-/* ---- using what opened -------------------------------------------------------------------------
- */
+/* ---- using what opened ----------------------------------------------------------------------- */
 
 static uint8_t sum; /* of what was read, so that it is read */
 
@@ -262,7 +261,10 @@ static void must(bool holds, const char *what)
 	abort();
 }
 
-/* What could be repaired opens, a check finds what the repair said is left, and another one has nothing to do. */
+/*
+ * What could be repaired opens, a check finds what the repair said is left, and another one has
+ * nothing to do.
+ */
 static void repair(struct sim_env *sim)
 {
 	struct kv_open_options options = {

@@ -19,7 +19,10 @@ static void must(bool holds)
 		abort();
 }
 
-/* Some of everything: both keyspaces, batches, deletions, MARKs, an END, large values; and what snapshots keep. */
+/*
+ * Some of everything: both keyspaces, batches, deletions, MARKs, an END, large values; and what
+ * snapshots keep.
+ */
 static void fill(struct kv *kv, bool snapshots)
 {
 	static uint8_t value[300000], key[300];
@@ -163,7 +166,10 @@ struct image *image_new(unsigned kind)
 	if (kind & IMAGE_COLD)
 		fill_cold(kv);
 	must(kv_sync(kv, kv_last_seq(kv)) == 0);
-	/* As a crash leaves it: with a checkpoint of which parts changed while it was written, and log behind it. */
+	/*
+	 * As a crash leaves it: with a checkpoint of which parts changed while it was written, and
+	 * log behind it.
+	 */
 	take(image, sim, image_files(kind));
 	must(kv_close(kv) == 0);
 	sim_env_free(sim);

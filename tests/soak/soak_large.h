@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak_large.h - the model of large values that are written in part, cut off, streamed and deleted; and the thread that does so.
+ * soak_large.h - the model of large values that are written in part, cut off, streamed and deleted;
+ * and the thread that does so.
  *
- * A value is a row of blocks, whose size is no power of two so that they lie across pieces; a block's bytes follow from key, place
- * and the number of the operation that wrote it, which is never used twice; 0: never written, reads as zeros. What operations
- * do since the last sync stands in a journal. After a crash the store must have the state at some place in the journal.
+ * A value is a row of blocks, whose size is no power of two so that they lie across pieces; a
+ * block's bytes follow from key, place and the number of the operation that wrote it, which is
+ * never used twice; 0: never written, reads as zeros. What operations do since the last sync stands
+ * in a journal. After a crash the store must have the state at some place in the journal.
  *
  *   folded <= done <= tried     operations that `state` contains and that are durable, are committed, are begun
  *
- * Each value belongs to one thread. If that is killed while it folds, folding again from the same place comes to the same end, because
- * an operation sets what it touches to what does not depend on what was there.
+ * Each value belongs to one thread. If that is killed while it folds, folding again from the same
+ * place comes to the same end, because an operation sets what it touches to what does not depend on
+ * what was there.
  */
 #ifndef SOAK_LARGE_H
 #define SOAK_LARGE_H
@@ -55,7 +58,10 @@ int soak_large_change(struct soak_model *model, struct kv *kv, uint32_t value, u
 		      uint64_t *seq);
 /* All up to this place is durable. */
 void soak_large_fold(struct soak_large *large, uint64_t place);
-/* Reads the value as a whole and in part; NULL, or what is wrong with it. From here on the store's state is the model's. */
+/*
+ * Reads the value as a whole and in part; NULL, or what is wrong with it. From here on the store's
+ * state is the model's.
+ */
 const char *soak_large_verify(struct soak_model *model, struct kv *kv, uint32_t value);
 
 #endif

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak_model.h - what the store should hold, in memory that survives the process that uses the store.
+ * soak_model.h - what the store should hold, in memory that survives the process that uses the
+ * store.
  *
- * Pairs: one key in the hashed keyspace and one in the ordered keyspace, always changed by one batch; each pair belongs to one writer. A
- * change gives both keys the pair's next version; every SOAK_DELETE_EACH-th version is a deletion. The value follows from
- * key and version. A version is never used twice, not even one that a crash has undone:
+ * Pairs: one key in the hashed keyspace and one in the ordered keyspace, always changed by one
+ * batch; each pair belongs to one writer. A change gives both keys the pair's next version; every
+ * SOAK_DELETE_EACH-th version is a deletion. The value follows from key and version. A version is
+ * never used twice, not even one that a crash has undone:
  *
  *   base < first                what the store held when it was opened last; the first version begun since
  *   synced <= done <= tried     known to be durable, committed, begun
  *
- * After a crash the store must have `base` or one of the versions from `first` to `tried`, at least `synced`, and the same for both
- * keys of a pair.
+ * After a crash the store must have `base` or one of the versions from `first` to `tried`, at least
+ * `synced`, and the same for both keys of a pair.
  *
  * Counters: changed by several threads at once, each on the condition that nobody else was faster.
  * Large values: soak_large.h. Snapshots: soak_snapshot.h.
  *
- * Threads: any; a process that is killed leaves each field as it was, so the order of the stores matters where it is said.
+ * Threads: any; a process that is killed leaves each field as it was, so the order of the stores
+ * matters where it is said.
  */
 #ifndef SOAK_MODEL_H
 #define SOAK_MODEL_H
@@ -90,7 +93,10 @@ bool soak_key_parse(const struct soak_model *model, const void *key, size_t size
 		    unsigned *half);
 /* The size of the value; 0: this version is a deletion. */
 size_t soak_value(uint32_t pair, unsigned half, uint32_t version, uint8_t *value);
-/* The version that a value says it is, if it is that version's value in each byte. False: it is not. */
+/*
+ * The version that a value says it is, if it is that version's value in each byte. False: it is
+ * not.
+ */
 bool soak_value_version(uint32_t pair, unsigned half, const uint8_t *value, size_t size,
 			uint32_t *version);
 
@@ -99,7 +105,10 @@ static inline bool soak_is_deletion(uint32_t version)
 	return version % SOAK_DELETE_EACH == 0;
 }
 
-/* May a pair have this version (0: be absent), if it had `from` or a later one, and `to` was the last that was begun? */
+/*
+ * May a pair have this version (0: be absent), if it had `from` or a later one, and `to` was the
+ * last that was begun?
+ */
 bool soak_pair_allows(const struct soak_pair *pair, uint32_t from, uint32_t to, uint32_t version);
 /* This is what the store has, from here on. False: it must not. */
 bool soak_pair_settle(struct soak_pair *pair, uint32_t version);

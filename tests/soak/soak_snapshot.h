@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak_snapshot.h - snapshots with what they must show: the version of each pair at the moment when they were taken.
+ * soak_snapshot.h - snapshots with what they must show: the version of each pair at the moment when
+ * they were taken.
  *
- * A snapshot is noted before it is made and before it is deleted; after a crash one in between may be there or not, and is
- * deleted. One that is there shows what it showed, in every life until it is deleted.
+ * A snapshot is noted before it is made and before it is deleted; after a crash one in between may
+ * be there or not, and is deleted. One that is there shows what it showed, in every life until it
+ * is deleted.
  *
  * Threads: one. While one is taken nobody changes a pair: the caller's lock.
  */

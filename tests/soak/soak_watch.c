@@ -12,8 +12,9 @@
 #define GROWTH_SLACK (48u << 20) /* bytes */
 #define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
 /*
- * Disk bytes over what the head and snapshots need, at most: writers wait from 4 on, and files for reuse are an eighth. And the segments
- * that any store has: eight of log, spares, what was emptied and waits for a checkpoint.
+ * Disk bytes over what the head and snapshots need, at most: writers wait from 4 on, and files for
+ * reuse are an eighth. And the segments that any store has: eight of log, spares, what was emptied
+ * and waits for a checkpoint.
  */
 #define AMPLIFICATION_MAX 5.0
 #define SEGMENTS_ANY 32u
@@ -137,7 +138,10 @@ static const char *judge_samples(const struct soak_model *model, uint32_t count)
 	return NULL;
 }
 
-/* The most on the disk against the most that was needed, whenever each of them was: after a crash, or a deletion, the one follows the other. */
+/*
+ * The most on the disk against the most that was needed, whenever each of them was: after a crash,
+ * or a deletion, the one follows the other.
+ */
 static const char *judge_disk(struct soak_watch *watch)
 {
 	static char message[200];
@@ -145,7 +149,10 @@ static const char *judge_disk(struct soak_watch *watch)
 	uint64_t any = (uint64_t)SEGMENTS_ANY * watch->segment_bytes;
 
 	watch->amplification = (double)disk / (double)(needed + 1);
-	/* Writers are slowed down in small doses, but never stopped: in a short run on a busy machine that shows nothing. */
+	/*
+	 * Writers are slowed down in small doses, but never stopped: in a short run on a busy
+	 * machine that shows nothing.
+	 */
 	if (watch->is_short || (double)disk <= AMPLIFICATION_MAX * (double)needed + (double)any)
 		return NULL;
 	snprintf(message, sizeof(message), "%llu MiB on the disk for %llu MiB",

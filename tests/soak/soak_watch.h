@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak_watch.h - what a process with a store takes of memory, descriptors and disk, sampled into the shared model while it lives; and,
- * when it is dead, the judgement whether that stays flat: within a long life, and over many.
+ * soak_watch.h - what a process with a store takes of memory, descriptors and disk, sampled into
+ * the shared model while it lives; and, when it is dead, the judgement whether that stays flat:
+ * within a long life, and over many.
  */
 #ifndef SOAK_WATCH_H
 #define SOAK_WATCH_H

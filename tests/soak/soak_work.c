@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* soak_work.c - see soak_work.h. All of it runs in a process that is about to be killed: what it has to say it leaves in the model. */
+/*
+ * soak_work.c - see soak_work.h. All of it runs in a process that is about to be killed: what it
+ * has to say it leaves in the model.
+ */
 #include "soak_work.h"
 
 #include <errno.h>
@@ -26,7 +29,10 @@
 static const struct soak_options *options;
 static struct soak_model *model;
 
-/* Shared by who changes a pair, exclusively by who takes a snapshot: the model's copy is of that moment. */
+/*
+ * Shared by who changes a pair, exclusively by who takes a snapshot: the model's copy is of that
+ * moment.
+ */
 static pthread_rwlock_t changing;
 
 struct worker {

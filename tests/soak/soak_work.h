@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak_work.h - one life: a process that opens the store, verifies all of it against the model, and works on it from many
- * threads until it is killed, or asked to close.
+ * soak_work.h - one life: a process that opens the store, verifies all of it against the model, and
+ * works on it from many threads until it is killed, or asked to close.
  */
 #ifndef SOAK_WORK_H
 #define SOAK_WORK_H
@@ -25,7 +25,10 @@ int soak_create(const struct soak_options *options);
 /* In a process of its own; does not return. */
 __attribute__((noreturn)) void soak_life(const struct soak_options *options,
 					 struct soak_model *model, uint64_t life);
-/* Opens it once more, and compares it with the model; then its own check. In a process of its own; does not return. */
+/*
+ * Opens it once more, and compares it with the model; then its own check. In a process of its own;
+ * does not return.
+ */
 __attribute__((noreturn)) void soak_finish(const struct soak_options *options,
 					   struct soak_model *model);
 
