@@ -28,7 +28,9 @@ bool compact_enough_emptied(const struct kv *kv);
  * is wanted.
  */
 bool compact_can_free(struct kv *kv);
-/* Those that were emptied. Where there is no room to say so they stay; kv->compaction.free_at_us. */
+/*
+ * Those that were emptied. Where there is no room to say so they stay; kv->compaction.free_at_us.
+ */
 int compact_free_emptied(struct kv *kv);
 /* Frees what was emptied and kept for a checkpoint that is not the last one any more. */
 void compact_free_kept(struct kv *kv);

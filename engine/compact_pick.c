@@ -254,7 +254,9 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	 */
 	if (needed && needed + SLACK_BYTES > space->room)
 		return false;
-	/* Its file would be no new segment: the copies take room, and what they free is too little. */
+	/*
+	 * Its file would be no new segment: the copies take room, and what they free is too little.
+	 */
 	if (needed && atomic_load(&segment->hole) > space->avail)
 		return false;
 	return !best || garbage_of(kv, segment) > garbage_of(kv, best);

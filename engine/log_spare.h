@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log_spare.h - the segments that come next: prepared ahead of the writers, so that nobody waits for
- * one, and given back where nobody writes.
+ * log_spare.h - the segments that come next: prepared ahead of the writers, so that nobody waits
+ * for one, and given back where nobody writes.
  *
- * What is prepared by the maintainer is used by log.c. On a full disk the reserve takes the place of
- * a spare segment, for what frees alone.
+ * What is prepared by the maintainer is used by log.c. On a full disk the reserve takes the place
+ * of a spare segment, for what frees alone.
  */
 #ifndef LOG_SPARE_H
 #define LOG_SPARE_H

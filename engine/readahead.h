@@ -15,8 +15,8 @@ void readahead_value(struct kv *kv, uint64_t address, const struct format_record
 
 /*
  * The same where a part of it is wanted: the first time the disk is asked for all of the value, or
- * for what is around a smaller one where there is memory for all of the log, as that is likely to be
- * wanted too; and never again while the segment is mapped.
+ * for what is around a smaller one where there is memory for all of the log, as that is likely to
+ * be wanted too; and never again while the segment is mapped.
  */
 void readahead_part(struct kv *kv, uint64_t address, const struct format_record *record);
 

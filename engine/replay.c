@@ -132,8 +132,8 @@ static int apply_one(struct replay *replay, const struct format_record *record, 
 	struct validator_finding found = {0};
 
 	/*
-	 * Also behind valid_end, which stays where it is while a batch is applied that is longer than
-	 * the ring: what is taken gives the second thread room to go on.
+	 * Also behind valid_end, which stays where it is while a batch is applied that is longer
+	 * than the ring: what is taken gives the second thread room to go on.
 	 */
 	if (!replay->validator || replay->strayed ||
 	    !validator_take(replay->validator, offset, &found))

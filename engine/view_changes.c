@@ -3,8 +3,8 @@
  * view_changes.c - what has been overwritten or deleted since a view.
  *
  * Each such record is a version (version.h): the view keeps it. Versions get their numbers as they
- * end, and each block of them knows between which batches its versions ended, so the blocks of other
- * times are passed over.
+ * end, and each block of them knows between which batches its versions ended, so the blocks of
+ * other times are passed over.
  *
  * Threads: any. A block is gathered under the log's lock; its records are read without it, in the
  * same epoch, so that what stands there cannot be freed.

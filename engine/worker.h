@@ -13,9 +13,9 @@
 void worker_init(struct worker *worker);
 void worker_fini(struct worker *worker);
 /*
- * Every thread of the engine's begins here. They read maps, and a page that cannot be read must come
- * to the handler (env_map.h), whatever signals whoever opened the store has blocked. Of the others
- * they have blocked what the caller has. -errno of pthread_create.
+ * Every thread of the engine's begins here. They read maps, and a page that cannot be read must
+ * come to the handler (env_map.h), whatever signals whoever opened the store has blocked. Of the
+ * others they have blocked what the caller has. -errno of pthread_create.
  */
 int worker_thread(pthread_t *thread, void *(*run)(void *arg), void *arg);
 /* As worker_thread. */

@@ -409,9 +409,10 @@ KV_API KV_MUST_CHECK int kv_sync(struct kv *kv, uint64_t seq);
 
 /*
  * Calls done(waiter, status) once everything up to waiter->seq is durable (status 0) or never will
- * be (an error of kv_sync's). The caller owns the waiter and leaves it alone until then. `done` runs on the
- * store's flushing thread, or at once on this one if there is nothing to wait for or the store has
- * no threads (KV_OPEN_INLINE): it must not wait, and must not call kv_sync or kv_close.
+ * be (an error of kv_sync's). The caller owns the waiter and leaves it alone until then. `done`
+ * runs on the store's flushing thread, or at once on this one if there is nothing to wait for or
+ * the store has no threads (KV_OPEN_INLINE): it must not wait, and must not call kv_sync or
+ * kv_close.
  */
 struct kv_waiter {
 	uint64_t seq;
