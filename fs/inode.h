@@ -25,8 +25,8 @@ void inode_get_attrs(struct kvfs *fs, const uint64_t *inos, unsigned count, stru
 /* An inode to change it: its stripe is locked; out->body is a copy that lives until the commit. */
 KV_MUST_CHECK int inode_load(struct change *change, uint64_t ino, struct inode *out);
 /*
- * The same for the last inode that an operation reads, of all that it reads from the store: the body
- * is not copied, and lives until the commit ends the read section.
+ * The same for the last inode that an operation reads, of all that it reads from the store: the
+ * body is not copied, and lives until the commit ends the read section.
  */
 KV_MUST_CHECK int inode_load_last(struct change *change, uint64_t ino, struct inode *out);
 

@@ -63,7 +63,10 @@ KV_MUST_CHECK int mend_shares(struct mend *mend);
 /* Mends what inodes say of themselves, and the notes of what is to be freed. */
 KV_MUST_CHECK int mend_inodes(struct mend *mend);
 KV_MUST_CHECK int mend_orphans(struct mend *mend);
-/* Is it noted that something of the inode is to be freed? 0, or -ENOENT: not so that anybody would understand it */
+/*
+ * Is it noted that something of the inode is to be freed? 0, or -ENOENT: not so that anybody would
+ * understand it
+ */
 KV_MUST_CHECK int mend_find_note(struct mend *mend, uint64_t ino);
 
 #endif

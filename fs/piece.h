@@ -24,8 +24,8 @@ void piece_prefetch(struct kvfs *fs, struct extent_place place);
 /* The piece's bytes, in a read section. Errors: -ENOENT, -EIO. */
 KV_MUST_CHECK int piece_get(struct kvfs *fs, struct extent_place place, struct kv_slice *out);
 /*
- * The same for `size` bytes of it from `offset` on: the rest, which the slice has as well, is not to
- * be looked at.
+ * The same for `size` bytes of it from `offset` on: the rest, which the slice has as well, is not
+ * to be looked at.
  */
 KV_MUST_CHECK int piece_get_part(struct kvfs *fs, struct extent_place place, size_t offset,
 	size_t size, struct kv_slice *out);
