@@ -2,11 +2,14 @@
 /*
  * confine.c - what a server, or a command that reads a store, gives up (see confine.h).
  *
- *	capabilities	all; but for reading and writing a store that belongs to somebody else, or is closed without
+ *	capabilities	all; but for reading and writing a store that belongs to somebody else, or
+ *			is closed without
  *	privileges	none can be gained any more (no_new_privs)
- *	files		Landlock: the store, and a second one that is being made; to read: /proc, programs' and libraries' directories, the time zone
- *	system calls	seccomp: those that the engine, the library, its rings and the C library use; EPERM for others, which
- *			the kernel's log names. No other program can be started, nobody traced, no socket but local ones
+ *	files		Landlock: the store, and a second one that is being made; to read: /proc,
+ *			programs' and libraries' directories, the time zone
+ *	system calls	seccomp: those that the engine, the library, its rings and the C library
+ *			use; EPERM for others, which the kernel's log names. No other program can
+ *			be started, nobody traced, no socket but local ones
  *
  * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with
  * a sanitizer is not confined: those map, trace and open as they like.
@@ -39,7 +42,8 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CONFINE_IMPOSSIBLE 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+	__has_feature(memory_sanitizer)
 #define CONFINE_IMPOSSIBLE 1
 #endif
 #endif
