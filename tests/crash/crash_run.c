@@ -305,6 +305,15 @@ static int open_with_fault(struct life *life, const struct crash_fault *fault)
 	return failed ? -1 : !came;
 }
 
+/*
+ * Half of the time it is the program that ends and not the machine: what the next one reads is what
+ * the page cache has, of which the disk may have refused a part for good.
+ */
+static enum sim_loss choose_loss_with_fault(struct life *life)
+{
+	return sim_random_below(&life->random, 2) ? SIM_LOSS_NONE : choose_loss(life);
+}
+
 static int life_with_fault(struct life *life, const struct crash_fault *fault)
 {
 	int came, result = life->ops->create(life->subject);
@@ -316,7 +325,7 @@ static int life_with_fault(struct life *life, const struct crash_fault *fault)
 	came = fault->opening ? open_with_fault(life, fault) : live_with_fault(life, fault);
 	if (came < 0)
 		return -1;
-	if (power_cycle(life, choose_loss(life)) < 0)
+	if (power_cycle(life, choose_loss_with_fault(life)) < 0)
 		return -1;
 	result = life->ops->open(life->subject);
 	if (result < 0)
