@@ -38,6 +38,8 @@ struct subject {
 	const struct crash_kv_op *op;
 	unsigned done;        /* of this operation's count */
 	unsigned extra;       /* random operations to do when the script is over */
+	/* Of the batches that the last crash took, those that are to be made again. */
+	size_t again, again_end;
 	uint64_t stamp;       /* of the last value */
 	unsigned complaints;  /* errors that the store reported since it was opened */
 	uint8_t *value;       /* scratch, as large as they get */
@@ -198,15 +200,30 @@ static int subject_close(void *arg)
 /* ---- operations --------------------------------------------------------------------------------
  */
 
-static uint32_t random_size(struct subject *subject)
+static uint32_t random_size(struct subject *subject, unsigned divisor)
 {
 	uint64_t dice = sim_random_below(subject->random, 100);
 
+	if (dice < 4)
+		return CRASH_KV_TO_BLOCK;
 	if (dice < 70)
-		return (uint32_t)sim_random_below(subject->random, 300);
+		return (uint32_t)sim_random_below(subject->random, 300) / divisor;
 	if (dice < 97)
-		return (uint32_t)sim_random_below(subject->random, 10000);
-	return (uint32_t)sim_random_below(subject->random, 250000);
+		return (uint32_t)sim_random_below(subject->random, 10000) / divisor;
+	return (uint32_t)sim_random_below(subject->random, 250000) / divisor;
+}
+
+/* Of a value that is put next. */
+static uint32_t size_to_block_end(struct subject *subject, unsigned key)
+{
+	const struct kv *kv = subject->kv;
+	const struct log_tail *tail = &kv->log.hot;
+	bool marks = atomic_load(&kv->sync.durable_seq) != tail->marked_seq;
+	const uint8_t *bytes;
+	uint64_t head = FORMAT_RECORD_HEADER_SIZE + kv_model_key(key, &bytes);
+
+	head += tail->offset + (marks ? FORMAT_RECORD_HEADER_SIZE : 0);
+	return (uint32_t)(-head & (ENV_DIRECT_ALIGN - 1));
 }
 
 static struct kv_model_change make_change(
@@ -215,6 +232,8 @@ static struct kv_model_change make_change(
 	struct kv_info info;
 
 	kv_info(subject->kv, &info);
+	if (size == CRASH_KV_TO_BLOCK)
+		size = size_to_block_end(subject, key % KV_MODEL_KEYS);
 	if (size > info.value_size_max)
 		size = info.value_size_max;
 	return (struct kv_model_change){
@@ -471,7 +490,7 @@ static int act_random(struct subject *subject)
 	if (dice < 22)
 		return commit_batch(subject, key,
 			2 + (unsigned)sim_random_below(subject->random, BATCH_MAX - 2),
-			random_size(subject) / 4);
+			random_size(subject, 4));
 	if (dice < 30)
 		return sync_all(subject);
 	if (dice < 32)
@@ -486,7 +505,7 @@ static int act_random(struct subject *subject)
 		return change_snapshot(subject, key);
 	if (dice < 42 && subject->script->rests)
 		return rest(subject);
-	change = make_change(subject, keyspace, key, dice < 85, random_size(subject));
+	change = make_change(subject, keyspace, key, dice < 85, random_size(subject, 1));
 	return commit_one(subject, &change);
 }
 
@@ -527,11 +546,51 @@ static bool op_repeats(const struct crash_kv_op *op)
 	       op->kind == CRASH_KV_RANDOM;
 }
 
+/*
+ * What the last crash took is done again, with other values of the same size: so it comes to stand
+ * where the lost stood, and what of that was not erased would follow it.
+ */
+static int act_again(struct subject *subject)
+{
+	struct kv_model_change changes[BATCH_MAX];
+	unsigned count;
+	int snapshot, result = 0;
+	const struct kv_model_change *lost =
+		kv_model_lost(subject->model, subject->again++, &count, &snapshot);
+
+	if (snapshot >= 0)
+		return change_snapshot(subject, (unsigned)snapshot);
+	for (unsigned i = 0; i < count; i++)
+		changes[i] = make_change(
+			subject, lost[i].keyspace, lost[i].key, lost[i].present, lost[i].size);
+	if (count == 1)
+		result = commit_one(subject, &changes[0]);
+	else if (count > 0)
+		result = commit(subject, changes, count);
+	if (result == 0 && subject->again == subject->again_end &&
+		sim_random_below(subject->random, 2) == 0)
+		result = sync_all(subject);
+	return result;
+}
+
+/* All of it, or a beginning. */
+static void begin_again(struct subject *subject)
+{
+	size_t lost = kv_model_lost_count(subject->model);
+
+	subject->again = 0;
+	subject->again_end = sim_random_below(subject->random, 4) == 0
+				     ? lost
+				     : sim_random_below(subject->random, lost + 1);
+}
+
 static int subject_act(void *arg)
 {
 	struct subject *subject = arg;
 	const struct crash_kv_op *op = subject->op;
 
+	if (subject->again < subject->again_end)
+		return act_again(subject);
 	if (op->kind == CRASH_KV_END) {
 		if (subject->extra == 0)
 			return 1;
@@ -558,6 +617,36 @@ static void subject_extend(void *arg, unsigned count)
 /* ---- what came back ----------------------------------------------------------------------------
  */
 
+/* Who opened for writing has left nothing behind the end of a segment, of a future that was lost. */
+static int check_behind(struct subject *subject)
+{
+	struct kv *kv = subject->kv;
+	const struct segments *segments = &kv->segments;
+	const struct log_tail *tail = &kv->log.hot;
+	uint32_t slot, count = atomic_load(&segments->count);
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = segments->table[slot];
+		uint64_t size, budget = SEGMENT_SEARCH_BUDGET(segments);
+		const uint8_t *bytes;
+		uint32_t end, found;
+
+		if (!segment || !segment->id)
+			continue;
+		end = segment->end;
+		if (segment == tail->active)
+			end = tail->offset + (tail->closed ? FORMAT_RECORD_HEADER_SIZE : 0);
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes((struct sim_env *)subject->env, name, &size);
+		found = segment_search(segments, segment, bytes, end, segments->size, &budget);
+		if (found < segments->size)
+			return crash_fail("%s ends at %u and has a record at %u", name, end,
+				found);
+	}
+	return 0;
+}
+
 static int subject_verify(void *arg)
 {
 	struct subject *subject = arg;
@@ -573,8 +662,11 @@ static int subject_verify(void *arg)
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model),
 			(unsigned long long)kv_model_durable(subject->model));
 	kv_model_forget_after(subject->model, seq);
+	begin_again(subject);
 	kv_model_synced(subject->model, kv_durable_seq(subject->kv));
 	result = kv_compare(subject->kv, subject->model);
+	if (result == 0 && !crash_may_complain)
+		result = check_behind(subject);
 	return result == 0 ? check_clean(subject->kv) : result;
 }
 

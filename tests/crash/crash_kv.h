@@ -23,6 +23,8 @@ enum crash_kv_kind {
 };
 
 #define CRASH_KV_LARGEST UINT32_MAX /* as size: as large as the store takes */
+/* So large that its record ends where a block of the disk does. */
+#define CRASH_KV_TO_BLOCK (UINT32_MAX - 1)
 
 struct crash_kv_op {
 	enum crash_kv_kind kind;

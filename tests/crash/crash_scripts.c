@@ -232,6 +232,26 @@ static const struct crash_kv_op rests[] = {
 	END,
 };
 
+/* The same, where what takes the place of that ends with its block, and more is written behind. */
+static const struct crash_kv_op block_ends[] = {
+	PUT(0, 2, 700),
+	REOPEN,
+	PUT(2, 1, CRASH_KV_TO_BLOCK),
+	PUT(4, 2, 3000),
+	SYNC,
+	REOPEN,
+	PUT(4, 1, CRASH_KV_TO_BLOCK),
+	PUT(0, 4, 1500),
+	SYNC,
+	PUT(2, 1, CRASH_KV_TO_BLOCK),
+	PUT(6, 1, 5000),
+	NOTIFY,
+	REOPEN,
+	PUT(2, 1, CRASH_KV_TO_BLOCK),
+	PUT(6, 1, 9000),
+	END,
+};
+
 /* The space behind the log's end is given back, at rest and by closing, and little, or more than was left, comes behind it. */
 static const struct crash_kv_op trims[] = {
 	PUT(0, 4, 3000),
@@ -467,6 +487,7 @@ static const struct crash_script kv_basic = {.ops = basic};
 static const struct crash_script kv_batches = {.ops = batches};
 static const struct crash_script kv_syncs = {.ops = syncs};
 static const struct crash_script kv_large = {.ops = large};
+static const struct crash_script kv_block_ends = {.ops = block_ends};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
@@ -603,6 +624,7 @@ const struct crash_named crash_scripts[] = {
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
 	{"rests", &crash_kv, &kv_rests},
+	{"block-ends", &crash_kv, &kv_block_ends},
 	{"trims", &crash_kv, &kv_trims},
 	{"trims-random", &crash_kv, &kv_trims_random},
 	{"checkpoints", &crash_kv, &kv_checkpoints},

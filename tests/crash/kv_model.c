@@ -45,6 +45,8 @@ struct kv_model {
 	uint64_t base_seq, durable_seq;
 	struct batch *batches; /* base_seq + 1 and on */
 	size_t count, capacity;
+	struct batch *lost; /* when something was forgotten last: from lost_first on */
+	size_t lost_first, lost_count, lost_capacity;
 };
 
 int kv_model_new(struct kv_model **out)
@@ -57,12 +59,21 @@ int kv_model_new(struct kv_model **out)
 	return 0;
 }
 
+static void free_lost(struct kv_model *model)
+{
+	for (size_t i = 0; i < model->lost_count; i++)
+		free(model->lost[model->lost_first + i].changes);
+	model->lost_count = 0;
+}
+
 void kv_model_free(struct kv_model *model)
 {
 	if (!model)
 		return;
+	free_lost(model);
 	for (size_t i = 0; i < model->count; i++)
 		free(model->batches[i].changes);
+	free(model->lost);
 	free(model->batches);
 	free(model);
 }
@@ -151,14 +162,39 @@ void kv_model_synced(struct kv_model *model, uint64_t seq)
 
 void kv_model_forget_after(struct kv_model *model, uint64_t seq)
 {
-	for (size_t i = 0; i < model->count; i++) {
-		if (model->base_seq + i + 1 <= seq)
-			apply(&model->base, &model->batches[i]);
-		free(model->batches[i].changes);
+	struct batch *batches = model->batches;
+	size_t kept, count = model->count, capacity = model->capacity;
+
+	free_lost(model);
+	for (kept = 0; kept < count && model->base_seq + kept + 1 <= seq; kept++) {
+		apply(&model->base, &batches[kept]);
+		free(batches[kept].changes);
 	}
+	/* The two change places: nothing has to be allocated. */
+	model->batches = model->lost;
+	model->capacity = model->lost_capacity;
+	model->lost = batches;
+	model->lost_capacity = capacity;
+	model->lost_first = kept;
+	model->lost_count = count - kept;
 	model->base_seq = seq;
 	model->count = 0;
 	model->now = model->base;
+}
+
+size_t kv_model_lost_count(const struct kv_model *model)
+{
+	return model->lost_count;
+}
+
+const struct kv_model_change *kv_model_lost(
+	const struct kv_model *model, size_t nth, unsigned *count, int *snapshot)
+{
+	const struct batch *batch = &model->lost[model->lost_first + nth];
+
+	*count = batch->count;
+	*snapshot = batch->change == SNAPSHOT_NONE ? -1 : (int)batch->snapshot;
+	return batch->changes;
 }
 
 const struct kv_model_change *kv_model_get(

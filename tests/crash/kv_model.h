@@ -41,8 +41,12 @@ int kv_model_change_snapshot(struct kv_model *model, uint64_t seq, unsigned snap
 void kv_model_synced(struct kv_model *model, uint64_t seq);
 uint64_t kv_model_last(const struct kv_model *model);
 uint64_t kv_model_durable(const struct kv_model *model);
-/* Nothing after `seq` has happened. */
+/* Nothing after `seq` has happened: such batches are the lost ones, until the next call. */
 void kv_model_forget_after(struct kv_model *model, uint64_t seq);
+size_t kv_model_lost_count(const struct kv_model *model);
+/* The nth lost batch, from 0. Out: its changes; or the snapshot it took or deleted, -1: none. */
+const struct kv_model_change *kv_model_lost(
+	const struct kv_model *model, size_t nth, unsigned *count, int *snapshot);
 /* The key's value after all batches; valid until the next commit. NULL: the key is not there. */
 const struct kv_model_change *kv_model_get(
 	const struct kv_model *model, unsigned keyspace, unsigned key);
