@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compact.h"
 #include "kv.h"
 #include "maintain.h"
 #include "sim_env.h"
@@ -443,6 +444,23 @@ static int prune(struct subject *subject)
 	return result;
 }
 
+/* One step, whatever comes before and behind it. */
+static int compact(struct subject *subject)
+{
+	unsigned permille = 10 + (unsigned)sim_random_below(subject->random, 400);
+	struct kv *kv = subject->kv;
+	int result;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	result = compact_demand(kv, permille, UINT64_MAX);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	/* Copies have no room now: somebody sees to that. */
+	if (result == -EAGAIN)
+		maintain_round(kv);
+	allow_others(subject, kv_last_seq(kv));
+	return result > 0 || result == -EAGAIN ? 0 : result;
+}
+
 static const char *snapshot_name(unsigned snapshot)
 {
 	static char name[16];
@@ -501,6 +519,8 @@ static int act_random(struct subject *subject)
 		return prune(subject);
 	if (dice < 37)
 		return checkpoint(subject);
+	if (dice < 38)
+		return compact(subject);
 	if (dice < 42 && subject->script->snapshots)
 		return change_snapshot(subject, key);
 	if (dice < 42 && subject->script->rests)
@@ -531,6 +551,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		return rest(subject);
 	case CRASH_KV_PRUNE:
 		return prune(subject);
+	case CRASH_KV_COMPACT:
+		return compact(subject);
 	case CRASH_KV_SNAPSHOT:
 		return change_snapshot(subject, op->key);
 	case CRASH_KV_CHECKPOINT:
@@ -543,7 +565,7 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 static bool op_repeats(const struct crash_kv_op *op)
 {
 	return op->kind == CRASH_KV_PUT || op->kind == CRASH_KV_DELETE ||
-	       op->kind == CRASH_KV_RANDOM;
+	       op->kind == CRASH_KV_COMPACT || op->kind == CRASH_KV_RANDOM;
 }
 
 /*
@@ -584,9 +606,8 @@ static void begin_again(struct subject *subject)
 				     : sim_random_below(subject->random, lost + 1);
 }
 
-static int subject_act(void *arg)
+static int act_next(struct subject *subject)
 {
-	struct subject *subject = arg;
 	const struct crash_kv_op *op = subject->op;
 
 	if (subject->again < subject->again_end)
@@ -605,6 +626,15 @@ static int subject_act(void *arg)
 		return act_on(subject, op, index);
 	}
 	return act_on(subject, op, subject->done++);
+}
+
+/* A change that has no room is not made, and the store goes on. */
+static int subject_act(void *arg)
+{
+	struct subject *subject = arg;
+	int result = act_next(subject);
+
+	return result == -ENOSPC && subject->kv && subject->script->capacity ? 0 : result;
 }
 
 static void subject_extend(void *arg, unsigned count)

@@ -16,6 +16,7 @@ enum crash_kv_kind {
 	CRASH_KV_REOPEN,
 	CRASH_KV_REST, /* nothing happens for a minute */
 	CRASH_KV_PRUNE,
+	CRASH_KV_COMPACT,  /* `count` steps of compaction, as the maintainer takes them */
 	CRASH_KV_SNAPSHOT, /* takes the snapshot with the number `key`, or deletes it if it is there */
 	CRASH_KV_CHECKPOINT,
 	CRASH_KV_RANDOM, /* `count` operations by chance */
@@ -42,7 +43,7 @@ struct crash_script {
 	bool snapshots;	 /* random operations take and delete them, too */
 	bool rests;	 /* time passes now and then; random operations rest, too, unless they take snapshots */
 	uint64_t checkpoint_interval; /* bytes; 0: the store's own */
-	uint64_t capacity;            /* of the disk, in bytes; 0: plenty */
+	uint64_t capacity;            /* of the disk, in bytes: changes may be refused; 0: plenty */
 };
 
 #endif

@@ -41,6 +41,10 @@
 	{                                                                                          \
 		CRASH_KV_PRUNE, 0, 1, 0                                                            \
 	}
+#define COMPACT(count)                                                                             \
+	{                                                                                          \
+		CRASH_KV_COMPACT, 0, count, 0                                                      \
+	}
 #define SNAPSHOT(number)                                                                           \
 	{                                                                                          \
 		CRASH_KV_SNAPSHOT, number, 1, 0                                                    \
@@ -176,6 +180,32 @@ static const struct crash_kv_op prunes[] = {
 	DELETE(0, 64),
 	PRUNE,
 	PUT(0, 9, 100000),
+	END,
+};
+
+/*
+ * Segments that are garbage throughout go first, then those whose tombstones said so: these are the
+ * oldest by then, and hide nothing unless what was freed comes back.
+ */
+static const struct crash_kv_op tombstones[] = {
+	PUT(0, 56, 45000),
+	DELETE(0, 56),
+	PUT(30, 24, 45000),
+	DELETE(30, 24),
+	PUT(44, 9, 45000),
+	SYNC,
+	COMPACT(12),
+	PUT(0, 2, 100),
+	SYNC,
+	PUT(0, 2, 5000),
+	SYNC,
+	PUT(0, 56, 45000),
+	DELETE(0, 56),
+	PUT(30, 24, 45000),
+	SYNC,
+	PRUNE,
+	DELETE(30, 24),
+	COMPACT(9),
 	END,
 };
 
@@ -380,6 +410,32 @@ static const struct crash_kv_op snapshot_turnover[] = {
 	END,
 };
 
+/*
+ * Steps of compaction, and no prune, which would save the list first: what replaced what a snapshot
+ * sees is copied in front of its record, and what a batch ended that may be lost is copied as that.
+ */
+static const struct crash_kv_op snapshot_compacts[] = {
+	PUT(0, 60, 30000),
+	PUT(0, 40, 30000),
+	SYNC,
+	COMPACT(6),
+	SNAPSHOT(0),
+	PUT(0, 40, 30000),
+	PUT(10, 50, 30000),
+	SYNC,
+	COMPACT(9),
+	BATCH(0, 32, 20000),
+	COMPACT(9),
+	SNAPSHOT(1),
+	PUT(0, 40, 40000),
+	BATCH(8, 40, 9000),
+	COMPACT(20),
+	SNAPSHOT(0),
+	PUT(0, 30, 30000),
+	COMPACT(9),
+	END,
+};
+
 /* One is always being written: each change falls between two of its steps. */
 static const struct crash_kv_op checkpoint_steps[] = {
 	PUT(0, 40, 300),
@@ -479,6 +535,29 @@ static const struct crash_kv_op snapshot_saves[] = {
 	END,
 };
 
+/* Little disk, of which as much is wanted as there is. */
+static const struct crash_kv_op full[] = {
+	PUT(0, 60, 30000),
+	SNAPSHOT(0),
+	PUT(0, 60, 40000),
+	SYNC,
+	PUT(20, 60, 40000),
+	DELETE(0, 10),
+	SNAPSHOT(1),
+	PUT(0, 60, 40000),
+	SNAPSHOT(0),
+	PUT(0, 60, 40000),
+	COMPACT(9),
+	DELETE(30, 30),
+	SNAPSHOT(1),
+	PUT(0, 60, 40000),
+	REOPEN,
+	PUT(10, 60, 40000),
+	PRUNE,
+	PUT(3, 60, 30000),
+	END,
+};
+
 static const struct crash_kv_op random_life[] = {RANDOM(150), END};
 
 static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
@@ -488,6 +567,12 @@ static const struct crash_script kv_batches = {.ops = batches};
 static const struct crash_script kv_syncs = {.ops = syncs};
 static const struct crash_script kv_large = {.ops = large};
 static const struct crash_script kv_block_ends = {.ops = block_ends};
+static const struct crash_script kv_tombstones = {.ops = tombstones};
+static const struct crash_script kv_snapshot_compacts = {
+	.ops = snapshot_compacts, .snapshots = true};
+static const struct crash_script kv_full = {.ops = full, .capacity = 7 << 20};
+static const struct crash_script kv_full_random = {
+	.ops = random_long, .snapshots = true, .capacity = 7 << 20};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
@@ -620,6 +705,9 @@ const struct crash_named crash_scripts[] = {
 	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
 	{"cold", &crash_kv, &kv_cold},
 	{"prunes", &crash_kv, &kv_prunes},
+	{"tombstones", &crash_kv, &kv_tombstones},
+	{"full", &crash_kv, &kv_full},
+	{"full-random", &crash_kv, &kv_full_random},
 	{"packs", &crash_kv, &kv_packs},
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},
@@ -643,6 +731,7 @@ const struct crash_named crash_scripts[] = {
 	{"snapshots", &crash_kv, &kv_snapshots},
 	{"snapshot-prunes", &crash_kv, &kv_snapshot_prunes},
 	{"snapshot-turnover", &crash_kv, &kv_snapshot_turnover},
+	{"snapshot-compacts", &crash_kv, &kv_snapshot_compacts},
 	{"snapshot-checkpoints", &crash_kv, &kv_snapshot_checkpoints},
 	{"snapshot-saves", &crash_kv, &kv_snapshot_saves},
 	{"snapshot-steps", &crash_kv, &kv_snapshot_steps},
