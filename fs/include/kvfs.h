@@ -365,6 +365,28 @@ KV_API KV_MUST_CHECK int kvfs_rollback_check(
 KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
 				    kv_progress_fn *progress, void *progress_arg);
 
+/*
+ * The same by two processes, of which one has the store and the other a place for the new one. What
+ * kvfs_send gives (`give` may take its time; non-zero ends it, and is returned), all of it in this
+ * order, is what kvfs_receive makes the store of. `next` sets *part to what comes next, which has
+ * to stay until it is called again, and returns its size; 0 there is no more, or a negative errno.
+ * Errors: as kvfs_clone, -EPROTO not all has come, or it is no clone, -EPROTONOSUPPORT it was sent
+ * by another version
+ */
+typedef int kvfs_give_fn(void *arg, const void *bytes, size_t size);
+typedef ssize_t kvfs_next_fn(void *arg, const char **part);
+struct kvfs_receive_options {
+	kvfs_next_fn *next;
+	void *next_arg;
+	kv_report_fn *report; /* may be NULL */
+	void *report_arg;
+	kv_progress_fn *progress; /* as of kvfs_clone */
+	void *progress_arg;
+};
+KV_API KV_MUST_CHECK int kvfs_send(struct kvfs *fs, kvfs_give_fn *give, void *arg);
+KV_API KV_MUST_CHECK int kvfs_receive(
+	struct kv_env *env, const char *path, const struct kvfs_receive_options *options);
+
 enum kvfs_difference { KVFS_ADDED, KVFS_REMOVED, KVFS_CHANGED };
 /*
  * What is different in `to` beside `from`, each a snapshot of the same store, or the store itself
