@@ -62,6 +62,8 @@ struct fuse_front;
  * each '+', '-' or 'M', '/' if it is a directory's or else ' ', and the path with a NUL behind it.
  */
 #define FUSE_FRONT_DIFF_XATTR "system.kvfs.diff"
+/* What kvfs_receive makes a store of, with this tree; the third number means nothing. */
+#define FUSE_FRONT_CLONE_XATTR "system.kvfs.clone"
 #define FUSE_FRONT_STREAM_FORMAT "%s.%" PRIx64 ".%" PRIx64 ".%" PRIx64
 #define FUSE_FRONT_STREAM_NAME_MAX 128u
 #define FUSE_FRONT_STREAM_GIVE_UP UINT64_MAX

@@ -13,8 +13,8 @@
 #include "fuse_front.h"
 
 #define BUFFER_SIZE (256u << 10)
-/* A reader asks many times a second; this is for one on a machine that is very busy. */
-#define PATIENCE_MS 10000
+/* A reader asks many times a second, but may have to wait for a slow disk of his own meanwhile. */
+#define PATIENCE_MS 30000
 
 static int64_t now_ms(void)
 {

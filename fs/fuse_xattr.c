@@ -9,6 +9,7 @@
  * label.
  */
 #include "fuse_buffer.h"
+#include "fuse_clone.h"
 #include "fuse_diff.h"
 #include "fuse_handlers.h"
 #include "fuse_rollback.h"
@@ -213,8 +214,12 @@ static void reply_snapshot(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_bytes(req, text, size, length);
 }
 
+typedef int stream_begin_fn(
+	struct fuse_front *front, uint64_t token, uint64_t about, uint64_t root);
+
 /* The length that is there to be read changes all the time: it is as if it were the greatest. */
-static void reply_stream(fuse_req_t req, fuse_ino_t ino, const char *numbers, size_t size)
+static void reply_stream(fuse_req_t req, fuse_ino_t ino, const char *numbers, size_t size,
+	stream_begin_fn *begin)
 {
 	struct fuse_front *front = fuse_front_of(req);
 	char *buffer = fuse_buffer_thread(KVFS_XATTR_SIZE_MAX);
@@ -232,7 +237,7 @@ static void reply_stream(fuse_req_t req, fuse_ino_t ino, const char *numbers, si
 	else if (fuse_stream_parse(numbers, &request))
 		rc = fuse_stream_read(&front->streams, &request, buffer, size);
 	if (rc == -ENODATA && !request.offset) {
-		rc = fuse_diff_begin(front, request.token, request.about, ino);
+		rc = begin(front, request.token, request.about, ino);
 		if (!rc)
 			rc = fuse_stream_read(&front->streams, &request, buffer, size);
 	}
@@ -262,7 +267,13 @@ void fuse_xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 		return;
 	}
 	if (has_prefix(name, FUSE_FRONT_DIFF_XATTR ".")) {
-		reply_stream(req, ino, name + strlen(FUSE_FRONT_DIFF_XATTR), size);
+		reply_stream(
+			req, ino, name + strlen(FUSE_FRONT_DIFF_XATTR), size, fuse_diff_begin);
+		return;
+	}
+	if (has_prefix(name, FUSE_FRONT_CLONE_XATTR ".")) {
+		reply_stream(
+			req, ino, name + strlen(FUSE_FRONT_CLONE_XATTR), size, fuse_clone_begin);
 		return;
 	}
 	if (is_refused(req, name)) {

@@ -205,7 +205,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(rename),
 	SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(mkdir),
 	SCMP_SYS(mkdirat), SCMP_SYS(getcwd), SCMP_SYS(chdir), SCMP_SYS(umask),
-	SCMP_SYS(getxattr),
+	SCMP_SYS(getxattr), SCMP_SYS(fgetxattr),
 	/* waiting and telling */
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(futex), SCMP_SYS(futex_waitv),

@@ -34,6 +34,9 @@ void snapshot_explain(const char *path, const char *name, int rc);
 /* The same of kvfs_rollback; keep may be NULL. */
 void snapshot_explain_rollback(const char *path, const char *name, const char *keep, int rc);
 
+/* The same of what could not be made at `target`. Nothing, for 0. */
+void snapshot_explain_clone(const char *target, int rc);
+
 extern const struct command snapshot_clone_command;
 extern const struct command snapshot_create_command;
 extern const struct command snapshot_delete_command;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * snapshot_clone.c - kvfs snapshot clone: a new store with what a snapshot has.
+ *
+ * Its records are copied: out of a store that is opened here, or as the server of a mount gives
+ * them. That one gives them to root and whom it belongs to, as they hold what permissions hide;
+ * others read the tree.
  */
 #include "snapshot.h"
 
@@ -11,20 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "clone_walk.h"
 #include "fuse_front.h"
 #include "message.h"
+#include "mount_stream.h"
 #include "options.h"
 #include "progress.h"
-#include "status.h"
 #include "store.h"
-#include "tree_copy.h"
 
-#define UNFINISHED ".unfinished"
-
-static void explain(const char *target, int rc)
+void snapshot_explain_clone(const char *target, int rc)
 {
 	if (rc == -EEXIST || rc == -ENOTEMPTY)
 		message(KV_ERROR, "%s: there is something already; choose another place", target);
@@ -34,162 +35,7 @@ static void explain(const char *target, int rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }
 
-/* ---- a mount --------------------------------------------------------------------------------- */
-
-/* A line's value, terminated where the line ends; NULL: there is none. */
-static const char *value_of(char *lines, const char *name)
-{
-	size_t length = strlen(name);
-	char *line, *save = NULL;
-
-	for (line = strtok_r(lines, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (!strncmp(line, name, length) && line[length] == ' ')
-			return line + length + 1;
-	}
-	return NULL;
-}
-
-/* A store like the one that is mounted. */
-static int read_options(const char *root, struct kvfs_create_options *out, uint64_t *live_bytes)
-{
-	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1], copy[FUSE_FRONT_STATUS_SIZE_MAX + 1], text[24];
-	ssize_t size = status_read_mount(root, lines, sizeof(lines));
-	const char *value;
-	uint64_t number;
-
-	if (size < 0)
-		return (int)size;
-	*out = (struct kvfs_create_options){.compress = KV_COMPRESS_NONE};
-	if (status_number(lines, "segment_bytes", &number))
-		out->segment_size = (uint32_t)number;
-	if (!status_number(lines, "live_bytes", live_bytes))
-		*live_bytes = 0;
-	value = value_of(strcpy(copy, lines), "hash");
-	out->hash = value && !strcmp(value, "blake2b") ? KV_HASH_BLAKE2B : KV_HASH_XXH3;
-	value = value_of(strcpy(copy, lines), "compress");
-	if (value && strcmp(value, "none")) {
-		out->compress = *value == 'i' ? KV_COMPRESS_INLINE : KV_COMPRESS_BACKGROUND;
-		out->compress_level = atoi(strchr(value, ':') ? strchr(value, ':') + 1 : "0");
-	}
-	size = getxattr(root, FUSE_FRONT_LIMIT_XATTR, text, sizeof(text) - 1);
-	text[size > 0 ? size : 0] = '\0';
-	out->size_limit = strtoull(text, NULL, 10);
-	return 0;
-}
-
-/* In a new store, which is closed again. */
-static int copy_into(const char *path, int tree, struct tree_copy *copy)
-{
-	struct kvfs_open_options options;
-	int rc, rc_close;
-
-	store_options(path, false, &options);
-	options.atime = KVFS_NOATIME;
-	rc = kvfs_open(NULL, path, &options, &copy->to);
-	if (rc)
-		return rc;
-	rc = tree_copy(copy, tree);
-	rc_close = kvfs_close(copy->to);
-	return rc ? rc : rc_close;
-}
-
-/* Into the new store at `path`, which gets its name once it is whole, or goes again. */
-static int copy_and_rename(const char *path, int tree, struct tree_copy *copy, const char *target)
-{
-	struct progress progress;
-	int rc;
-
-	copy->progress = progress_show;
-	copy->progress_arg = &progress;
-	progress_init(&progress, "copied");
-	rc = copy_into(path, tree, copy);
-	progress_clear(&progress);
-	if (rc && copy->at)
-		message(KV_ERROR, "%s: %s", copy->at, message_error(rc));
-	if (!rc && renameat2(AT_FDCWD, path, AT_FDCWD, target, RENAME_NOREPLACE))
-		rc = -errno;
-	if (rc)
-		store_remove(path, true);
-	explain(target, rc);
-	return rc;
-}
-
-/* Under another name, until it is whole. A failure was said. */
-static int copy_tree(const char *root, int tree, const char *target)
-{
-	struct tree_copy copy = {0};
-	struct kvfs_create_options create;
-	struct stat st;
-	char *path;
-	int rc = read_options(root, &create, &copy.total_bytes);
-
-	if (!rc && !lstat(target, &st))
-		rc = -EEXIST;
-	if (!rc && asprintf(&path, "%s" UNFINISHED, target) < 0)
-		rc = -ENOMEM;
-	if (rc) {
-		explain(target, rc);
-		return rc;
-	}
-	rc = store_create(path, &create, message_report, path);
-	if (rc == -EEXIST)
-		message(KV_ERROR,
-			"%s: there is something already, as of a clone that is being made or was "
-			"killed; remove it or choose another place",
-			path);
-	else if (rc)
-		explain(rc == -ENOTDIR ? path : target, rc);
-	else
-		rc = copy_and_rename(path, tree, &copy, target);
-	free(path);
-	return rc;
-}
-
-/*
- * The snapshot's directory, with all that is in it. Inode numbers and times of birth are new ones.
- */
-static int clone_mount(const struct snapshot_place *place, const char *name, const char *target)
-{
-	char *path;
-	int tree, rc = 0;
-
-	if (asprintf(&path, "%s/%s", place->directory, name) < 0)
-		return 1;
-	tree = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (tree < 0) {
-		snapshot_explain(place->path, name, -errno);
-		rc = -errno;
-	} else {
-		rc = copy_tree(place->root, tree, target);
-		close(tree);
-	}
-	free(path);
-	return rc ? 1 : 0;
-}
-
-/* ---- a store --------------------------------------------------------------------------------- */
-
-/* A failure was said. */
-static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
-{
-	struct progress progress;
-	struct kvfs *snapshot;
-	int rc = kvfs_snapshot_open(fs, name, &snapshot);
-
-	if (rc) {
-		snapshot_explain(path, name, rc);
-		return rc;
-	}
-	progress_init(&progress, "copied");
-	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
-	progress_clear(&progress);
-	(void)kvfs_close(snapshot);
-	explain(target, rc);
-	/* The directory was empty; with these, another has made a store in it meanwhile. */
-	if (rc && rc != -EEXIST && rc != -EBUSY)
-		store_remove(target, false);
-	return rc;
-}
+/* ---- the place of the new store -------------------------------------------------------------- */
 
 /* The directory above it is durable. */
 static int sync_parent(const char *target)
@@ -235,17 +81,128 @@ static int make_directory(const char *target)
 	return rc ? rc : made;
 }
 
+/* *made: 0, it was made here. A failure was said. */
+static int prepare_directory(const char *target, int *made)
+{
+	int rc;
+
+	*made = make_directory(target);
+	rc = *made == -EEXIST ? store_check_empty(target) : *made;
+	snapshot_explain_clone(target, rc);
+	return rc;
+}
+
+/*
+ * What came of a store that could not be made whole. The directory was empty; with these errors,
+ * another has made a store in it meanwhile.
+ */
+static void remove_half(const char *target, int rc)
+{
+	if (rc && rc != -EEXIST && rc != -EBUSY)
+		store_remove(target, false);
+}
+
+/* ---- a mount --------------------------------------------------------------------------------- */
+
+static ssize_t next_part(void *arg, const char **part)
+{
+	return mount_stream_next(arg, part);
+}
+
+/* Of what comes nothing was looked at before the process is confined. A failure was said. */
+static int receive(struct mount_stream *stream, const char *target)
+{
+	struct progress progress;
+	const struct kvfs_receive_options options = {
+		.next = next_part,
+		.next_arg = stream,
+		.report = message_report,
+		.report_arg = (void *)target,
+		.progress = progress_show,
+		.progress_arg = &progress,
+	};
+	int made, rc = prepare_directory(target, &made);
+
+	if (rc)
+		return rc;
+	rc = store_confine(target, target);
+	if (!rc) {
+		progress_init(&progress, "copied");
+		rc = kvfs_receive(NULL, target, &options);
+		progress_clear(&progress);
+		snapshot_explain_clone(target, rc);
+		remove_half(target, rc);
+	}
+	if (rc && !made)
+		remove_directory(target);
+	return rc;
+}
+
+static int clone_tree(const char *root, int tree, const char *target)
+{
+	struct mount_stream *stream;
+	int rc = mount_stream_open(tree, FUSE_FRONT_CLONE_XATTR, 0, &stream);
+
+	if (rc == -EPERM || rc == -EOPNOTSUPP)
+		return clone_walk(root, tree, target);
+	if (rc) {
+		snapshot_explain_clone(target, rc);
+		return rc;
+	}
+	rc = receive(stream, target);
+	mount_stream_close(stream);
+	return rc;
+}
+
+static int clone_mount(const struct snapshot_place *place, const char *name, const char *target)
+{
+	char *path;
+	int tree, rc;
+
+	if (asprintf(&path, "%s/%s", place->directory, name) < 0)
+		return 1;
+	tree = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = tree < 0 ? -errno : 0;
+	free(path);
+	if (rc) {
+		snapshot_explain(place->path, name, rc);
+		return 1;
+	}
+	rc = clone_tree(place->root, tree, target);
+	close(tree);
+	return rc ? 1 : 0;
+}
+
+/* ---- a store --------------------------------------------------------------------------------- */
+
+/* A failure was said. */
+static int clone_shown(const char *path, struct kvfs *fs, const char *name, const char *target)
+{
+	struct progress progress;
+	struct kvfs *snapshot;
+	int rc = kvfs_snapshot_open(fs, name, &snapshot);
+
+	if (rc) {
+		snapshot_explain(path, name, rc);
+		return rc;
+	}
+	progress_init(&progress, "copied");
+	rc = kvfs_clone(snapshot, NULL, target, progress_show, &progress);
+	progress_clear(&progress);
+	(void)kvfs_close(snapshot);
+	snapshot_explain_clone(target, rc);
+	remove_half(target, rc);
+	return rc;
+}
+
 static int clone_store(const char *path, const char *name, const char *target)
 {
 	struct kvfs_open_options options;
 	struct kvfs *fs;
-	int made = make_directory(target);
-	int rc = made == -EEXIST ? store_check_empty(target) : made;
+	int made, rc = prepare_directory(target, &made);
 
-	if (rc) {
-		explain(target, rc);
+	if (rc)
 		return 1;
-	}
 	store_options(path, true, &options);
 	rc = store_confine(path, target);
 	if (!rc)

@@ -158,6 +158,26 @@ clones_confined() {
 	"$KVFS" get empty.store large | cmp large || fail "a clone that was refused has spoilt what was there"
 }
 
+command_stopped_confined() {
+	kill -STOP "$command" 2>/dev/null && command_is_confined
+}
+
+# The clone of a mounted store, too, before it looks at what the server gives: it is stopped again and again until it is seen.
+mounted_clone_confined() {
+	local end=$((SECONDS + patience)) seen=
+	until [ -n "$seen" ]; do
+		[ "$SECONDS" -lt "$end" ] || fail "no kvfs snapshot clone of a mount was seen confined in $patience s"
+		rm -rf mounted.store
+		"$KVFS" snapshot clone "$mnt" before mounted.store >out 2>&1 &
+		command=$!
+		while [ -e "/proc/$command" ] && [ ! -e mounted.store/super ]; do :; done
+		! command_stopped_confined || seen=1
+		kill -CONT "$command" 2>/dev/null || true
+		wait "$command" || fail "cloning: $(cat out)"
+	done
+	"$KVFS" get mounted.store large | cmp large || fail "the clone of a mount has something else"
+}
+
 # Commands that read a store which may come from a stranger give up the same, and work: one of them is looked at while
 # nobody reads what it writes.
 case_commands_are_confined() {
@@ -199,6 +219,9 @@ case_commands_are_confined() {
 	"$KVFS" snapshot rollback "$store" before >out 2>&1 || fail "rolling back: $(cat out)"
 	expect_same "list after rolling back" large "$("$KVFS" list "$store")"
 	clones_confined
+	store_mount
+	mounted_clone_confined
+	store_unmount
 	! "$KVFS" check "$store.missing" >out 2>&1 || fail "a store that is not there is clean"
 	grep -q "no such store" out || fail "a store that is not there is not said to be: $(cat out)"
 }

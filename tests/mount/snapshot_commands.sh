@@ -3,7 +3,7 @@
 #
 # snapshot_commands.sh - kvfs snapshot create, list, delete, diff and clone, on a mount and on a store
 
-cases=(commands commands_on_a_store diff_ways diff_beside_others clone clone_mounted)
+cases=(commands commands_on_a_store diff_ways diff_beside_others clone clone_mounted clone_walked)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -107,9 +107,8 @@ case_commands_on_a_store() {
 	diffs_are "$store"
 }
 
-as_user() {
-	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
+# before a command: by somebody without rights
+as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 
 # Names that take more room than the server keeps of an answer, 3000 of them, each told of once by a difference.
 prepare_many() {
@@ -137,7 +136,7 @@ case_diff_ways() {
 	chmod 755 kvfs
 	"$KVFS" snapshot diff "$mnt" one two >told
 	expect_same "lines" 3003 "$(wc -l <told)"
-	as_user ./kvfs snapshot diff "$mnt" one two >walked
+	"${as_user[@]}" ./kvfs snapshot diff "$mnt" one two >walked
 	cmp told walked || fail "who walks sees something else"
 	# what is mounted in the tree is in the way of one who walks
 	unshare -m --propagation private bash -euc 'mount -t tmpfs none "$0"; "$1" snapshot diff "$2" one' "$mnt/many" "$KVFS" "$mnt" >beside
@@ -147,7 +146,7 @@ case_diff_ways() {
 	echo text >"$mnt/closed/secret"
 	"$KVFS" snapshot diff "$mnt" three >told_now
 	printf '%s\n' 'M closed/' '+ closed/secret' | diff - told_now
-	expect_fail 'permission denied' setpriv --reuid=65534 --regid=65534 --clear-groups ./kvfs snapshot diff "$mnt" three
+	expect_fail 'permission denied' "${as_user[@]}" ./kvfs snapshot diff "$mnt" three
 	store_remount -o ro
 	"$KVFS" snapshot diff "$mnt" one two | cmp - told
 	"$KVFS" snapshot diff "$mnt" three | cmp - told_now
@@ -169,7 +168,7 @@ case_diff_beside_others() {
 	views=$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')
 	getfattr --only-values -n "system.kvfs.diff.7.0.$one" "$mnt" >part
 	views_are $((views + 1)) || fail "nothing is told"
-	expect_fail 'not permitted' setpriv --reuid=65534 --regid=65534 --clear-groups getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
+	expect_fail 'not permitted' "${as_user[@]}" getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
 	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
 	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
 	echo text >"$mnt/many/new"
@@ -219,73 +218,126 @@ clone_loses_its_place() {
 	local process end=$((SECONDS + patience))
 	while :; do
 		[ "$SECONDS" -lt "$end" ] || fail "no clone could be stopped in $patience s"
-		"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other" 2>error &
+		"${as_user[@]}" ./kvfs snapshot clone "$mnt" one home/other 2>error &
 		process=$!
-		until [ -e other.unfinished/super ] || [ -e other ]; do
+		until [ -e home/other.unfinished/super ] || [ -e home/other ]; do
 			kill -0 "$process" 2>/dev/null || break
 		done
 		if kill -STOP "$process" 2>/dev/null; then
 			await "a clone that has stopped" stopped_or_ended "$process"
-			! mkdir other 2>/dev/null || break
+			! mkdir home/other 2>/dev/null || break
 			kill -CONT "$process" 2>/dev/null || true
 		fi
 		wait "$process" || fail "cloning: $(cat error)"
-		rm -r other
+		rm -r home/other
 	done
 	kill -CONT "$process" 2>/dev/null || true
 	! wait "$process" || fail "a clone was made where there was something"
 	grep -q 'other: there is something already' error || fail "it says $(cat error)"
-	[ ! -e other.unfinished ] || fail "what it has copied is left"
-	rmdir other
+	[ ! -e home/other.unfinished ] || fail "what it has copied is left"
+	rmdir home/other
 }
 
-# Of a mount: the snapshot in a store of its own, which is there as a whole or not at all.
-case_clone_mounted() {
-	local pause
+# clone_holds TREE - the clone home/other has it
+clone_holds() {
+	"$KVFS" check home/other
+	expect_same "made with" "compress inline:3 segment_bytes 4194304" \
+		"$("$KVFS" stat home/other | awk '/^(compress|segment_bytes) / { print $1, $2 }' | xargs)"
+	expect_same "the limit" 3221225472 "$("$KVFS" limit home/other)"
+	"$KVFS" mount home/other "$mnt" >/dev/null
+	same_tree "$1" "$mnt/tree"
+	expect_same "the root" 1775 "$(stat -c %a "$mnt")"
+	[ "$(stat -c %b "$mnt/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
+}
+
+# prepare_clone - a mount with a snapshot, one, which has more in it than any file system of others; before is a copy
+prepare_clone() {
 	needs_kvfs
 	store_make --compress inline:3 --segment-size 4M
-	store_mount
+	store_mount -o allow_other
 	tree_make "$mnt/tree"
 	mknod "$mnt/tree/device" c 1 3
 	ln "$mnt/tree/fifo" "$mnt/tree/deep/fifo"
 	setfacl -d -m u:4321:rx "$mnt/tree/deep"
-	setfattr -n trusted.secret -v value "$mnt/tree/many"
-	setfattr -h -n trusted.of -v link "$mnt/tree/deep/symlink"
 	mkdir "$mnt/tree/"$'odd\n\xff' "$mnt/tree/empty"
 	chmod 4755 "$mnt/tree/many/8"
+	chmod 1775 "$mnt"
+}
+
+# As it was when the snapshot was taken, in front of what came later.
+take_one() {
 	cp -a "$mnt/tree" before
-	chmod 1770 "$mnt"
-	mkdir "$snapshots/one"
+	mkdir "$snapshots/one" home
 	tree_change "$mnt/tree"
 	"$KVFS" limit "$mnt" 3G
-	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$mnt" two "$SCRATCH/other"
+}
+
+# Of a mount: the snapshot in a store of its own, by the server, as it is of a store that nobody has mounted.
+case_clone_mounted() {
+	local pause digest
+	prepare_clone
+	setfattr -n trusted.secret -v value "$mnt/tree/many"
+	setfattr -h -n trusted.of -v link "$mnt/tree/deep/symlink"
+	take_one
+	expect_fail 'no snapshot two' "$KVFS" snapshot clone "$mnt" two home/other
 	expect_fail 'no such' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/none/other"
 	mkdir there
-	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/there"
-	for pause in 1 3 6 9; do
-		timeout -s INT "0.0$pause" "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other" 2>/dev/null || true
-		[ ! -e "$SCRATCH/other.unfinished" ] || fail "something is left of a clone that was interrupted"
-		[ ! -e "$SCRATCH/other" ] || { "$KVFS" check "$SCRATCH/other" && rm -r "$SCRATCH/other"; }
+	touch there/notes
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one there
+	expect_same "what another has there" notes "$(ls there)"
+	for pause in 1 2 3 6 9; do
+		timeout -s INT "0.0$pause" "$KVFS" snapshot clone "$mnt" one home/other 2>/dev/null || true
+		[ ! -e home/other ] || { "$KVFS" check home/other && rm -r home/other; }
 	done
-	clone_loses_its_place
-	mkdir other.unfinished
-	touch other.unfinished/notes
-	expect_fail 'other.unfinished: there is something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
-	expect_same "what another has there" notes "$(ls other.unfinished)"
-	rm -r other.unfinished
-	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/other/"
-	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one "$SCRATCH/other"
+	# more than may be made at once, and a place that is there and empty
+	mkdir home/3
+	for pause in {1..6}; do
+		"$KVFS" snapshot clone "$mnt" one "home/$pause" &
+	done
+	for pause in {1..6}; do
+		wait -n || fail "of several clones at once, one fails"
+	done
+	expect_same "clones of the same" 1 "$(for pause in {1..6}; do "$KVFS" digest "home/$pause"; done | cut -d' ' -f1 | sort -u | wc -l)"
+	"$KVFS" snapshot clone "$mnt" one home/other/
+	expect_fail 'something already' "$KVFS" snapshot clone "$mnt" one home/other
 	store_unmount
-	"$KVFS" check "$SCRATCH/other"
-	expect_same "made with" "compress inline:3 segment_bytes 4194304" \
-		"$("$KVFS" stat "$SCRATCH/other" | awk '/^(compress|segment_bytes) / { print $1, $2 }' | xargs)"
-	expect_same "the limit" 3221225472 "$("$KVFS" limit "$SCRATCH/other")"
-	"$KVFS" mount "$SCRATCH/other" "$mnt" >/dev/null
-	same_tree before "$mnt/tree"
-	expect_same "the root" 1770 "$(stat -c %a "$mnt")"
+	"$KVFS" snapshot clone "$store" one home/unmounted
+	digest=$("$KVFS" digest home/unmounted | cut -d' ' -f1)
+	"$KVFS" digest --check "$digest" home/other
+	"$KVFS" digest --check "$digest" home/1
+	clone_holds before
 	expect_same "a list to inherit" "$(cd before && getfacl deep)" "$(cd "$mnt/tree" && getfacl deep)"
 	expect_same "one of a link" link "$(getfattr -h --only-values -n trusted.of "$mnt/tree/deep/symlink")"
-	[ "$(stat -c %b "$mnt/tree/sparse")" -lt 1000 ] || fail "the sparse file takes room"
+	unmount "$mnt"
+}
+
+# The same by whoever may only read, and reads all of it; which is there as a whole or not at all.
+case_clone_walked() {
+	local pause
+	prepare_clone
+	chmod -R a+rX "$mnt/tree"
+	take_one
+	chown 65534:65534 home
+	chmod 755 "$SCRATCH"
+	cp "$KVFS" kvfs
+	chmod 755 kvfs
+	for pause in 1 3 6 9; do
+		"${as_user[@]}" timeout -s INT "0.0$pause" \
+			./kvfs snapshot clone "$mnt" one home/other 2>/dev/null || true
+		[ ! -e home/other.unfinished ] || fail "something is left of a clone that was interrupted"
+		[ ! -e home/other ] || { "$KVFS" check home/other && rm -r home/other; }
+	done
+	clone_loses_its_place
+	"${as_user[@]}" mkdir home/other.unfinished
+	touch home/other.unfinished/notes
+	expect_fail 'other.unfinished: there is something already' "${as_user[@]}" ./kvfs snapshot clone "$mnt" one home/other
+	expect_same "what another has there" notes "$(ls home/other.unfinished)"
+	rm -r home/other.unfinished
+	"${as_user[@]}" ./kvfs snapshot clone "$mnt" one home/other
+	expect_fail 'something already' "${as_user[@]}" ./kvfs snapshot clone "$mnt" one home/other
+	store_unmount
+	chown -R 0:0 home/other
+	clone_holds before
 	unmount "$mnt"
 }
 
