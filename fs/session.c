@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * session - see session.h
+ * session.c - a session's life: its mount point, and its end (see session.h).
  *
- * Threads. The thread that calls session_run() only waits for the end. Readers take requests
- * from /dev/fuse: over that transport all requests, over io_uring the first message and those
- * that have no answer. The library's ring threads are made while the first message is handled,
- * so they inherit policy and signal mask from reader 0.
- *
- * The readers' loop is ours, not fuse_session_loop_mt(): that one starts threads on demand, takes
- * a lock twice per request, and does not tell when the first message has been handled.
+ * Threads. The thread that calls session_run() only waits for the end; others serve
+ * (session_readers.h).
  *
  * The end has one order: stop (event), unmount while requests are still served, so that the
  * kernel writes back what it holds, then end the readers, then the rings.
  */
 #include "session.h"
+#include "session_config.h"
+#include "session_readers.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,21 +24,9 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#define REQUEST_SIZE_MAX (1u << 20)
-#define BACKGROUND_MAX 64
-#define READERS_MAX 64
 #define DETACH_MS_MAX 30000
-#define FORGET_PAUSE_NS 2000000
-
-struct reader {
-	struct session *session;
-	pthread_t thread;
-	struct fuse_buf buf;
-	bool started;
-};
 
 struct session {
 	struct fuse_session *fuse;
@@ -51,58 +34,22 @@ struct session {
 	const struct session_mounter *mounter; /* may be NULL */
 	void *mounter_arg;
 	bool mounted;
-	bool uring; /* what it got; set before ready */
 	char *mountpoint; /* absolute */
 
 	int event_fd; /* readable: something happened, look at the flags */
 	atomic_bool stop; /* somebody asked for the end */
 	atomic_bool detached; /* the orderly end is through, and unmounted says with what result */
 	bool unmounted;
-	atomic_bool ready; /* reader 0 has handled the first message, or has ended */
 
-	unsigned int reader_count;
-	struct reader readers[READERS_MAX];
+	struct session_readers readers;
 };
 
 /* The session that signals end; its event_fd is written from a signal handler. */
 static _Atomic(struct session *) session_signalled;
 
-bool session_config_option(struct session_config *config, const char *option)
+static void event_raise(void *arg)
 {
-	if (!strcmp(option, "io_uring"))
-		config->transport = SESSION_IO_URING;
-	else if (!strcmp(option, "no_io_uring"))
-		config->transport = SESSION_DEVICE;
-	else
-		return false;
-	return true;
-}
-
-const char *session_uring_missing(void)
-{
-#ifndef FUSE_CAP_OVER_IO_URING
-	return "this build's libfuse is too old (3.18 has it)";
-#else
-	char value = 0;
-	int fd = open("/sys/module/fuse/parameters/enable_uring", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0) {
-		/* the module may not be loaded yet; mounting loads it */
-		return access("/sys/module/fuse", F_OK) ? NULL :
-			"this kernel has no FUSE over io_uring (Linux 6.14 has it)";
-	}
-	if (read(fd, &value, 1) != 1)
-		value = 0;
-	close(fd);
-	if (value != 'Y' && value != '1')
-		return "the kernel's parameter fuse.enable_uring is off "
-		       "(root: echo 1 > /sys/module/fuse/parameters/enable_uring)";
-	return NULL;
-#endif
-}
-
-static void event_raise(struct session *session)
-{
+	const struct session *session = arg;
 	const uint64_t one = 1;
 	ssize_t done = write(session->event_fd, &one, sizeof(one));
 
@@ -126,46 +73,6 @@ void session_stop(struct session *session)
 {
 	atomic_store(&session->stop, true);
 	event_raise(session);
-}
-
-/* NAME=VALUE; escaped, as a value may have commas. */
-static int add_named(char **options, const char *name, const char *value)
-{
-	char *part;
-	int rc;
-
-	if (!value)
-		return 0;
-	if (asprintf(&part, "%s=%s", name, value) < 0)
-		return -ENOMEM;
-	rc = fuse_opt_add_opt_escaped(options, part) ? -ENOMEM : 0;
-	free(part);
-	return rc;
-}
-
-/* The options as the library wants them: a command line. */
-static int fill_arguments(const struct session_config *config, bool uring, struct fuse_args *args)
-{
-	char *options = NULL;
-	int rc = -ENOMEM;
-
-	if (fuse_opt_add_arg(args, config->subtype ? config->subtype : "fuse"))
-		goto out;
-	if (add_named(&options, "fsname", config->source) ||
-		add_named(&options, "subtype", config->subtype))
-		goto out;
-	if (config->options && *config->options && fuse_opt_add_opt(&options, config->options))
-		goto out;
-	if (config->debug && fuse_opt_add_opt(&options, "debug"))
-		goto out;
-	if (uring && fuse_opt_add_opt(&options, "io_uring"))
-		goto out;
-	if (options && (fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, options)))
-		goto out;
-	rc = 0;
-out:
-	free(options);
-	return rc;
 }
 
 int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,
@@ -193,7 +100,7 @@ int session_open(const struct session_config *config, const struct fuse_lowlevel
 	session->mounter = config->mounter;
 	session->mounter_arg = config->mounter_arg;
 
-	rc = fill_arguments(config, config->transport != SESSION_DEVICE && !missing, &args);
+	rc = session_arguments(config, config->transport != SESSION_DEVICE && !missing, &args);
 	if (rc)
 		goto out;
 	session->fuse = fuse_session_new(&args, ops, sizeof(*ops), userdata);
@@ -201,142 +108,14 @@ int session_open(const struct session_config *config, const struct fuse_lowlevel
 		rc = -EINVAL; /* the library has said which option */
 		goto out;
 	}
+	session_readers_init(&session->readers, session->fuse,
+		config->transport != SESSION_DEVICE, event_raise, session);
 	*out = session;
 	session = NULL;
 out:
 	fuse_opt_free_args(&args);
 	session_close(session);
 	return rc;
-}
-
-/*
- * Whether the library's rings serve. The library has no call for that, and goes back to the
- * device in silence when it cannot start them; but it names their threads.
- */
-static bool rings_running(void)
-{
-	bool found = false;
-	glob_t names;
-	size_t i;
-
-	if (glob("/proc/self/task/*/comm", GLOB_NOSORT, NULL, &names))
-		return false;
-	for (i = 0; !found && i < names.gl_pathc; i++) {
-		char name[16] = "";
-		int fd = open(names.gl_pathv[i], O_RDONLY | O_CLOEXEC);
-
-		if (fd < 0)
-			continue;
-		found = read(fd, name, sizeof(name) - 1) > 0 && !strncmp(name, "fuse-ring-", 10);
-		close(fd);
-	}
-	globfree(&names);
-	return found;
-}
-
-/*
- * Over io_uring the device brings forgets alone. Nobody waits for those, but each would wake this
- * thread next to a client at work: let them gather, the kernel then hands out many at once.
- */
-static void reader_pause(void)
-{
-	const struct timespec pause = { .tv_nsec = FORGET_PAUSE_NS };
-
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	nanosleep(&pause, NULL);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-}
-
-static void *reader_main(void *arg)
-{
-	struct reader *reader = arg;
-	struct session *session = reader->session;
-	const struct sched_param param = { 0 };
-
-	/*
-	 * A request wakes a serving thread on the CPU of its client, which then goes to sleep.
-	 * With SCHED_BATCH the client is not preempted in between. Failure costs only speed.
-	 */
-	sched_setscheduler(0, SCHED_BATCH, &param);
-	pthread_setname_np(pthread_self(), "fuse-device");
-
-	while (!fuse_session_exited(session->fuse)) {
-		int size;
-
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-		size = fuse_session_receive_buf(session->fuse, &reader->buf);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-		if (size == -EINTR || size == -EAGAIN)
-			continue;
-		if (size <= 0)
-			break;
-		fuse_session_process_buf(session->fuse, &reader->buf);
-		if (session->uring)
-			reader_pause();
-		if (!atomic_load_explicit(&session->ready, memory_order_relaxed)) {
-			session->uring = session->transport != SESSION_DEVICE && rings_running();
-			atomic_store(&session->ready, true);
-			event_raise(session);
-		}
-	}
-	/* one reader's end, by unmounting or by an error, is the session's */
-	fuse_session_exit(session->fuse);
-	atomic_store(&session->ready, true);
-	event_raise(session);
-	return NULL;
-}
-
-/*
- * What is sent to the process is for the thread that waits for it. What a thread brings on itself
- * comes to it all the same: a page of the store that cannot be read is a SIGBUS, which the engine
- * makes an error of, and which ends the process where it is blocked. The rings' threads have the
- * mask of the reader that starts them.
- */
-static void signals_for_others(sigset_t *out)
-{
-	static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-
-	sigfillset(out);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(out, own[i]);
-}
-
-static int reader_start(struct session *session)
-{
-	struct reader *reader = &session->readers[session->reader_count];
-	sigset_t blocked, old;
-	int rc;
-
-	reader->session = session;
-	signals_for_others(&blocked);
-	pthread_sigmask(SIG_SETMASK, &blocked, &old);
-	rc = pthread_create(&reader->thread, NULL, reader_main, reader);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc)
-		return -rc;
-	session->reader_count++;
-	return 0;
-}
-
-/* Ends the readers, then the rings. */
-static int readers_end(struct session *session)
-{
-	unsigned int i;
-	int rc;
-
-	fuse_session_exit(session->fuse);
-	for (i = 0; i < session->reader_count; i++)
-		pthread_cancel(session->readers[i].thread);
-	for (i = 0; i < session->reader_count; i++) {
-		pthread_join(session->readers[i].thread, NULL);
-		free(session->readers[i].buf.mem);
-		session->readers[i].buf.mem = NULL;
-	}
-	session->reader_count = 0;
-
-	/* the session is marked as ended: this serves nothing, but takes the rings down */
-	rc = fuse_session_loop(session->fuse);
-	return rc > 0 ? -EIO : rc;
 }
 
 static int library_mount(struct session *session, const char *mountpoint)
@@ -383,6 +162,7 @@ static int mount_by_other(struct session *session)
 
 int session_mount(struct session *session, const char *mountpoint)
 {
+	struct session_readers *readers = &session->readers;
 	struct stat stat_buf;
 	int rc;
 
@@ -400,24 +180,24 @@ int session_mount(struct session *session, const char *mountpoint)
 		return rc;
 	session->mounted = true;
 
-	rc = reader_start(session);
+	rc = session_readers_start(readers);
 	if (rc)
 		goto out;
-	while (!atomic_load(&session->ready))
+	while (!atomic_load(&readers->ready))
 		event_wait(session, -1);
 	if (fuse_session_exited(session->fuse)) {
 		rc = -EPROTO;
-	} else if (session->transport == SESSION_IO_URING && !session->uring) {
+	} else if (session->transport == SESSION_IO_URING && !readers->uring) {
 		fuse_log(FUSE_LOG_ERR, "cannot use io_uring: the library could not start it\n");
 		rc = -EOPNOTSUPP;
 	}
 	/* over io_uring the device carries next to nothing */
-	while (!rc && !session->uring && session->reader_count < READERS_MAX &&
-	       session->reader_count < (unsigned long)sysconf(_SC_NPROCESSORS_ONLN))
-		rc = reader_start(session);
+	while (!rc && !readers->uring && readers->count < SESSION_READERS_MAX &&
+	       readers->count < (unsigned long)sysconf(_SC_NPROCESSORS_ONLN))
+		rc = session_readers_start(readers);
 out:
 	if (rc) {
-		(void)readers_end(session);
+		(void)session_readers_end(readers);
 		session_unmount(session);
 	}
 	return rc;
@@ -425,7 +205,7 @@ out:
 
 const char *session_transport_name(const struct session *session)
 {
-	return session->uring ? "io_uring" : "/dev/fuse";
+	return session->readers.uring ? "io_uring" : "/dev/fuse";
 }
 
 struct fuse_session *session_fuse(const struct session *session)
@@ -523,7 +303,7 @@ int session_run(struct session *session)
 		event_wait(session, -1);
 	if (!fuse_session_exited(session->fuse))
 		session_detach(session);
-	rc = readers_end(session);
+	rc = session_readers_end(&session->readers);
 
 	for (i = 0; i < STOP_SIGNALS; i++)
 		sigaction(stop_signals[i], &before[i], NULL);
@@ -559,62 +339,4 @@ void session_close(struct session *session)
 		close(session->event_fd);
 	free(session->mountpoint);
 	free(session);
-}
-
-bool session_want(struct fuse_conn_info *conn, uint64_t capability)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	return fuse_set_feature_flag(conn, capability);
-#else
-	if (!(conn->capable & capability))
-		return false;
-	conn->want |= (unsigned int)capability;
-	return true;
-#endif
-}
-
-void session_unwant(struct fuse_conn_info *conn, uint64_t capability)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	fuse_unset_feature_flag(conn, capability);
-#else
-	conn->want &= ~(unsigned int)capability;
-#endif
-}
-
-void session_negotiate(struct fuse_conn_info *conn, unsigned int flags)
-{
-	session_want(conn, FUSE_CAP_ASYNC_READ);
-	session_want(conn, FUSE_CAP_ASYNC_DIO);
-	session_want(conn, FUSE_CAP_PARALLEL_DIROPS);
-	session_want(conn, FUSE_CAP_CACHE_SYMLINKS);
-	/* where there is no handler the library then says ENOSYS instead of success */
-	session_want(conn, FUSE_CAP_NO_OPEN_SUPPORT);
-	session_want(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
-#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
-	if (flags & SESSION_KILLPRIV)
-		session_want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
-#endif
-	/* with the default the kernel drops a file's pages whenever it sees a new mtime */
-	session_unwant(conn, FUSE_CAP_AUTO_INVAL_DATA);
-	session_want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
-	/* with it the kernel leaves O_TRUNC to open, and where open is ENOSYS to nobody */
-	session_unwant(conn, FUSE_CAP_ATOMIC_O_TRUNC);
-	session_unwant(conn, FUSE_CAP_WRITEBACK_CACHE);
-	session_unwant(conn, FUSE_CAP_SPLICE_READ);
-	session_unwant(conn, FUSE_CAP_SPLICE_WRITE);
-	session_unwant(conn, FUSE_CAP_SPLICE_MOVE);
-
-	if (conn->max_write > REQUEST_SIZE_MAX)
-		conn->max_write = REQUEST_SIZE_MAX;
-	conn->max_background = BACKGROUND_MAX;
-	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
-	conn->time_gran = 1;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-	/*
-	 * nothing here can be broken off, and the library would keep what interrupts a request of a
-	 * ring for ever
-	 */
-	conn->no_interrupt = 1;
-#endif
 }
