@@ -8,6 +8,7 @@
  */
 #include "crash.h"
 #include "crash_memory.h"
+#include "fixed.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -352,6 +353,7 @@ static uint64_t run(const struct crash_point *point, const struct crash_fault *f
 	*result = sim_env_new(&options, &life.sim);
 	if (*result < 0)
 		return 0;
+	fixed_begin(point->seed ^ point->step << 32);
 	*result = life.ops->new (
 		point->script, sim_env_table(life.sim), &subject_random, &life.subject);
 	if (*result == 0) {
@@ -363,6 +365,7 @@ static uint64_t run(const struct crash_point *point, const struct crash_fault *f
 		*result = -1;
 	steps = sim_env_steps(life.sim);
 	sim_env_free(life.sim);
+	fixed_end();
 	crash_totals.runs++;
 	return steps;
 }

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	struct run run = {.sim = NULL};
 
-	fixed_begin();
+	fixed_begin(0);
 	must(sim_env_new(&(struct sim_options){.seed = 1}, &run.sim) == 0, "disk");
 	must(kvfs_create(sim_env_table(run.sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	fs_model_init(&run.model);

@@ -436,7 +436,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	run = (struct run){.sim = NULL};
 	tells = getenv("FUZZ_TELLS") != NULL;
-	fixed_begin();
+	fixed_begin(0);
 	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 64 << 20}, &run.sim) == 0, "disk");
 	must(kvfs_create(sim_env_table(run.sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	must(open_store(&run, false) == 0, "open");

@@ -205,7 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	struct run run = {0};
 
-	fixed_begin();
+	fixed_begin(0);
 	begin(&run);
 	for (unsigned i = 0; i < REQUESTS_MAX && input.left > 0; i++)
 		request(&run, &input);

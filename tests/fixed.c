@@ -21,9 +21,9 @@
 static atomic_bool fixed;
 static atomic_ullong bytes_given, ticks;
 
-void fixed_begin(void)
+void fixed_begin(uint64_t seed)
 {
-	atomic_store(&bytes_given, 0);
+	atomic_store(&bytes_given, seed);
 	atomic_store(&ticks, 0);
 	atomic_store(&fixed, true);
 }
