@@ -291,17 +291,27 @@ static bool change_file(struct fs_model *model, const struct fs_op *op)
 	return true;
 }
 
-static bool copy_range(struct fs_model *model, const struct fs_op *op)
+/* The two files of a copy. False: they are not there. */
+static bool copied_files(struct fs_model *model, const struct fs_op *op, struct fs_node **source,
+	struct fs_node **target)
 {
 	struct place from, to;
-	struct fs_copy_range range;
-	struct fs_node *source, *target;
 
 	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) || !to.node ||
 		!S_ISREG(model->nodes[from.node].mode) || !S_ISREG(model->nodes[to.node].mode))
 		return false;
-	source = &model->nodes[from.node];
-	target = &model->nodes[to.node];
+	*source = &model->nodes[from.node];
+	*target = &model->nodes[to.node];
+	return true;
+}
+
+static bool copy_range(struct fs_model *model, const struct fs_op *op)
+{
+	struct fs_copy_range range;
+	struct fs_node *source, *target;
+
+	if (!copied_files(model, op, &source, &target))
+		return false;
 	range = fs_copy_range(op, source->size);
 	if (!range.size)
 		return true;
@@ -313,6 +323,25 @@ static bool copy_range(struct fs_model *model, const struct fs_op *op)
 	if (target->size < range.to + range.size)
 		target->size = range.to + range.size;
 	return true;
+}
+
+/* A step ends at a chunk's end where chunks can be shared, otherwise behind so many bytes. */
+#define CHUNK ((uint64_t)64 << 10)
+#define COPY_BYTES_MAX ((uint64_t)256 << 10)
+
+uint64_t fs_model_copy_step(const struct fs_model *model, const struct fs_op *op, uint64_t done)
+{
+	struct fs_copy_range range;
+	struct fs_node *source, *target;
+	uint64_t step;
+
+	if (op->kind != FS_OP_COPY ||
+		!copied_files((struct fs_model *)model, op, &source, &target))
+		return 0;
+	range = fs_copy_range(op, source->size);
+	step = range.from % CHUNK == range.to % CHUNK ? CHUNK - (range.from + done) % CHUNK :
+							 COPY_BYTES_MAX;
+	return done + step < range.size ? done + step : 0;
 }
 
 static bool change_attributes(struct fs_model *model, const struct fs_op *op)

@@ -52,6 +52,7 @@ struct fs_op {
 	uint8_t path, other; /* FS_TOP or FS_PATH of names below FS_MODEL_NAMES */
 	uint32_t offset, size;
 	uint64_t stamp; /* from which the bytes follow */
+	uint64_t limit; /* COPY: no more bytes than these; 0: all */
 };
 
 struct fs_node {
@@ -81,13 +82,21 @@ void fs_model_copy(struct fs_model *to, const struct fs_model *from);
 bool fs_model_is_full(const struct fs_model *model);
 /* Does it if it can be done. False: nothing has changed. */
 bool fs_model_apply(struct fs_model *model, const struct fs_op *op);
+/*
+ * A copy is done in steps, each of which is a commit. The bytes that the steps up to the one in
+ * which byte `done` is copied have copied; 0: that is the last one, or it is no copy.
+ */
+uint64_t fs_model_copy_step(const struct fs_model *model, const struct fs_op *op, uint64_t done);
 /* The store was closed: what was held is let go. */
 void fs_model_closed(struct fs_model *model);
 /* An operation of any eight bytes or more, within bounds. */
 struct fs_op fs_op_from(const uint8_t bytes[8], uint64_t stamp);
 
-/* The same done to a store, whose held file is in *held_ino (0: none). 0 or a negative errno */
-int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino);
+/*
+ * The same done to a store, whose held file is in *held_ino (0: none). 0 or a negative errno; then
+ * `limit` says how much of a COPY was done.
+ */
+int fs_op_do(struct fs_op *op, struct kvfs *fs, uint64_t *held_ino);
 /* Is the store as the model says? NULL, or what is not. */
 const char *fs_model_compare(const struct fs_model *model, struct kvfs *fs);
 

@@ -59,6 +59,8 @@ static inline struct fs_copy_range fs_copy_range(const struct fs_op *op, uint64_
 		range.size = source_size - range.from;
 	if (range.size > FS_MODEL_FILE_MAX - range.to)
 		range.size = FS_MODEL_FILE_MAX - range.to;
+	if (op->limit && range.size > op->limit)
+		range.size = op->limit;
 	return range;
 }
 

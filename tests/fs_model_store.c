@@ -61,7 +61,7 @@ static int write_to(struct kvfs *fs, uint64_t ino, const struct fs_op *op)
 	return 0;
 }
 
-static int copy_range(const struct fs_op *op, struct kvfs *fs)
+static int copy_range(struct fs_op *op, struct kvfs *fs)
 {
 	struct kvfs_attr from, to;
 	struct fs_copy_range range;
@@ -79,8 +79,10 @@ static int copy_range(const struct fs_op *op, struct kvfs *fs)
 		ssize_t part = kvfs_copy(fs, from.ino, (int64_t)(range.from + done), to.ino,
 			(int64_t)(range.to + done), range.size - done);
 
-		if (part <= 0)
+		if (part <= 0) {
+			op->limit = done;
 			return part < 0 ? (int)part : -EIO;
+		}
 		done += (uint64_t)part;
 	}
 	return 0;
@@ -222,7 +224,7 @@ static int do_snapshot(const struct fs_op *op, struct kvfs *fs, uint64_t *held_i
 	return roll_back(fs, name, held_ino);
 }
 
-int fs_op_do(const struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
+int fs_op_do(struct fs_op *op, struct kvfs *fs, uint64_t *held_ino)
 {
 	switch (op->kind) {
 	case FS_OP_TMPFILE:

@@ -153,15 +153,21 @@ static void forget(struct subject *subject)
 		(void)fs_model_apply(&subject->model, &subject->ops[i]);
 }
 
-/* Before a tree goes back what is held is let go of, whatever becomes of it. */
+/*
+ * Before a tree goes back what is held is let go of, whatever becomes of it; the steps of a copy
+ * before the one that was refused are done.
+ */
 static void refused(struct subject *subject, const struct fs_op *op)
 {
 	static const struct fs_op let_go = {.kind = FS_OP_LET_GO};
+	const struct fs_op *done = op->kind == FS_OP_ROLLBACK ? &let_go :
+				   op->limit ? op :
+					       NULL;
 
 	forget(subject);
 	/* In the place of what was forgotten. */
-	if (op->kind == FS_OP_ROLLBACK && remember(subject, &let_go) == 0)
-		(void)fs_model_apply(&subject->model, &let_go);
+	if (done && remember(subject, done) == 0)
+		(void)fs_model_apply(&subject->model, done);
 }
 
 /* After an error that is final. */
@@ -185,8 +191,9 @@ static bool is_refusal(struct subject *subject, int result)
 	return result == -EROFS || result == -ENOMEM || result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
 }
 
-static int do_op(struct subject *subject, const struct fs_op *op)
+static int do_op(struct subject *subject, const struct fs_op *wanted)
 {
+	struct fs_op tried = *wanted, *op = &tried;
 	bool possible;
 	int result;
 
@@ -298,6 +305,32 @@ static int check(struct subject *subject)
 	return 0;
 }
 
+/* What of a tree the store holds another way, as it is after closing; NULL: nothing. */
+static const char *difference_closed(struct subject *subject, const struct fs_model *model,
+	struct fs_model *closed)
+{
+	fs_model_copy(closed, model);
+	fs_model_closed(closed);
+	return fs_model_compare(closed, subject->fs);
+}
+
+/* The same of the trees within an operation of more than one commit. */
+static const char *difference_within(struct subject *subject, const struct fs_op *op,
+	struct fs_model *closed)
+{
+	const char *difference = "it has one commit";
+	struct fs_model partly = {0};
+	struct fs_op part = *op;
+
+	while (difference && (part.limit = fs_model_copy_step(&subject->base, op, part.limit)) > 0) {
+		fs_model_copy(&partly, &subject->base);
+		(void)fs_model_apply(&partly, &part);
+		difference = difference_closed(subject, &partly, closed);
+	}
+	fs_model_fini(&partly);
+	return difference;
+}
+
 /*
  * Goes through the trees after each operation until one is what the store holds. What was held when the power failed
  * is gone, but later operations may have given it a name: so each tree is compared as it is after closing.
@@ -309,16 +342,20 @@ static int find_state(struct subject *subject)
 
 	for (size_t done = 0; done <= subject->count; done++) {
 		if (done >= subject->durable) {
-			fs_model_copy(&closed, &subject->base);
-			fs_model_closed(&closed);
-			difference = fs_model_compare(&closed, subject->fs);
+			difference = difference_closed(subject, &subject->base, &closed);
 			if (!difference)
 				break;
 			if (getenv("CRASH_VERBOSE"))
 				fprintf(stderr, "after %zu operations: %s\n", done, difference);
 		}
-		if (done < subject->count)
-			(void)fs_model_apply(&subject->base, &subject->ops[done]);
+		if (done == subject->count)
+			break;
+		if (done >= subject->durable &&
+			!difference_within(subject, &subject->ops[done], &closed)) {
+			difference = NULL;
+			break;
+		}
+		(void)fs_model_apply(&subject->base, &subject->ops[done]);
 	}
 	fs_model_copy(&subject->base, &closed);
 	fs_model_copy(&subject->model, &closed);

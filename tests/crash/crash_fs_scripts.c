@@ -161,6 +161,9 @@ static const struct crash_fs_step copies[] = {
 	OP(CREATE, FS_TOP(2), 0, 0, 0),
 	COPY(FS_TOP(0), FS_TOP(2), 65536, 28616, 1),
 	SYNC,
+	/* The first chunk by reference, the rest by bytes: two commits. */
+	COPY(FS_TOP(0), FS_TOP(1), 0, 30000, 1),
+	SYNC,
 	OP(UNLINK, FS_TOP(0), 0, 0, 0),
 	SYNC,
 	OP(WRITE, FS_TOP(2), 0, 0, 150000),

@@ -83,7 +83,7 @@ static void hear(void *arg, enum kv_severity severity, const char *message)
  */
 static void fill(struct run *run)
 {
-	static const struct fs_op ops[] = {
+	struct fs_op ops[] = {
 		{.kind = FS_OP_MKDIR, .path = FS_TOP(0)},
 		{.kind = FS_OP_MKDIR, .path = FS_TOP(1)},
 		{.kind = FS_OP_MKDIR, .path = FS_PATH(0, 1)},
