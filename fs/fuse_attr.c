@@ -5,6 +5,7 @@
  * Permissions were checked by the kernel (default_permissions), which leaves to us what depends on
  * both the caller and the inode: clearing set-id bits (the capability HANDLE_KILLPRIV_V2).
  */
+#include "fuse_caller.h"
 #include "fuse_handlers.h"
 #include "fuse_snapshot.h"
 
@@ -75,7 +76,41 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE |         \
 		FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
 
-static unsigned set_mask(int to_set, bool privileged)
+/*
+ * What a request clears that sets nothing at all. One comes before a write to a file with set-id
+ * bits by an unprivileged caller, or to one with a capability by anybody; and it is chown(-1, -1),
+ * which is the owner's and clears everything. There is no telling, but that root's write keeps
+ * set-id bits. Nor is there from another who may not write by the file's mode: he may have it open
+ * for writing all the same, but what he does then says itself what it clears.
+ */
+static unsigned cleared_by_nothing(fuse_req_t req, const struct kvfs_attr *attr)
+{
+	if (fuse_caller(req).privileged)
+		return KVFS_KILL_CAPABILITY;
+	return fuse_caller_may_write(req, attr) ? KVFS_KILL_SUIDGID : 0;
+}
+
+/* Set-id bits and capabilities that go with the change. Truncation by a caller without CAP_FSETID
+ * says so. */
+static unsigned cleared(fuse_req_t req, fuse_ino_t ino, int to_set)
+{
+	const int may_clear = FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+	struct fuse_node node = fuse_node_of(req, ino);
+	struct kvfs_attr attr;
+	unsigned set = 0;
+
+	if ((to_set & SET_KNOWN && !(to_set & may_clear)) ||
+		kvfs_getattr(node.fs, node.ino, &attr))
+		return 0;
+	if (to_set & FUSE_SET_ATTR_KILL_SUID)
+		set = KVFS_KILL_SUIDGID;
+	else if (!(to_set & SET_KNOWN))
+		set = cleared_by_nothing(req, &attr);
+	/* a change of owner clears the others without being told */
+	return fuse_caller_loses_sgid(req, &attr) ? set | KVFS_KILL_SGID : set;
+}
+
+static unsigned set_mask(int to_set)
 {
 	unsigned set = 0;
 
@@ -97,15 +132,6 @@ static unsigned set_mask(int to_set, bool privileged)
 		set |= KVFS_SET_MTIME;
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		set |= KVFS_SET_CTIME;
-	/*
-	 * Truncation by a caller without CAP_FSETID says so; and before a write to a file with
-	 * set-id bits by such a caller, or to one with a capability by anybody, the kernel sends a
-	 * request that sets nothing at all.
-	 */
-	if (to_set & FUSE_SET_ATTR_KILL_SUID)
-		set |= KVFS_KILL_SUIDGID;
-	if (!(to_set & SET_KNOWN))
-		set |= privileged ? KVFS_KILL_CAPABILITY : KVFS_KILL_SUIDGID;
 	return set;
 }
 
@@ -128,7 +154,7 @@ void fuse_attr_setattr(
 
 	if (!fuse_is_snapshots(ino))
 		rc = kvfs_setattr(node.fs, node.ino, &wanted,
-			set_mask(to_set, fuse_caller(req).privileged), &attr);
+			set_mask(to_set) | cleared(req, ino, to_set), &attr);
 	fuse_reply_attr_changed(req, rc, &attr, to_set & FUSE_SET_ATTR_SIZE);
 }
 

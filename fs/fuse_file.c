@@ -7,6 +7,7 @@
  * with O_SYNC or O_DSYNC (or on a mount with -o sync) the kernel sends an fsync by itself.
  */
 #include "fuse_buffer.h"
+#include "fuse_caller.h"
 #include "fuse_handlers.h"
 #include "fuse_snapshot.h"
 
@@ -81,12 +82,37 @@ void fuse_file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	fuse_reply_when_durable(req);
 }
 
+/*
+ * The kernel asks for set-id bits and capabilities to be cleared before these two as before a
+ * write. But it does so in a way that chown(-1, -1) has as well (fuse_attr.c), where it counts only
+ * from those who may write by the file's mode; who has it open may not any more.
+ */
+static int clear_rights(fuse_req_t req, struct fuse_node node)
+{
+	const unsigned set_ids = S_ISUID | S_ISGID;
+	unsigned set = KVFS_KILL_SUIDGID;
+	struct kvfs_attr attr;
+	int rc;
+
+	if (fuse_caller(req).privileged)
+		return 0;
+	rc = kvfs_getattr(node.fs, node.ino, &attr);
+	if (rc || (!(attr.mode & set_ids) &&
+		kvfs_getxattr(node.fs, node.ino, "security.capability", NULL, 0) < 0))
+		return rc;
+	if (fuse_caller_loses_sgid(req, &attr))
+		set |= KVFS_KILL_SGID;
+	return kvfs_setattr(node.fs, node.ino, &attr, set, &attr);
+}
+
 void fuse_file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
 	struct fuse_file_info *fi)
 {
 	struct fuse_node node = fuse_node_of(req, ino);
-	int rc = kvfs_fallocate(node.fs, node.ino, mode, offset, size);
+	int rc = clear_rights(req, node);
 
+	if (!rc)
+		rc = kvfs_fallocate(node.fs, node.ino, mode, offset, size);
 	fuse_reply_inode_changed(req, rc);
 }
 
@@ -108,6 +134,11 @@ void fuse_file_copy(fuse_req_t req, fuse_ino_t in_ino, off_t in_offset,
 	/* A snapshot is another file system: the kernel then copies. */
 	if (in.fs != out.fs) {
 		fuse_reply_status(req, -EXDEV);
+		return;
+	}
+	done = clear_rights(req, out);
+	if (done) {
+		fuse_reply_status(req, (int)done);
 		return;
 	}
 	do

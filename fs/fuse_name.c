@@ -6,6 +6,7 @@
  * (fuse_snapshot.h). The kernel holds the directories' locks over each of these requests, and keeps
  * its own copies of what they change in step, so nothing needs to be invalidated.
  */
+#include "fuse_caller.h"
 #include "fuse_handlers.h"
 #include "fuse_snapshot.h"
 

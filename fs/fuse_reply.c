@@ -27,16 +27,6 @@ struct deferred {
 	struct deferred *next; /* in the spare list */
 };
 
-struct kvfs_caller fuse_caller(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct kvfs_caller){.uid = ctx->uid,
-		.gid = ctx->gid,
-		.umask = ctx->umask,
-		.privileged = ctx->uid == 0};
-}
-
 void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out)
 {
 	*out = (struct stat){

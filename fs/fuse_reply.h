@@ -85,7 +85,6 @@ static inline struct fuse_front *fuse_front_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-struct kvfs_caller fuse_caller(fuse_req_t req);
 void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out);
 void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out);
 

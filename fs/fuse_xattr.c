@@ -9,6 +9,7 @@
  * label.
  */
 #include "fuse_buffer.h"
+#include "fuse_caller.h"
 #include "fuse_clone.h"
 #include "fuse_diff.h"
 #include "fuse_handlers.h"
@@ -20,41 +21,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define TRUSTED_PREFIX "trusted."
 #define SELINUX_NAME "security.selinux"
 #define LIST_PREFIX "system.posix_acl_"
 #define ACCESS_LIST_NAME LIST_PREFIX "access"
 #define PRUNE_MS 10
-#define GROUPS_MAX 1024 /* of a process that are looked at */
 
 static bool has_prefix(const char *name, const char *prefix)
 {
 	return !strncmp(name, prefix, strlen(prefix));
-}
-
-/*
- * Only the privileged and members of its group keep a file's set-gid bit when they change its
- * permissions.
- */
-static bool loses_sgid(fuse_req_t req, fuse_ino_t ino)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct fuse_node node = fuse_node_of(req, ino);
-	gid_t groups[GROUPS_MAX];
-	struct kvfs_attr attr;
-	int i, count;
-
-	if (ctx->uid == 0 || kvfs_getattr(node.fs, node.ino, &attr) ||
-		!(attr.mode & S_ISGID) || attr.gid == ctx->gid)
-		return false;
-	count = fuse_req_getgroups(req, GROUPS_MAX, groups);
-	for (i = 0; i < count && i < GROUPS_MAX; i++) {
-		if (groups[i] == attr.gid)
-			return false;
-	}
-	return true;
 }
 
 /* With -o noacl the kernel passes lists on as it does any attribute. */
@@ -63,21 +39,13 @@ static bool is_refused(fuse_req_t req, const char *name)
 	return !fuse_front_of(req)->options.acl && has_prefix(name, LIST_PREFIX);
 }
 
-/* May the caller say how the mount is served? */
-static bool is_master(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return ctx->uid == 0 || ctx->uid == geteuid();
-}
-
 /* A decimal number from somebody who may say how the mount is served. -EPERM, -EINVAL */
 static int number_of(fuse_req_t req, const char *value, size_t size, uint64_t *out)
 {
 	uint64_t number = 0;
 	size_t i;
 
-	if (!is_master(req))
+	if (!fuse_caller_is_master(req))
 		return -EPERM;
 	for (i = 0; i < size; i++) {
 		if (value[i] < '0' || value[i] > '9' || number > UINT64_MAX / 10 - 1)
@@ -129,6 +97,7 @@ void fuse_xattr_set(
 	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct fuse_node node = fuse_node_of(req, ino);
+	struct kvfs_attr attr;
 	int rc = -EOPNOTSUPP;
 
 	if (!strcmp(name, FUSE_FRONT_LIMIT_XATTR)) {
@@ -140,11 +109,14 @@ void fuse_xattr_set(
 		return;
 	}
 	if (!strcmp(name, FUSE_FRONT_ROLLBACK_XATTR)) {
-		rc = is_master(req) ? fuse_rollback_start(fuse_front_of(req), value, size) : -EPERM;
+		rc = -EPERM;
+		if (fuse_caller_is_master(req))
+			rc = fuse_rollback_start(fuse_front_of(req), value, size);
 		fuse_reply_status(req, rc);
 		return;
 	}
-	if (!strcmp(name, ACCESS_LIST_NAME) && loses_sgid(req, ino))
+	if (!strcmp(name, ACCESS_LIST_NAME) && !kvfs_getattr(node.fs, node.ino, &attr) &&
+		fuse_caller_loses_sgid(req, &attr))
 		flags |= KVFS_XATTR_KILL_SGID;
 	if (fuse_is_snapshots(ino))
 		rc = -EPERM;
@@ -228,7 +200,7 @@ static void reply_stream(fuse_req_t req, fuse_ino_t ino, const char *numbers, si
 
 	if (size > KVFS_XATTR_SIZE_MAX)
 		size = KVFS_XATTR_SIZE_MAX;
-	if (!is_master(req))
+	if (!fuse_caller_is_master(req))
 		rc = -EPERM;
 	else if (!buffer)
 		rc = -ENOMEM;

@@ -63,23 +63,26 @@ static int set_valid(const struct kvfs_attr *attr, unsigned set)
 static int set_attributes(
 	struct change *change, struct inode *inode, const struct kvfs_attr *attr, unsigned set)
 {
-	bool owner = set & (KVFS_SET_UID | KVFS_SET_GID) && !S_ISDIR(inode->mode);
+	const unsigned clears = KVFS_SET_UID | KVFS_SET_GID | KVFS_KILL_SUIDGID;
+	bool is_directory = S_ISDIR(inode->mode);
 	int err = 0;
 
 	if (set & KVFS_SET_SIZE) {
 		if (!S_ISREG(inode->mode))
-			return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+			return is_directory ? -EISDIR : -EINVAL;
 		err = size_set(change, inode, attr->size);
 		if (err)
 			return err;
 		inode->mtime = change->now;
 	}
-	if (owner || set & KVFS_KILL_SUIDGID)
+	if (set & clears && !is_directory)
 		err = inode_kill_suidgid(change, inode);
-	else if (set & (KVFS_KILL_CAPABILITY | KVFS_SET_SIZE))
+	else if (set & (KVFS_KILL_CAPABILITY | KVFS_SET_SIZE) && !is_directory)
 		err = xattr_drop_capability(change, inode);
 	if (err)
 		return err;
+	if (set & KVFS_KILL_SGID && !is_directory && !(inode->mode & S_IXGRP))
+		inode->mode &= ~(uint32_t)S_ISGID;
 	if (set & KVFS_SET_MODE) {
 		inode->mode = (inode->mode & S_IFMT) | (attr->mode & 07777);
 		err = acl_chmod(change, inode);

@@ -209,6 +209,8 @@ KV_API KV_MUST_CHECK int kvfs_getattr(struct kvfs *fs, uint64_t ino, struct kvfs
 				       does */
 #define KVFS_KILL_CAPABILITY (1u << 10) /* drop security.capability alone, as a write by anybody
 					   does; KVFS_SET_SIZE implies it */
+#define KVFS_KILL_SGID (1u << 11) /* clear the set-gid bit of a file that its group may not execute:
+				     the caller is no member of that group */
 
 KV_API KV_MUST_CHECK int kvfs_setattr(struct kvfs *fs, uint64_t ino, const struct kvfs_attr *attr,
 				      unsigned set, struct kvfs_attr *out);

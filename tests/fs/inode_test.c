@@ -125,10 +125,15 @@ static void test_set_ids(void **state)
 	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, KVFS_WRITE_KILL_SUIDGID), 1);
 	assert_int_equal(mode_of(store, file), 0755);
 	assert_int_equal(kvfs_getxattr(store->fs, file, "security.capability", NULL, 0), -ENODATA);
-	/* Without execution by the group the set-gid bit means mandatory locks, and stays. */
+	/* Without execution by the group the set-gid bit goes if the caller is no member of it. */
 	set_mode(store, file, 06745);
 	assert_int_equal(kvfs_setattr(store->fs, file, &attr, KVFS_SET_UID, &attr), 0);
 	assert_int_equal(mode_of(store, file), 02745);
+	attr.uid = 7;
+	assert_int_equal(
+		kvfs_setattr(store->fs, file, &attr, KVFS_SET_UID | KVFS_KILL_SGID, &attr), 0);
+	assert_int_equal(mode_of(store, file), 0745);
+	attr.size = 0;
 	set_mode(store, file, 04755);
 	assert_int_equal(
 		kvfs_setattr(store->fs, file, &attr, KVFS_SET_SIZE | KVFS_KILL_SUIDGID, &attr), 0);
@@ -142,8 +147,10 @@ static void test_set_ids(void **state)
 	assert_int_equal(kvfs_setattr(store->fs, file, &attr, KVFS_SET_SIZE, &attr), 0);
 	assert_int_equal(kvfs_getxattr(store->fs, file, "security.capability", NULL, 0), -ENODATA);
 	assert_int_equal(mode_of(store, file), 06755);
+	/* Directories keep theirs. */
 	set_mode(store, KVFS_ROOT_INO, 02755);
-	assert_int_equal(kvfs_setattr(store->fs, KVFS_ROOT_INO, &attr, KVFS_SET_UID, &attr), 0);
+	assert_int_equal(kvfs_setattr(store->fs, KVFS_ROOT_INO, &attr,
+		KVFS_SET_UID | KVFS_KILL_SUIDGID | KVFS_KILL_SGID, &attr), 0);
 	assert_int_equal(mode_of(store, KVFS_ROOT_INO), 02755);
 }
 

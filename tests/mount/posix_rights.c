@@ -154,6 +154,16 @@ static void write_as_owner(void *arg)
 	OK(close(fd));
 }
 
+static void write_as_member(void *arg)
+{
+	int fd;
+
+	become(BOB, OTHERS, true);
+	fd = OK(open("file", O_RDWR));
+	(*(void (*const *)(int))arg)(fd);
+	OK(close(fd));
+}
+
 static void cut_by_open(void *arg)
 {
 	(void)arg;
@@ -183,10 +193,17 @@ static void writes_clear_rights(void)
 	SAME(mode_of("file"), 0777);
 	TRUE(!capability_there("file"));
 	/* without the group's execute bit set-gid once meant something else, and stays for members alone */
-	privileged_file(02666);
-	child_run(write_as_bob, (void *)&writers[0]);
-	SAME(mode_of("file") & 01777, 0666);
-	TRUE(!capability_there("file"));
+	for (i = 0; i < WRITERS; i++) {
+		privileged_file(02666);
+		child_run(write_as_bob, (void *)&writers[i]);
+		if (mode_of("file") != 0666 || capability_there("file"))
+			FAIL("writer %zu left mode %o, capability %d", i, mode_of("file"),
+				capability_there("file"));
+		privileged_file(02666);
+		child_run(write_as_member, (void *)&writers[i]);
+		SAME(mode_of("file"), 02666);
+		TRUE(!capability_there("file"));
+	}
 	/* root keeps the bits, but not the capability */
 	privileged_file(06777);
 	{
@@ -206,6 +223,16 @@ static void owner_changes(void *arg)
 	OK(chown("file", -1, OTHERS));
 	SAME(mode_of("file"), 0755);
 	OK(chown("file", ALICE, -1)); /* to himself */
+	OK(chown("dir", -1, -1)); /* directories keep theirs, whoever asks for nothing */
+	SAME(mode_of("dir"), 02755);
+	OK(chmod("hers", 06755));
+	OK(chown("hers", -1, -1)); /* nothing is set, and that clears them */
+	SAME(mode_of("hers"), 0755);
+	OK(chmod("hers", 02644));
+	OK(chown("hers", -1, TEAM)); /* set-gid without execution by a group that he is in */
+	SAME(mode_of("hers"), 02644);
+	OK(chown("foreign", -1, TEAM)); /* and by one that he is not in */
+	SAME(mode_of("foreign"), 0644);
 	FAILS(chown("file", BOB, -1), EPERM);
 	FAILS(chown("file", -1, TEAM + 5), EPERM);
 	OK(chmod("file", 06755)); /* his group */
@@ -219,6 +246,13 @@ static void owner_changes(void *arg)
 	SAME(mode_of("strange"), 04755);
 }
 
+static void stranger_asks_for_nothing(void *arg)
+{
+	(void)arg;
+	become(BOB, OTHERS, false);
+	TRUE(!chown("program", -1, -1) || errno == EPERM);
+}
+
 static void owner_changes_rights(void)
 {
 	privileged_file(06755);
@@ -228,7 +262,17 @@ static void owner_changes_rights(void)
 	file_put("not_his", "x");
 	file_put("strange", "x");
 	OK(chown("strange", ALICE, OTHERS + 9));
+	file_put("hers", "x");
+	OK(chown("hers", ALICE, OTHERS));
+	file_put("foreign", "x");
+	OK(chown("foreign", ALICE, OTHERS + 9));
+	OK(chmod("foreign", 02644));
 	child_run(owner_changes, NULL);
+	/* who neither owns it nor may write to it takes nothing from it */
+	file_put("program", "x");
+	OK(chmod("program", 06755));
+	child_run(stranger_asks_for_nothing, NULL);
+	SAME(mode_of("program"), 06755);
 	TRUE(!capability_there("file"));
 	SAME(mode_of("dir"), 02755);
 	/* root's chown clears them too */
