@@ -97,7 +97,7 @@ static void move(unsigned number, const char *name)
 	snprintf(new_name, sizeof(new_name), "moved-%08u", number);
 	if (kvfs_lookup(fs, directory_ino, new_name, &attr) != -ENOENT)
 		die("lookup of a new name", -EEXIST);
-	check("rename", kvfs_rename(fs, directory_ino, name, directory_ino, new_name, 0));
+	check("rename", kvfs_rename(fs, NULL, directory_ino, name, directory_ino, new_name, 0));
 }
 
 static void drop(unsigned number, const char *name)

@@ -171,6 +171,7 @@ void fuse_name_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	const char *new_name, unsigned flags)
 {
 	struct fuse_node from = fuse_node_of(req, parent), to = fuse_node_of(req, new_parent);
+	struct kvfs_caller caller = fuse_caller(req);
 	int rc = check_name(req, parent, name);
 
 	if (!rc)
@@ -179,7 +180,7 @@ void fuse_name_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	if (!rc && (from.above || to.above))
 		rc = -EROFS;
 	if (!rc)
-		rc = kvfs_rename(from.fs, from.ino, name, to.ino, new_name, flags);
+		rc = kvfs_rename(from.fs, &caller, from.ino, name, to.ino, new_name, flags);
 	fuse_reply_name_changed(req, rc);
 }
 

@@ -208,6 +208,29 @@ int inode_load_last(struct change *change, uint64_t ino, struct inode *out)
 	return inode_get(change->fs, ino, out);
 }
 
+void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const struct inode *parent,
+	const struct kvfs_caller *caller, struct timespec now)
+{
+	*inode = (struct inode){
+		.ino = ino,
+		.contents = S_ISREG(mode) ? INODE_INLINE : INODE_NONE,
+		.mode = mode,
+		.nlink = S_ISDIR(mode) ? 2 : 1,
+		.uid = caller->uid,
+		.gid = caller->gid,
+		.parent = parent->ino,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now,
+	};
+	if (!(parent->mode & S_ISGID))
+		return;
+	inode->gid = parent->gid;
+	if (S_ISDIR(mode))
+		inode->mode |= S_ISGID;
+}
+
 bool inode_keep(struct kvfs *fs, const struct inode *inode)
 {
 	uint8_t head[INODE_HEAD_MAX];

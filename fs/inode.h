@@ -30,6 +30,10 @@ KV_MUST_CHECK int inode_load(struct change *change, uint64_t ino, struct inode *
  */
 KV_MUST_CHECK int inode_load_last(struct change *change, uint64_t ino, struct inode *out);
 
+/* A new inode in this directory, whose group and set-gid bit it may inherit. */
+void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const struct inode *parent,
+	const struct kvfs_caller *caller, struct timespec now);
+
 /* Adds the inode to the batch; with _body, its body is the concatenation of up to INODE_PARTS_MAX
  * parts. */
 #define INODE_PARTS_MAX 4u

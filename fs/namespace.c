@@ -123,30 +123,6 @@ static int new_key(
 	return err;
 }
 
-/* A new inode in this directory, whose group and set-gid bit it may inherit. */
-static void inode_init(struct inode *inode, uint64_t ino, mode_t mode, const struct inode *parent,
-	const struct kvfs_caller *caller, struct timespec now)
-{
-	*inode = (struct inode){
-		.ino = ino,
-		.contents = S_ISREG(mode) ? INODE_INLINE : INODE_NONE,
-		.mode = mode,
-		.nlink = S_ISDIR(mode) ? 2 : 1,
-		.uid = caller->uid,
-		.gid = caller->gid,
-		.parent = parent->ino,
-		.atime = now,
-		.mtime = now,
-		.ctime = now,
-		.btime = now,
-	};
-	if (!(parent->mode & S_ISGID))
-		return;
-	inode->gid = parent->gid;
-	if (S_ISDIR(mode))
-		inode->mode |= S_ISGID;
-}
-
 /* The properties of a new file, apart from its place. */
 struct template
 {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "acl.h"
 #include "entry.h"
 #include "inode.h"
 #include "orphan.h"
@@ -18,6 +19,7 @@
 
 struct rename {
 	struct change change;
+	const struct kvfs_caller *caller; /* owns what takes the old name */
 	unsigned flags;
 	uint64_t parents[2]; /* [0] of the old name, [1] of the new one; as all below */
 	struct dirent_key keys[2];
@@ -226,21 +228,17 @@ static int put_moved(struct rename *rename, unsigned which, unsigned to)
  */
 static int put_whiteout(struct rename *rename)
 {
-	struct timespec now = rename->change.now;
-	struct inode inode = {
-		.ino = rename->whiteout_ino,
-		.contents = INODE_NONE,
-		.mode = S_IFCHR,
-		.nlink = 1,
-		.atime = now,
-		.mtime = now,
-		.ctime = now,
-		.btime = now,
-	};
-	int err = inode_put(&rename->change, &inode);
+	struct change *change = &rename->change;
+	struct inode inode;
+	int err;
 
-	rename->change.grows = true;
-	return err ? err : entry_put(&rename->change, &rename->keys[0], &inode);
+	inode_init(&inode, rename->whiteout_ino, S_IFCHR, directory(rename, 0), rename->caller,
+		change->now);
+	change->grows = true;
+	err = acl_inherit(change, directory(rename, 0), rename->caller->umask, &inode);
+	if (!err)
+		err = inode_put(change, &inode);
+	return err ? err : entry_put(change, &rename->keys[0], &inode);
 }
 
 static int put_old_name(struct rename *rename)
@@ -286,9 +284,10 @@ static int rename_locked(struct rename *rename)
 }
 
 /* Fields that are not set here, more than a KiB, are written before they are read. */
-static void rename_init(
-	struct rename *rename, uint64_t parent_ino, uint64_t new_parent_ino, unsigned flags)
+static void rename_init(struct rename *rename, const struct kvfs_caller *caller,
+	uint64_t parent_ino, uint64_t new_parent_ino, unsigned flags)
 {
+	rename->caller = caller;
 	rename->flags = flags;
 	rename->parents[0] = parent_ino;
 	rename->parents[1] = new_parent_ino;
@@ -299,19 +298,20 @@ static void rename_init(
 	rename->whiteout_ino = 0;
 }
 
-int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t new_parent_ino,
-	const char *new_name, unsigned flags)
+int kvfs_rename(struct kvfs *fs, const struct kvfs_caller *caller, uint64_t parent_ino,
+	const char *name, uint64_t new_parent_ino, const char *new_name, unsigned flags)
 {
 	struct rename rename;
 	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
-		(flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE))
+		(flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE) ||
+		(flags & RENAME_WHITEOUT && !caller))
 		return -EINVAL;
 	if (name_is_dot(name) || name_is_dotdot(name) || name_is_dot(new_name) ||
 		name_is_dotdot(new_name))
 		return -EBUSY;
-	rename_init(&rename, parent_ino, new_parent_ino, flags);
+	rename_init(&rename, caller, parent_ino, new_parent_ino, flags);
 	err = entry_key(fs, parent_ino, name, &rename.keys[0]);
 	if (!err)
 		err = entry_key(fs, new_parent_ino, new_name, &rename.keys[1]);

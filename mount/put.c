@@ -93,7 +93,7 @@ static int replace(struct kvfs *fs, const struct target *target, uint64_t ino)
 	}
 	if (rc)
 		return rc;
-	rc = kvfs_rename(fs, target->parent.ino, name, target->parent.ino, target->name, 0);
+	rc = kvfs_rename(fs, NULL, target->parent.ino, name, target->parent.ino, target->name, 0);
 	if (rc && kvfs_unlink(fs, target->parent.ino, name))
 		message(KV_WARNING, "%s: left behind", name);
 	return rc;

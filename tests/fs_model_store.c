@@ -118,7 +118,7 @@ static int do_name(const struct fs_op *op, struct kvfs *fs)
 	if (error)
 		return error;
 	if (op->kind != FS_OP_LINK)
-		return kvfs_rename(fs, dir, name, other_dir, other,
+		return kvfs_rename(fs, NULL, dir, name, other_dir, other,
 			op->kind == FS_OP_EXCHANGE ? RENAME_EXCHANGE : 0);
 	error = kvfs_lookup(fs, dir, name, &attr);
 	return error ? error : kvfs_link(fs, attr.ino, other_dir, other, &attr);

@@ -153,10 +153,11 @@ KV_API KV_MUST_CHECK int kvfs_unlink(struct kvfs *fs, uint64_t parent_ino, const
 KV_API KV_MUST_CHECK int kvfs_rmdir(struct kvfs *fs, uint64_t parent_ino, const char *name);
 /*
  * flags: 0, or of renameat2: RENAME_NOREPLACE, RENAME_WHITEOUT (also together), RENAME_EXCHANGE;
- * others -EINVAL, as a directory into its own tree. -EEXIST, -ENOTEMPTY, -EISDIR, -EMLINK,
- * -EBUSY "." or ".."
+ * others -EINVAL, as a directory into its own tree, and a whiteout without a caller, who owns it;
+ * else caller may be NULL. -EEXIST, -ENOTEMPTY, -EISDIR, -EMLINK, -EBUSY "." or ".."
  */
-KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, uint64_t parent_ino, const char *name,
+KV_API KV_MUST_CHECK int kvfs_rename(struct kvfs *fs, const struct kvfs_caller *caller,
+				     uint64_t parent_ino, const char *name,
 				     uint64_t new_parent_ino, const char *new_name,
 				     unsigned flags);
 /*

@@ -141,7 +141,7 @@ static int damaged_teardown(void **state)
 		attr.size = 66000;
 		(void)!kvfs_setattr(fs, ino, &attr, KVFS_SET_SIZE, &attr);
 		(void)!kvfs_lookup(fs, ino, "sub", &attr);
-		(void)!kvfs_rename(fs, ino, "sub", KVFS_ROOT_INO, "elsewhere", 0);
+		(void)!kvfs_rename(fs, NULL, ino, "sub", KVFS_ROOT_INO, "elsewhere", 0);
 		(void)!kvfs_rmdir(fs, KVFS_ROOT_INO, "elsewhere");
 		(void)!kvfs_unlink(fs, ino, "large\n");
 	}
@@ -277,7 +277,8 @@ static void test_way_to_root(void **state)
 	write_inode(&tree, &inode);
 	expect_finding(&tree, "its parents do not lead to the root");
 	/* A move asks for the way up, and must not go round in circles. */
-	assert_int_equal(kvfs_rename(tree.store->fs, tree.sub, "directory", tree.directory, "x", 0),
+	assert_int_equal(
+		kvfs_rename(tree.store->fs, NULL, tree.sub, "directory", tree.directory, "x", 0),
 		-EINVAL);
 }
 

@@ -227,9 +227,10 @@ static void test_made_anew(void **state)
 	struct kvfs *fs;
 
 	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", KVFS_ROOT_INO, "b", 0), 0);
+	assert_int_equal(
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "a", KVFS_ROOT_INO, "b", 0), 0);
 	fixture_mkdir(store, KVFS_ROOT_INO, "a");
-	assert_int_equal(kvfs_rename(store->fs, a, "below",
+	assert_int_equal(kvfs_rename(store->fs, NULL, a, "below",
 				 (uint64_t)fixture_lookup(store, KVFS_ROOT_INO, "a"), "below", 0),
 		0);
 	assert_int_equal(kvfs_write(store->fs, file, "x", 1, 0, 0), 1);
@@ -311,7 +312,7 @@ static void test_names(void **state)
 	assert_string_equal(rows.rows[1], "b/others M");
 	assert_string_equal(rows.rows[2], "b/two M");
 	free_rows(&rows);
-	assert_int_equal(kvfs_rename(store->fs, b, "two", a, "three", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, b, "two", a, "three", 0), 0);
 	must_agree(fs, store->fs);
 	assert_int_equal(kvfs_close(fs), 0);
 }
@@ -353,15 +354,15 @@ static void test_hints(void **state)
 	assert_int_equal(kvfs_symlink(store->fs, &fixture_root, "file", a, "link", &link), 0);
 	assert_true(is_found_at_once(store, file));
 	assert_true(is_found_at_once(store, link.ino));
-	assert_int_equal(kvfs_rename(store->fs, a, "file", b, "other", 0), 0);
-	assert_int_equal(kvfs_rename(store->fs, b, "other", a, "link", RENAME_EXCHANGE), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, a, "file", b, "other", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, b, "other", a, "link", RENAME_EXCHANGE), 0);
 	assert_true(is_found_at_once(store, file));
 	assert_true(is_found_at_once(store, link.ino));
 	assert_int_equal(kvfs_link(store->fs, file, b, "second", &link), 0);
 	assert_false(is_found_at_once(store, file));
 	assert_int_equal(kvfs_unlink(store->fs, a, "link"), 0);
 	assert_false(is_found_at_once(store, file));
-	assert_int_equal(kvfs_rename(store->fs, b, "second", b, "only", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, b, "second", b, "only", 0), 0);
 	assert_true(is_found_at_once(store, file));
 	assert_int_equal(
 		kvfs_tmpfile(store->fs, &fixture_root, a, S_IFREG | 0600, &nameless), 0);

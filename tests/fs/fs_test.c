@@ -126,7 +126,7 @@ static void test_read_only(void **state)
 	assert_int_equal(kvfs_write(fs, file, "x", 1, 0, 0), -EROFS);
 	assert_int_equal(kvfs_mkdir(fs, &fixture_root, KVFS_ROOT_INO, "d", 0755, &attr), -EROFS);
 	assert_int_equal(kvfs_unlink(fs, KVFS_ROOT_INO, "f"), -EROFS);
-	assert_int_equal(kvfs_rename(fs, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), -EROFS);
+	assert_int_equal(kvfs_rename(fs, NULL, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), -EROFS);
 	assert_int_equal(kvfs_setattr(fs, file, &attr, KVFS_SET_MODE, &attr), -EROFS);
 	assert_int_equal(kvfs_setxattr(fs, file, "user.a", "v", 1, 0), -EROFS);
 	assert_int_equal(kvfs_fallocate(fs, file, FALLOC_FL_KEEP_SIZE, 0, 10), -EROFS);

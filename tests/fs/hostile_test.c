@@ -190,7 +190,7 @@ static void use_names(struct hostile *hostile, uint64_t ino)
 			(void)!kvfs_rmdir(fs, ino, name);
 			break;
 		case 2:
-			(void)!kvfs_rename(fs, ino, name, other, new_name, dice(hostile, 3));
+			(void)!kvfs_rename(fs, NULL, ino, name, other, new_name, dice(hostile, 3));
 			break;
 		case 3:
 			(void)!kvfs_link(fs, other, ino, name, &attr);

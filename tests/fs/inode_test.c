@@ -36,7 +36,8 @@ static void test_times_of_changes(void **state)
 	assert_true(same(after.mtime, before.mtime) && later(after.ctime, before.ctime));
 	assert_int_equal(after.mode, S_IFREG | 0600);
 	before = after;
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), 0);
+	assert_int_equal(
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), 0);
 	after = fixture_attr(store, file);
 	assert_true(same(after.mtime, before.mtime) && later(after.ctime, before.ctime));
 	before = after;

@@ -76,7 +76,8 @@ static void test_still_possible(void **state)
 	assert_int_equal(kvfs_write(store->fs, ino, bytes, CHUNK, 0, 0), CHUNK);
 	assert_int_equal(kvfs_write(store->fs, ino, bytes, 4096, CHUNK, 0), 4096);
 	assert_int_equal(kvfs_setattr(store->fs, ino, &attr, KVFS_SET_MODE, &attr), 0);
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), 0);
+	assert_int_equal(
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), 0);
 	attr.size = size / 2;
 	assert_int_equal(kvfs_setattr(store->fs, ino, &attr, KVFS_SET_SIZE, &attr), 0);
 	fixture_mkfile(store, KVFS_ROOT_INO, "new");

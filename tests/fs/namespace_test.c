@@ -252,12 +252,13 @@ static void test_too_many_links(void **state)
 	assert_int_equal(
 		kvfs_mkdir(store->fs, &fixture_root, directory, "sub", 0755, &attr), -EMLINK);
 	assert_int_equal(
-		kvfs_rename(store->fs, KVFS_ROOT_INO, "other", directory, "sub", 0), -EMLINK);
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "other", directory,
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "other", directory, "sub", 0), -EMLINK);
+	assert_int_equal(kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "other", directory,
 				 "a file is no link to its directory", RENAME_EXCHANGE),
 		-EMLINK);
-	assert_int_equal(kvfs_rename(store->fs, directory, "a file is no link to its directory",
-				 KVFS_ROOT_INO, "other", RENAME_EXCHANGE),
+	assert_int_equal(kvfs_rename(store->fs, NULL, directory,
+				 "a file is no link to its directory", KVFS_ROOT_INO,
+				 "other", RENAME_EXCHANGE),
 		-EMLINK);
 	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "other") > 0);
 }

@@ -91,7 +91,8 @@ static void test_replaced(void **state)
 
 	kvfs_hold(store->fs, old, 1);
 	fixture_mkfile(store, KVFS_ROOT_INO, "new");
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "new", KVFS_ROOT_INO, "old", 0), 0);
+	assert_int_equal(
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "new", KVFS_ROOT_INO, "old", 0), 0);
 	assert_int_equal(fixture_attr(store, old).nlink, 0);
 	kvfs_release(store->fs, old, 1);
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);

@@ -13,7 +13,9 @@
 
 static int rename_root(struct fixture *store, const char *from, const char *to, unsigned flags)
 {
-	return kvfs_rename(store->fs, KVFS_ROOT_INO, from, KVFS_ROOT_INO, to, flags);
+	static const struct kvfs_caller caller = {.uid = 7, .gid = 8};
+
+	return kvfs_rename(store->fs, &caller, KVFS_ROOT_INO, from, KVFS_ROOT_INO, to, flags);
 }
 
 static void test_replace(void **state)
@@ -73,16 +75,16 @@ static void test_move_directory(void **state)
 	uint64_t b = fixture_mkdir(store, a, "b");
 	uint64_t c = fixture_mkdir(store, b, "c");
 
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", c, "a", 0), -EINVAL);
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", a, "a", 0), -EINVAL);
-	assert_int_equal(kvfs_rename(store->fs, b, "c", KVFS_ROOT_INO, "a", 0), -ENOTEMPTY);
+	assert_int_equal(kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "a", c, "a", 0), -EINVAL);
+	assert_int_equal(kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "a", a, "a", 0), -EINVAL);
+	assert_int_equal(kvfs_rename(store->fs, NULL, b, "c", KVFS_ROOT_INO, "a", 0), -ENOTEMPTY);
 	assert_int_equal(
-		kvfs_rename(store->fs, b, "c", KVFS_ROOT_INO, "a", RENAME_EXCHANGE), -EINVAL);
-	assert_int_equal(kvfs_rename(store->fs, a, "b", KVFS_ROOT_INO, "b", 0), 0);
+		kvfs_rename(store->fs, NULL, b, "c", KVFS_ROOT_INO, "a", RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(kvfs_rename(store->fs, NULL, a, "b", KVFS_ROOT_INO, "b", 0), 0);
 	assert_int_equal(fixture_lookup(store, b, ".."), KVFS_ROOT_INO);
 	assert_int_equal(fixture_attr(store, a).nlink, 2);
 	assert_int_equal(fixture_attr(store, KVFS_ROOT_INO).nlink, 4);
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "a", c, "a", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "a", c, "a", 0), 0);
 	assert_int_equal(fixture_lookup(store, a, ".."), (int64_t)c);
 }
 
@@ -93,7 +95,8 @@ static void test_exchange(void **state)
 	uint64_t x = fixture_mkdir(store, a, "x");
 	uint64_t f = fixture_mkfile(store, KVFS_ROOT_INO, "f");
 
-	assert_int_equal(kvfs_rename(store->fs, KVFS_ROOT_INO, "f", a, "x", RENAME_EXCHANGE), 0);
+	assert_int_equal(
+		kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "f", a, "x", RENAME_EXCHANGE), 0);
 	assert_int_equal(fixture_lookup(store, a, "x"), (int64_t)f);
 	assert_int_equal(fixture_lookup(store, KVFS_ROOT_INO, "f"), (int64_t)x);
 	assert_int_equal(fixture_lookup(store, x, ".."), KVFS_ROOT_INO);
@@ -113,11 +116,11 @@ static void *move_back_and_forth(void *arg)
 
 	/* What fails, fails with an error that is due; the tree is checked afterwards. */
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		int err = kvfs_rename(
-			mover->store->fs, KVFS_ROOT_INO, i % 2 ? "a" : "b", mover->to, "moved", 0);
+		int err = kvfs_rename(mover->store->fs, NULL, KVFS_ROOT_INO, i % 2 ? "a" : "b",
+			mover->to, "moved", 0);
 
 		if (!err)
-			err = kvfs_rename(mover->store->fs, mover->to, "moved", KVFS_ROOT_INO,
+			err = kvfs_rename(mover->store->fs, NULL, mover->to, "moved", KVFS_ROOT_INO,
 				i % 2 ? "a" : "b", 0);
 		if (err && err != -EINVAL && err != -ENOENT && err != -ENOTEMPTY)
 			return mover;
@@ -142,6 +145,11 @@ static void test_whiteout(void **state)
 	assert_int_equal(attr.mode, S_IFCHR);
 	assert_int_equal(attr.rdev, 0);
 	assert_int_equal(attr.nlink, 1);
+	assert_int_equal(attr.uid, 7);
+	assert_int_equal(attr.gid, 8);
+	assert_int_equal(kvfs_rename(store->fs, NULL, KVFS_ROOT_INO, "b", KVFS_ROOT_INO, "c",
+				 RENAME_WHITEOUT),
+		-EINVAL);
 	fixture_assert_clean(store);
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "a"), 0);
 }

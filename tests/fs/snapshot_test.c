@@ -159,7 +159,7 @@ static void test_changes_nothing(void **state)
 	assert_int_equal(kvfs_write(fs, ino, "x", 1, 0, 0), -EROFS);
 	assert_int_equal(kvfs_setattr(fs, ino, &attr, KVFS_SET_MODE, &attr), -EROFS);
 	assert_int_equal(kvfs_unlink(fs, KVFS_ROOT_INO, "f"), -EROFS);
-	assert_int_equal(kvfs_rename(fs, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), -EROFS);
+	assert_int_equal(kvfs_rename(fs, NULL, KVFS_ROOT_INO, "f", KVFS_ROOT_INO, "g", 0), -EROFS);
 	assert_int_equal(kvfs_mkdir(fs, &fixture_root, KVFS_ROOT_INO, "d", 0755, &attr), -EROFS);
 	assert_int_equal(kvfs_mknod(fs, &fixture_root, KVFS_ROOT_INO, "n", S_IFREG, 0, &attr),
 		-EROFS);
@@ -291,7 +291,7 @@ static void test_diff(void **state)
 	write_file(store, file, "x", 0);
 	assert_differences(fs, store->fs, (const char *[]){"Ma/b/file ", NULL});
 	fixture_mkfile(store, c, "more");
-	assert_int_equal(kvfs_rename(store->fs, b, "c", a, "d", 0), 0);
+	assert_int_equal(kvfs_rename(store->fs, NULL, b, "c", a, "d", 0), 0);
 	assert_differences(fs, store->fs,
 		(const char *[]){"Ma/ ", "Ma/b/ ", "Ma/b/file ", "-a/b/c/ ", "+a/d/ ", NULL});
 	assert_differences(store->fs, fs,
@@ -361,7 +361,8 @@ static void *write_on(void *arg)
 			sizeof(block));
 		assert_int_equal(kvfs_write(fs, writer->second, block, sizeof(block), 0, 0),
 			sizeof(block));
-		assert_int_equal(kvfs_rename(fs, i % 2 ? writer->here : writer->there, "moving",
+		assert_int_equal(kvfs_rename(fs, NULL,
+					 i % 2 ? writer->here : writer->there, "moving",
 					 i % 2 ? writer->there : writer->here, "moving", 0),
 			0);
 	}

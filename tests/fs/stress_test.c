@@ -78,7 +78,8 @@ static ssize_t names(struct worker *worker, uint64_t parent, const char *name)
 		return kvfs_rmdir(fs, parent, name);
 	case 5:
 		return kvfs_rename(
-			fs, parent, name, other, new_name, dice(worker, 3) ? 0 : RENAME_EXCHANGE);
+			fs, NULL, parent, name, other, new_name,
+			dice(worker, 3) ? 0 : RENAME_EXCHANGE);
 	case 6:
 		return kvfs_readdir(fs, parent, 0, true, ignore_entry, NULL);
 	case 7: {

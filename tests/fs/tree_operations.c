@@ -247,8 +247,8 @@ static void rename_name(struct model *model)
 	unsigned *to = &model->nodes[parents[1]].names[names[1]];
 	unsigned moved = *from, other = *to;
 	int expected = rename_expected(model, parents, moved, other, flags);
-	int err = kvfs_rename(model->store->fs, model->nodes[parents[0]].ino, model_name(names[0]),
-		model->nodes[parents[1]].ino, model_name(names[1]), flags);
+	int err = kvfs_rename(model->store->fs, NULL, model->nodes[parents[0]].ino,
+		model_name(names[0]), model->nodes[parents[1]].ino, model_name(names[1]), flags);
 
 	model_expect(model, "rename", expected, err);
 	if (err || moved == other)
