@@ -124,7 +124,7 @@ case_kill_while_mounting() {
 	writers_verify "at the end"
 }
 
-# write_durably O_DSYNC|RWF_SYNC|msync FILE TEXT - by what no tool has an option for
+# write_durably O_DSYNC|RWF_SYNC|RWF_DSYNC|msync FILE TEXT - by what no tool has an option for
 write_durably() {
 	python3 -c 'import mmap, os, sys
 call, path, text = sys.argv[1], sys.argv[2], sys.argv[3].encode()
@@ -135,7 +135,7 @@ if call == "msync":
     map[:] = text
     map.flush()
 else:
-    os.pwritev(file, [text], 0, os.RWF_SYNC if call == "RWF_SYNC" else 0)' "$@"
+    os.pwritev(file, [text], 0, getattr(os, call) if call.startswith("RWF") else 0)' "$@"
 }
 
 # Each tool's way to say "on the disk" is believed at once.
@@ -154,7 +154,7 @@ case_kill_after_sync() {
 		echo "three $round" | dd of="$mnt/osync" oflag=sync status=none
 		daemon_dies -o commit=60
 		expect_same "after an O_SYNC write" "three $round" "$(cat "$mnt/osync")"
-		for call in O_DSYNC RWF_SYNC msync; do
+		for call in O_DSYNC RWF_SYNC RWF_DSYNC msync; do
 			write_durably "$call" "$mnt/$call" "$call $round"
 			daemon_dies -o commit=60
 			expect_same "after $call" "$call $round" "$(cat "$mnt/$call")"

@@ -153,6 +153,8 @@ static void in_sticky_directory(void)
 	OK(close(OK(open("dir/my_new", O_CREAT | O_WRONLY, 0644))));
 	FAILS(rename("dir/my_new", "dir/hers"), EPERM);
 	OK(rename("dir/my_new", "dir/my_old"));
+	FAILS(renameat2(AT_FDCWD, "dir/my_old", AT_FDCWD, "dir/hers", RENAME_EXCHANGE), EPERM);
+	FAILS(rename("dir/her_dir", "her_dir"), EPERM);
 	OK(unlink("dir/my_old"));
 	OK(unlink("dir/mine"));
 }
@@ -160,6 +162,7 @@ static void in_sticky_directory(void)
 static void unlink_hers(void)
 {
 	OK(unlink("dir/hers"));
+	OK(unlink("dir/his")); /* the directory is hers */
 }
 
 static void sticky(void)
@@ -170,6 +173,8 @@ static void sticky(void)
 	give("dir/hers", ALICE, GROUP_ONE, 0666);
 	file_put("dir/mine", "x");
 	give("dir/mine", BOB, GROUP_ONE, 0644);
+	file_put("dir/his", "x");
+	give("dir/his", BOB, GROUP_ONE, 0600);
 	OK(mkdir("dir/her_dir", 0755));
 	give("dir/her_dir", ALICE, GROUP_ONE, 0777);
 	as(BOB, GROUP_ONE, false, in_sticky_directory);

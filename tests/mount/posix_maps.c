@@ -5,6 +5,7 @@
 #include "posix.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,56 @@ static void map_end(void)
 	close(fd);
 }
 
+static void all_are(const unsigned char *bytes, size_t from, size_t to, unsigned char expected)
+{
+	for (; from < to; from++)
+		if (bytes[from] != expected)
+			FAIL("byte %zu of the map is %02x, expected %02x", from, bytes[from],
+				expected);
+}
+
+/* What is cut off is gone from all maps, copies in private ones included, for ever. */
+static void map_cut(void)
+{
+	static unsigned char out[12288], in[12288];
+	unsigned char *map, *own;
+	pid_t child;
+	int status, fd = OK(open("file", O_RDWR | O_CREAT, 0644));
+
+	memset(out, 'x', sizeof(out));
+	SAME(pwrite(fd, out, sizeof(out), 0), sizeof(out));
+	map = file_map(fd, sizeof(out), PROT_READ | PROT_WRITE, MAP_SHARED);
+	own = file_map(fd, sizeof(out), PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	map[8192] = 's';
+	own[8193] = 'p';
+	SAME(own[8193], 'p');
+	OK(ftruncate(fd, 5000));
+	all_are(map, 0, 5000, 'x');
+	all_are(map, 5000, 8192, 0);
+	child = child_start(touch_beyond, map);
+	OK(waitpid(child, &status, 0));
+	TRUE(WIFSIGNALED(status));
+	SAME(WTERMSIG(status), SIGBUS);
+	OK(ftruncate(fd, sizeof(out)));
+	all_are(map, 5000, sizeof(out), 0);
+	all_are(own, 8192, sizeof(out), 0);
+	/* the same for a hole, which no map has to be asked about */
+	SAME(pwrite(fd, out, sizeof(out), 0), sizeof(out));
+	all_are(map, 0, sizeof(out), 'x');
+	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 9000));
+	all_are(map, 100, 9100, 0);
+	map[200] = 'h';
+	OK(msync(map, sizeof(out), MS_SYNC));
+	OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	SAME(pread(fd, in, sizeof(in), 0), sizeof(in));
+	memset(out + 100, 0, 9000);
+	out[200] = 'h';
+	TRUE(!memcmp(in, out, sizeof(in)));
+	OK(munmap(map, sizeof(out)));
+	OK(munmap(own, sizeof(out)));
+	OK(close(fd));
+}
+
 /* A map of a file that is unlinked, and of one that is replaced, keeps the old contents. */
 static void map_outlives_name(void)
 {
@@ -164,6 +215,7 @@ const struct posix_case posix_map_cases[] = {
 	{"map_shared", map_shared},
 	{"map_private", map_private},
 	{"map_end", map_end},
+	{"map_cut", map_cut},
 	{"map_outlives_name", map_outlives_name},
 	{NULL, NULL},
 };

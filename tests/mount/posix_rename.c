@@ -11,6 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define STRANGER 54321u
+#define TEAM 64321u
+
 static void rename_file(void)
 {
 	ino_t ino, victim;
@@ -127,6 +130,15 @@ static void rename_flags(void)
 	FAILS(renameat2(AT_FDCWD, "two", AT_FDCWD, "two/file", RENAME_EXCHANGE), EINVAL);
 }
 
+static void white_out_theirs(void *arg)
+{
+	(void)arg;
+	OK(setresgid(STRANGER, STRANGER, STRANGER));
+	OK(setresuid(STRANGER, STRANGER, STRANGER));
+	OK(renameat2(AT_FDCWD, "open/theirs", AT_FDCWD, "open/moved", RENAME_WHITEOUT));
+	OK(renameat2(AT_FDCWD, "team/theirs", AT_FDCWD, "team/moved", RENAME_WHITEOUT));
+}
+
 /* A device that stands for nothing takes the old name. */
 static void rename_whiteout(void)
 {
@@ -143,6 +155,20 @@ static void rename_whiteout(void)
 	SAME(file_stat("a").st_rdev, 0);
 	OK(unlink("a"));
 	TEXT("b", "a");
+	/* it belongs to who asked for it */
+	OK(mkdir("open", 0777));
+	file_put("open/theirs", "x");
+	OK(mkdir("team", 0777));
+	OK(chown("team", 0, TEAM));
+	OK(chmod("team", 02777));
+	file_put("team/theirs", "x");
+	child_run(white_out_theirs, NULL);
+	SAME(file_stat("open/theirs").st_uid, STRANGER);
+	SAME(file_stat("open/theirs").st_gid, STRANGER);
+	SAME(file_stat("open/moved").st_uid, 0);
+	SAME(file_stat("team/theirs").st_uid, STRANGER);
+	SAME(file_stat("team/theirs").st_gid, TEAM);
+	SAME(file_stat("team/theirs").st_rdev, 0);
 }
 
 /* Contents of a generation: its number all through, of a size that goes with it; some are in many pieces. */
