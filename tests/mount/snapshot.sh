@@ -3,8 +3,11 @@
 #
 # snapshot.sh - snapshots as directories: what is in them, what may be done to them, and what does not come near them
 
-cases=(as_it_was names hidden refused own_file in_use git_history kill_and_mount many while_writing
-	mounted_alone others)
+#
+# Environment: CROWD, the program crowd
+
+cases=(as_it_was names hidden refused own_file in_use used_as_files git_history kill_and_mount many instant as_fast_to_read
+	while_writing mounted_alone others)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -204,6 +207,53 @@ forgotten() {
 	views_are 0
 }
 
+# use_files DIR - all that a program does with files that it only reads, and what it sees
+use_files() {
+	python3 - "$1" <<-'END'
+		import fcntl, hashlib, mmap, os, sys
+		os.chdir(sys.argv[1])
+		def digest(data): return hashlib.sha256(data).hexdigest()[:16]
+		file = os.open("large", os.O_RDONLY)
+		size = os.fstat(file).st_size
+		for flags in mmap.MAP_SHARED, mmap.MAP_PRIVATE:
+		    print("map", digest(mmap.mmap(file, size, flags, mmap.PROT_READ)))
+		own = mmap.mmap(file, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+		own[:3] = b"own"
+		print("read", digest(os.pread(file, size, 0)), os.pread(file, 100, size), size)
+		fcntl.flock(file, fcntl.LOCK_EX)
+		fcntl.lockf(file, fcntl.LOCK_SH, 10)
+		os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+		buffer = mmap.mmap(-1, 8192)
+		direct = os.open("large", os.O_RDONLY | os.O_DIRECT)
+		print("direct", os.preadv(direct, [buffer], 4096), digest(buffer[:]))
+		hole = os.open("sparse", os.O_RDONLY)
+		print("holes", os.lseek(hole, 0, os.SEEK_DATA) >> 16, os.lseek(hole, 4 << 20, os.SEEK_HOLE))
+		print("sent", os.sendfile(os.open("/dev/null", os.O_WRONLY), file, 0, 100000))
+		for name in sorted(os.listdir(".")):
+		    st = os.lstat(name)
+		    print(name, oct(st.st_mode), st.st_size if not os.path.isdir(name) else "", st.st_nlink, st.st_uid, st.st_mtime_ns,
+		          [(a, os.getxattr(name, a, follow_symlinks=False)) for a in os.listxattr(name, follow_symlinks=False)])
+		os.fsync(file)
+		print("run", os.spawnl(os.P_WAIT, "./program", "program"), os.access("program", os.X_OK), os.access("large", os.X_OK))
+		print("link", os.readlink("deep/symlink"), digest(open("deep/symlink", "rb").read()))
+	END
+}
+
+case_used_as_files() {
+	prepare
+	tree_make "$mnt/tree"
+	cp /bin/true "$mnt/tree/program"
+	use_files "$mnt/tree" >before
+	mkdir "$snapshots/one"
+	tree_change "$mnt/tree"
+	echo 'exit 1' >"$mnt/tree/program"
+	use_files "$snapshots/one/tree" >through
+	diff before through || fail "a program sees something else through a snapshot"
+	store_remount
+	use_files "$snapshots/one/tree" >through
+	diff before through || fail "a program sees something else through a snapshot after a remount"
+}
+
 # The history of a repository in a snapshot stays what it was while the repository goes on.
 case_git_history() {
 	local i log
@@ -274,6 +324,60 @@ case_many() {
 	expect_same "listed" "$((count / 2))" "$(ls "$snapshots" | wc -l)"
 	cat "$snapshots"/s*/dir/file | sort -n | cmp - <(seq 1 2 "$count")
 	rmdir "$snapshots"/*
+}
+
+# crowd_mount COUNT - a mounted store with so many files that whatever looks at each of them takes its time
+crowd_mount() {
+	needs_kvfs
+	store_make
+	"$CROWD" tree "$store" many "$1"
+	store_mount
+}
+
+# Taken in less than a millisecond. The fastest of some is what it takes, what others take more is the machine's affair.
+case_instant() {
+	local us
+	crowd_mount "$(rounds 100000 20000 1000000)"
+	us=$(python3 -c 'import os, sys, time
+def taken(i):
+    began = time.perf_counter_ns()
+    os.mkdir(f"{sys.argv[1]}/{i}")
+    return time.perf_counter_ns() - began
+print(min(taken(i) for i in range(100)) // 1000)' "$snapshots")
+	echo "$us us"
+	[ "$us" -lt $((1000 * slow)) ] || fail "the fastest of 100 snapshots took $us us"
+	expect_same "files in the last" 100 "$(ls "$snapshots/99/many/d7" | wc -l)"
+}
+
+# find_ticks DIR - processor time of the daemon for a look at every file, none of which the kernel knows, in clock ticks
+find_ticks() {
+	local before ticks=999999 i now
+	for i in 1 2 3; do
+		store_remount
+		before=$(daemon_ticks)
+		find "$1" -size +1k -newermt 2100-01-01 >found
+		[ ! -s found ] || fail "found $(head -n 1 found)"
+		cat "$1"/many/d1?/* >/dev/null
+		now=$(daemon_ticks)
+		[ $((now - before)) -ge "$ticks" ] || ticks=$((now - before))
+	done
+	echo "$ticks"
+}
+
+daemon_ticks() {
+	sed 's/.*) //' "/proc/$daemon/stat" | awk '{ print $12 + $13 }'
+}
+
+case_as_fast_to_read() {
+	local head through
+	crowd_mount "$(rounds 30000 10000 1000000)"
+	mkdir "$snapshots/one"
+	find_ticks "$mnt" >head
+	find_ticks "$snapshots/one" >through
+	head=$(cat head)
+	through=$(cat through)
+	echo "$head ticks, $through through a snapshot"
+	[ "$through" -le $((head * 2 + 10)) ] || fail "$head ticks for the head, $through through a snapshot"
 }
 
 first_is_replaced() {
