@@ -263,6 +263,7 @@ static void *rollback_main(void *arg)
 	struct rollback rollback = {.front = arg};
 	const struct fuse_rollback *state = &rollback.front->rollback;
 
+	session_leave_queue();
 	conclude(&rollback, roll_back(&rollback, state->name, *state->keep ? state->keep : NULL));
 	free(rollback.busy);
 	free(rollback.stale);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,24 +75,13 @@ int fuse_stream_put(struct fuse_stream *stream, const void *bytes, size_t size)
 	return err;
 }
 
-/*
- * A queue's thread, which started this one, is bound to its processor: there this one would be in
- * its way.
- */
-static void leave_queue(void)
-{
-	cpu_set_t all;
-
-	memset(&all, 0xff, sizeof(all));
-	(void)sched_setaffinity(0, sizeof(all), &all);
-}
-
 static void *stream_main(void *arg)
 {
 	struct fuse_stream *stream = arg;
 	int err;
 
-	leave_queue();
+	session_leave_queue();
+	pthread_setname_np(pthread_self(), "fuse-stream");
 	err = stream->make(stream->arg, stream);
 	stream->free_arg(stream->arg);
 	pthread_mutex_lock(&stream->all->lock);

@@ -117,6 +117,12 @@ void session_unmount(struct session *session);
 /* Frees; accepts NULL. Calls the destroy handler if init had been called. */
 void session_close(struct session *session);
 
+/*
+ * For a thread that a handler has started, which has inherited that it is bound to a processor: it
+ * would be in the way of the requests that are served there.
+ */
+void session_leave_queue(void);
+
 enum session_negotiate_flags {
 	/*
 	 * The handlers clear set-user-id, set-group-id and security.capability themselves: at a

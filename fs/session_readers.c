@@ -111,6 +111,15 @@ static void signals_for_others(sigset_t *out)
 		sigdelset(out, own[i]);
 }
 
+void session_leave_queue(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	/* Failure costs only speed. */
+	(void)sched_setaffinity(0, sizeof(all), &all);
+}
+
 void session_readers_init(struct session_readers *readers, struct fuse_session *fuse,
 	bool may_ring, void (*changed)(void *arg), void *arg)
 {

@@ -159,18 +159,39 @@ views_are() {
 	[ "$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')" = "$1" ]
 }
 
+# processors TASK - on which it may run
+processors() {
+	sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$1/status"
+}
+
+# fetched TOKEN OFFSET FROM - some of an answer has come, to the file part
+fetched() {
+	getfattr --only-values -n "system.kvfs.diff.$1.$2.$3" "$mnt" >part && [ "$(stat -c %s part)" -gt 1 ]
+}
+
 # A reader who has begun and does not come again is in nobody's way, and is forgotten; meanwhile the tree may go back.
 case_diff_beside_others() {
-	local one views
+	local one two views task
 	prepare_many
 	chmod 755 "$SCRATCH"
 	one=$(printf '%x' "$(stat -c %i "$snapshots/one")")
 	views=$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')
 	getfattr --only-values -n "system.kvfs.diff.7.0.$one" "$mnt" >part
 	views_are $((views + 1)) || fail "nothing is told"
+	task=$(grep -l '^fuse-stream$' /proc/"$daemon"/task/*/comm) || fail "no thread tells it"
+	expect_same "processors of the thread that tells it" "$(processors "/proc/$daemon")" "$(processors "${task%/comm}")"
 	expect_fail 'not permitted' "${as_user[@]}" getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
 	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
 	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
+	# of a snapshot that is deleted meanwhile
+	mkdir "$snapshots/two"
+	two=$(printf '%x' "$(stat -c %i "$snapshots/two")")
+	(cd "$mnt/many" && printf '%0200d\n' {1..3000} | xargs chmod 640)
+	await "a part" fetched 8 0 "$two"
+	rmdir "$snapshots/two"
+	await "another part" fetched 8 "$(printf '%x' $(($(stat -c %s part) - 1)))" "$two"
+	grep -qaF many/ part || fail "it goes on with something else"
+	getfattr -n "system.kvfs.diff.8.ffffffffffffffff.$two" "$mnt" >/dev/null
 	echo text >"$mnt/many/new"
 	"$KVFS" snapshot diff "$mnt" one >told
 	expect_same "what has come" 1 "$(grep -c '^+' told)"
