@@ -236,7 +236,8 @@ struct segment *compact_pick_dead(struct kv *kv)
 }
 
 struct space {
-	uint64_t room;	/* that the log has still */
+	uint64_t tail;	/* that is left of the log's last segment */
+	uint64_t room;	/* with the spare segments */
 	uint64_t avail; /* that the disk has */
 };
 
@@ -255,6 +256,13 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	if (needed && needed + SLACK_BYTES > space->room)
 		return false;
 	/*
+	 * Copies that begin a spare segment leave the rest of the tail behind. What they do not take
+	 * of it has to be more than that was, or it would go round for ever.
+	 */
+	if (needed && needed + SLACK_BYTES > space->tail &&
+	    kv->segments.size - needed < space->tail + kv->segments.size / WORTH_DIVISOR)
+		return false;
+	/*
 	 * Its file would be no new segment: the copies take room, and what they free is too little.
 	 */
 	if (needed && atomic_load(&segment->hole) > space->avail)
@@ -271,8 +279,8 @@ struct segment *compact_pick_for_space(struct kv *kv)
 	if (kv->env->dir_space(kv->dir, &space.avail, &total))
 		space.avail = 0;
 	pthread_mutex_lock(&kv->log.lock);
-	space.room = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
-	space.room += (uint64_t)kv->log.spare_count *
+	space.tail = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
+	space.room = space.tail + (uint64_t)kv->log.spare_count *
 		      (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
 	return best_of(kv, fits_and_frees_more, &space);
