@@ -88,10 +88,14 @@ static inline uint32_t log_segment_end(const struct log *log, const struct segme
 	return segment == log->hot.active ? log->hot.offset : segment->end;
 }
 
-/* Bytes of batch that fit in one segment. */
+/*
+ * Bytes of batch that fit in one segment and leave its reserve alone. Where the disk is full there
+ * is none behind it, and a larger one would make compaction go round for ever.
+ */
 static inline uint32_t log_batch_size_max(uint32_t segment_size)
 {
-	return segment_size - FORMAT_SEGMENT_HEADER_SIZE - 2 * FORMAT_RECORD_HEADER_SIZE;
+	return segment_size - segment_size / LOG_RESERVE_DIVISOR - FORMAT_SEGMENT_HEADER_SIZE -
+	       2 * FORMAT_RECORD_HEADER_SIZE;
 }
 
 #endif

@@ -164,9 +164,9 @@ int value_also(struct kv *kv, const struct format_record *record, struct kv_slic
 {
 	if (record->flags & FORMAT_RECORD_LARGE)
 		return large_assemble(kv, record, value);
-	/* Hostile bytes may claim any size: no value was ever larger than value_size_max. */
+	/* Hostile bytes may claim any size: no value was ever larger than a segment. */
 	if (record->flags & FORMAT_RECORD_ZSTD)
-		return decompress(kv, record, NULL, kv->info.value_size_max, value);
+		return decompress(kv, record, NULL, kv->info.segment_size, value);
 	value->data = format_record_value(record);
 	value->size = record->value_size;
 	return 0;

@@ -12,7 +12,7 @@
 
 #define KEYS 6000u
 #define CHANGES 35000u   /* several segments of records, and many more than the second thread may be ahead */
-#define BATCH 12000u     /* alike, in one batch; some keys twice */
+#define BATCH 11000u     /* alike, in one batch; some keys twice */
 #define CHANGES_LARGE 8000u
 #define SIZE_MAX_SMALL 100u
 #define SIZE_MAX_LARGE 800u

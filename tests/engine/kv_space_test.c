@@ -75,6 +75,41 @@ static void test_delete_on_full_disk_inline(void **state)
 	fill_and_delete(*state, KV_OPEN_INLINE);
 }
 
+#define NEEDED_SIZE 30000u
+#define NEEDED_MAX 160u /* more than the disk has room for */
+
+/* Batches that take all of a segment but its reserve, beside more and more that is needed. */
+static void test_largest_on_full_disk(void **state)
+{
+	for (unsigned needed = 0; needed < NEEDED_MAX; needed += 5) {
+		struct fixture fixture = {0};
+		struct kv_info info;
+		uint8_t *value;
+		int error = 0;
+
+		assert_int_equal(sim_env_new(
+			&(struct sim_options){.capacity = 6 * SEGMENT_SIZE}, &fixture.sim), 0);
+		fixture.env = sim_env_table(fixture.sim);
+		assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options,
+					   fixture_hear, &fixture), 0);
+		must_open(&fixture, KV_OPEN_INLINE);
+		kv_info(fixture.kv, &info);
+		value = calloc(1, info.value_size_max);
+		assert_non_null(value);
+		for (unsigned i = 0; i < needed && !error; i++)
+			error = kv_put(fixture.kv, HASHED, &i, sizeof(i), value, NEEDED_SIZE, NULL);
+		for (unsigned i = 0; i < 12; i++) {
+			error = kv_put(fixture.kv, ORDERED, &i, sizeof(i) - i % 2, value,
+				       info.value_size_max, NULL);
+			assert_true(error == 0 || error == -ENOSPC);
+		}
+		must_check_clean(&fixture);
+		must_close(&fixture);
+		free(value);
+		sim_env_free(fixture.sim);
+	}
+}
+
 /* More room appears: writing goes on without opening again. */
 static void test_disk_grows(void **state)
 {
@@ -156,6 +191,7 @@ int main(void)
 		FIXTURE_TEST(test_delete_on_full_disk),
 		INLINE_TEST(test_delete_on_full_disk_inline),
 		FIXTURE_TEST(test_disk_grows),
+		cmocka_unit_test(test_largest_on_full_disk),
 		FIXTURE_TEST(test_files_are_given_back),
 		FIXTURE_TEST(test_overwriting_stays_bounded),
 	};
