@@ -51,6 +51,7 @@ static enum sim_loss choose_loss(struct life *life)
 	case 0:
 		return SIM_LOSS_ALL;
 	case 1:
+	case 2:
 		return SIM_LOSS_NONE;
 	default:
 		return SIM_LOSS_ANY;

@@ -165,6 +165,47 @@ static const struct crash_kv_op cold[] = {
 	END,
 };
 
+/*
+ * Few and small ones, time and again: a crash leaves cold segments in which copies stand behind a
+ * gap.
+ */
+static const struct crash_kv_op cold_ends[] = {
+	PUT(0, 110, 900),
+	PUT(58, 10, 80000),
+	PUT(58, 10, 80000),
+	COMPACT(8),
+	PUT(0, 60, 900),
+	PUT(58, 10, 80000),
+	PUT(58, 4, 80000),
+	COMPACT(8),
+	PUT(20, 60, 900),
+	PUT(58, 10, 80000),
+	PUT(58, 4, 80000),
+	COMPACT(8),
+	PUT(0, 60, 900),
+	PUT(58, 10, 80000),
+	PUT(58, 4, 80000),
+	COMPACT(8),
+	END,
+};
+
+/* Segments fill up and are garbage soon: there are free files beside spare segments. */
+static const struct crash_kv_op spares[] = {
+	PUT(0, 8, 250000),
+	PUT(0, 8, 250000),
+	SYNC,
+	PUT(0, 8, 250000),
+	COMPACT(3),
+	PUT(0, 8, 250000),
+	SYNC,
+	PUT(0, 8, 250000),
+	COMPACT(3),
+	PUT(0, 8, 250000),
+	SYNC,
+	PUT(0, 8, 250000),
+	END,
+};
+
 /* On demand: a little garbage is enough. */
 static const struct crash_kv_op prunes[] = {
 	PUT(0, 60, 30000),
@@ -558,6 +599,8 @@ static const struct crash_kv_op full[] = {
 	END,
 };
 
+static const struct crash_kv_op full_life[] = {PUT(0, 60, 30000), RANDOM(400), END};
+
 static const struct crash_kv_op random_life[] = {RANDOM(150), END};
 
 static const struct crash_kv_op random_long[] = {RANDOM(1500), END};
@@ -572,10 +615,12 @@ static const struct crash_script kv_snapshot_compacts = {
 	.ops = snapshot_compacts, .snapshots = true};
 static const struct crash_script kv_full = {.ops = full, .capacity = 7 << 20};
 static const struct crash_script kv_full_random = {
-	.ops = random_long, .snapshots = true, .capacity = 7 << 20};
+	.ops = full_life, .snapshots = true, .capacity = 6 << 20};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
+static const struct crash_script kv_cold_ends = {.ops = cold_ends};
+static const struct crash_script kv_spares = {.ops = spares};
 static const struct crash_script kv_prunes = {.ops = prunes};
 static const struct crash_script kv_packs = {.ops = packs, .background = true};
 static const struct crash_script kv_random_background = {.ops = random_life, .background = true};
@@ -704,6 +749,8 @@ const struct crash_named crash_scripts[] = {
 	{"turnover", &crash_kv, &kv_turnover},
 	{"turnover-syncs", &crash_kv, &kv_turnover_syncs},
 	{"cold", &crash_kv, &kv_cold},
+	{"cold-ends", &crash_kv, &kv_cold_ends},
+	{"spares", &crash_kv, &kv_spares},
 	{"prunes", &crash_kv, &kv_prunes},
 	{"tombstones", &crash_kv, &kv_tombstones},
 	{"full", &crash_kv, &kv_full},

@@ -439,6 +439,7 @@ static void test_open_faults_after_a_crash(void **state)
 	}
 }
 
+#define NEW_STEPS 12u /* more than it takes to open a new store for the first time */
 #define NEW_SEEDS 6u
 #define NEW_FIRST 8u /* calls that change the disk, since the store was opened: about where the second */
 #define NEW_LAST 16u /* segment is made */
@@ -456,14 +457,19 @@ static void fill_new(struct fixture *fixture)
 		error = kv_put(fixture->kv, HASHED, &i, sizeof(i), value, sizeof(value), NULL);
 }
 
+static void make_new(struct fixture *fixture, uint64_t seed)
+{
+	assert_int_equal(sim_env_new(&(struct sim_options){.seed = seed}, &fixture->sim), 0);
+	fixture->env = sim_env_table(fixture->sim);
+	assert_int_equal(kv_create(fixture->env, STORE_PATH, &fixture_create_options, fixture_hear,
+				   fixture), 0);
+}
+
 static void power_fails_at(uint64_t seed, unsigned step)
 {
 	struct fixture fixture = {0};
 
-	assert_int_equal(sim_env_new(&(struct sim_options){.seed = seed}, &fixture.sim), 0);
-	fixture.env = sim_env_table(fixture.sim);
-	assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options, fixture_hear,
-				   &fixture), 0);
+	make_new(&fixture, seed);
 	must_open(&fixture, KV_OPEN_INLINE);
 	sim_env_cut_at(fixture.sim, sim_env_steps(fixture.sim) + step);
 	fill_new(&fixture);
@@ -485,6 +491,31 @@ static void test_power_fails_at_the_beginning(void **state)
 	for (uint64_t seed = 1; seed <= NEW_SEEDS; seed++) {
 		for (unsigned step = NEW_FIRST; step <= NEW_LAST; step++)
 			power_fails_at(seed, step);
+	}
+}
+
+/*
+ * A process that opens a new store is killed, and may leave a segment whose name only the kernel
+ * has. What the next one syncs there is durable all the same.
+ */
+static void test_killed_at_the_beginning(void **state)
+{
+	for (unsigned step = 1; step <= NEW_STEPS; step++) {
+		struct fixture fixture = {0};
+
+		make_new(&fixture, step);
+		sim_env_cut_at(fixture.sim, sim_env_steps(fixture.sim) + step);
+		if (fixture_open(&fixture, KV_OPEN_INLINE) == 0)
+			kv_close(fixture.kv);
+		assert_int_equal(sim_env_power_on(fixture.sim, SIM_LOSS_NONE), 0);
+		must_open(&fixture, KV_OPEN_INLINE);
+		must_put(&fixture, HASHED, "key", "synced");
+		must_sync(&fixture);
+		must_crash(&fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		must_have(&fixture, HASHED, "key", "synced");
+		assert_int_equal(fixture.errors, 0);
+		must_close(&fixture);
+		sim_env_free(fixture.sim);
 	}
 }
 
@@ -511,6 +542,7 @@ int main(void)
 		FIXTURE_TEST(test_other_files_do_not_matter),
 		FIXTURE_TEST(test_open_faults),
 		cmocka_unit_test(test_power_fails_at_the_beginning),
+		cmocka_unit_test(test_killed_at_the_beginning),
 		FIXTURE_TEST(test_open_faults_after_a_crash),
 	};
 

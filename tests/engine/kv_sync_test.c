@@ -388,6 +388,64 @@ static void test_failed_write(void **state)
 	fail_and_recover(*state, SIM_FAULT_WRITE);
 }
 
+#define OVERTAKING_SIZE 20000u /* some blocks */
+#define OVERTAKING_SEEDS 20u
+
+/* Puts something while the disk is busy with the first write that it is told of. */
+static struct overtaking {
+	struct fixture *fixture; /* NULL: it has */
+	int (*write)(struct env_file *file, const void *data, size_t size, uint64_t position, bool sync);
+} overtaking;
+
+static int overtaken_write(
+	struct env_file *file, const void *data, size_t size, uint64_t position, bool sync)
+{
+	struct fixture *fixture = overtaking.fixture;
+
+	overtaking.fixture = NULL;
+	if (fixture)
+		must_put_filled(fixture, HASHED, "during", OVERTAKING_SIZE, 2);
+	return overtaking.write(file, data, size, position, sync);
+}
+
+/*
+ * What is appended while a flush is under way stands in front of the MARK that comes of it, and is
+ * not durable. If the next sync fails, and only the page cache has it, who opens the store writes
+ * that again as well.
+ */
+static void test_overtaken_flush(void **state)
+{
+	for (unsigned seed = 1; seed <= OVERTAKING_SEEDS; seed++) {
+		struct fixture fixture = {0};
+
+		assert_int_equal(sim_env_new(&(struct sim_options){.seed = seed}, &fixture.sim), 0);
+		fixture.env = sim_env_table(fixture.sim);
+		assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options,
+					   fixture_hear, &fixture), 0);
+		must_open(&fixture, KV_OPEN_INLINE);
+		must_put_filled(&fixture, HASHED, "before", OVERTAKING_SIZE, 1);
+		overtaking.fixture = &fixture;
+		overtaking.write = fixture.env->file_write;
+		fixture.env->file_write = overtaken_write;
+		assert_int_equal(kv_sync(fixture.kv, 1), 0);
+		must_put_filled(&fixture, HASHED, "behind", OVERTAKING_SIZE, 3);
+		sim_env_fail(fixture.sim, SIM_FAULT_SYNC, 1, 1, -EIO);
+		assert_int_equal(kv_sync(fixture.kv, kv_last_seq(fixture.kv)), -EIO);
+		kv_close(fixture.kv);
+		assert_int_equal(sim_env_power_on(fixture.sim, SIM_LOSS_NONE), 0);
+		must_open(&fixture, KV_OPEN_INLINE);
+		assert_int_equal(kv_durable_seq(fixture.kv), 3);
+		fixture.errors = 0;
+		must_crash(&fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		assert_int_equal(fixture.errors, 0);
+		must_have_filled(&fixture, HASHED, "before", OVERTAKING_SIZE, 1);
+		must_have_filled(&fixture, HASHED, "during", OVERTAKING_SIZE, 2);
+		must_have_filled(&fixture, HASHED, "behind", OVERTAKING_SIZE, 3);
+		must_close(&fixture);
+		sim_env_free(fixture.sim);
+	}
+}
+
 /* The next segment cannot be made: the writer is told, nothing is lost, and it goes on when the
  * disk does. */
 static void fail_next_segment(struct fixture *fixture, enum sim_fault fault)
@@ -446,6 +504,7 @@ int main(void)
 		FIXTURE_TEST(test_short_interval_rests),
 		FIXTURE_TEST(test_failed_sync_of_many),
 		FIXTURE_TEST(test_failed_sync),
+		cmocka_unit_test(test_overtaken_flush),
 		FIXTURE_TEST(test_failed_write),
 		INLINE_TEST(test_failed_allocation),
 		FIXTURE_TEST(test_failed_dir_sync),
