@@ -91,6 +91,7 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 	store_add(&kv->log_bytes, FORMAT_RECORD_HEADER_SIZE);
 	full->end_seq = atomic_load(&kv->log.last_seq);
 	full->end_bytes = atomic_load(&tail->appended_bytes);
+	full->said_seq = full->end_seq == tail->begun_seq ? 0 : full->end_seq;
 	full->next = take_spare(&kv->log);
 	tail->active = full->next;
 	tail->offset = FORMAT_SEGMENT_HEADER_SIZE;
@@ -255,6 +256,24 @@ bool log_mark(struct kv *kv)
 	return size > 0;
 }
 
+/*
+ * Does a durable segment that stays say so high a number? In a stream of writes the one that was
+ * full last does. What becomes durable from here on stays as well. Called with the lock.
+ */
+static bool is_said(const struct kv *kv, uint64_t seq)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		if (segment && atomic_load(&segment->id) && segment->said_seq >= seq &&
+		    segment->sealed && !segment->leaving && !segment->emptied)
+			return true;
+	}
+	return false;
+}
+
 int log_keep_number(struct kv *kv)
 {
 	struct log_tail *tail = &kv->log.hot;
@@ -264,7 +283,8 @@ int log_keep_number(struct kv *kv)
 	pthread_mutex_lock(&kv->log.lock);
 	durable_seq = atomic_load(&kv->sync.durable_seq);
 	/* While the log rests, nothing goes behind its CLOSED. */
-	lacks = durable_seq && durable_seq <= tail->begun_seq && tail->limit;
+	lacks = durable_seq && durable_seq <= tail->begun_seq && tail->limit &&
+		!is_said(kv, durable_seq);
 	if (lacks && durable_seq == atomic_load(&kv->log.last_seq)) {
 		/* No room even for this: freeing is what makes room, and is not to wait for it. */
 		lacks = tail->offset + FORMAT_RECORD_HEADER_SIZE <= tail->limit;

@@ -45,8 +45,8 @@ void log_go_on(struct kv *kv, struct segment *segment, uint32_t offset);
 bool log_mark(struct kv *kv);
 /*
  * Before segments that are sealed are freed: that something durable which stays says a number as
- * high as any that was said to be durable, or recovery would give numbers out again. A MARK does,
- * in a segment that has no batch yet, if it has room for one. -EIO.
+ * high as any that was said to be durable, or recovery would give numbers out again. Where no
+ * segment does that by its batches a MARK does, in the last one, if that has room for one. -EIO.
  */
 int log_keep_number(struct kv *kv);
 

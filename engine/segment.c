@@ -317,6 +317,7 @@ static void begin_life(struct segments *segments, struct segment *segment, uint8
 	segment->tombstone_bytes = 0;
 	segment->newest_seq = 0;
 	segment->snapshots_seq = 0;
+	segment->said_seq = 0;
 	segment->gained = 0;
 	segment->unreadable = false;
 	segment->held = false;

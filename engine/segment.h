@@ -43,6 +43,8 @@ struct segment {
 	uint64_t end_seq;   /* the last batch before that, once it is full; as the next, stored
 			       under the log's lock */
 	uint64_t end_bytes; /* log.hot.appended_bytes then */
+	uint64_t said_seq;  /* the newest number that something in it says, once it is full; 0:
+			       none, or not known; under the log's lock. log_keep_number */
 	uint32_t written; /* offset up to which the file has the buffer's bytes; the flusher's */
 	_Atomic bool sealed; /* complete and durable; the flusher's */
 	struct env_file *file;
