@@ -208,8 +208,13 @@ bool compact_can_free(struct kv *kv)
 {
 	const struct compaction *compaction = &kv->compaction;
 
+	/*
+	 * What is appended before the end of a full segment will be durable in moments, without the
+	 * maintainer's doing.
+	 */
 	return compaction->emptied_count == COMPACTION_EMPTIED_MAX || kv->inline_maintenance ||
-	       brake_is_on(kv) || atomic_load(&kv->log.spare_error) ||
+	       (brake_is_on(kv) && !atomic_load(&kv->log.hot.unsealed)) ||
+	       atomic_load(&kv->log.spare_error) ||
 	       atomic_load(&kv->sync.durable_bytes) >= compaction->emptied_bytes ||
 	       kv_durable_seq(kv) >= kv_last_seq(kv); /* nothing else is to be flushed */
 }

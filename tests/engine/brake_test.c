@@ -229,6 +229,29 @@ static void test_credit_is_for_what_is_freed(void **state)
 	assert_true(kv->compaction.told > 10 * (uint64_t)SEGMENT_SIZE);
 }
 
+/*
+ * Writers who wait for what is freed do not wait for the maintainer to write their segments, which
+ * the flushing thread is about to do; unless nothing more can be emptied before.
+ */
+static void test_full_segments_are_waited_for(void **state)
+{
+	struct kv *kv = bare_store(1 * MIB, 100 * MIB);
+
+	assert_true(brake_check(kv));
+	atomic_store(&kv->log.last_seq, 2);
+	kv->compaction.emptied_count = 2;
+	kv->compaction.emptied_bytes = 5 * MIB;
+	assert_true(compact_can_free(kv));
+	atomic_store(&kv->log.hot.unsealed, 1);
+	assert_false(compact_can_free(kv));
+	kv->compaction.emptied_count = COMPACTION_EMPTIED_MAX;
+	assert_true(compact_can_free(kv));
+	kv->compaction.emptied_count = 2;
+	atomic_store(&kv->sync.durable_bytes, 5 * MIB);
+	assert_true(compact_can_free(kv));
+	free_bare(kv);
+}
+
 /* ---- the whole: threads that overwrite as fast as they can ----------------------------------- */
 
 #define THREADS 4u
@@ -290,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_doses_are_small_and_grow),
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_who_waits_is_woken),
+		cmocka_unit_test(test_full_segments_are_waited_for),
 		INLINE_TEST(test_is_on_from_the_start),
 		INLINE_TEST(test_credit_is_for_what_is_freed),
 		FIXTURE_TEST(test_the_log_stays_bounded),
