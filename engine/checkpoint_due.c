@@ -29,6 +29,8 @@
 #define KEPT_DIVISOR_MAX 3u  /* ...unless it is so much */
 #define SCARCE_SEGMENTS 16u  /* of free disk: they are needed now */
 #define LOOK_INTERVAL_US 50000u
+#define SEAL_WAIT_US 1000u   /* between looks whether full segments are durable... */
+#define SEAL_WAIT_MAX_US 100000u /* ...in all */
 #define BACK_OFF_US 5000000u
 #define ATTEMPTS_MAX 16u
 
@@ -161,6 +163,25 @@ bool checkpoint_discard(struct kv *kv)
 	return true;
 }
 
+/*
+ * The last step makes durable what was appended before it. In a stream of writes that would be
+ * segments, and while the maintainer writes them nobody prepares the next ones: they are left to
+ * the flushing thread, for a while.
+ */
+static bool is_to_wait(struct kv *kv, uint64_t now_us)
+{
+	struct checkpoints *checkpoints = &kv->checkpoints;
+
+	if (kv->inline_maintenance || !checkpoint_save_is_ending(kv) ||
+	    !atomic_load(&kv->log.hot.unsealed)) {
+		checkpoints->wait_from_us = 0;
+		return false;
+	}
+	if (!checkpoints->wait_from_us)
+		checkpoints->wait_from_us = now_us;
+	return now_us - checkpoints->wait_from_us < SEAL_WAIT_MAX_US;
+}
+
 void checkpoint_step(struct kv *kv)
 {
 	uint64_t now_us = kv->env->clock_us(kv->env);
@@ -176,6 +197,10 @@ void checkpoint_step(struct kv *kv)
 	}
 	if (atomic_load(&kv->failed)) {
 		checkpoint_save_abandon(kv);
+		return;
+	}
+	if (is_to_wait(kv, now_us)) {
+		kv->checkpoints.resume_at_us = now_us + SEAL_WAIT_US;
 		return;
 	}
 	result = write_step(kv);

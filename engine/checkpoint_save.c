@@ -468,6 +468,11 @@ static int advance(struct checkpoint_save *save, unsigned chunks)
 	return result < 0 ? result : write_journals(save, false);
 }
 
+bool checkpoint_save_is_ending(const struct kv *kv)
+{
+	return kv->checkpoint_save && kv->checkpoint_save->phase == PHASE_END;
+}
+
 int checkpoint_save_step(struct kv *kv)
 {
 	int result = advance(kv->checkpoint_save, kv->inline_maintenance ? 1 : STEP_CHUNKS);

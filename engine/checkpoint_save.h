@@ -19,6 +19,8 @@ int checkpoint_save_begin(struct kv *kv, bool around);
  * is given up: -EAGAIN, what it saves has changed too much meanwhile; or another error.
  */
 int checkpoint_save_step(struct kv *kv);
+/* Will the next step be the last one, but for what changes meanwhile? It waits for the log. */
+bool checkpoint_save_is_ending(const struct kv *kv);
 /* Gives up the one under way, if there is one. */
 void checkpoint_save_abandon(struct kv *kv);
 

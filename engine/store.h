@@ -284,6 +284,7 @@ struct checkpoints {
 	uint64_t position_bytes; /* the same, of one that is not durable yet */
 	uint64_t resume_at_us;	 /* the next step, or look */
 	uint64_t retry_at_us;	 /* after a failure */
+	uint64_t wait_from_us;	 /* since then the last step waits for the log; 0: it does not */
 	uint64_t kept_at_us;	 /* when one was last begun */
 	_Atomic uint64_t written, seq, bytes, took_us; /* how many; of the last one */
 };

@@ -9,7 +9,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "checkpoint.h"
+#include "checkpoint_save.h"
 #include "format.h"
+#include "store.h"
 
 #define KEYS 3000u
 
@@ -459,6 +462,54 @@ static void test_beside_writers(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/* ---- beside a stream --------------------------------------------------------------------------- */
+
+#define LOOK_US 1000u
+#define LOOKS_MAX 2000u
+
+/* In the maintainer's place: microseconds until it is written, `most` at most. */
+static uint64_t step_until_written(struct fixture *fixture, uint64_t most)
+{
+	struct kv *kv = fixture->kv;
+	uint64_t written = atomic_load(&kv->checkpoints.written), us;
+
+	for (us = 0; us < most && atomic_load(&kv->checkpoints.written) == written; us += LOOK_US) {
+		sim_env_advance_us(fixture->sim, LOOK_US);
+		checkpoint_step(kv);
+	}
+	return us;
+}
+
+/*
+ * It does not write out, in the flushing thread's place, the segments that a stream has filled: it
+ * ends when they are durable, or after a while all the same.
+ */
+static void test_end_waits(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+
+	must_put_range(fixture, 0, KEYS, 1);
+	pthread_mutex_lock(&kv->maintain.lock);
+	kv->inline_maintenance = false; /* but without threads */
+	atomic_fetch_add(&kv->log.hot.unsealed, 1);
+	assert_int_equal(checkpoint_save_begin(kv, true), 0);
+	while (!checkpoint_save_is_ending(kv))
+		assert_int_equal(step_until_written(fixture, LOOK_US), LOOK_US);
+	assert_int_equal(step_until_written(fixture, 50 * LOOK_US), 50 * LOOK_US);
+	atomic_fetch_sub(&kv->log.hot.unsealed, 1);
+	assert_true(step_until_written(fixture, 3 * LOOK_US) < 3 * LOOK_US);
+
+	atomic_fetch_add(&kv->log.hot.unsealed, 1);
+	assert_int_equal(checkpoint_save_begin(kv, true), 0);
+	assert_in_range(step_until_written(fixture, LOOKS_MAX * LOOK_US), 50 * LOOK_US,
+			(LOOKS_MAX - 1) * LOOK_US);
+	atomic_fetch_sub(&kv->log.hot.unsealed, 1);
+	kv->inline_maintenance = true;
+	pthread_mutex_unlock(&kv->maintain.lock);
+	must_have_range(fixture, 0, KEYS, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +525,7 @@ int main(void)
 		INLINE_TEST(test_without_list),
 		INLINE_TEST(test_damaged_versions),
 		FIXTURE_TEST(test_beside_writers),
+		INLINE_TEST(test_end_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
