@@ -13,6 +13,7 @@
 #include "compact_free.h"
 #include "compact_pick.h"
 #include "large.h"
+#include "log_rest.h"
 #include "log_spare.h"
 #include "survey.h"
 #include "sync.h"
@@ -400,6 +401,9 @@ bool compact_for_space(struct kv *kv)
 		return retry_freeing(kv);
 	if (compaction->emptied_count)
 		return !compact_free_emptied(kv);
+	/* Of a store that was just opened: copies may go to the log's end. */
+	if (log_rests(kv) && log_wake(kv))
+		return false;
 	/* Segments that are full but not yet written can be emptied as well, once they are. */
 	if (sync_flush(kv))
 		return false;

@@ -184,6 +184,33 @@ static void test_comes_back_into_memory(void **state)
 	}
 }
 
+/*
+ * Where no cold segment can be opened copies go to the log's end, which does not rest any more then.
+ */
+static void test_pruned_while_it_rests(void **state)
+{
+	enum { KEYS = 60, SIZE = 30000 };
+	struct fixture *fixture = *state;
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS + KEYS / 2; i++) {
+		snprintf(key, sizeof(key), "key-%u", i < KEYS ? i : (i - KEYS) * 2);
+		must_put_filled(fixture, HASHED, key, SIZE, i);
+	}
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(fixture->kv->log.hot.limit, 0);
+	sim_env_fail(fixture->sim, SIM_FAULT_WRITE, 1, 1, -EIO);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	assert_true(fixture->kv->log.hot.limit > 0);
+	for (unsigned i = 0; i < KEYS; i++) {
+		snprintf(key, sizeof(key), "key-%u", i);
+		must_have_filled(fixture, HASHED, key, SIZE,
+				 i % 2 ? i : KEYS + i / 2);
+	}
+	must_check_clean(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +219,7 @@ int main(void)
 		INLINE_TEST(test_first_block_goes_first),
 		INLINE_TEST(test_torn_behind_the_close),
 		FIXTURE_TEST(test_comes_back_into_memory),
+		INLINE_TEST(test_pruned_while_it_rests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
