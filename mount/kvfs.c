@@ -4,9 +4,11 @@
  * own name (mount.kvfs and the like, as mount(8) and umount(8) call their helpers).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "message.h"
@@ -103,6 +105,20 @@ static void allow_many_files(void)
 	}
 }
 
+/*
+ * The numbers of streams that were closed are taken: the first files that are opened would get
+ * them, a store's, and messages would be written into it. Whoever uses such a stream fails (EBADF).
+ */
+static void occupy_streams(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH | O_DIRECTORY) < 0)
+			return;
+	}
+}
+
 /* Output that could not be written, to a full disk for instance, is a failure. */
 static int finish(int code, int unwritten_code)
 {
@@ -132,6 +148,7 @@ int main(int argc, char **argv)
 
 	if (argc < 1)
 		return 2;
+	occupy_streams();
 	allow_many_files();
 	if (is_helper(argv[0], "mount"))
 		return mount_helper_run(argc, argv);

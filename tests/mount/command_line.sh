@@ -5,7 +5,7 @@
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
 	many_files documented at_a_snapshot durable digests unwritten no_room
-	made_at_a_link interrupted)
+	made_at_a_link interrupted without_streams)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -490,6 +490,22 @@ case_durable() {
 		expect_fail 'neither bytes a second' "$KVFS" mount -o "$option" "$store" "$mnt"
 	done
 	store_mount -o scrub=none
+}
+
+# With streams closed no file of the store gets their numbers, and what is said does not go into it.
+case_without_streams() {
+	local streams status
+	prepare
+	echo text | "$KVFS" put "$store" file
+	for streams in '>&- 2>&-' '<&- 2>&-' '<&- >&- 2>&-'; do
+		bash -c "! \"\$0\" del \"\$1\" none $streams" "$KVFS" "$store" || fail "del $streams: what is not there was removed"
+		bash -c "! \"\$0\" snapshot rollback \"\$1\" none $streams" "$KVFS" "$store" || fail "rollback $streams: to nothing"
+		"$KVFS" check "$store" >out 2>&1 || fail "del $streams: $(cat out)"
+	done
+	status=0
+	"$KVFS" put "$store" file <&- 2>error || status=$?
+	[ "$status" = 1 ] && grep -qi 'bad file descriptor' error || fail "put without an input ended with $status: $(cat error)"
+	expect_same "the file" text "$("$KVFS" get "$store" file)"
 }
 
 scratch_main "$@"
