@@ -5,7 +5,7 @@
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
 	many_files documented at_a_snapshot durable digests unwritten no_room
-	made_at_a_link interrupted without_streams)
+	made_at_a_link interrupted without_streams small_files)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -506,6 +506,22 @@ case_without_streams() {
 	"$KVFS" put "$store" file <&- 2>error || status=$?
 	[ "$status" = 1 ] && grep -qi 'bad file descriptor' error || fail "put without an input ended with $status: $(cat error)"
 	expect_same "the file" text "$("$KVFS" get "$store" file)"
+}
+
+# A limit of a file's size is an error that is said, and nobody's end.
+case_small_files() {
+	local status=0
+	needs_kvfs
+	(ulimit -f 1000 && exec "$KVFS" mkfs "$store") 2>error || status=$?
+	[ "$status" = 1 ] && grep -qi 'file too large' error || fail "mkfs ended with $status: $(cat error)"
+	[ ! -e "$store" ] || fail "mkfs has left $(ls "$store")"
+	store_make
+	head -c 40M /dev/urandom >value
+	status=0
+	(ulimit -f 1000 && exec "$KVFS" put "$store" large <value) 2>error || status=$?
+	[ "$status" = 1 ] && grep -qi 'file too large' error || fail "put ended with $status: $(cat error)"
+	"$KVFS" put "$store" large <value
+	"$KVFS" get "$store" large | cmp - value
 }
 
 scratch_main "$@"
