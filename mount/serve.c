@@ -14,6 +14,7 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,9 +199,13 @@ static void allow_locked_buffers(void)
 	}
 }
 
-/* The store's files are nobody else's to read. */
+/*
+ * The store's files are nobody else's to read. Whoever read what this process says may go, be it
+ * the one who started it: a mount does not end with that.
+ */
 static void prepare_process(void)
 {
+	signal(SIGPIPE, SIG_IGN);
 	allow_locked_buffers();
 	umask(077);
 	prctl(PR_SET_NAME, SERVE_PROCESS_NAME);

@@ -5,7 +5,7 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount odd_paths closed_streams)
+	umount_of_nothing umount_while_busy dead_mount odd_paths closed_streams nobody_reads)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -215,6 +215,26 @@ umount_without_streams() {
 	"$KVFS" umount "$1" <&- >&- 2>&- || status=$?
 	[ "$status" = 0 ] || echo "busy, or something else that it cannot say" >&2
 	return "$status"
+}
+
+# A mount goes on when nobody is left who reads what it says.
+case_nobody_reads() {
+	prepare
+	exec 5> >(:)
+	await "an end of the reader" reader_is_gone
+	"$KVFS" mount "$store" "$mnt" >&5 2>&1 || fail "mount ended with $?"
+	echo text >"$mnt/file"
+	unmount "$mnt"
+	"$KVFS" mount "$store" "$mnt" -f >&5 2>&1 &
+	daemon=$!
+	await "a mount" is_mounted "$mnt"
+	expect_same "the file" text "$(cat "$mnt/file")"
+	exec 5>&-
+	store_unmount
+}
+
+reader_is_gone() {
+	! (echo) >&5 2>/dev/null
 }
 
 scratch_main "$@"
