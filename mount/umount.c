@@ -5,7 +5,8 @@
  *
  * The process that serves the mount is known from the mount itself (status.h). A descriptor for it
  * is taken while the mount still answers; it becomes readable when the process has ended, and with
- * it all is on the disk.
+ * it all is on the disk. With -f nobody asks: a question to a server that stands still ends with
+ * that, and until then the one who asks cannot be killed, and uses the mount.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -181,7 +182,7 @@ static int umount_run(int argc, char **argv)
 	options_arguments(&umount_command, argc, 1, 1);
 	if (find(argv[optind], &entry))
 		return MOUNT_FAILED;
-	server = lazy ? -1 : server_open(entry.directory);
+	server = lazy || force ? -1 : server_open(entry.directory);
 	code = release(entry.directory, lazy, force);
 	if (code == MOUNT_OK && server >= 0)
 		server_wait(entry.directory, server);
@@ -198,7 +199,7 @@ const struct command umount_command = {
 	.details =
 		"  -l, --lazy   take it out of the tree now, end it when nobody uses it any more;\n"
 		"               does not wait\n"
-		"  -f, --force  also if the process that serves it does not answer\n",
+		"  -f, --force  also if the process that serves it does not answer; does not wait\n",
 	.usage_code = MOUNT_USAGE,
 	.run = umount_run,
 };

@@ -5,7 +5,7 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount odd_paths closed_streams nobody_reads)
+	umount_of_nothing umount_while_busy dead_mount hung_mount odd_paths closed_streams nobody_reads)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -164,6 +164,22 @@ case_dead_mount() {
 	! is_mounted "$mnt" || fail "umount left the dead mount"
 	store_mount
 	expect_same "after the remount" text "$(cat "$mnt/file")"
+}
+
+# One whose server stands still is given up by force, and not waited for.
+case_hung_mount() {
+	local status=0
+	prepare
+	store_mount
+	echo text | dd of="$mnt/file" conv=fsync status=none
+	kill -STOP "$daemon"
+	timeout "$patience" "$KVFS" umount -f "$mnt" 2>error || status=$?
+	kill -KILL "$daemon"
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+	[ "$status" = 0 ] || fail "umount -f ended with $status: $(cat error)"
+	! is_mounted "$mnt" || fail "still mounted"
+	expect_same "the file" text "$("$KVFS" get "$store" file)"
 }
 
 # Blanks, commas, backslashes, quotes, newlines, other alphabets; relative paths and links.
