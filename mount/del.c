@@ -2,46 +2,44 @@
 /*
  * del.c - kvfs del: removes keys, and with -r whole directories, without a mount.
  */
-#include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "options.h"
-#include "page.h"
 #include "store.h"
+#include "walk.h"
 
-static int empty_directory(struct kvfs *fs, uint64_t ino);
-
-static int remove_tree(
-	struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t ino, bool directory)
+static int remove_file(void *arg, const struct walk_entry *entry)
 {
-	int rc;
-
-	if (!directory)
-		return kvfs_unlink(fs, parent_ino, name);
-	rc = empty_directory(fs, ino);
-	return rc ? rc : kvfs_rmdir(fs, parent_ino, name);
+	if (S_ISDIR(entry->attr->mode))
+		return 0;
+	return kvfs_unlink(arg, entry->parent_ino, entry->name);
 }
 
-static int empty_directory(struct kvfs *fs, uint64_t ino)
+static int remove_directory(void *arg, const struct walk_entry *entry)
 {
-	struct page *page = calloc(1, sizeof(*page));
-	unsigned i;
-	int rc = page ? 0 : -ENOMEM;
+	return kvfs_rmdir(arg, entry->parent_ino, entry->name);
+}
 
-	while (!rc) {
-		rc = page_next(fs, ino, false, page);
-		if (page->count == 0)
-			break;
-		for (i = 0; !rc && i < page->count; i++)
-			rc = remove_tree(fs, ino, page->entries[i].name, page->entries[i].attr.ino,
-				S_ISDIR(page->entries[i].attr.mode));
-	}
-	free(page);
+static int refuse(void *arg, const char *path, int rc)
+{
 	return rc;
+}
+
+static int remove_tree(struct kvfs *fs, uint64_t parent_ino, const char *name, uint64_t ino)
+{
+	const struct walk all = {
+		.fs = fs,
+		.recursive = true,
+		.visit = remove_file,
+		.leave = remove_directory,
+		.failed = refuse,
+		.arg = fs,
+	};
+	int rc = walk(&all, "", ino);
+
+	return rc ? rc : kvfs_rmdir(fs, parent_ino, name);
 }
 
 static int del_one(struct kvfs *fs, const char *key, bool recursive)
@@ -54,9 +52,11 @@ static int del_one(struct kvfs *fs, const char *key, bool recursive)
 		rc = kvfs_lookup(fs, parent.ino, name, &attr);
 	if (rc)
 		return rc;
-	if (S_ISDIR(attr.mode) && !recursive)
+	if (!S_ISDIR(attr.mode))
+		return kvfs_unlink(fs, parent.ino, name);
+	if (!recursive)
 		return kvfs_rmdir(fs, parent.ino, name);
-	return remove_tree(fs, parent.ino, name, attr.ino, S_ISDIR(attr.mode));
+	return remove_tree(fs, parent.ino, name, attr.ino);
 }
 
 static int del_run(int argc, char **argv)

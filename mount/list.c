@@ -3,7 +3,7 @@
  * list.c - kvfs list: names, as they come, without a mount.
  *
  * Streams: whatever a directory's size, what is in memory is one page of entries for each level of
- * depth.
+ * depth at most.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,8 +17,8 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
-#include "page.h"
 #include "store.h"
+#include "walk.h"
 
 struct listing {
 	struct kvfs *fs;
@@ -85,45 +85,35 @@ static void print_entry(struct listing *listing, const char *path, const struct 
 	putchar(listing->end);
 }
 
-static void list_directory(struct listing *listing, const char *path, uint64_t ino);
-
-static void list_entry(struct listing *listing, const char *directory, const char *name,
-	const struct kvfs_attr *attr)
+static int list_entry(void *arg, const struct walk_entry *entry)
 {
-	char *path;
+	struct listing *listing = arg;
 
-	if (!listing->recursive) {
-		print_entry(listing, name, attr);
-		return;
-	}
-	if (asprintf(&path, "%s%s%s", directory, *directory ? "/" : "", name) < 0) {
-		fail(listing, name, -ENOMEM);
-		return;
-	}
-	print_entry(listing, path, attr);
-	if (S_ISDIR(attr->mode))
-		list_directory(listing, path, attr->ino);
-	free(path);
+	print_entry(listing, listing->recursive ? entry->path : entry->name, entry->attr);
+	return ferror(stdout) ? -EIO : 0;
 }
 
+static int list_failed(void *arg, const char *path, int rc)
+{
+	fail(arg, *path ? path : "/", rc);
+	return 0;
+}
+
+/* That the output cannot be written is said at the end. */
 static void list_directory(struct listing *listing, const char *path, uint64_t ino)
 {
-	struct page *page = calloc(1, sizeof(*page));
-	unsigned i;
-	int rc;
+	const struct walk all = {
+		.fs = listing->fs,
+		.with_attr = listing->with_attr,
+		.recursive = listing->recursive,
+		.visit = list_entry,
+		.failed = list_failed,
+		.arg = listing,
+	};
+	int rc = walk(&all, path, ino);
 
-	if (!page) {
-		fail(listing, path, -ENOMEM);
-		return;
-	}
-	do {
-		rc = page_next(listing->fs, ino, listing->with_attr, page);
-		for (i = 0; i < page->count; i++)
-			list_entry(listing, path, page->entries[i].name, &page->entries[i].attr);
-	} while (!rc && page->count && !ferror(stdout));
-	if (rc)
+	if (rc && !ferror(stdout))
 		fail(listing, *path ? path : "/", rc);
-	free(page);
 }
 
 static void list_one(struct listing *listing, const char *key)

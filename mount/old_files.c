@@ -9,9 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "message.h"
-#include "page.h"
 #include "progress.h"
+#include "walk.h"
 
 int old_files_age(const char *text, struct timespec *before)
 {
@@ -79,49 +80,41 @@ static char *join(struct old_files *old, const char *directory, const char *name
 
 /* ---- a store --------------------------------------------------------------------------------- */
 
-static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino);
+struct old_walk {
+	struct old_files *old;
+	struct kvfs *fs;
+};
 
-static int visit_store(struct old_files *old, struct kvfs *fs, const char *directory,
-	uint64_t parent_ino, const char *name, const struct kvfs_attr *attr)
+static int visit_store(void *arg, const struct walk_entry *entry)
 {
-	bool is_directory = S_ISDIR(attr->mode);
-	char *path;
-	int rc = 0;
+	const struct old_walk *at = arg;
 
-	if (!is_directory && !is_old(old, attr->mode, &attr->mtime))
-		return 0;
-	path = join(old, directory, name);
-	if (!path)
-		return -ENOMEM;
-	if (is_directory)
-		rc = walk_store(old, fs, path, attr->ino);
-	else
-		account(old, path, attr->size,
-			old->dry_run ? 0 : kvfs_unlink(fs, parent_ino, name));
-	free(path);
-	return rc;
+	if (is_old(at->old, entry->attr->mode, &entry->attr->mtime))
+		account(at->old, entry->path, entry->attr->size,
+			at->old->dry_run ? 0
+					 : kvfs_unlink(at->fs, entry->parent_ino, entry->name));
+	return progress_interrupted() ? -ECANCELED : 0;
+}
+
+static int on_unreadable(void *arg, const char *path, int rc)
+{
+	say_failed(((struct old_walk *)arg)->old, path, rc);
+	return 0;
 }
 
 static int walk_store(struct old_files *old, struct kvfs *fs, const char *path, uint64_t ino)
 {
-	struct page *page = calloc(1, sizeof(*page));
-	int rc = page ? 0 : -ENOMEM, error;
-	unsigned i;
+	struct old_walk at = {old, fs};
+	const struct walk all = {
+		.fs = fs,
+		.with_attr = true,
+		.recursive = true,
+		.visit = visit_store,
+		.failed = on_unreadable,
+		.arg = &at,
+	};
 
-	while (!rc) {
-		error = page_next(fs, ino, true, page);
-		for (i = 0; !rc && i < page->count; i++)
-			rc = visit_store(old, fs, path, ino, page->entries[i].name,
-				&page->entries[i].attr);
-		if (error)
-			say_failed(old, path, error);
-		if (error || !page->count)
-			break;
-		if (progress_interrupted())
-			rc = -ECANCELED;
-	}
-	free(page);
-	return rc;
+	return walk(&all, path, ino);
 }
 
 int old_files_in_store(struct old_files *old, struct kvfs *fs, const char *path)
@@ -181,12 +174,32 @@ static int walk_mount(struct old_files *old, dev_t device, int descriptor, const
 	return rc;
 }
 
+static int go_down(struct old_files *old, dev_t device, int parent, const char *name,
+	const char *path)
+{
+	int descriptor, rc;
+
+	if (old->depth == DIRECTORY_DEPTH_MAX) {
+		say_failed(old, path, -ENAMETOOLONG);
+		return 0;
+	}
+	descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (descriptor < 0) {
+		say_failed(old, path, -errno);
+		return 0;
+	}
+	old->depth++;
+	rc = walk_mount(old, device, descriptor, path);
+	old->depth--;
+	return rc;
+}
+
 /* A directory that is gone meanwhile is nobody's failure, and what is mounted there is not ours. */
 static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
 	const char *path)
 {
 	struct stat status;
-	int error = 0, descriptor;
+	int error = 0;
 
 	if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW)) {
 		if (errno != ENOENT)
@@ -195,13 +208,8 @@ static int visit_mount(struct old_files *old, dev_t device, int parent, const ch
 	}
 	if (status.st_dev != device)
 		return 0;
-	if (S_ISDIR(status.st_mode)) {
-		descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (descriptor >= 0)
-			return walk_mount(old, device, descriptor, path);
-		say_failed(old, path, -errno);
-		return 0;
-	}
+	if (S_ISDIR(status.st_mode))
+		return go_down(old, device, parent, name, path);
 	if (!is_old(old, status.st_mode, &status.st_mtim))
 		return 0;
 	if (!old->dry_run && unlinkat(parent, name, 0))

@@ -18,6 +18,8 @@ struct old_files {
 	uint64_t count, bytes; /* of files that were removed, or would be */
 	uint64_t failed;       /* files and directories that were not looked at or removed; each
 				  has been said */
+	/* Its own. */
+	unsigned depth;
 };
 
 /* "90s", "15m", "12h", "30d", "8w", "1y": so long ago. -EINVAL, -ERANGE */

@@ -184,18 +184,24 @@ static int copy_directory(struct tree_copy *copy, int directory, uint64_t ino);
 
 static int copy_below(struct tree_copy *copy, int directory, const char *name, uint64_t ino)
 {
-	int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int rc = fd < 0 ? -errno : copy_directory(copy, fd, ino);
+	int fd, rc;
 
-	if (fd >= 0)
-		close(fd);
+	if (copy->depth == DIRECTORY_DEPTH_MAX)
+		return -ENAMETOOLONG;
+	fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	copy->depth++;
+	rc = copy_directory(copy, fd, ino);
+	copy->depth--;
+	close(fd);
 	return rc;
 }
 
 static int make(struct tree_copy *copy, int directory, const char *name, const struct stat *st,
 	uint64_t parent, struct kvfs_attr *out)
 {
-	char target[KVFS_SYMLINK_MAX + 1];
+	char *target = copy->buffer; /* not on the stack, of which each level takes its part */
 	ssize_t size;
 
 	if (S_ISDIR(st->st_mode))
@@ -203,7 +209,7 @@ static int make(struct tree_copy *copy, int directory, const char *name, const s
 	if (!S_ISLNK(st->st_mode))
 		return kvfs_mknod(copy->to, &maker, parent, name, (st->st_mode & S_IFMT) | 0600,
 			st->st_rdev, out);
-	size = readlinkat(directory, name, target, sizeof(target) - 1);
+	size = readlinkat(directory, name, target, KVFS_SYMLINK_MAX);
 	if (size < 0)
 		return -errno;
 	target[size] = '\0';
@@ -271,6 +277,7 @@ int tree_copy(struct tree_copy *copy, int directory)
 
 	copy->at = NULL;
 	copy->links = NULL;
+	copy->depth = 0;
 	copy->buffer = malloc(PIECE_SIZE);
 	if (!copy->buffer)
 		return -ENOMEM;

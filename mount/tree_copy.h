@@ -16,6 +16,7 @@ struct tree_copy {
 	const char *at; /* out, on an error: the name it happened at, in its directory */
 	/* The copy's own. */
 	void *links; /* files with several names that have been met */
+	unsigned depth;
 	char name[KVFS_NAME_MAX + 1];
 	char *buffer;
 };
@@ -23,7 +24,8 @@ struct tree_copy {
 /*
  * Everything below a directory, and the directory's attributes to the root: contents (holes stay
  * holes), types, links, owners, rights, access lists, extended attributes, times. Nobody changes it
- * meanwhile. What the caller may not read is an error. The descriptor stays the caller's.
+ * meanwhile. What the caller may not read is an error; -ENAMETOOLONG: deeper than
+ * DIRECTORY_DEPTH_MAX. The descriptor stays the caller's.
  */
 int tree_copy(struct tree_copy *copy, int directory) __attribute__((warn_unused_result));
 

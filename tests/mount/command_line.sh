@@ -5,7 +5,7 @@
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
 	many_files documented at_a_snapshot durable digests unwritten no_room
-	made_at_a_link interrupted without_streams small_files)
+	made_at_a_link interrupted deep_trees without_streams small_files)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -490,6 +490,35 @@ case_durable() {
 		expect_fail 'neither bytes a second' "$KVFS" mount -o "$option" "$store" "$mnt"
 	done
 	store_mount -o scrub=none
+}
+
+# However deep a tree is, no command runs out of its stack, or of memory.
+case_deep_trees() {
+	local depth=12000
+	needs_kvfs
+	store_make
+	"$CROWD" deep "$store" deep "$depth"
+	(
+		ulimit -s 512
+		"$KVFS" list -r "$store" deep/d/d | awk '{ n++; if (length > m) m = length } END { print n, m }' >out
+		expect_same "lines, and the longest" "$((3 * depth - 6)) $((2 * depth + 5))" "$(cat out)"
+		"$KVFS" prune --older-than 0s --dry-run "$store" | tail -n 1 >out
+		grep -q " $((2 * depth)) old files" out || fail "prune found $(cat out)"
+		"$KVFS" del -r "$store" deep
+	)
+	expect_same "left" "" "$("$KVFS" list "$store")"
+	store_check
+	# Under a mount each level takes descriptors as well.
+	"$CROWD" deep "$store" deep 5000
+	store_mount
+	"$KVFS" snapshot create "$mnt" one
+	rm "$mnt/deep/d/f0"
+	ulimit -n 1024
+	"$KVFS" snapshot clone "$mnt" one "$SCRATCH/clone" >out 2>&1 || fail "a clone: $(cat out)"
+	expect_same "files of the clone" 10000 "$("$KVFS" list -r "$SCRATCH/clone" | grep -c 'f[01]$')"
+	expect_same "difference" "- deep/d/f0" "$("$KVFS" snapshot diff "$mnt" one | grep f0)"
+	expect_fail 'too many open|name too long' "$KVFS" prune --older-than 0s "$mnt"
+	kill -0 "$daemon" || fail "the daemon ended"
 }
 
 # With streams closed no file of the store gets their numbers, and what is said does not go into it.

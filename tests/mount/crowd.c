@@ -5,6 +5,7 @@
  *
  *	crowd store STORE DIRECTORY COUNT	a directory of that many files in the root of a store
  *	crowd tree STORE DIRECTORY COUNT	the same files in directories of a hundred
+ *	crowd deep STORE DIRECTORY COUNT	that many directories, d in each other, with two files in each
  *	crowd make DIRECTORY COUNT		the files only, by mknod(2)
  *	crowd list DIRECTORY COUNT		reads it: each name once, in constant memory
  *	crowd seek DIRECTORY COUNT		places in a listing stay good while the directory changes
@@ -79,6 +80,24 @@ static void make_in_store(const char *store, bool tree)
 		}
 		name_of(i, name);
 		check(kvfs_mknod(fs, &caller, parent.ino, name, S_IFREG | 0644, 0, &attr), name);
+	}
+	check(kvfs_close(fs), store);
+}
+
+static void make_deep(const char *store)
+{
+	const struct kvfs_caller caller = {.privileged = true};
+	struct kvfs_open_options options = {0};
+	struct kvfs_attr at, attr;
+	struct kvfs *fs;
+	unsigned long i;
+
+	check(kvfs_open(NULL, store, &options, &fs), store);
+	check(kvfs_mkdir(fs, &caller, KVFS_ROOT_INO, directory, 0755, &at), directory);
+	for (i = 0; i < count; i++) {
+		check(kvfs_mknod(fs, &caller, at.ino, "f0", S_IFREG | 0644, 0, &attr), "f0");
+		check(kvfs_mknod(fs, &caller, at.ino, "f1", S_IFREG | 0644, 0, &attr), "f1");
+		check(kvfs_mkdir(fs, &caller, at.ino, "d", 0755, &at), "d");
 	}
 	check(kvfs_close(fs), store);
 }
@@ -242,15 +261,17 @@ static void look(void)
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
-	bool in_store = !strcmp(command, "store") || !strcmp(command, "tree");
+	bool in_store = !strcmp(command, "store") || !strcmp(command, "tree") || !strcmp(command, "deep");
 
 	if (argc != (in_store ? 5 : 4))
-		errx(2, "usage: crowd store|tree STORE DIRECTORY COUNT | make|list|seek|look DIRECTORY COUNT");
+		errx(2, "usage: crowd store|tree|deep STORE DIRECTORY COUNT | make|list|seek|look DIRECTORY COUNT");
 	directory = argv[argc - 2];
 	count = strtoul(argv[argc - 1], NULL, 10);
 	if (!count)
 		errx(2, "how many?");
-	if (in_store)
+	if (!strcmp(command, "deep"))
+		make_deep(argv[2]);
+	else if (in_store)
 		make_in_store(argv[2], !strcmp(command, "tree"));
 	else if (!strcmp(command, "make"))
 		make_by_path();
