@@ -246,6 +246,12 @@ static bool line_next(char **lines, char **name, char **value)
 	return true;
 }
 
+/* Rows that are text, also where it looks like a number: a store may be called 007. */
+static bool is_text(const char *name)
+{
+	return !strcmp(name, "store") || !strcmp(name, "directory") || !strcmp(name, "version");
+}
+
 /* Digits, and a fraction perhaps. */
 static bool is_number(const char *value)
 {
@@ -344,7 +350,7 @@ void status_print_json(const char *lines, FILE *out)
 			group = name;
 		}
 		fprintf(out, "%s%s\"%s\": ", between, group ? "    " : "  ", dot ? dot + 1 : name);
-		if (is_number(value))
+		if (is_number(value) && !is_text(name))
 			fputs(value, out);
 		else
 			status_print_json_string(value, out);

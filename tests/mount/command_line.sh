@@ -5,7 +5,7 @@
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
 	many_files documented at_a_snapshot durable digests unwritten no_room
-	made_at_a_link interrupted deep_trees without_streams small_files)
+	made_at_a_link interrupted deep_trees named_by_digits without_streams small_files)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -519,6 +519,14 @@ case_deep_trees() {
 	expect_same "difference" "- deep/d/f0" "$("$KVFS" snapshot diff "$mnt" one | grep f0)"
 	expect_fail 'too many open|name too long' "$KVFS" prune --older-than 0s "$mnt"
 	kill -0 "$daemon" || fail "the daemon ended"
+}
+
+# A store's name is text, whatever it looks like.
+case_named_by_digits() {
+	needs_kvfs
+	"$KVFS" mkfs 007
+	"$KVFS" stat --json 007 | python3 -c 'import json, sys
+sys.exit(json.load(sys.stdin)["store"] != "007")' || fail "kvfs stat --json 007: $("$KVFS" stat --json 007 | head -n 3)"
 }
 
 # With streams closed no file of the store gets their numbers, and what is said does not go into it.
