@@ -14,6 +14,7 @@
 #include "message.h"
 #include "mount_table.h"
 #include "options.h"
+#include "status.h"
 #include "store.h"
 
 static void print_limit(uint64_t bytes)
@@ -66,7 +67,7 @@ static int limit_of(const char *path, const uint64_t *wanted)
 	char *real = realpath(path, NULL);
 	int rc = limit_of_mount(path, wanted);
 
-	if (rc == -ENODATA && real && !mount_table_of(real, &entry)) {
+	if (rc == -ENODATA && real && !mount_table_of(real, status_is_mount_of, &entry)) {
 		rc = limit_of_mount(entry.directory, wanted);
 		mount_entry_fini(&entry);
 	}

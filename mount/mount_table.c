@@ -2,7 +2,7 @@
 /*
  * mount_table.c - reading /proc/self/mountinfo (see mount_table.h).
  *
- * A line: id parent major:minor root DIRECTORY options [tag...] - TYPE SOURCE options; proc(5).
+ * A line: id parent major:minor root DIRECTORY options [tag...] - TYPE SOURCE OPTIONS; proc(5).
  * Blanks and the like in a field are written as \ and three octal digits.
  */
 #include "mount_table.h"
@@ -29,6 +29,18 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
+/* What the options of a FUSE mount say of who mounted it. */
+static unsigned long user_of(char *options)
+{
+	char *save = NULL, *option;
+
+	for (option = strtok_r(options, ",", &save); option; option = strtok_r(NULL, ",", &save)) {
+		if (!strncmp(option, "user_id=", strlen("user_id=")))
+			return strtoul(option + strlen("user_id="), NULL, 10);
+	}
+	return 0;
+}
+
 /* Points into the line, which it cuts up. False: not a line of the table. */
 static bool line_parse(char *line, struct mount_entry *entry)
 {
@@ -46,6 +58,8 @@ static bool line_parse(char *line, struct mount_entry *entry)
 	entry->source = entry->type ? strtok_r(NULL, " ", &save) : NULL;
 	if (!entry->source)
 		return false;
+	field = strtok_r(NULL, " ", &save);
+	entry->user = field ? user_of(field) : 0;
 	unescape(entry->directory);
 	unescape(entry->source);
 	return true;
@@ -53,8 +67,8 @@ static bool line_parse(char *line, struct mount_entry *entry)
 
 static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 {
-	struct mount_entry copy = {
-		strdup(entry->directory), strdup(entry->type), strdup(entry->source)};
+	struct mount_entry copy = {strdup(entry->directory), strdup(entry->type),
+		strdup(entry->source), entry->user};
 
 	if (!copy.directory || !copy.type || !copy.source) {
 		mount_entry_fini(&copy);
@@ -64,11 +78,19 @@ static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 	return 0;
 }
 
+static bool is_ours(const struct mount_entry *entry, const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source))
+{
+	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, source) &&
+	       (!is_it || is_it(entry, source));
+}
+
 /* The last line with this directory, or the first of ours with this source: the other is NULL. */
-static int table_find(const char *directory, const char *source, struct mount_entry *out)
+static int table_find(const char *directory, const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
 	FILE *table = fopen("/proc/self/mountinfo", "re");
-	struct mount_entry entry, found = {NULL, NULL, NULL};
+	struct mount_entry entry, found = {0};
 	char *line = NULL;
 	size_t size = 0;
 	int rc = -ENOENT;
@@ -79,11 +101,10 @@ static int table_find(const char *directory, const char *source, struct mount_en
 		if (!line_parse(line, &entry))
 			continue;
 		if (directory ? strcmp(entry.directory, directory)
-			      : strcmp(entry.type, MOUNT_TABLE_TYPE) ||
-					strcmp(entry.source, source))
+			      : !is_ours(&entry, source, is_it))
 			continue;
 		mount_entry_fini(&found);
-		found = (struct mount_entry){NULL, NULL, NULL};
+		found = (struct mount_entry){0};
 		rc = entry_copy(&entry, &found);
 		if (rc || source)
 			break;
@@ -97,12 +118,13 @@ static int table_find(const char *directory, const char *source, struct mount_en
 
 int mount_table_at(const char *directory, struct mount_entry *out)
 {
-	return table_find(directory, NULL, out);
+	return table_find(directory, NULL, NULL, out);
 }
 
-int mount_table_of(const char *source, struct mount_entry *out)
+int mount_table_of(const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
-	return table_find(NULL, source, out);
+	return table_find(NULL, source, is_it, out);
 }
 
 void mount_entry_fini(struct mount_entry *entry)

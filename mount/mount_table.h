@@ -12,15 +12,22 @@
 
 struct mount_entry {
 	char *directory, *type, *source;
+	unsigned long user; /* who mounted it, as FUSE says; 0 where that is not said */
 };
 
 /*
- * The topmost mount on exactly this directory (absolute, without links), and the first mount of
- * ours of this source. -ENOENT if there is none. The entry is freed by mount_entry_fini.
+ * The topmost mount on exactly this directory (absolute, without links). -ENOENT if there is none.
+ * The entry is freed by mount_entry_fini.
  */
 int mount_table_at(const char *directory, struct mount_entry *out)
 	__attribute__((warn_unused_result));
-int mount_table_of(const char *source, struct mount_entry *out) __attribute__((warn_unused_result));
+/*
+ * Likewise the first mount of ours of this source for which `is_it` (NULL: any) says so. The source
+ * is where the store was when it was mounted, or whatever the one who mounted it wrote there.
+ */
+int mount_table_of(const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
+	__attribute__((warn_unused_result));
 void mount_entry_fini(struct mount_entry *entry);
 
 /*

@@ -195,7 +195,7 @@ static int prune(const char *path, struct job *job)
 	char *real = realpath(path, NULL);
 	int rc = serve_mount(path, job);
 
-	if (rc == -ENODATA && real && !mount_table_of(real, &entry)) {
+	if (rc == -ENODATA && real && !mount_table_of(real, status_is_mount_of, &entry)) {
 		rc = serve_mount(entry.directory, job);
 		mount_entry_fini(&entry);
 	}

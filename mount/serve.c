@@ -35,6 +35,7 @@ struct server {
 	const struct serve_request *request;
 	struct session_config config;
 	char *fuse_options;
+	char store_id[STATUS_STORE_ID_SIZE];
 	struct mounter *mounter;
 	struct kvfs *fs;
 	struct kvfs *shown; /* the same, or a snapshot of it */
@@ -45,8 +46,9 @@ struct server {
 static ssize_t server_status(void *arg, char *buffer, size_t size)
 {
 	struct server *server = arg;
-	struct status_mount mount = {
-		server->request->directory, session_transport_name(server->session)};
+	struct status_mount mount = {.directory = server->request->directory,
+		.transport = session_transport_name(server->session),
+		.store_id = server->store_id};
 
 	return status_write(server->fs, server->request->store, &mount, buffer, size);
 }
@@ -63,6 +65,7 @@ static int server_open_store(struct server *server)
 	if (!options->read_only)
 		open_options.atime = options->atime;
 	open_options.nodiratime = options->flags & MS_NODIRATIME;
+	status_store_id(server->request->store, server->store_id);
 	return store_open(server->request->store, &open_options, &server->fs);
 }
 

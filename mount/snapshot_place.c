@@ -12,6 +12,7 @@
 #include "fuse_front.h"
 #include "message.h"
 #include "mount_table.h"
+#include "status.h"
 
 #define DIRECTORY_NAME ".snapshots"
 /* A directory of that name that is the user's own has a number that is an inode's. */
@@ -69,14 +70,15 @@ static int find_directory(struct snapshot_place *place)
 
 int snapshot_place_find(const char *path, struct snapshot_place *out)
 {
-	struct mount_entry entry = {NULL, NULL, NULL};
+	struct mount_entry entry = {0};
 	char *real = realpath(path, NULL);
 	int rc = 0;
 
 	*out = (struct snapshot_place){.path = path};
 	if (is_mount(path))
 		out->root = root_of(path);
-	else if (real && !mount_table_of(real, &entry) && is_mount(entry.directory))
+	else if (real && !mount_table_of(real, status_is_mount_of, &entry) &&
+		is_mount(entry.directory))
 		out->root = root_of(entry.directory);
 	else
 		goto out; /* a store, or nothing at all, as whoever opens it will say */

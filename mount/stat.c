@@ -45,7 +45,7 @@ static int read_lines(const char *path, char *lines)
 	if (length >= 0)
 		return 0;
 	real = realpath(path, NULL);
-	if (real && !mount_table_of(real, &entry)) {
+	if (real && !mount_table_of(real, status_is_mount_of, &entry)) {
 		length = status_read_mount(entry.directory, lines, LINES_SIZE);
 		mount_entry_fini(&entry);
 	}

@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -179,6 +181,16 @@ static void add_ratios(
 	add_ratio(lines, "order_bytes_per_key", stats->memory_order_bytes, ordered);
 }
 
+void status_store_id(const char *store, char text[STATUS_STORE_ID_SIZE])
+{
+	struct stat st;
+
+	*text = '\0';
+	if (!stat(store, &st))
+		snprintf(text, STATUS_STORE_ID_SIZE, "%u:%u:%" PRIu64, major(st.st_dev),
+			minor(st.st_dev), (uint64_t)st.st_ino);
+}
+
 ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
 	char *buffer, size_t size)
 {
@@ -191,8 +203,8 @@ ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mou
 	lines_add_text(&lines, "store", store);
 	if (mount) {
 		lines_add_text(&lines, "directory", mount->directory);
-		lines_add(&lines, "transport %s\npid %d\nconfined %s\n", mount->transport,
-			(int)getpid(), confine_state());
+		lines_add(&lines, "store_id %s\ntransport %s\npid %d\nconfined %s\n",
+			mount->store_id, mount->transport, (int)getpid(), confine_state());
 	}
 	lines_add(&lines, "version %s\n", KVFS_VERSION);
 	add_store(&lines, &info);
@@ -212,17 +224,40 @@ ssize_t status_read_mount(const char *path, char *buffer, size_t size)
 	return length;
 }
 
-bool status_number(const char *lines, const char *name, uint64_t *value)
+/* What stands behind a name, to the end of the line and beyond; NULL: there is no such line. */
+static const char *value_of(const char *lines, const char *name)
 {
 	size_t length = strlen(name);
 
 	for (; lines && *lines; lines = strchr(lines, '\n'), lines += !!lines) {
-		if (!strncmp(lines, name, length) && lines[length] == ' ') {
-			*value = strtoull(lines + length + 1, NULL, 10);
-			return true;
-		}
+		if (!strncmp(lines, name, length) && lines[length] == ' ')
+			return lines + length + 1;
 	}
-	return false;
+	return NULL;
+}
+
+bool status_is_mount_of(const struct mount_entry *entry, const char *store)
+{
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1], id[STATUS_STORE_ID_SIZE];
+	const char *told = NULL;
+	struct stat st;
+
+	if (entry->user && !stat(store, &st) && entry->user != st.st_uid)
+		return false;
+	if (status_read_mount(entry->directory, lines, sizeof(lines)) >= 0)
+		told = value_of(lines, "store_id");
+	status_store_id(store, id);
+	return !told || *told == '\n' || !*id ||
+	       (strcspn(told, "\n") == strlen(id) && !strncmp(told, id, strlen(id)));
+}
+
+bool status_number(const char *lines, const char *name, uint64_t *value)
+{
+	const char *text = value_of(lines, name);
+
+	if (text)
+		*value = strtoull(text, NULL, 10);
+	return text;
 }
 
 /* Cuts the next line into name and value; false at the end. */

@@ -15,10 +15,19 @@
 #include <sys/types.h>
 
 #include "kvfs.h"
+#include "mount_table.h"
 
 struct status_mount {
 	const char *directory, *transport;
+	const char *store_id; /* see status_store_id */
 };
+
+/*
+ * What tells one store's directory from all others, wherever it is moved to: its device and its
+ * inode, as a text. "": it is not there.
+ */
+#define STATUS_STORE_ID_SIZE 48u
+void status_store_id(const char *store, char text[STATUS_STORE_ID_SIZE]);
 
 /* Writes the lines, terminated; mount may be NULL. The length, or -ENOSPC. */
 ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mount *mount,
@@ -26,6 +35,14 @@ ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mou
 
 /* Reads the lines of the mount that `path` is in. -ENODATA: it is not in one. */
 ssize_t status_read_mount(const char *path, char *buffer, size_t size);
+
+/*
+ * Does this mount serve the store that is at `store` now? Also true where it cannot be asked. The
+ * name that the mount table has for it says less: a store may have been moved, and another one made
+ * where it was; and anybody may call his own mount so, which is believed of root and of the store's
+ * owner alone.
+ */
+bool status_is_mount_of(const struct mount_entry *entry, const char *store);
 
 /* A value as a number; false: there is no such line. */
 bool status_number(const char *lines, const char *name, uint64_t *value);

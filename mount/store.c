@@ -79,7 +79,7 @@ static void reports_release(bool pass)
 static bool find_mount(const char *path, struct mount_entry *entry)
 {
 	char *real = realpath(path, NULL);
-	bool found = real && !mount_table_of(real, entry);
+	bool found = real && !mount_table_of(real, NULL, entry);
 
 	free(real);
 	return found;

@@ -46,7 +46,7 @@ static int sync_one(const char *path)
 		message(KV_ERROR, "%s: the process that served the mount here has died", path);
 	} else if (answer >= 0) {
 		rc = sync_mount(real);
-	} else if (!mount_table_of(real, &entry)) {
+	} else if (!mount_table_of(real, status_is_mount_of, &entry)) {
 		rc = sync_mount(entry.directory);
 		mount_entry_fini(&entry);
 	} else {

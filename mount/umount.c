@@ -135,8 +135,11 @@ static int release(const char *directory, bool lazy, bool force)
 	return MOUNT_FAILED;
 }
 
-/* The mount that `name` means: its directory, or its store. */
-static int find(const char *name, struct mount_entry *entry)
+/*
+ * The mount that `name` means: its directory, or its store. ask: the server which store it has, and
+ * wait until it says so.
+ */
+static int find(const char *name, bool ask, struct mount_entry *entry)
 {
 	char *path = NULL;
 	int rc = mount_path(name, &path);
@@ -147,7 +150,7 @@ static int find(const char *name, struct mount_entry *entry)
 	}
 	rc = mount_table_at(path, entry);
 	if (rc == -ENOENT)
-		rc = mount_table_of(path, entry);
+		rc = mount_table_of(path, ask ? status_is_mount_of : NULL, entry);
 	if (rc == -ENOENT) {
 		message(KV_ERROR, "%s: nothing is mounted here", name);
 	} else if (rc) {
@@ -180,7 +183,7 @@ static int umount_run(int argc, char **argv)
 		force = force || letter == 'f';
 	}
 	options_arguments(&umount_command, argc, 1, 1);
-	if (find(argv[optind], &entry))
+	if (find(argv[optind], !lazy && !force, &entry))
 		return MOUNT_FAILED;
 	server = lazy || force ? -1 : server_open(entry.directory);
 	code = release(entry.directory, lazy, force);

@@ -5,7 +5,7 @@
 
 cases=(values_there_and_back paths listing deleting same_as_mount odd_names statistics limit prune prune_by_age
 	many_files documented at_a_snapshot durable digests unwritten no_room
-	made_at_a_link interrupted deep_trees named_by_digits without_streams small_files)
+	made_at_a_link moved interrupted deep_trees named_by_digits without_streams small_files)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -170,6 +170,29 @@ case_made_at_a_link() {
 	"$KVFS" mkfs empty///
 	expect_fail 'not empty' "$KVFS" mkfs empty/
 	"$KVFS" check empty
+}
+
+# Where a store was moved away under its mount, commands mean the one that is there now.
+case_moved() {
+	prepare
+	store_mount
+	echo text >"$mnt/file"
+	mv "$store" moved
+	"$KVFS" mkfs "$store"
+	echo other | "$KVFS" put "$store" other
+	"$KVFS" snapshot create "$store" one
+	"$KVFS" limit "$store" 5M
+	"$KVFS" prune --older-than 0s "$store"
+	expect_same "snapshots of the new one" 1 "$("$KVFS" snapshot list "$store" | wc -l)"
+	expect_same "its files" "" "$("$KVFS" list "$store")"
+	expect_fail 'nothing of kvfs' "$KVFS" sync "$store"
+	expect_same "directory of its mount" "" "$("$KVFS" stat "$store" | awk '$1 == "directory"')"
+	expect_same "snapshots of the one that was moved" "" "$("$KVFS" snapshot list "$mnt")"
+	expect_same "its limit" none "$("$KVFS" limit "$mnt")"
+	expect_same "its file" text "$(cat "$mnt/file")"
+	store_unmount
+	"$KVFS" check moved
+	"$KVFS" check "$store"
 }
 
 # A mkfs that is told to end leaves a whole store or none, wherever in its work it is told.
