@@ -198,13 +198,21 @@ static bool has_prefix(const char *text, const char *prefix)
 	return !strncmp(text, prefix, strlen(prefix));
 }
 
-/* Replaces what `to` holds. */
+/* Replaces what `to` holds; without the signs that keep commas together (option_length). */
 static int set_text(char **to, const char *value)
 {
-	char *copy = strdup(value);
+	char *copy = strdup(value), *end = copy;
 
 	if (!copy)
 		return -ENOMEM;
+	for (; *value; value++) {
+		if (*value == '"')
+			continue;
+		if (*value == '\\' && value[1])
+			value++;
+		*end++ = *value;
+	}
+	*end = '\0';
 	free(*to);
 	*to = copy;
 	return 0;

@@ -430,6 +430,14 @@ case_mounted_alone() {
 	expect_fail 'read-only' touch "$mnt/new"
 	store_unmount
 	expect_fail 'no snapshot two' "$KVFS" mount -o snapshot=two "$store" "$mnt"
+	# a name with what separates options
+	"$KVFS" snapshot create "$store" 'a,"b\c'
+	store_mount -o 'nosnapdir,snapshot=a\,\"b\\c'
+	same_tree between "$mnt/tree"
+	store_unmount
+	"$KVFS" snapshot create "$store" 'one,two'
+	store_mount -o 'snapshot="one,two",noatime'
+	store_unmount
 	store_mount
 	same_tree between "$mnt/tree"
 }
