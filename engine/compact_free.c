@@ -64,6 +64,16 @@ static void put_off(struct kv *kv)
 }
 
 /*
+ * No room, no memory or no descriptor for the list: it is what it was, and there may be some
+ * later.
+ */
+static bool is_shortage(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT || error == -ENOMEM || error == -EMFILE ||
+	       error == -ENFILE;
+}
+
+/*
  * What stays says the newest number, and the list of segments that they may be gone, before they
  * are. -ENOSPC: the disk has no room even for that, as one that never overwrites in place may not;
  * freeing is put off.
@@ -75,7 +85,7 @@ static int announce(struct kv *kv)
 	if (error)
 		return error;
 	error = manifest_write(kv);
-	if (error == -ENOSPC || error == -EDQUOT) {
+	if (is_shortage(error)) {
 		put_off(kv);
 		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + RETRY_US;
 		return -ENOSPC;
