@@ -12,6 +12,7 @@
 #include "session_config.h"
 #include "session_readers.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -73,6 +74,13 @@ void session_stop(struct session *session)
 {
 	atomic_store(&session->stop, true);
 	event_raise(session);
+}
+
+/* It stays loaded. */
+void session_prepare(void)
+{
+	if (!dlopen("libgcc_s.so.1", RTLD_NOW))
+		fuse_log(FUSE_LOG_WARNING, "libgcc_s.so.1: %s\n", dlerror());
 }
 
 int session_open(const struct session_config *config, const struct fuse_lowlevel_ops *ops,

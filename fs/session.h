@@ -72,6 +72,12 @@ bool session_config_option(struct session_config *config, const char *option);
 const char *session_uring_missing(void);
 
 /*
+ * Loads what the end of a session takes, while there are descriptors left: the C library loads a
+ * library (libgcc_s) when the first thread is ended, and aborts where it cannot.
+ */
+void session_prepare(void);
+
+/*
  * Makes a session. Copies config and ops; userdata is passed to the handlers.
  * Errors: -EOPNOTSUPP io_uring is forced but missing, -EINVAL a bad option, -ENOMEM.
  */

@@ -209,6 +209,7 @@ static void allow_locked_buffers(void)
 static void prepare_process(void)
 {
 	signal(SIGPIPE, SIG_IGN);
+	session_prepare();
 	allow_locked_buffers();
 	umask(077);
 	prctl(PR_SET_NAME, SERVE_PROCESS_NAME);

@@ -5,7 +5,7 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount hung_mount odd_paths closed_streams nobody_reads)
+	umount_of_nothing umount_while_busy dead_mount hung_mount odd_paths closed_streams nobody_reads no_descriptors)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -251,6 +251,33 @@ case_nobody_reads() {
 
 reader_is_gone() {
 	! (echo) >&5 2>/dev/null
+}
+
+# A server that has no descriptor left ends as any other: with all that was done.
+case_no_descriptors() {
+	local status=0
+	needs_kvfs
+	store_make --segment-size 2M --compress none
+	(
+		ulimit -n 80
+		exec "$KVFS" mount "$store" "$mnt" -f -o commit=3600 >>daemon.log 2>&1
+	) &
+	daemon=$!
+	await "a mount" is_mounted "$mnt"
+	echo text >"$mnt/file"
+	expect_fail 'too many open files' dd if=/dev/urandom of="$mnt/large" bs=1M count=200
+	rm "$mnt/large"
+	store_unmount
+	expect_same "what is there" file "$("$KVFS" list "$store")"
+	# nor does one that has too few to begin with leave anything
+	(ulimit -n 16 && exec timeout "$patience" "$KVFS" mount "$store" "$mnt") >out 2>&1 || status=$?
+	if [ "$status" = 0 ]; then
+		unmount "$mnt"
+	else
+		[ "$status" = 32 ] || fail "mount ended with $status: $(cat out)"
+		! is_mounted "$mnt" || fail "a mount that failed is left"
+		! grep -qi abort out || fail "mount said $(cat out)"
+	fi
 }
 
 scratch_main "$@"
