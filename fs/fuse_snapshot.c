@@ -264,8 +264,14 @@ int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvf
 {
 	struct fuse_snapshots *snapshots = &front->snapshots;
 	struct kvfs_snapshot made;
-	int err = kvfs_snapshot_create(front->fs, name);
+	bool full;
+	int err;
 
+	/* As many as there can be, and deleted ones that somebody knows. */
+	pthread_mutex_lock(&snapshots->lock);
+	full = snapshots->complete && !free_number(snapshots);
+	pthread_mutex_unlock(&snapshots->lock);
+	err = full ? -EMFILE : kvfs_snapshot_create(front->fs, name);
 	if (err)
 		return err;
 	pthread_mutex_lock(&snapshots->lock);

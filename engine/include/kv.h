@@ -59,7 +59,7 @@ struct kv_env;	  /* the world underneath: files and clock. Always NULL, the oper
 #define KV_LARGE_VALUE_SIZE_MAX ((uint64_t)1 << 32) /* bytes */
 #define KV_KEYSPACE_NAME_MAX 15u
 #define KV_SNAPSHOT_NAME_MAX 255u /* bytes */
-#define KV_SNAPSHOTS_MAX 65535u
+#define KV_SNAPSHOTS_MAX 65534u /* 16 bits tell them apart, and the store and their list */
 
 /* Bytes that somebody else owns. */
 struct kv_slice {

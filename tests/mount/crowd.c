@@ -5,7 +5,8 @@
  *
  *	crowd store STORE DIRECTORY COUNT	a directory of that many files in the root of a store
  *	crowd tree STORE DIRECTORY COUNT	the same files in directories of a hundred
- *	crowd deep STORE DIRECTORY COUNT	that many directories, d in each other, with two files in each
+ *	crowd deep STORE DIRECTORY COUNT	so many directories, one in the other, and two files in each
+ *	crowd snapshots STORE PREFIX COUNT	snapshots PREFIX0, PREFIX1, ...
  *	crowd make DIRECTORY COUNT		the files only, by mknod(2)
  *	crowd list DIRECTORY COUNT		reads it: each name once, in constant memory
  *	crowd seek DIRECTORY COUNT		places in a listing stay good while the directory changes
@@ -98,6 +99,21 @@ static void make_deep(const char *store)
 		check(kvfs_mknod(fs, &caller, at.ino, "f0", S_IFREG | 0644, 0, &attr), "f0");
 		check(kvfs_mknod(fs, &caller, at.ino, "f1", S_IFREG | 0644, 0, &attr), "f1");
 		check(kvfs_mkdir(fs, &caller, at.ino, "d", 0755, &at), "d");
+	}
+	check(kvfs_close(fs), store);
+}
+
+static void make_snapshots(const char *store)
+{
+	struct kvfs_open_options options = {0};
+	struct kvfs *fs;
+	unsigned long i;
+	char name[64];
+
+	check(kvfs_open(NULL, store, &options, &fs), store);
+	for (i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "%s%lu", directory, i);
+		check(kvfs_snapshot_create(fs, name), name);
 	}
 	check(kvfs_close(fs), store);
 }
@@ -261,16 +277,20 @@ static void look(void)
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
-	bool in_store = !strcmp(command, "store") || !strcmp(command, "tree") || !strcmp(command, "deep");
+	bool in_store = !strcmp(command, "store") || !strcmp(command, "tree") ||
+			!strcmp(command, "deep") || !strcmp(command, "snapshots");
 
 	if (argc != (in_store ? 5 : 4))
-		errx(2, "usage: crowd store|tree|deep STORE DIRECTORY COUNT | make|list|seek|look DIRECTORY COUNT");
+		errx(2, "usage: crowd store|tree|deep|snapshots STORE DIRECTORY COUNT\n"
+			"       crowd make|list|seek|look DIRECTORY COUNT");
 	directory = argv[argc - 2];
 	count = strtoul(argv[argc - 1], NULL, 10);
 	if (!count)
 		errx(2, "how many?");
 	if (!strcmp(command, "deep"))
 		make_deep(argv[2]);
+	else if (!strcmp(command, "snapshots"))
+		make_snapshots(argv[2]);
 	else if (in_store)
 		make_in_store(argv[2], !strcmp(command, "tree"));
 	else if (!strcmp(command, "make"))

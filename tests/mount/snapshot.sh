@@ -6,7 +6,7 @@
 #
 # Environment: CROWD, the program crowd
 
-cases=(as_it_was names hidden refused own_file in_use used_as_files git_history kill_and_mount many instant as_fast_to_read
+cases=(as_it_was names hidden refused own_file in_use used_as_files git_history kill_and_mount many as_many_as_can_be instant as_fast_to_read
 	while_writing mounted_alone others)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -302,6 +302,28 @@ case_kill_and_mount() {
 	rmdir "$snapshots"/*
 	store_remount
 	expect_same "after deleting all" "" "$(ls "$snapshots")"
+}
+
+# As many as a store can have are all there under a mount, and one more is refused.
+case_as_many_as_can_be() {
+	local most=65534 descriptor
+	needs_kvfs
+	store_make
+	snapshots=$mnt/.snapshots
+	"$CROWD" snapshots "$store" s "$most"
+	expect_fail 'too many open files' "$KVFS" snapshot create "$store" more
+	store_mount
+	expect_same "listed" "$most" "$(ls "$snapshots" | wc -l)"
+	expect_fail 'too many open files' mkdir "$snapshots/more"
+	# one that is deleted, and that somebody is in, has its number still
+	exec {descriptor}<"$snapshots/s7"
+	rmdir "$snapshots/s7"
+	expect_fail 'too many open files' mkdir "$snapshots/more"
+	expect_same "listed" "$((most - 1))" "$(ls "$snapshots" | wc -l)"
+	exec {descriptor}<&-
+	rmdir "$snapshots/s8"
+	await "room for one more" mkdir "$snapshots/more" 2>error
+	expect_same "listed" "$((most - 1))" "$(ls "$snapshots" | wc -l)"
 }
 
 case_many() {
