@@ -143,9 +143,6 @@ int log_drop_spares(struct kv *kv, unsigned keep)
 
 	for (spare = spares; spare && !error; spare = spare->next)
 		error = segment_erase(&kv->segments, spare);
-	/* Back again behind later segments they would be holes in the log. */
-	if (!error && spares)
-		error = segments_sync_names(&kv->segments);
 	while (spares && !error) {
 		spare = spares;
 		spares = spare->next;

@@ -28,7 +28,8 @@ int log_sync_spares(struct kv *kv);
 int log_use_reserve(struct kv *kv);
 /*
  * The maintainer's: makes free files of all spare segments but so many; not of one that only what
- * frees may use.
+ * frees may use. Their names are to be synced before another one is prepared, or they could come
+ * back behind it.
  */
 int log_drop_spares(struct kv *kv, unsigned keep);
 /* Tells those who wait for a spare segment how preparing one has ended. */

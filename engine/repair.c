@@ -124,10 +124,9 @@ static int set_aside(struct repair *repair, const char *name, uint32_t slot, uin
 	char lost[LOST_NAME_SIZE];
 	int error = lost_name(repair, slot, lost);
 
+	/* A power failure may undo it; then it is done again. mend_log syncs names. */
 	if (!error)
 		error = repair->env->rename(repair->dir, name, lost);
-	if (!error)
-		error = repair->env->dir_sync(repair->dir);
 	if (error)
 		return error;
 	repair->result.mended++;

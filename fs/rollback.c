@@ -53,7 +53,10 @@ static int decide(struct kvfs *fs, const char *name)
 	return err ? err : kv_sync(fs->kv, seq);
 }
 
-/* The record goes behind all else: where it is missing, the work is done. */
+/*
+ * The record goes behind all else: where it is missing, the work is done. If a power failure brings
+ * it back, it has taken all that came after, and the same work is done again.
+ */
 static int conclude(struct kvfs *fs)
 {
 	uint64_t seq;
