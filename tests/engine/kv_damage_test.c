@@ -298,6 +298,35 @@ static void test_damage_is_replaced(void **state)
 #define MISSING_KEYS 150u
 #define MISSING_SIZE 20000u
 
+#define KILLED_SIZE 1000u /* of each value: a record more than two sectors long */
+
+/*
+ * Nobody has closed it, and the log ends in its first segment: what was synced is missed all the
+ * same, and what stands behind it is there.
+ */
+static void test_damage_of_a_killed_store(void **state)
+{
+	static const char *const keys[] = {"one", "two", "three"};
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < 3; i++) {
+		must_put_filled(fixture, HASHED, keys[i], KILLED_SIZE, i);
+		must_sync(fixture);
+	}
+	sim_env_cut(fixture->sim);
+	kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	assert_int_equal(sim_env_flip(fixture->sim, segment_name,
+				      FORMAT_SEGMENT_HEADER_SIZE + KILLED_SIZE / 2, 0), 0);
+	fixture->errors = 0;
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_true(fixture->errors > 0);
+	assert_int_equal(have_filled(fixture, HASHED, keys[0], KILLED_SIZE, 0), -ENOENT);
+	must_have_filled(fixture, HASHED, keys[1], KILLED_SIZE, 1);
+	must_have_filled(fixture, HASHED, keys[2], KILLED_SIZE, 2);
+}
+
 static void remove_file(struct fixture *fixture, const char *name)
 {
 	struct env_dir *dir;
@@ -497,6 +526,7 @@ int main(void)
 		FIXTURE_TEST(test_unreadable_page),
 		FIXTURE_TEST(test_unreadable_part),
 		FIXTURE_TEST(test_damage_is_replaced),
+		INLINE_TEST(test_damage_of_a_killed_store),
 		FIXTURE_TEST(test_missing_segment),
 		FIXTURE_TEST(test_missing_without_checkpoint),
 		FIXTURE_TEST(test_damaged_manifest),

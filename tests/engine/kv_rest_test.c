@@ -9,6 +9,8 @@
 
 #include "store.h"
 
+#define MANY_PUTS 75u /* of a tenth of a segment: more segments than there are buffers */
+
 static uint64_t resident_bytes(struct fixture *fixture)
 {
 	struct kv_stats stats = {0};
@@ -27,6 +29,7 @@ static void test_rests_until_it_is_written_to(void **state)
 
 	must_put(fixture, HASHED, "first", "1");
 	must_close(fixture);
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
 	for (unsigned i = 0; i < 3; i++) {
 		must_open(fixture, KV_OPEN_INLINE);
 		must_have(fixture, HASHED, "first", "1");
@@ -86,6 +89,19 @@ static void test_first_block_goes_first(void **state)
 	assert_int_equal(sync_writes(fixture), 2);
 	must_put_filled(fixture, HASHED, "second", 10000, 4);
 	assert_int_equal(sync_writes(fixture), 1);
+}
+
+/* The buffer of the last segment was another's before, whose records stand behind the end. */
+static void test_rests_after_many_segments(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < MANY_PUTS; i++)
+		must_put_filled(fixture, HASHED, "often", SEGMENT_SIZE / 10, i);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(resident_bytes(fixture), 0);
+	must_have_filled(fixture, HASHED, "often", SEGMENT_SIZE / 10, MANY_PUTS - 1);
 }
 
 /* The same beside threads: one change after each opening, and nothing else. */
@@ -215,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		INLINE_TEST(test_rests_until_it_is_written_to),
+		INLINE_TEST(test_rests_after_many_segments),
 		FIXTURE_TEST(test_rests_beside_threads),
 		INLINE_TEST(test_first_block_goes_first),
 		INLINE_TEST(test_torn_behind_the_close),

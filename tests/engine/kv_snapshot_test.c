@@ -5,6 +5,9 @@
  */
 #include "kv_fixture.h"
 
+#include "compact.h"
+#include "snapshot.h"
+
 #define FILLER_SIZE 10000u
 #define FILLERS 130u /* more than a segment */
 
@@ -128,11 +131,109 @@ static void test_late_tombstones(void **state)
 	}
 }
 
+#define KEPT 200u /* of FILLER_SIZE: more than two segments, with what is garbage between */
+
+/* Until copies have filled a cold segment and go on in another one. */
+static void fill_cold_segment(struct kv *kv)
+{
+	uint64_t first_id = 0;
+	int result = 1;
+
+	while (result == 1 && (!first_id || kv->cold.last_id == first_id)) {
+		pthread_mutex_lock(&kv->maintain.lock);
+		result = compact_demand(kv, 10, UINT64_MAX);
+		pthread_mutex_unlock(&kv->maintain.lock);
+		first_id = first_id ? first_id : kv->cold.last_id;
+	}
+	assert_int_equal(result, 1);
+}
+
+/*
+ * What is kept for a snapshot is copied with the number of the batch that ended it. Once the cold
+ * segment is closed that batch is durable; else another one would get its number, and the next
+ * snapshot miss what it replaced.
+ */
+static void test_ended_by_what_is_not_durable(void **state)
+{
+	struct fixture *fixture = *state;
+	char key[32], before[KEPT];
+	struct kv_slice value;
+	struct kv_view *view;
+
+	for (unsigned i = 0; i < KEPT; i++) {
+		snprintf(key, sizeof(key), "kept-%u", i);
+		must_put_filled(fixture, HASHED, key, FILLER_SIZE, i);
+		must_put_filled(fixture, HASHED, "waste", FILLER_SIZE / 3, i);
+	}
+	snapshot(fixture, "first");
+	/* Else compaction saves the list, and syncs the log for that. */
+	assert_int_equal(snapshots_save_all(fixture->kv), 0);
+	for (unsigned i = 0; i < KEPT; i++) {
+		snprintf(key, sizeof(key), "kept-%u", i);
+		must_put(fixture, HASHED, key, "new");
+	}
+	fill_cold_segment(fixture->kv);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	for (unsigned i = 0; i < KEPT; i++) {
+		snprintf(key, sizeof(key), "kept-%u", i);
+		kv_read_begin(fixture->kv);
+		assert_int_equal(kv_get(fixture->kv, HASHED, key, strlen(key), &value), 0);
+		before[i] = value.size == 3;
+		kv_read_end(fixture->kv);
+	}
+	for (unsigned i = 0; i < KEPT; i++)
+		must_put(fixture, HASHED, "other", "value");
+	snapshot(fixture, "second");
+	for (unsigned i = 0; i < KEPT; i++) {
+		snprintf(key, sizeof(key), "kept-%u", i);
+		must_put(fixture, HASHED, key, "newest");
+	}
+	assert_int_equal(kv_snapshot_open(fixture->kv, "second", &view), 0);
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < KEPT; i++) {
+		snprintf(key, sizeof(key), "kept-%u", i);
+		assert_int_equal(kv_view_get(view, HASHED, key, strlen(key), &value), 0);
+		assert_int_equal(value.size, before[i] ? 3 : FILLER_SIZE);
+	}
+	kv_read_end(fixture->kv);
+	kv_view_close(view);
+	must_check_clean(fixture);
+}
+
+/*
+ * The list in its file knows of a batch that damage has taken from the log. It is written anew: what
+ * is done from then on, under the same numbers, counts.
+ */
+static void test_list_of_what_is_lost(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_view *view;
+	uint32_t end;
+
+	put_both(fixture, "a", "1");
+	snapshot(fixture, "lost");
+	assert_int_equal(snapshots_save_all(fixture->kv), 0);
+	end = fixture->kv->log.hot.offset;
+	sim_env_cut(fixture->sim);
+	kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	assert_int_equal(sim_env_flip(fixture->sim, "seg-00000000", end - 1, 0), 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_snapshot_open(fixture->kv, "lost", &view), -ENOENT);
+	snapshot(fixture, "new");
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	shows(fixture, "new", "1", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_late_tombstones),
 		INLINE_TEST(test_late_tombstones),
+		INLINE_TEST(test_ended_by_what_is_not_durable),
+		INLINE_TEST(test_list_of_what_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
