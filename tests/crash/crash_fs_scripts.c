@@ -174,6 +174,31 @@ static const struct crash_fs_step copies[] = {
 	END,
 };
 
+/* Shared chunks come, go, and are shared by others between the snapshot and the way back. */
+static const struct crash_fs_step snapshot_copies[] = {
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 0, 180000),
+	COPY(FS_TOP(0), FS_TOP(1), 0, 45000, 1),
+	OP(SNAPSHOT, 0, 0, 0, 0),
+	SYNC,
+	OP(CREATE, FS_TOP(2), 0, 0, 0),
+	COPY(FS_TOP(1), FS_TOP(2), 0, 45000, 1),
+	COPY(FS_TOP(0), FS_TOP(2), 65536, 28616, 1),
+	OP(UNLINK, FS_TOP(1), 0, 0, 0),
+	SYNC,
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(UNLINK, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 100),
+	SYNC,
+	OP(ROLLBACK, 0, 0, 0, 0),
+	REOPEN,
+	OP(SNAPSHOT_DELETE, 0, 0, 0, 0),
+	OP(UNLINK, FS_TOP(0), 0, 0, 0),
+	OP(UNLINK, FS_TOP(1), 0, 0, 0),
+	END,
+};
+
 static const struct crash_fs_step life[] = {RANDOM(100), REOPEN, RANDOM(50), END};
 static const struct crash_fs_step life_long[] = {RANDOM(700), REOPEN, RANDOM(300), END};
 
@@ -182,5 +207,6 @@ const struct crash_fs_script crash_fs_contents = {contents};
 const struct crash_fs_script crash_fs_orphans = {orphans};
 const struct crash_fs_script crash_fs_snapshots = {snapshots};
 const struct crash_fs_script crash_fs_copies = {copies};
+const struct crash_fs_script crash_fs_snapshot_copies = {snapshot_copies};
 const struct crash_fs_script crash_fs_random = {life};
 const struct crash_fs_script crash_fs_random_long = {life_long};

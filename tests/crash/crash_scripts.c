@@ -798,6 +798,7 @@ const struct crash_named crash_scripts[] = {
 	{"fs-orphans", &crash_fs, &crash_fs_orphans},
 	{"fs-snapshots", &crash_fs, &crash_fs_snapshots},
 	{"fs-copies", &crash_fs, &crash_fs_copies},
+	{"fs-snapshot-copies", &crash_fs, &crash_fs_snapshot_copies},
 	{"fs-random", &crash_fs, &crash_fs_random},
 	{"fs-random-long", &crash_fs, &crash_fs_random_long},
 	{0},
