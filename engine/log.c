@@ -472,3 +472,15 @@ int log_write_behind(struct kv *kv)
 		seal(kv, segment);
 	return error;
 }
+
+bool log_has_number(struct kv *kv, uint64_t seq)
+{
+	uint64_t last;
+
+	if (seq <= kv_last_seq(kv))
+		return true;
+	pthread_mutex_lock(&kv->log.lock);
+	last = kv_last_seq(kv);
+	pthread_mutex_unlock(&kv->log.lock);
+	return seq <= last;
+}

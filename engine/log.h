@@ -98,4 +98,10 @@ static inline uint32_t log_batch_size_max(uint32_t segment_size)
 	       2 * FORMAT_RECORD_HEADER_SIZE;
 }
 
+/*
+ * Has a batch this number? Readers may come upon its records before last_seq says so: its writer
+ * has the commit lock until then. Takes that lock; from a read section too.
+ */
+bool log_has_number(struct kv *kv, uint64_t seq);
+
 #endif

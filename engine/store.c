@@ -357,7 +357,7 @@ int kv_sync(struct kv *kv, uint64_t seq)
 		times_sample(kv);
 	if (kv_durable_seq(kv) >= seq)
 		return 0;
-	if (seq > kv_last_seq(kv))
+	if (!log_has_number(kv, seq))
 		return -EINVAL;
 	begun_ns = timing_begin_always(&kv->timing);
 	error = sync_wait(kv, seq);

@@ -330,7 +330,7 @@ void sync_notify(struct kv *kv, struct kv_waiter *waiter)
 		waiter->done(waiter, 0);
 		return;
 	}
-	if (waiter->seq > kv_last_seq(kv)) {
+	if (!log_has_number(kv, waiter->seq)) {
 		waiter->done(waiter, -EINVAL);
 		return;
 	}

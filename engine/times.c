@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "epoch.h"
+#include "log.h"
 #include "read.h"
 
 #define SECOND_US ((uint64_t)1000000)
@@ -211,7 +212,7 @@ int kv_time_of(struct kv *kv, uint64_t seq, uint64_t *after_us, uint64_t *before
 	struct interval interval = {.seq = seq, .before_us = kv->env->time_us(kv->env)};
 	int error;
 
-	if (!seq || seq > kv_last_seq(kv))
+	if (!seq || !log_has_number(kv, seq))
 		return -EINVAL;
 	error = each_sample(kv, narrow, &interval);
 	if (error)
