@@ -414,7 +414,7 @@ int kv_get_seq(struct kv *kv, unsigned keyspace, const void *key, size_t key_siz
 
 	if (!error)
 		error = value_found(kv, &find, value);
-	if (!error)
+	if (!error && seq)
 		*seq = find.lookup.record->seq;
 	return error;
 }

@@ -7,8 +7,8 @@
  *   1 sync.lock     callbacks that wait for a sync
  *   2 log.lock      the commit lock: tail, sequence numbers, both indexes' writers
  *   3 segments.pool_lock, large.lock; the gate of each ordered index (order_node.h)
- * maintain.lock alone is held across I/O. Who waits for room in a full log does so on a condition
- * of log.lock, which lets go of it.
+ * maintain.lock alone is held across I/O, but that kv_check holds log.lock while it reads the log.
+ * Who waits for room in a full log does so on a condition of log.lock, which lets go of it.
  */
 #ifndef STORE_H
 #define STORE_H

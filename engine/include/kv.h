@@ -381,7 +381,7 @@ KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void 
  * A stream puts a value that is not in memory as a whole. Nothing of it is visible, and after a
  * crash nothing of it is there, until the commit makes all of it the key's value at once. It takes
  * 64 KiB of memory. Any number may be open, for the same key too. -EINVAL keyspace or key size,
- * -ENOMEM
+ * -EROFS, -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const void *key,
 					size_t key_size, struct kv_stream **out);
