@@ -322,6 +322,12 @@ static const char *difference_within(struct subject *subject, const struct fs_op
 	struct fs_model partly = {0};
 	struct fs_op part = *op;
 
+	fs_model_copy(&partly, &subject->base);
+	if (!fs_model_apply(&partly, op)) {
+		fs_model_fini(&partly);
+		return "it cannot be done";
+	}
+	part.limit = 0;
 	while (difference && (part.limit = fs_model_copy_step(&subject->base, op, part.limit)) > 0) {
 		fs_model_copy(&partly, &subject->base);
 		(void)fs_model_apply(&partly, &part);
