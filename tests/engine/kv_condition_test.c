@@ -158,7 +158,7 @@ static int add_one(struct kv *kv, struct kv_batch *batch, bool by_value)
 {
 	for (;;) {
 		struct kv_slice value;
-		uint64_t number, seq;
+		uint64_t number = 0, seq;
 		int err;
 
 		kv_read_begin(kv);

@@ -148,7 +148,7 @@ static void walk(struct kvfs *from, struct kvfs *to, uint64_t ino, const char *p
 
 static void must_agree(struct kvfs *from, struct kvfs *to)
 {
-	struct rows plain = {NULL}, found = {NULL};
+	struct rows plain = {0}, found = {0};
 	struct kvfs_attr was, is;
 
 	assert_int_equal(kvfs_getattr(from, KVFS_ROOT_INO, &was), 0);
@@ -223,7 +223,7 @@ static void test_made_anew(void **state)
 	struct fixture *store = *state;
 	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), below = fixture_mkdir(store, a, "below");
 	uint64_t file = fixture_mkfile(store, below, "file");
-	struct rows rows = {NULL};
+	struct rows rows = {0};
 	struct kvfs *fs;
 
 	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
@@ -252,7 +252,7 @@ static void test_made_anew(void **state)
 static void remove_held(struct fixture *store, bool attribute)
 {
 	uint64_t directory = fixture_mkdir(store, KVFS_ROOT_INO, "directory");
-	struct rows rows = {NULL};
+	struct rows rows = {0};
 	struct kvfs *first, *second;
 
 	fixture_mkfile(store, directory, "file");
@@ -294,7 +294,7 @@ static void test_names(void **state)
 	struct fixture *store = *state;
 	uint64_t a = fixture_mkdir(store, KVFS_ROOT_INO, "a"), b = fixture_mkdir(store, KVFS_ROOT_INO, "b");
 	uint64_t file = fixture_mkfile(store, a, "one"), other = fixture_mkfile(store, a, "other");
-	struct rows rows = {NULL};
+	struct rows rows = {0};
 	struct kvfs_attr attr;
 	struct kvfs *fs;
 
@@ -376,7 +376,7 @@ static void test_view(void **state)
 {
 	struct fixture *store = *state;
 	struct model *model = model_new(store, 3);
-	struct rows rows = {NULL};
+	struct rows rows = {0};
 	struct kvfs *snapshot, *view, *other;
 
 	assert_int_equal(kvfs_snapshot_create(store->fs, names_of_snapshots[0]), 0);
