@@ -30,16 +30,17 @@
 struct node {
 	struct stat attr;
 	uint64_t lookups; /* references that the kernel has */
-	struct entry **entries; /* of a directory, in order of creation; NULL where one was removed */
+	/* of a directory, in order of creation; NULL where one was removed */
+	struct entry **entries;
 	size_t entries_count, entries_size, entries_live;
 	struct node *parent; /* of a directory */
-	char *target; /* of a symbolic link */
+	char *target;        /* of a symbolic link */
 };
 
 struct entry {
 	struct node *parent, *node;
 	struct entry *next; /* in the bucket */
-	size_t slot; /* in parent->entries */
+	size_t slot;        /* in parent->entries */
 	uint32_t hash;
 	char name[];
 };
@@ -102,7 +103,8 @@ static struct entry **entry_find(struct node *parent, const char *name)
 	uint32_t hash = name_hash(parent, name);
 	struct entry **link = &buckets[hash % BUCKETS];
 
-	while (*link && ((*link)->hash != hash || (*link)->parent != parent || strcmp((*link)->name, name)))
+	while (*link &&
+		((*link)->hash != hash || (*link)->parent != parent || strcmp((*link)->name, name)))
 		link = &(*link)->next;
 	return link;
 }
@@ -180,7 +182,7 @@ static void nullfs_init(void *userdata, struct fuse_conn_info *conn)
 
 static void nullfs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param param = { .entry_timeout = TIMEOUT_SECONDS };
+	struct fuse_entry_param param = {.entry_timeout = TIMEOUT_SECONDS};
 	struct entry *entry;
 
 	pthread_mutex_lock(&lock);
@@ -222,8 +224,8 @@ static void nullfs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	reply_attr(req, node_get(ino));
 }
 
-static void nullfs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
-	struct fuse_file_info *file)
+static void nullfs_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid, struct fuse_file_info *file)
 {
 	struct node *node = node_get(ino);
 	struct stat *own = &node->attr;
@@ -288,7 +290,8 @@ static bool node_make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	return !rc;
 }
 
-static void nullfs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+static void nullfs_mknod(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct fuse_entry_param param;
 
@@ -406,8 +409,8 @@ static const char *read_contents(fuse_req_t req)
 	return zeros;
 }
 
-static void nullfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-	struct fuse_file_info *file)
+static void nullfs_read(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *file)
 {
 	off_t end = node_get(ino)->attr.st_size;
 
@@ -511,12 +514,18 @@ static void dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 	pthread_mutex_lock(&lock);
 	for (slot = (size_t)off; slot < dir->entries_count + 2; slot++) {
 		struct entry *entry = slot < 2 ? NULL : dir->entries[slot - 2];
-		struct node *node = slot == 0 ? dir : slot == 1 ? dir->parent : entry ? entry->node : NULL;
+		struct node *node = slot == 0   ? dir
+				    : slot == 1 ? dir->parent
+				    : entry     ? entry->node
+						: NULL;
 		size_t add;
 
 		if (!node)
 			continue;
-		add = dir_add(req, buf + used, size - used, slot == 0 ? "." : slot == 1 ? ".." : entry->name,
+		add = dir_add(req, buf + used, size - used,
+			slot == 0   ? "."
+			: slot == 1 ? ".."
+				    : entry->name,
 			node, (off_t)slot + 1, plus);
 		if (add > size - used)
 			break;
@@ -527,14 +536,14 @@ static void dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 	free(buf);
 }
 
-static void nullfs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-	struct fuse_file_info *file)
+static void nullfs_readdir(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *file)
 {
 	dir_read(req, ino, size, off, false);
 }
 
-static void nullfs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-	struct fuse_file_info *file)
+static void nullfs_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *file)
 {
 	dir_read(req, ino, size, off, true);
 }
@@ -547,8 +556,14 @@ static void nullfs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 static void nullfs_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs buf = {
-		.f_bsize = 4096, .f_frsize = 4096, .f_blocks = 1u << 28, .f_bfree = 1u << 28,
-		.f_bavail = 1u << 28, .f_files = 1u << 28, .f_ffree = 1u << 28, .f_namemax = 255,
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = 1u << 28,
+		.f_bfree = 1u << 28,
+		.f_bavail = 1u << 28,
+		.f_files = 1u << 28,
+		.f_ffree = 1u << 28,
+		.f_namemax = 255,
 	};
 
 	fuse_reply_statfs(req, &buf);
@@ -616,7 +631,9 @@ static void locks_init(void)
 int main(int argc, char **argv)
 {
 	struct session_config config = {
-		.source = "nullfs", .subtype = "nullfs", .options = "default_permissions",
+		.source = "nullfs",
+		.subtype = "nullfs",
+		.options = "default_permissions",
 	};
 	struct session *session;
 	pthread_t sync_thread;
@@ -649,7 +666,8 @@ int main(int argc, char **argv)
 		return 1;
 	rc = session_mount(session, argv[optind]);
 	if (!rc) {
-		printf("nullfs: mounted on %s over %s\n", argv[optind], session_transport_name(session));
+		printf("nullfs: mounted on %s over %s\n", argv[optind],
+			session_transport_name(session));
 		fflush(stdout);
 		rc = session_run(session);
 	}

@@ -15,7 +15,9 @@
  *
  * Dropped are the kernel's caches in front of the file system; it takes root. A line per phase:
  *
- *	phase  threads  operations/s  p50 us  p99 us  p99.9 us  daemon's CPU us per operation (-p, else 0)
+ *	phase  threads  operations/s  p50 us  p99 us  p99.9 us  daemon's CPU us per operation
+ *
+ * The last is 0 without -p.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -39,7 +41,7 @@ struct worker {
 	int dir; /* the worker's directory */
 	unsigned int files;
 	uint64_t *latency_ns; /* per operation of the phase */
-	size_t operations; /* that the phase did */
+	size_t operations;    /* that the phase did */
 	const struct phase *phase;
 	uint64_t end_ns;
 };
@@ -174,14 +176,38 @@ static void files_each(struct worker *worker, void (*operation)(struct worker *,
 	worker->operations = worker->files;
 }
 
-static void phase_create(struct worker *worker) { files_each(worker, file_create); }
-static void phase_durable(struct worker *worker) { files_each(worker, file_create_durable); }
-static void phase_stat(struct worker *worker) { files_each(worker, file_stat); }
-static void phase_read(struct worker *worker) { files_each(worker, file_read); }
-static void phase_overwrite(struct worker *worker) { files_each(worker, file_overwrite); }
-static void phase_rename(struct worker *worker) { files_each(worker, file_rename); }
-static void phase_unlink(struct worker *worker) { files_each(worker, file_unlink_renamed); }
-static void phase_clean(struct worker *worker) { files_each(worker, file_unlink); }
+static void phase_create(struct worker *worker)
+{
+	files_each(worker, file_create);
+}
+static void phase_durable(struct worker *worker)
+{
+	files_each(worker, file_create_durable);
+}
+static void phase_stat(struct worker *worker)
+{
+	files_each(worker, file_stat);
+}
+static void phase_read(struct worker *worker)
+{
+	files_each(worker, file_read);
+}
+static void phase_overwrite(struct worker *worker)
+{
+	files_each(worker, file_overwrite);
+}
+static void phase_rename(struct worker *worker)
+{
+	files_each(worker, file_rename);
+}
+static void phase_unlink(struct worker *worker)
+{
+	files_each(worker, file_unlink_renamed);
+}
+static void phase_clean(struct worker *worker)
+{
+	files_each(worker, file_unlink);
+}
 
 static void phase_list(struct worker *worker)
 {
@@ -196,7 +222,8 @@ static void phase_list(struct worker *worker)
 		entries++;
 	closedir(dir);
 	if (entries != worker->files + 2) {
-		fprintf(stderr, "smallfile: listed %zu entries of %u\n", entries, worker->files + 2);
+		fprintf(stderr, "smallfile: listed %zu entries of %u\n", entries,
+			worker->files + 2);
 		exit(1);
 	}
 	elapsed = now_ns() - before;
@@ -206,20 +233,20 @@ static void phase_list(struct worker *worker)
 }
 
 static const struct phase phases_usual[] = {
-	{ "create", NULL, phase_create },
-	{ "stat", DROP_INODES, phase_stat },
-	{ "read", DROP_ALL, phase_read },
-	{ "list", DROP_ALL, phase_list },
-	{ "overwrite", DROP_ALL, phase_overwrite },
-	{ "rename", DROP_INODES, phase_rename },
-	{ "unlink", DROP_ALL, phase_unlink },
-	{ NULL, NULL, NULL },
+	{"create", NULL, phase_create},
+	{"stat", DROP_INODES, phase_stat},
+	{"read", DROP_ALL, phase_read},
+	{"list", DROP_ALL, phase_list},
+	{"overwrite", DROP_ALL, phase_overwrite},
+	{"rename", DROP_INODES, phase_rename},
+	{"unlink", DROP_ALL, phase_unlink},
+	{NULL, NULL, NULL},
 };
 
 static const struct phase phases_durable[] = {
-	{ "durable", NULL, phase_durable },
-	{ NULL, NULL, phase_clean }, /* not counted */
-	{ NULL, NULL, NULL },
+	{"durable", NULL, phase_durable},
+	{NULL, NULL, phase_clean}, /* not counted */
+	{NULL, NULL, NULL},
 };
 
 static void *worker_main(void *arg)
@@ -279,8 +306,8 @@ static int latency_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void phase_run(const struct phase *phase, struct worker *workers, unsigned int threads, int dir,
-	pid_t daemon_pid, uint64_t *all)
+static void phase_run(const struct phase *phase, struct worker *workers, unsigned int threads,
+	int dir, pid_t daemon_pid, uint64_t *all)
 {
 	uint64_t start, end = 0, cpu;
 	size_t operations = 0;
@@ -299,7 +326,8 @@ static void phase_run(const struct phase *phase, struct worker *workers, unsigne
 	pthread_barrier_wait(&barrier);
 	for (i = 0; i < threads; i++) {
 		pthread_join(workers[i].thread, NULL);
-		memcpy(all + operations, workers[i].latency_ns, workers[i].operations * sizeof(*all));
+		memcpy(all + operations, workers[i].latency_ns,
+			workers[i].operations * sizeof(*all));
 		operations += workers[i].operations;
 		if (workers[i].end_ns > end)
 			end = workers[i].end_ns;
@@ -319,8 +347,9 @@ static void phase_run(const struct phase *phase, struct worker *workers, unsigne
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: smallfile [-d] [-n FILES] [-s SIZE] [-t THREADS] [-p DAEMON_PID] DIR\n"
-			"  FILES is the number for all threads together\n");
+	fprintf(stderr,
+		"usage: smallfile [-d] [-n FILES] [-s SIZE] [-t THREADS] [-p DAEMON_PID] DIR\n"
+		"  FILES is the number for all threads together\n");
 	exit(2);
 }
 
@@ -356,7 +385,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc - 1 || !threads || threads > THREADS_MAX || files < threads ||
-	    !file_size || file_size > 65536)
+		!file_size || file_size > 65536)
 		usage();
 
 	contents = malloc(file_size);

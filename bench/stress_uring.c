@@ -36,19 +36,19 @@
 #define FILES 64
 #define READ_SIZE 4096
 #define STALL_MS 5000 /* no progress of one client for so long is a hang */
-#define END_MS 20000 /* and so long may an end take */
+#define END_MS 20000  /* and so long may an end take */
 
 enum ending { END_STOP_SIGNAL, END_KILL, END_FORCE, END_UNMOUNT, ENDINGS };
-static const char *const ending_names[] = { "signal", "kill", "forced unmount", "unmount" };
+static const char *const ending_names[] = {"signal", "kill", "forced unmount", "unmount"};
 
 /* shared by the processes */
 static struct shared {
 	atomic_bool ending; /* errors are expected from now on */
-	atomic_bool quit; /* clients: finish */
+	atomic_bool quit;   /* clients: finish */
 	atomic_bool failed; /* a client saw a wrong answer */
 	_Atomic uint64_t progress[CLIENTS];
 	_Atomic uint64_t answered_elsewhere;
-} *shared;
+} * shared;
 
 /* ---- server: handlers keep requests, answerers answer them */
 
@@ -69,7 +69,7 @@ static struct {
 	pthread_cond_t wake;
 	struct job *first, **last; /* protected by lock, as is stop */
 	bool stop;
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static uint64_t random_next(uint64_t *state)
 {
@@ -98,7 +98,7 @@ static void block_fill(uint64_t *block, fuse_ino_t ino, off_t off)
 
 static void job_answer(const struct job *job)
 {
-	struct fuse_entry_param param = { .ino = job->ino };
+	struct fuse_entry_param param = {.ino = job->ino};
 	struct fuse_file_info file = job->file;
 	uint64_t block[READ_SIZE / sizeof(uint64_t)];
 
@@ -117,7 +117,8 @@ static void job_answer(const struct job *job)
 		break;
 	case KIND_READ:
 		block_fill(block, job->ino, job->off);
-		fuse_reply_buf(job->req, (char *)block, job->size < READ_SIZE ? job->size : READ_SIZE);
+		fuse_reply_buf(
+			job->req, (char *)block, job->size < READ_SIZE ? job->size : READ_SIZE);
 		break;
 	case KIND_WRITE:
 		fuse_reply_write(job->req, job->size);
@@ -161,7 +162,8 @@ static void *answerer_main(void *arg)
 			struct job *next = job->next;
 
 			job_answer(job);
-			atomic_fetch_add_explicit(&shared->answered_elsewhere, 1, memory_order_relaxed);
+			atomic_fetch_add_explicit(
+				&shared->answered_elsewhere, 1, memory_order_relaxed);
 			free(job);
 			job = next;
 		}
@@ -207,23 +209,23 @@ static void stress_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (parent != FUSE_ROOT_ID || *end || number >= FILES)
 		fuse_reply_err(req, ENOENT);
 	else
-		job_take((struct job){ .req = req, .kind = KIND_LOOKUP, .ino = number + 2 });
+		job_take((struct job){.req = req, .kind = KIND_LOOKUP, .ino = number + 2});
 }
 
 static void stress_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
 {
-	job_take((struct job){ .req = req, .kind = KIND_GETATTR, .ino = ino });
+	job_take((struct job){.req = req, .kind = KIND_GETATTR, .ino = ino});
 }
 
 static void stress_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
 {
-	job_take((struct job){ .req = req, .kind = KIND_OPEN, .ino = ino, .file = *file });
+	job_take((struct job){.req = req, .kind = KIND_OPEN, .ino = ino, .file = *file});
 }
 
-static void stress_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-	struct fuse_file_info *file)
+static void stress_read(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *file)
 {
-	job_take((struct job){ .req = req, .kind = KIND_READ, .ino = ino, .size = size, .off = off });
+	job_take((struct job){.req = req, .kind = KIND_READ, .ino = ino, .size = size, .off = off});
 }
 
 static void stress_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -236,12 +238,12 @@ static void stress_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_
 		fuse_reply_err(req, EIO);
 		return;
 	}
-	job_take((struct job){ .req = req, .kind = KIND_WRITE, .ino = ino, .size = size });
+	job_take((struct job){.req = req, .kind = KIND_WRITE, .ino = ino, .size = size});
 }
 
 static void stress_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *file)
 {
-	job_take((struct job){ .req = req, .kind = KIND_FSYNC, .ino = ino });
+	job_take((struct job){.req = req, .kind = KIND_FSYNC, .ino = ino});
 }
 
 static const struct fuse_lowlevel_ops stress_ops = {
@@ -403,7 +405,7 @@ static void round_kill(const char *dir, pid_t server, pid_t clients)
 /* Lets the clients run; false if one of them stands still. */
 static bool watch(unsigned int duration_ms)
 {
-	uint64_t seen[CLIENTS] = { 0 }, since[CLIENTS], until = now_ms() + duration_ms;
+	uint64_t seen[CLIENTS] = {0}, since[CLIENTS], until = now_ms() + duration_ms;
 	size_t i;
 
 	for (i = 0; i < CLIENTS; i++)
@@ -466,7 +468,8 @@ static bool round_end(enum ending ending, const char *dir, pid_t server, pid_t c
 	if (ending == END_KILL) {
 		umount2(dir, MNT_DETACH);
 	} else if (status) {
-		fprintf(stderr, "the server ended with %s %d\n", WIFSIGNALED(status) ? "signal" : "status",
+		fprintf(stderr, "the server ended with %s %d\n",
+			WIFSIGNALED(status) ? "signal" : "status",
 			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		return false;
 	}
@@ -514,14 +517,15 @@ static bool round_run(const struct session_config *config, const char *dir, enum
 		_exit(clients_main());
 
 	good = watch(duration_ms) && round_end(ending, dir, server, clients) &&
-		!atomic_load(&shared->failed);
+	       !atomic_load(&shared->failed);
 	if (!good)
 		round_kill(dir, server, clients);
 	for (i = 0; i < CLIENTS; i++)
 		total += atomic_load(&shared->progress[i]);
 	printf("%s: %llu requests, %llu answered from elsewhere, ended by %s: %s\n", transport,
-		(unsigned long long)total, (unsigned long long)atomic_load(&shared->answered_elsewhere),
-		ending_names[ending], good ? "ok" : "FAILED");
+		(unsigned long long)total,
+		(unsigned long long)atomic_load(&shared->answered_elsewhere), ending_names[ending],
+		good ? "ok" : "FAILED");
 	fflush(stdout);
 	return good;
 }
@@ -535,7 +539,7 @@ static void usage(void)
 
 int main(int argc, char **argv)
 {
-	struct session_config config = { .source = "stress", .subtype = "stress" };
+	struct session_config config = {.source = "stress", .subtype = "stress"};
 	char dir[] = "/tmp/stress_uring.XXXXXX";
 	unsigned int seconds = 24, round, rounds = 12;
 	bool good = true;
@@ -555,14 +559,16 @@ int main(int argc, char **argv)
 	}
 	if (config.transport == SESSION_AUTO && session_uring_missing())
 		printf("without io_uring: %s\n", session_uring_missing());
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED || !mkdtemp(dir)) {
 		perror("stress_uring");
 		return 1;
 	}
 	client_dir = dir;
 	for (round = 0; round < rounds && good; round++)
-		good = round_run(&config, dir, (enum ending)(round % ENDINGS), seconds * 1000 / rounds);
+		good = round_run(
+			&config, dir, (enum ending)(round % ENDINGS), seconds * 1000 / rounds);
 	rmdir(dir);
 	return good ? 0 : 1;
 }

@@ -174,8 +174,8 @@ static bool make_link(struct fs_model *model, const struct fs_op *op)
 {
 	struct place from, to;
 
-	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) || to.node ||
-		S_ISDIR(model->nodes[from.node].mode))
+	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) ||
+		to.node || S_ISDIR(model->nodes[from.node].mode))
 		return false;
 	enter(model, &to, from.node);
 	return true;
@@ -221,8 +221,8 @@ static bool exchange(struct fs_model *model, const struct fs_op *op)
 {
 	struct place one, two;
 
-	if (!find(model, op->path, &one) || !one.node || !find(model, op->other, &two) || !two.node ||
-		is_inside(&two, one.node) || is_inside(&one, two.node))
+	if (!find(model, op->path, &one) || !one.node || !find(model, op->other, &two) ||
+		!two.node || is_inside(&two, one.node) || is_inside(&one, two.node))
 		return false;
 	if (one.node == two.node)
 		return true;
@@ -287,7 +287,8 @@ static bool change_file(struct fs_model *model, const struct fs_op *op)
 	if (!op->size)
 		return false;
 	if (op->offset < node->size)
-		memset(node->data + op->offset, 0, (end < node->size ? end : node->size) - op->offset);
+		memset(node->data + op->offset, 0,
+			(end < node->size ? end : node->size) - op->offset);
 	return true;
 }
 
@@ -297,8 +298,9 @@ static bool copied_files(struct fs_model *model, const struct fs_op *op, struct 
 {
 	struct place from, to;
 
-	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) || !to.node ||
-		!S_ISREG(model->nodes[from.node].mode) || !S_ISREG(model->nodes[to.node].mode))
+	if (!find(model, op->path, &from) || !from.node || !find(model, op->other, &to) ||
+		!to.node || !S_ISREG(model->nodes[from.node].mode) ||
+		!S_ISREG(model->nodes[to.node].mode))
 		return false;
 	*source = &model->nodes[from.node];
 	*target = &model->nodes[to.node];
@@ -378,7 +380,8 @@ static bool hold_path(struct fs_model *model, const struct fs_op *op)
 {
 	struct place place;
 
-	if (!find(model, op->path, &place) || !place.node || !S_ISREG(model->nodes[place.node].mode))
+	if (!find(model, op->path, &place) || !place.node ||
+		!S_ISREG(model->nodes[place.node].mode))
 		return false;
 	hold(model, place.node);
 	return true;
@@ -485,17 +488,20 @@ void fs_model_closed(struct fs_model *model)
 
 struct fs_op fs_op_from(const uint8_t bytes[8], uint64_t stamp)
 {
-	static const uint32_t offsets[] = {1, 100, 4096, 65536}, sizes[] = {100, 5000, 70000, 150000};
+	static const uint32_t offsets[] = {1, 100, 4096, 65536},
+			      sizes[] = {100, 5000, 70000, 150000};
 	unsigned first = bytes[1] >> 4, other = bytes[2] >> 4;
-	uint32_t offset = (uint32_t)(bytes[3] | bytes[4] << 8), size = (uint32_t)(bytes[5] | bytes[6] << 8);
+	uint32_t offset = (uint32_t)(bytes[3] | bytes[4] << 8),
+		 size = (uint32_t)(bytes[5] | bytes[6] << 8);
 
 	return (struct fs_op){
 		.kind = bytes[0] % FS_OP_KINDS,
 		/* Half of all paths have one name. */
-		.path = first < 8 ? FS_TOP((bytes[1] & 15) % FS_MODEL_NAMES) :
-				    FS_PATH((first - 8) % FS_MODEL_NAMES, (bytes[1] & 15) % FS_MODEL_NAMES),
-		.other = other < 8 ? FS_TOP((bytes[2] & 15) % FS_MODEL_NAMES) :
-				     FS_PATH((other - 8) % FS_MODEL_NAMES,
+		.path = first < 8 ? FS_TOP((bytes[1] & 15) % FS_MODEL_NAMES)
+				  : FS_PATH((first - 8) % FS_MODEL_NAMES,
+					    (bytes[1] & 15) % FS_MODEL_NAMES),
+		.other = other < 8 ? FS_TOP((bytes[2] & 15) % FS_MODEL_NAMES)
+				   : FS_PATH((other - 8) % FS_MODEL_NAMES,
 					     (bytes[2] & 15) % FS_MODEL_NAMES),
 		.offset = offset * offsets[bytes[7] & 3] % (FS_MODEL_FILE_MAX / 2),
 		.size = size % sizes[bytes[7] >> 2 & 3],

@@ -20,20 +20,20 @@
 enum fs_op_kind {
 	FS_OP_CREATE,
 	FS_OP_MKDIR,
-	FS_OP_SYMLINK,	/* to a target of `size` bytes */
-	FS_OP_LINK,	/* path, new name: other */
-	FS_OP_RENAME,	/* path to other, which is replaced */
+	FS_OP_SYMLINK,  /* to a target of `size` bytes */
+	FS_OP_LINK,     /* path, new name: other */
+	FS_OP_RENAME,   /* path to other, which is replaced */
 	FS_OP_EXCHANGE, /* path with other */
 	FS_OP_UNLINK,
 	FS_OP_RMDIR,
 	FS_OP_WRITE,
 	FS_OP_TRUNCATE, /* to `size` */
-	FS_OP_PUNCH,	/* a hole of `size` at `offset` */
+	FS_OP_PUNCH,    /* a hole of `size` at `offset` */
 	FS_OP_SETXATTR, /* number `offset`, a value of `size` */
 	FS_OP_REMOVEXATTR,
-	FS_OP_CHMOD,	/* to `size` */
-	FS_OP_HOLD,	/* as an open file, until the next HOLD, or until the store is closed */
-	FS_OP_TMPFILE,	/* a file without a name, held */
+	FS_OP_CHMOD,   /* to `size` */
+	FS_OP_HOLD,    /* as an open file, until the next HOLD, or until the store is closed */
+	FS_OP_TMPFILE, /* a file without a name, held */
 	FS_OP_LINK_HELD,
 	FS_OP_WRITE_HELD,
 	FS_OP_SNAPSHOT, /* the number of a snapshot: `path` by its lowest bit */
@@ -41,7 +41,8 @@ enum fs_op_kind {
 	FS_OP_ROLLBACK,
 	FS_OP_COPY, /* 4 times `size` bytes of path from `offset` to other: fs_copy_range */
 	FS_OP_KINDS,
-	FS_OP_LET_GO = FS_OP_KINDS /* of what is held: nothing that is chosen, but what a refused ROLLBACK has done */
+	/* of what is held: nothing that is chosen, but what a refused ROLLBACK has done */
+	FS_OP_LET_GO = FS_OP_KINDS
 };
 
 #define FS_PATH(first, second) ((uint8_t)(((first) + 1) * 16 + (second)))
@@ -70,8 +71,9 @@ struct fs_node {
 
 struct fs_model {
 	struct fs_node nodes[FS_MODEL_NODES]; /* [0] is the root */
-	unsigned held;			      /* node; 0: none */
-	struct fs_model *snapshots[FS_MODEL_SNAPSHOTS]; /* NULL: there is none; these have none themselves */
+	unsigned held;                        /* node; 0: none */
+	/* NULL: there is none; these have none themselves */
+	struct fs_model *snapshots[FS_MODEL_SNAPSHOTS];
 };
 
 void fs_model_init(struct fs_model *model);

@@ -125,7 +125,8 @@ static void change_unit(uint8_t *bytes, const uint8_t *data, size_t length)
 {
 	size_t i = 0;
 
-	for (; i + sizeof(uint64_t) <= length && (uintptr_t)(bytes + i) % sizeof(uint64_t) == 0; i += sizeof(uint64_t)) {
+	for (; i + sizeof(uint64_t) <= length && (uintptr_t)(bytes + i) % sizeof(uint64_t) == 0;
+		i += sizeof(uint64_t)) {
 		uint64_t word;
 
 		memcpy(&word, data + i, sizeof(word));

@@ -449,12 +449,13 @@ static int file_write(struct sim_env *sim, struct sim_file *file, const void *da
 }
 
 /* In two parts, the second one first; the lock is free between them. */
-static int file_write_late(
-	struct sim_env *sim, struct sim_file *file, const void *data, size_t size, uint64_t position)
+static int file_write_late(struct sim_env *sim, struct sim_file *file, const void *data,
+	size_t size, uint64_t position)
 {
-	size_t first = SIM_SECTOR_SIZE * (1 + sim_random_below(&sim->random, (size - 1) / SIM_SECTOR_SIZE));
-	int result = file_write(
-		sim, file, (const uint8_t *)data + first, size - first, position + first, SIM_STEP_DONE);
+	size_t first = SIM_SECTOR_SIZE *
+		       (1 + sim_random_below(&sim->random, (size - 1) / SIM_SECTOR_SIZE));
+	int result = file_write(sim, file, (const uint8_t *)data + first, size - first,
+		position + first, SIM_STEP_DONE);
 
 	if (result < 0)
 		return result;

@@ -28,17 +28,19 @@ uint64_t sim_random_below(struct sim_random *random, uint64_t bound);
 
 /* What a power failure leaves of the changes that were not synced. */
 enum sim_loss {
-	SIM_LOSS_ANY,  /* each file by a style of its own: everything, nothing, a prefix, any
+	SIM_LOSS_ANY, /* each file by a style of its own: everything, nothing, a prefix, any
 			  subset... */
-	SIM_LOSS_ALL,  /* nothing is left */
-	SIM_LOSS_NONE, /* the program died, not the machine: all is there, and may still be lost later */
+	SIM_LOSS_ALL, /* nothing is left */
+	/* the program died, not the machine: all is there, and may still be lost later */
+	SIM_LOSS_NONE,
 };
 
 struct sim_change; /* a write or a change of size that no sync has covered */
 
 struct sim_file {
 	struct sim_bytes live; /* what reads and maps see; size_max bytes */
-	struct sim_bytes durable; /* what the medium holds if the power fails now and nothing else was kept */
+	/* what the medium holds if the power fails now and nothing else was kept */
+	struct sim_bytes durable;
 	uint64_t size, durable_size; /* bytes */
 	uint64_t size_max;
 	uint64_t hole; /* position from which on the file has no space; UINT64_MAX: none */

@@ -17,16 +17,58 @@
 const char *entry_text;
 
 static const char *const first_names[] = {
-	"ada", "alan", "barbara", "claude", "donald", "edsger", "frances", "grace", "john", "katherine",
-	"leslie", "margaret", "niklaus", "radia", "robin", "tony",
+	"ada",
+	"alan",
+	"barbara",
+	"claude",
+	"donald",
+	"edsger",
+	"frances",
+	"grace",
+	"john",
+	"katherine",
+	"leslie",
+	"margaret",
+	"niklaus",
+	"radia",
+	"robin",
+	"tony",
 };
 static const char *const last_names[] = {
-	"allen", "backus", "dijkstra", "hamilton", "hoare", "hopper", "johnson", "knuth", "lamport",
-	"liskov", "lovelace", "milner", "perlman", "shannon", "turing", "wirth",
+	"allen",
+	"backus",
+	"dijkstra",
+	"hamilton",
+	"hoare",
+	"hopper",
+	"johnson",
+	"knuth",
+	"lamport",
+	"liskov",
+	"lovelace",
+	"milner",
+	"perlman",
+	"shannon",
+	"turing",
+	"wirth",
 };
 static const char *const cities[] = {
-	"Athens", "Berlin", "Cairo", "Delhi", "Geneva", "Hanoi", "Lima", "London", "Madrid", "Nairobi",
-	"Oslo", "Paris", "Quito", "Rome", "Seoul", "Tokyo",
+	"Athens",
+	"Berlin",
+	"Cairo",
+	"Delhi",
+	"Geneva",
+	"Hanoi",
+	"Lima",
+	"London",
+	"Madrid",
+	"Nairobi",
+	"Oslo",
+	"Paris",
+	"Quito",
+	"Rome",
+	"Seoul",
+	"Tokyo",
 };
 
 static const char *one_of(const char *const names[16], uint64_t *state)
@@ -39,15 +81,19 @@ static int text_record(char *out, size_t size, uint64_t number, uint64_t *state)
 	const char *first = one_of(first_names, state), *last = one_of(last_names, state);
 
 	return snprintf(out, size,
-		"{\"id\":%llu,\"name\":\"%s %s\",\"email\":\"%s.%s%llu@example.org\",\"city\":\"%s\","
+		"{\"id\":%llu,\"name\":\"%s "
+		"%s\",\"email\":\"%s.%s%llu@example.org\",\"city\":\"%s\","
 		"\"active\":%s,\"balance\":%llu.%02llu,\"token\":\"%016llx\",\"visits\":%llu,"
 		"\"seen\":\"2024-%02llu-%02lluT%02llu:%02llu:00Z\"}\n",
 		(unsigned long long)number, first, last, first, last,
 		(unsigned long long)entry_pick(state, 100), one_of(cities, state),
-		entry_pick(state, 4) ? "true" : "false", (unsigned long long)entry_pick(state, 10000),
+		entry_pick(state, 4) ? "true" : "false",
+		(unsigned long long)entry_pick(state, 10000),
 		(unsigned long long)entry_pick(state, 100), (unsigned long long)entry_random(state),
-		(unsigned long long)entry_pick(state, 1000), 1 + (unsigned long long)entry_pick(state, 12),
-		1 + (unsigned long long)entry_pick(state, 28), (unsigned long long)entry_pick(state, 24),
+		(unsigned long long)entry_pick(state, 1000),
+		1 + (unsigned long long)entry_pick(state, 12),
+		1 + (unsigned long long)entry_pick(state, 28),
+		(unsigned long long)entry_pick(state, 24),
 		(unsigned long long)entry_pick(state, 60));
 }
 

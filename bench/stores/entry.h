@@ -50,7 +50,8 @@ static inline void entry_key_with(uint64_t entry, int last, struct entry_key *ou
 	const __m128i mask = _mm_set1_epi8(0x0f), nine = _mm_set1_epi8(9);
 	const __m128i letters = _mm_set1_epi8('a' - '0' - 10), zero = _mm_set1_epi8('0');
 	__m128i bytes = _mm_cvtsi64_si128((long long)__builtin_bswap64(entry));
-	__m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), mask), low = _mm_and_si128(bytes, mask);
+	__m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), mask),
+		low = _mm_and_si128(bytes, mask);
 	__m128i digits = _mm_unpacklo_epi8(high, low);
 	__m128i beyond = _mm_and_si128(_mm_cmpgt_epi8(digits, nine), letters);
 
@@ -141,7 +142,8 @@ static inline struct entry_shuffle entry_shuffle(uint64_t count, uint64_t seed)
 
 	while (bits < 63 && (uint64_t)1 << bits < count)
 		bits++;
-	return (struct entry_shuffle){count, ((uint64_t)1 << bits) - 1, entry_random(&seed) | 1, bits / 2};
+	return (struct entry_shuffle){
+		count, ((uint64_t)1 << bits) - 1, entry_random(&seed) | 1, bits / 2};
 }
 
 static inline uint64_t entry_shuffled(const struct entry_shuffle *shuffle, uint64_t position)

@@ -48,7 +48,8 @@ double latency_percentile_ns(const struct latency *latency, double share)
 	for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
 		seen += latency->buckets[i];
 		if (seen > wanted)
-			return latency_ns(bucket_end(i) < latency->max ? bucket_end(i) : latency->max);
+			return latency_ns(
+				bucket_end(i) < latency->max ? bucket_end(i) : latency->max);
 	}
 	return latency_ns(latency->max);
 }

@@ -81,11 +81,13 @@ static void measure_memory(void)
 	start_ns = latency_now_ns();
 	for (unsigned i = 0; i < CHASE_STEPS; i++)
 		at = lines[at].next;
-	measure_print("memory_miss_dependent", "seconds", measure_seconds_since(start_ns) / CHASE_STEPS);
+	measure_print(
+		"memory_miss_dependent", "seconds", measure_seconds_since(start_ns) / CHASE_STEPS);
 	start_ns = latency_now_ns();
 	for (unsigned i = 0; i < OVERLAPPED_STEPS; i++)
 		sum += lines[entry_pick(&random, count)].next;
-	measure_print("memory_miss_overlapped", "seconds", measure_seconds_since(start_ns) / OVERLAPPED_STEPS);
+	measure_print("memory_miss_overlapped", "seconds",
+		measure_seconds_since(start_ns) / OVERLAPPED_STEPS);
 	if (at + sum == 0) /* keeps both loops */
 		measure_print("memory_miss_overlapped", "nothing", 0);
 	munmap(lines, CHASE_SIZE);
@@ -183,8 +185,8 @@ struct group {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	char *gathering, *writing; /* buffers of GROUP_MAX records */
-	uint64_t added, durable; /* records */
-	unsigned gathered; /* records in `gathering` */
+	uint64_t added, durable;   /* records */
+	unsigned gathered;         /* records in `gathering` */
 	bool busy;
 	int fd;
 	off_t at;
@@ -275,7 +277,8 @@ static void stream(const char *work, int flags)
 			die("write");
 	if (fdatasync(fd))
 		die("fdatasync");
-	measure_print(work, "bytes_per_second", (double)STREAM_SIZE / measure_seconds_since(start_ns));
+	measure_print(
+		work, "bytes_per_second", (double)STREAM_SIZE / measure_seconds_since(start_ns));
 	munmap(block, WRITE_SIZE);
 	file_remove(fd);
 }

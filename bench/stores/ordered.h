@@ -30,8 +30,10 @@ struct ordered_ops {
 	int (*first)(struct ordered *set, struct entry_key *out);
 	int (*last)(struct ordered *set, struct entry_key *out);
 	/* `count` keys from a position, from a key; sum: of what was seen */
-	int (*range_by_position)(struct ordered *set, uint64_t position, unsigned count, uint64_t *sum);
-	int (*range_by_key)(struct ordered *set, const struct entry_key *from, unsigned count, uint64_t *sum);
+	int (*range_by_position)(
+		struct ordered *set, uint64_t position, unsigned count, uint64_t *sum);
+	int (*range_by_key)(
+		struct ordered *set, const struct entry_key *from, unsigned count, uint64_t *sum);
 	/* Bytes that the index takes; 0: ask the process */
 	uint64_t (*memory)(struct ordered *set);
 	int slow_rank; /* rank and select walk */

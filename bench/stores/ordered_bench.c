@@ -106,7 +106,8 @@ static int step_last(struct run *run, uint64_t number)
 
 static int step_range_by_position(struct run *run, uint64_t number)
 {
-	return run->ops->range_by_position(run->set, entry_pick(&run->random, run->entries), RANGE, &run->sum);
+	return run->ops->range_by_position(
+		run->set, entry_pick(&run->random, run->entries), RANGE, &run->sum);
 }
 
 static int step_range_by_key(struct run *run, uint64_t number)
@@ -183,7 +184,8 @@ static int run_random(struct run *run)
 	if (!err)
 		err = repeat(run, "last", step_last, READS);
 	if (!err)
-		err = repeat(run, "range_100_by_position", step_range_by_position, walks == READS ? READS / 10 : walks);
+		err = repeat(run, "range_100_by_position", step_range_by_position,
+			walks == READS ? READS / 10 : walks);
 	if (!err)
 		err = repeat(run, "range_100_by_key", step_range_by_key, READS / 10);
 	run->shuffle = entry_shuffle(run->entries, 5);
@@ -205,7 +207,8 @@ static int run_bulk(struct run *run)
 	start_ns = latency_now_ns();
 	err = run->ops->insert_bulk(run->set, keys, (unsigned)run->entries);
 	if (!err)
-		measure_print("insert_bulk", "rate", (double)run->entries / measure_seconds_since(start_ns));
+		measure_print("insert_bulk", "rate",
+			(double)run->entries / measure_seconds_since(start_ns));
 	free(keys);
 	return err;
 }

@@ -113,7 +113,8 @@ static int range_by_position(struct ordered *set, uint64_t position, unsigned co
 	return walk(set, kv_cursor_select(set->cursor, position), count, sum);
 }
 
-static int range_by_key(struct ordered *set, const struct entry_key *from, unsigned count, uint64_t *sum)
+static int range_by_key(
+	struct ordered *set, const struct entry_key *from, unsigned count, uint64_t *sum)
 {
 	return walk(set, kv_cursor_seek(set->cursor, from->text, ENTRY_KEY_SIZE), count, sum);
 }

@@ -58,7 +58,7 @@ static int put_all(struct bench *bench, unsigned version, const char *work)
 
 		entry_key(entry, &key);
 		error = kv_put(bench->kv, i % KEYSPACES, key.text, ENTRY_KEY_SIZE, value.data,
-			       value.size, NULL);
+			value.size, NULL);
 	}
 	print_each(work, "cpu_ns", begun_ns, i);
 	return error;
@@ -83,7 +83,8 @@ static int take_many(struct bench *bench)
 		uint64_t begun_ticks;
 
 		entry_key(i % bench->entries, &key);
-		error = kv_put(bench->kv, 0, key.text, ENTRY_KEY_SIZE, value.data, value.size, NULL);
+		error = kv_put(
+			bench->kv, 0, key.text, ENTRY_KEY_SIZE, value.data, value.size, NULL);
 		name_of(i, name);
 		begun_ticks = latency_ticks();
 		if (!error)
@@ -91,7 +92,7 @@ static int take_many(struct bench *bench)
 		latency_add(&latency, latency_ticks() - begun_ticks);
 		if (!i)
 			measure_print("snapshot_create", "first_ns",
-				      latency_ns(latency_ticks() - begun_ticks));
+				latency_ns(latency_ticks() - begun_ticks));
 	}
 	measure_print("snapshot_create", "p50_ns", latency_percentile_ns(&latency, 0.50));
 	measure_print("snapshot_create", "p99_ns", latency_percentile_ns(&latency, 0.99));
@@ -138,10 +139,10 @@ static int get_each(struct bench *bench, const struct kv_view *view, unsigned ve
 
 		entry_key(entry, &key);
 		kv_read_begin(bench->kv);
-		error = view ? kv_view_get(view, 0, key.text, ENTRY_KEY_SIZE, &value) :
-			       kv_get(bench->kv, 0, key.text, ENTRY_KEY_SIZE, &value);
+		error = view ? kv_view_get(view, 0, key.text, ENTRY_KEY_SIZE, &value)
+			     : kv_get(bench->kv, 0, key.text, ENTRY_KEY_SIZE, &value);
 		if (!error && !entry_value_is(entry, version, bench->value_size,
-					      (struct slice){value.data, value.size}))
+				      (struct slice){value.data, value.size}))
 			error = -EIO;
 		kv_read_end(bench->kv);
 	}
@@ -171,7 +172,8 @@ static int get_many(struct bench *bench, const struct kv_view *view, unsigned ve
 			struct slice value = {entries[j].value.data, entries[j].value.size};
 
 			error = entries[j].status;
-			if (!error && !entry_value_is(numbers[j], version, bench->value_size, value))
+			if (!error &&
+				!entry_value_is(numbers[j], version, bench->value_size, value))
 				error = -EIO;
 		}
 		kv_read_end(bench->kv);
@@ -185,8 +187,8 @@ static int read_along(struct bench *bench, const struct kv_view *view, unsigned 
 	struct kv_cursor *cursor;
 	uint64_t seen = 0;
 	size_t i, count;
-	int error = view ? kv_cursor_open_view(view, 1, &cursor) :
-			   kv_cursor_open(bench->kv, 1, &cursor);
+	int error = view ? kv_cursor_open_view(view, 1, &cursor)
+			 : kv_cursor_open(bench->kv, 1, &cursor);
 
 	if (error)
 		return error;
@@ -207,8 +209,8 @@ static int read_along(struct bench *bench, const struct kv_view *view, unsigned 
 	return error != -ENOENT ? error : seen == bench->entries ? 0 : -EIO;
 }
 
-static int read_all(struct bench *bench, const struct kv_view *view, unsigned version,
-		    const char *where)
+static int read_all(
+	struct bench *bench, const struct kv_view *view, unsigned version, const char *where)
 {
 	uint64_t begun_ns = thread_ns();
 	char name[64];

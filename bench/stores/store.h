@@ -52,7 +52,8 @@ struct store_ops {
 	const char *about; /* the set-up, in a few words */
 
 	/* Opens, or makes what is not there. */
-	int (*open)(const struct store_ops *ops, const struct store_setup *setup, struct store **out);
+	int (*open)(
+		const struct store_ops *ops, const struct store_setup *setup, struct store **out);
 	int (*close)(struct store *store);
 	int (*session_open)(struct store *store, struct session **out);
 	void (*session_close)(struct session *session);
@@ -65,7 +66,7 @@ struct store_ops {
 	int (*contains)(struct session *session, const struct entry_key *key);
 	/* Up to STORE_MANY at once, all of which must be there; NULL: the store has only get. */
 	int (*get_many)(struct session *session, const struct entry_key *keys, struct slice *values,
-			unsigned count);
+		unsigned count);
 
 	int (*put)(struct session *session, const struct entry_key *key, struct slice value);
 	int (*delete)(struct session *session, const struct entry_key *key);
@@ -79,7 +80,7 @@ struct store_ops {
 	int (*iterate)(struct session *session, bool values, struct store_seen *seen);
 	/* Keys and values from the first key that is not less. */
 	int (*scan)(struct session *session, const struct entry_key *from, unsigned count,
-		    struct store_seen *seen);
+		struct store_seen *seen);
 
 	/*
 	 * Until the store is at rest: what it does in the background and has not done yet. Not

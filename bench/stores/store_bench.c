@@ -31,7 +31,8 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "list"))
 		return list();
 	if (argc != 7) {
-		fprintf(stderr, "usage: store_bench list | STORE SET DIR ENTRIES VALUE_SIZE SECONDS\n");
+		fprintf(stderr,
+			"usage: store_bench list | STORE SET DIR ENTRIES VALUE_SIZE SECONDS\n");
 		return 2;
 	}
 	workload.ops = store_find(argv[1]);
@@ -46,7 +47,7 @@ int main(int argc, char **argv)
 	};
 	workload.seconds = strtod(argv[6], NULL);
 	if (!workload.setup.entries || workload.setup.value_size < 8 ||
-	    workload.setup.value_size > ENTRY_VALUE_SIZE_MAX) {
+		workload.setup.value_size > ENTRY_VALUE_SIZE_MAX) {
 		fprintf(stderr, "store_bench: at least one entry, values of 8 bytes to 1 MiB\n");
 		return 2;
 	}

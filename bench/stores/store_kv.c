@@ -53,7 +53,8 @@ static int store_make(const struct kv_choice *choice, const char *path)
 	return kv_create(NULL, path, &options, report, NULL);
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	const struct kv_choice *choice = (const struct kv_choice *)ops;
 	struct kv_open_options options = {.report = report};
@@ -140,7 +141,8 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 	return err;
 }
 
-static int get_many(struct session *base, const struct entry_key *keys, struct slice *values, unsigned count)
+static int get_many(
+	struct session *base, const struct entry_key *keys, struct slice *values, unsigned count)
 {
 	struct kv_entry found[STORE_MANY];
 	int err = 0;
@@ -169,7 +171,7 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	return err || !session->durable ? err : kv_sync(session->kv, seq);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	return kv_delete(((struct kv_session *)base)->kv, 0, key->text, ENTRY_KEY_SIZE, NULL);
 }
@@ -272,7 +274,8 @@ static int iterate_hashed(struct session *base, bool values, struct store_seen *
 	return err == -ENOENT ? 0 : err;
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	struct kv_session *session = (struct kv_session *)base;
 	int err = kv_cursor_seek(session->cursor, from->text, ENTRY_KEY_SIZE);
@@ -305,29 +308,41 @@ static uint64_t index_bytes(struct store *base)
 	return stats.memory_index_bytes + stats.memory_order_bytes;
 }
 
-#define KV_OPS                                                                                      \
-	.open = store_open, .close = store_close, .session_open = session_open,                     \
-	.session_close = session_close, .read_begin = read_begin, .read_end = read_end, .get = get, \
-	.get_many = get_many, .contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
-	.sync = sync_all, .prune = prune, .snapshot = snapshot, .snapshot_drop = snapshot_drop, \
-	.index_bytes = index_bytes
+#define KV_OPS                                                                                     \
+	.open = store_open, .close = store_close, .session_open = session_open,                    \
+	.session_close = session_close, .read_begin = read_begin, .read_end = read_end,            \
+	.get = get, .get_many = get_many, .contains = contains, .put = put, .delete = delete,      \
+	.batch = batch, .flush = flush, .sync = sync_all, .prune = prune, .snapshot = snapshot,    \
+	.snapshot_drop = snapshot_drop, .index_bytes = index_bytes
 
 static const struct kv_choice hashed = {
-	.ops = {.name = "kv", .about = "our engine, hashed keyspace, commit per put", KV_OPS,
+	.ops = {.name = "kv",
+		.about = "our engine, hashed keyspace, commit per put",
+		KV_OPS,
 		.iterate = iterate_hashed},
 };
 static const struct kv_choice ordered = {
-	.ops = {.name = "kv-ordered", .about = "our engine, ordered keyspace, commit per put", KV_OPS,
-		.iterate = iterate_ordered, .scan = scan},
+	.ops = {.name = "kv-ordered",
+		.about = "our engine, ordered keyspace, commit per put",
+		KV_OPS,
+		.iterate = iterate_ordered,
+		.scan = scan},
 	.ordered = true,
 };
 static const struct kv_choice blake2b = {
-	.ops = {.name = "kv-blake2b", .about = "our engine, hashed by keyed BLAKE2b", KV_OPS, .iterate = iterate_hashed},
+	.ops = {.name = "kv-blake2b",
+		.about = "our engine, hashed by keyed BLAKE2b",
+		KV_OPS,
+		.iterate = iterate_hashed},
 	.hash = KV_HASH_BLAKE2B,
 };
 static const struct kv_choice zstd = {
-	.ops = {.name = "kv-zstd", .about = "our engine, compressing as it writes (zstd 1)", KV_OPS, .iterate = iterate_hashed},
+	.ops = {.name = "kv-zstd",
+		.about = "our engine, compressing as it writes (zstd 1)",
+		KV_OPS,
+		.iterate = iterate_hashed},
 	.compress = KV_COMPRESS_INLINE,
 };
 
-const struct store_ops *const store_kv[] = {&hashed.ops, &ordered.ops, &blake2b.ops, &zstd.ops, NULL};
+const struct store_ops *const store_kv[] = {
+	&hashed.ops, &ordered.ops, &blake2b.ops, &zstd.ops, NULL};

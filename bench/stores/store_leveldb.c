@@ -49,7 +49,8 @@ static void store_free(struct leveldb_store *store)
 	free(store);
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	struct leveldb_store *store = calloc(1, sizeof(*store));
 	char *reason = NULL;
@@ -125,8 +126,8 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 	char *reason = NULL;
 
 	read_end(base);
-	session->value = leveldb_get(session->db, session->read, key->text, ENTRY_KEY_SIZE, &value->size,
-		&reason);
+	session->value = leveldb_get(
+		session->db, session->read, key->text, ENTRY_KEY_SIZE, &value->size, &reason);
 	if (reason)
 		return failed(base->store, "get", reason);
 	value->data = session->value;
@@ -145,11 +146,12 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	struct leveldb_session *session = (struct leveldb_session *)base;
 	char *reason = NULL;
 
-	leveldb_put(session->db, session->write, key->text, ENTRY_KEY_SIZE, value.data, value.size, &reason);
+	leveldb_put(session->db, session->write, key->text, ENTRY_KEY_SIZE, value.data, value.size,
+		&reason);
 	return failed(base->store, "put", reason);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	struct leveldb_session *session = (struct leveldb_session *)base;
 	char *reason = NULL;
@@ -190,8 +192,8 @@ static int sync_all(struct session *base)
 	return failed(base->store, "sync", reason);
 }
 
-static int walk(struct leveldb_session *session, const struct entry_key *from, uint64_t count, bool values,
-	struct store_seen *seen)
+static int walk(struct leveldb_session *session, const struct entry_key *from, uint64_t count,
+	bool values, struct store_seen *seen)
 {
 	leveldb_iterator_t *iterator = leveldb_create_iterator(session->db, session->read);
 	char *reason = NULL;
@@ -221,7 +223,8 @@ static int iterate(struct session *base, bool values, struct store_seen *seen)
 	return walk((struct leveldb_session *)base, NULL, UINT64_MAX, values, seen);
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	return walk((struct leveldb_session *)base, from, count, true, seen);
 }

@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 
 #define READERS_MAX 126u
-#define SPACE_PER_ENTRY 400u /* bytes of map beyond thrice the value; the map is only address space */
+/* bytes of map beyond thrice the value; the map is only address space */
+#define SPACE_PER_ENTRY 400u
 #define SPACE_MIN ((size_t)8 << 30)
 
 struct lmdb_store {
@@ -29,7 +30,7 @@ struct lmdb_store {
 struct lmdb_session {
 	struct session base;
 	struct lmdb_store *store;
-	MDB_txn *write; /* NULL: none open */
+	MDB_txn *write;    /* NULL: none open */
 	unsigned gathered; /* changes in `write` */
 	MDB_txn *read;
 	bool reading; /* `read` is renewed */
@@ -45,7 +46,8 @@ static int failed(const struct store *store, const char *what, int rc)
 	return store_fail(store->ops, what, mdb_strerror(rc));
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	unsigned flags = ((const struct lmdb_choice *)ops)->flags | MDB_NOTLS | MDB_NORDAHEAD;
 	struct lmdb_store *store = calloc(1, sizeof(*store));
@@ -156,7 +158,8 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 {
 	struct lmdb_session *session = (struct lmdb_session *)base;
 	MDB_val name = {ENTRY_KEY_SIZE, (void *)key->text}, found;
-	int rc = mdb_get(session->write ? session->write : session->read, session->store->dbi, &name, &found);
+	int rc = mdb_get(session->write ? session->write : session->read, session->store->dbi,
+		&name, &found);
 
 	if (!rc)
 		*value = (struct slice){found.mv_data, found.mv_size};
@@ -184,7 +187,8 @@ static int write_begin(struct lmdb_session *session)
 
 static int change_done(struct lmdb_session *session)
 {
-	return session->store->durable || ++session->gathered == STORE_GROUP ? flush(&session->base) : 0;
+	return session->store->durable || ++session->gathered == STORE_GROUP ? flush(&session->base)
+									     : 0;
 }
 
 static int put_one(struct lmdb_session *session, const struct entry_key *key, struct slice value)
@@ -205,7 +209,7 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	return err ? err : change_done(session);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	struct lmdb_session *session = (struct lmdb_session *)base;
 	MDB_val name = {ENTRY_KEY_SIZE, (void *)key->text};
@@ -240,7 +244,8 @@ static int sync_all(struct session *base)
 	return rc ? failed(base->store, "sync", rc) : 0;
 }
 
-static int walk(struct session *base, MDB_val *from, uint64_t count, bool values, struct store_seen *seen)
+static int walk(
+	struct session *base, MDB_val *from, uint64_t count, bool values, struct store_seen *seen)
 {
 	struct lmdb_session *session = (struct lmdb_session *)base;
 	MDB_cursor *cursor;
@@ -274,7 +279,8 @@ static int iterate(struct session *base, bool values, struct store_seen *seen)
 	return walk(base, NULL, UINT64_MAX, values, seen);
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	MDB_val key = {ENTRY_KEY_SIZE, (void *)from->text};
 
@@ -303,14 +309,17 @@ static int prune(struct store *base, const char *path)
 	return copy(base, path, MDB_CP_COMPACT);
 }
 
-#define LMDB_OPS                                                                                    \
-	.open = store_open, .close = store_close, .session_open = session_open,                     \
-	.session_close = session_close, .read_begin = read_begin, .read_end = read_end, .get = get, \
-	.contains = contains, .put = put, .delete = delete, .batch = batch, .flush = flush,         \
-	.sync = sync_all, .iterate = iterate, .scan = scan, .snapshot = snapshot, .prune = prune
+#define LMDB_OPS                                                                                   \
+	.open = store_open, .close = store_close, .session_open = session_open,                    \
+	.session_close = session_close, .read_begin = read_begin, .read_end = read_end,            \
+	.get = get, .contains = contains, .put = put, .delete = delete, .batch = batch,            \
+	.flush = flush, .sync = sync_all, .iterate = iterate, .scan = scan, .snapshot = snapshot,  \
+	.prune = prune
 
 static const struct lmdb_choice plain = {
-	.ops = {.name = "lmdb", .about = "LMDB, 1000 changes a transaction where not durable", LMDB_OPS},
+	.ops = {.name = "lmdb",
+		.about = "LMDB, 1000 changes a transaction where not durable",
+		LMDB_OPS},
 };
 static const struct lmdb_choice write_map = {
 	.ops = {.name = "lmdb-map", .about = "LMDB with MDB_WRITEMAP, likewise", LMDB_OPS},

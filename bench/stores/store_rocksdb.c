@@ -64,7 +64,8 @@ static void tune(rocksdb_options_t *options)
 	rocksdb_options_set_recycle_log_file_num(options, RECYCLED_LOGS);
 	rocksdb_options_set_max_open_files(options, -1);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
-	rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
+	rocksdb_block_based_options_set_filter_policy(
+		table, rocksdb_filterpolicy_create_bloom_full(10));
 	rocksdb_block_based_options_set_block_cache(table, cache);
 	rocksdb_block_based_options_set_format_version(table, 5);
 	rocksdb_block_based_options_set_data_block_index_type(
@@ -74,7 +75,8 @@ static void tune(rocksdb_options_t *options)
 	rocksdb_cache_destroy(cache);
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	struct rocksdb_store *store = calloc(1, sizeof(*store));
 	char *reason = NULL;
@@ -150,7 +152,8 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 	char *reason = NULL;
 
 	read_end(base);
-	session->pinned = rocksdb_get_pinned(session->db, session->read, key->text, ENTRY_KEY_SIZE, &reason);
+	session->pinned =
+		rocksdb_get_pinned(session->db, session->read, key->text, ENTRY_KEY_SIZE, &reason);
 	if (reason)
 		return failed(base->store, "get", reason);
 	if (!session->pinned)
@@ -171,11 +174,12 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	struct rocksdb_session *session = (struct rocksdb_session *)base;
 	char *reason = NULL;
 
-	rocksdb_put(session->db, session->write, key->text, ENTRY_KEY_SIZE, value.data, value.size, &reason);
+	rocksdb_put(session->db, session->write, key->text, ENTRY_KEY_SIZE, value.data, value.size,
+		&reason);
 	return failed(base->store, "put", reason);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	struct rocksdb_session *session = (struct rocksdb_session *)base;
 	char *reason = NULL;
@@ -210,8 +214,8 @@ static int sync_all(struct session *base)
 	return failed(base->store, "sync", reason);
 }
 
-static int walk(struct rocksdb_session *session, const struct entry_key *from, uint64_t count, bool values,
-	struct store_seen *seen)
+static int walk(struct rocksdb_session *session, const struct entry_key *from, uint64_t count,
+	bool values, struct store_seen *seen)
 {
 	rocksdb_iterator_t *iterator = rocksdb_create_iterator(session->db, session->read);
 	char *reason = NULL;
@@ -241,7 +245,8 @@ static int iterate(struct session *base, bool values, struct store_seen *seen)
 	return walk((struct rocksdb_session *)base, NULL, UINT64_MAX, values, seen);
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	return walk((struct rocksdb_session *)base, from, count, true, seen);
 }
@@ -278,10 +283,10 @@ static int snapshot(struct store *base, const char *path)
 	return failed(base, "checkpoint", reason);
 }
 
-#define ROCKSDB_OPS                                                                                  \
-	.open = store_open, .close = store_close, .session_open = session_open,                      \
-	.session_close = session_close, .read_end = read_end, .get = get, .contains = contains,      \
-	.put = put, .delete = delete, .batch = batch, .flush = flush, .sync = sync_all,              \
+#define ROCKSDB_OPS                                                                                \
+	.open = store_open, .close = store_close, .session_open = session_open,                    \
+	.session_close = session_close, .read_end = read_end, .get = get, .contains = contains,    \
+	.put = put, .delete = delete, .batch = batch, .flush = flush, .sync = sync_all,            \
 	.iterate = iterate, .scan = scan, .settle = compact, .prune = prune, .snapshot = snapshot
 
 static const struct rocksdb_choice plain = {

@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SMALL_ROW 200u /* bytes: a twentieth of a page, the documentation's limit for WITHOUT ROWID */
+/* bytes: a twentieth of a page, the documentation's limit for WITHOUT ROWID */
+#define SMALL_ROW 200u
 #define BUSY_MS 60000
 
 enum { GET, CONTAINS, PUT, DELETE, SCAN, KEYS, VALUES, BEGIN, COMMIT, STATEMENTS };
@@ -43,8 +44,8 @@ struct sqlite_session {
 	sqlite3_stmt *statements[STATEMENTS];
 	bool durable;
 	bool writing, reading; /* a transaction is open */
-	bool row; /* GET stands on a row */
-	unsigned gathered; /* changes in the transaction */
+	bool row;              /* GET stands on a row */
+	unsigned gathered;     /* changes in the transaction */
 };
 
 static int failed(const struct store *store, const char *what, sqlite3 *db)
@@ -62,7 +63,8 @@ static int connect_to(struct sqlite_store *store, sqlite3 **out)
 	sqlite3 *db;
 	int err;
 
-	if (sqlite3_open_v2(store->file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+	if (sqlite3_open_v2(store->file, &db,
+		    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 		    NULL) != SQLITE_OK) {
 		failed(&store->base, "open", db);
 		sqlite3_close(db);
@@ -74,7 +76,8 @@ static int connect_to(struct sqlite_store *store, sqlite3 **out)
 		err = execute(&store->base, db,
 			store->durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
 	if (!err)
-		err = execute(&store->base, db, "PRAGMA mmap_size=68719476736; PRAGMA cache_size=-262144");
+		err = execute(&store->base, db,
+			"PRAGMA mmap_size=68719476736; PRAGMA cache_size=-262144");
 	if (err)
 		sqlite3_close(db);
 	else
@@ -82,7 +85,8 @@ static int connect_to(struct sqlite_store *store, sqlite3 **out)
 	return err;
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	struct sqlite_store *store = calloc(1, sizeof(*store));
 	int err;
@@ -95,10 +99,11 @@ static int store_open(const struct store_ops *ops, const struct store_setup *set
 	err = connect_to(store, &store->db);
 	if (!err)
 		err = execute(&store->base, store->db,
-			setup->value_size <= SMALL_ROW
-				? "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB) "
-				  "WITHOUT ROWID"
-				: "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB)");
+			setup->value_size <= SMALL_ROW ? "CREATE TABLE IF NOT EXISTS entry (key "
+							 "BLOB PRIMARY KEY, value BLOB) "
+							 "WITHOUT ROWID"
+						       : "CREATE TABLE IF NOT EXISTS entry (key "
+							 "BLOB PRIMARY KEY, value BLOB)");
 	if (err) {
 		sqlite3_close(store->db);
 		free(store);
@@ -223,7 +228,9 @@ static int contains(struct session *base, const struct entry_key *key)
 	bind_key(statement, key);
 	rc = sqlite3_step(statement);
 	sqlite3_reset(statement);
-	return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? -ENOENT : failed(base->store, "contains", session->db);
+	return rc == SQLITE_ROW    ? 0
+	       : rc == SQLITE_DONE ? -ENOENT
+				   : failed(base->store, "contains", session->db);
 }
 
 static int write_begin(struct sqlite_session *session)
@@ -278,7 +285,7 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	return err ? err : change_done(session);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	struct sqlite_session *session = (struct sqlite_session *)base;
 	int err = session->durable ? 0 : write_begin(session);
@@ -315,7 +322,8 @@ static int walk(struct sqlite_session *session, unsigned which, struct store_see
 	int rc;
 
 	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
-		store_see(seen, sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
+		store_see(seen, sqlite3_column_blob(statement, 0),
+			(size_t)sqlite3_column_bytes(statement, 0));
 		if (which != KEYS)
 			store_see(seen, sqlite3_column_blob(statement, 1),
 				(size_t)sqlite3_column_bytes(statement, 1));
@@ -330,7 +338,8 @@ static int iterate(struct session *base, bool values, struct store_seen *seen)
 	return walk((struct sqlite_session *)base, values ? VALUES : KEYS, seen);
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	struct sqlite_session *session = (struct sqlite_session *)base;
 

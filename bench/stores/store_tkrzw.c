@@ -45,7 +45,8 @@ static int failed(const struct store *store, const char *what)
 	return store_fail(store->ops, what, tkrzw_get_last_status_message());
 }
 
-static int store_open(const struct store_ops *ops, const struct store_setup *setup, struct store **out)
+static int store_open(
+	const struct store_ops *ops, const struct store_setup *setup, struct store **out)
 {
 	const struct tkrzw_choice *choice = (const struct tkrzw_choice *)ops;
 	struct tkrzw_store *store = calloc(1, sizeof(*store));
@@ -56,7 +57,8 @@ static int store_open(const struct store_ops *ops, const struct store_setup *set
 	store->base.ops = ops;
 	store->durable = setup->durable;
 	snprintf(store->file, sizeof(store->file), "%s/%s", setup->path, choice->file);
-	snprintf(parameters, sizeof(parameters), "file=MemoryMapParallelFile,%s", choice->parameters);
+	snprintf(parameters, sizeof(parameters), "file=MemoryMapParallelFile,%s",
+		choice->parameters);
 	if (choice->buckets) {
 		size_t length = strlen(parameters);
 
@@ -113,8 +115,8 @@ static int session_open(struct store *base, struct session **out)
 	return 0;
 }
 
-static const char *keep(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size,
-	int32_t *new_size)
+static const char *keep(void *arg, const char *key, int32_t key_size, const char *value,
+	int32_t value_size, int32_t *new_size)
 {
 	struct tkrzw_session *session = arg;
 
@@ -138,18 +140,22 @@ static int get(struct session *base, const struct entry_key *key, struct slice *
 
 static int contains(struct session *base, const struct entry_key *key)
 {
-	return tkrzw_dbm_check(((struct tkrzw_session *)base)->dbm, key->text, ENTRY_KEY_SIZE) ? 0 : -ENOENT;
+	return tkrzw_dbm_check(((struct tkrzw_session *)base)->dbm, key->text, ENTRY_KEY_SIZE)
+		       ? 0
+		       : -ENOENT;
 }
 
 static int synchronize(struct tkrzw_session *session)
 {
-	return tkrzw_dbm_synchronize(session->dbm, true, NULL, NULL, "") ? 0
-									 : failed(session->base.store, "sync");
+	return tkrzw_dbm_synchronize(session->dbm, true, NULL, NULL, "")
+		       ? 0
+		       : failed(session->base.store, "sync");
 }
 
 static int put_one(struct tkrzw_session *session, const struct entry_key *key, struct slice value)
 {
-	return tkrzw_dbm_set(session->dbm, key->text, ENTRY_KEY_SIZE, value.data, (int32_t)value.size, true)
+	return tkrzw_dbm_set(session->dbm, key->text, ENTRY_KEY_SIZE, value.data,
+		       (int32_t)value.size, true)
 		       ? 0
 		       : failed(session->base.store, "put");
 }
@@ -162,7 +168,7 @@ static int put(struct session *base, const struct entry_key *key, struct slice v
 	return err || !session->durable ? err : synchronize(session);
 }
 
-static int delete(struct session *base, const struct entry_key *key)
+static int delete (struct session *base, const struct entry_key *key)
 {
 	return tkrzw_dbm_remove(((struct tkrzw_session *)base)->dbm, key->text, ENTRY_KEY_SIZE)
 		       ? 0
@@ -189,8 +195,8 @@ static int sync_all(struct session *base)
 	return synchronize((struct tkrzw_session *)base);
 }
 
-static const char *see_key(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size,
-	int32_t *new_size)
+static const char *see_key(void *arg, const char *key, int32_t key_size, const char *value,
+	int32_t value_size, int32_t *new_size)
 {
 	struct store_seen *seen = arg;
 
@@ -202,8 +208,8 @@ static const char *see_key(void *arg, const char *key, int32_t key_size, const c
 	return TKRZW_REC_PROC_NOOP;
 }
 
-static const char *see_both(void *arg, const char *key, int32_t key_size, const char *value, int32_t value_size,
-	int32_t *new_size)
+static const char *see_both(void *arg, const char *key, int32_t key_size, const char *value,
+	int32_t value_size, int32_t *new_size)
 {
 	if (value)
 		store_see(arg, value, (size_t)value_size);
@@ -219,7 +225,8 @@ static int iterate(struct session *base, bool values, struct store_seen *seen)
 		       : failed(base->store, "iterate");
 }
 
-static int scan(struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
+static int scan(
+	struct session *base, const struct entry_key *from, unsigned count, struct store_seen *seen)
 {
 	TkrzwDBMIter *iterator = ((struct tkrzw_session *)base)->iterator;
 
@@ -232,18 +239,21 @@ static int scan(struct session *base, const struct entry_key *from, unsigned cou
 
 static int prune(struct store *base, const char *path)
 {
-	return tkrzw_dbm_rebuild(((struct tkrzw_store *)base)->dbm, "") ? 0 : failed(base, "rebuild");
+	return tkrzw_dbm_rebuild(((struct tkrzw_store *)base)->dbm, "") ? 0
+									: failed(base, "rebuild");
 }
 
 static int snapshot(struct store *base, const char *path)
 {
-	return tkrzw_dbm_copy_file_data(((struct tkrzw_store *)base)->dbm, path, true) ? 0 : failed(base, "copy");
+	return tkrzw_dbm_copy_file_data(((struct tkrzw_store *)base)->dbm, path, true)
+		       ? 0
+		       : failed(base, "copy");
 }
 
-#define TKRZW_OPS                                                                                   \
-	.open = store_open, .close = store_close, .session_open = session_open,                     \
-	.session_close = session_close, .get = get, .contains = contains, .put = put,               \
-	.delete = delete, .batch = batch, .flush = flush, .sync = sync_all, .iterate = iterate,     \
+#define TKRZW_OPS                                                                                  \
+	.open = store_open, .close = store_close, .session_open = session_open,                    \
+	.session_close = session_close, .get = get, .contains = contains, .put = put,              \
+	.delete = delete, .batch = batch, .flush = flush, .sync = sync_all, .iterate = iterate,    \
 	.prune = prune, .snapshot = snapshot
 
 static const struct tkrzw_choice in_place = {

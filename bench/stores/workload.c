@@ -19,8 +19,8 @@
 #define SCAN 100u
 #define READS_MIN 200000u
 #define READS_MAX 2000000u
-#define ITERATE_SECONDS 0.1 /* at least, for small stores */
-#define UNSYNCED 1000u /* puts between the last sync and the kill */
+#define ITERATE_SECONDS 0.1    /* at least, for small stores */
+#define UNSYNCED 1000u         /* puts between the last sync and the kill */
 #define SPACE_REST_MIN 100000u /* entries */
 #define SPACE_REST_S 6u
 
@@ -46,7 +46,8 @@ static int put_entry(struct worker *worker, uint64_t entry, unsigned version)
 	struct entry_key key;
 
 	entry_key(entry, &key);
-	return worker->ops->put(worker->session, &key, entry_value(entry, version, value_size(worker)));
+	return worker->ops->put(
+		worker->session, &key, entry_value(entry, version, value_size(worker)));
 }
 
 static int step_put(struct worker *worker, uint64_t number)
@@ -60,7 +61,8 @@ static int step_put_shuffled(struct worker *worker, uint64_t number)
 {
 	const struct order *order = worker->measure->arg;
 
-	return put_entry(worker, entry_shuffled(&order->shuffle, worker->first + number), order->version);
+	return put_entry(
+		worker, entry_shuffled(&order->shuffle, worker->first + number), order->version);
 }
 
 static int step_batch(struct worker *worker, uint64_t number)
@@ -82,13 +84,13 @@ static int step_delete_shuffled(struct worker *worker, uint64_t number)
 	struct entry_key key;
 
 	entry_key(entry_shuffled(&order->shuffle, worker->first + number), &key);
-	return worker->ops->delete(worker->session, &key);
+	return worker->ops->delete (worker->session, &key);
 }
 
 static int check_value(const struct worker *worker, uint64_t entry, struct slice value)
 {
 	if (entry_value_is(entry, 0, value_size(worker), value) ||
-	    entry_value_is(entry, 1, value_size(worker), value))
+		entry_value_is(entry, 1, value_size(worker), value))
 		return 0;
 	fprintf(stderr, "%s: a wrong value\n", worker->ops->name);
 	return -EILSEQ;
@@ -156,7 +158,8 @@ static int step_contains(struct worker *worker, uint64_t number)
 	bool there = number & 1;
 	int err;
 
-	entry_key_with(entry_pick(&worker->random, entries(worker)), there ? 0 : ENTRY_ABSENT, &key);
+	entry_key_with(
+		entry_pick(&worker->random, entries(worker)), there ? 0 : ENTRY_ABSENT, &key);
 	err = worker->ops->contains(worker->session, &key);
 	if (err == -ENOENT)
 		return there ? -ENODATA : 0;
@@ -183,7 +186,8 @@ static int step_scan(struct worker *worker, uint64_t number)
 {
 	struct store_seen seen = {0};
 	struct entry_key key;
-	uint64_t entry = entry_pick(&worker->random, entries(worker)), left = entries(worker) - entry;
+	uint64_t entry = entry_pick(&worker->random, entries(worker)),
+		 left = entries(worker) - entry;
 	int err;
 
 	entry_key(entry, &key);
@@ -266,7 +270,8 @@ static void remove_copy(const char *path)
 }
 
 /* Runs what may leave a copy behind, and prints how long it took. */
-static int with_copy(struct workload *workload, const char *work, int (*function)(struct store *, const char *))
+static int with_copy(
+	struct workload *workload, const char *work, int (*function)(struct store *, const char *))
 {
 	char path[4096 + 8];
 	uint64_t start_ns, cpu_ns;
@@ -318,7 +323,8 @@ static int iterate(struct workload *workload, const char *work, bool values)
 		return -ENODATA;
 	}
 	measure_print(work, "rate", (double)seen.count / seconds);
-	measure_print(work, "grown_bytes", memory_bytes() > memory ? (double)(memory_bytes() - memory) : 0);
+	measure_print(work, "grown_bytes",
+		memory_bytes() > memory ? (double)(memory_bytes() - memory) : 0);
 	return 0;
 }
 
@@ -326,8 +332,11 @@ static int load(struct workload *workload, const char *work)
 {
 	struct order order = {.workload = workload};
 	uint64_t memory = memory_bytes(), count = workload->setup.entries;
-	int err = run(workload, (struct measure){.work = work, .step = step_put, .arg = &order,
-					.count = count, .flush = true});
+	int err = run(workload, (struct measure){.work = work,
+					.step = step_put,
+					.arg = &order,
+					.count = count,
+					.flush = true});
 
 	if (!err)
 		err = sync_printed(workload, work);
@@ -335,7 +344,8 @@ static int load(struct workload *workload, const char *work)
 		err = workload->ops->settle(workload->store);
 	if (err)
 		return err;
-	measure_print("space", "memory_bytes_per_key", (double)(memory_bytes() - memory) / (double)count);
+	measure_print(
+		"space", "memory_bytes_per_key", (double)(memory_bytes() - memory) / (double)count);
 	if (workload->ops->index_bytes)
 		measure_print("space", "index_bytes_per_key",
 			(double)workload->ops->index_bytes(workload->store) / (double)count);
@@ -360,31 +370,64 @@ static int reads(struct workload *workload)
 	double limit = workload->seconds;
 	int err;
 
-	err = run(workload, (struct measure){.work = "get_hit", .step = step_get, .arg = &order,
-					.count = count, .seconds = limit, .reads = true, .sampled = true});
+	err = run(workload, (struct measure){.work = "get_hit",
+				    .step = step_get,
+				    .arg = &order,
+				    .count = count,
+				    .seconds = limit,
+				    .reads = true,
+				    .sampled = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "get_64_at_once", .step = step_get_many, .arg = &order,
-						.count = count / STORE_MANY, .weight = STORE_MANY, .seconds = limit,
-						.reads = true});
+		err = run(workload, (struct measure){.work = "get_64_at_once",
+					    .step = step_get_many,
+					    .arg = &order,
+					    .count = count / STORE_MANY,
+					    .weight = STORE_MANY,
+					    .seconds = limit,
+					    .reads = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "get_in_order", .step = step_get_in_order, .arg = &order,
-						.count = count, .seconds = limit, .reads = true, .sampled = true});
+		err = run(workload, (struct measure){.work = "get_in_order",
+					    .step = step_get_in_order,
+					    .arg = &order,
+					    .count = count,
+					    .seconds = limit,
+					    .reads = true,
+					    .sampled = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "get_hit_2t", .step = step_get, .arg = &order,
-						.threads = 2, .count = 2 * count, .seconds = limit, .reads = true, .sampled = true});
+		err = run(workload, (struct measure){.work = "get_hit_2t",
+					    .step = step_get,
+					    .arg = &order,
+					    .threads = 2,
+					    .count = 2 * count,
+					    .seconds = limit,
+					    .reads = true,
+					    .sampled = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "get_miss", .step = step_miss, .arg = &order,
-						.count = count, .seconds = limit, .reads = true, .sampled = true});
+		err = run(workload, (struct measure){.work = "get_miss",
+					    .step = step_miss,
+					    .arg = &order,
+					    .count = count,
+					    .seconds = limit,
+					    .reads = true,
+					    .sampled = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "contains", .step = step_contains, .arg = &order,
-						.count = count, .seconds = limit, .reads = true, .sampled = true});
+		err = run(workload, (struct measure){.work = "contains",
+					    .step = step_contains,
+					    .arg = &order,
+					    .count = count,
+					    .seconds = limit,
+					    .reads = true,
+					    .sampled = true});
 	if (!err)
 		err = iterate(workload, "iterate_keys", false);
 	if (!err)
 		err = iterate(workload, "iterate_values", true);
 	if (!err && workload->ops->scan)
-		err = run(workload, (struct measure){.work = "scan_100", .step = step_scan, .arg = &order,
-						.count = count / 4, .seconds = limit});
+		err = run(workload, (struct measure){.work = "scan_100",
+					    .step = step_scan,
+					    .arg = &order,
+					    .count = count / 4,
+					    .seconds = limit});
 	return err;
 }
 
@@ -418,14 +461,22 @@ static int reopen(struct workload *workload)
 static int changes(struct workload *workload)
 {
 	uint64_t count = workload->setup.entries;
-	struct order order = {.workload = workload, .shuffle = entry_shuffle(count, 7), .version = 2};
+	struct order order = {
+		.workload = workload, .shuffle = entry_shuffle(count, 7), .version = 2};
 	int err;
 
-	err = run(workload, (struct measure){.work = "mixed", .step = step_mixed, .arg = &order,
-					.count = read_count(workload), .seconds = workload->seconds, .flush = true});
+	err = run(workload, (struct measure){.work = "mixed",
+				    .step = step_mixed,
+				    .arg = &order,
+				    .count = read_count(workload),
+				    .seconds = workload->seconds,
+				    .flush = true});
 	if (!err)
-		err = run(workload, (struct measure){.work = "overwrite", .step = step_put_shuffled, .arg = &order,
-						.count = count, .flush = true});
+		err = run(workload, (struct measure){.work = "overwrite",
+					    .step = step_put_shuffled,
+					    .arg = &order,
+					    .count = count,
+					    .flush = true});
 	if (!err)
 		err = sync_printed(workload, "overwrite");
 	if (!err)
@@ -435,8 +486,11 @@ static int changes(struct workload *workload)
 			(double)disk_bytes(workload->setup.path) / (double)count);
 	order.shuffle = entry_shuffle(count, 11);
 	if (!err)
-		err = run(workload, (struct measure){.work = "delete", .step = step_delete_shuffled, .arg = &order,
-						.count = count, .flush = true});
+		err = run(workload, (struct measure){.work = "delete",
+					    .step = step_delete_shuffled,
+					    .arg = &order,
+					    .count = count,
+					    .flush = true});
 	return err;
 }
 
@@ -465,8 +519,13 @@ static int set_main(struct workload *workload)
 	if (!err)
 		err = reopen(workload);
 	if (!err)
-		err = run(workload, (struct measure){.work = "get_reopened", .step = step_get, .arg = &order,
-						.count = read_count(workload), .seconds = workload->seconds, .reads = true, .sampled = true});
+		err = run(workload, (struct measure){.work = "get_reopened",
+					    .step = step_get,
+					    .arg = &order,
+					    .count = read_count(workload),
+					    .seconds = workload->seconds,
+					    .reads = true,
+					    .sampled = true});
 	if (!err)
 		err = changes(workload);
 	return err;
@@ -475,15 +534,23 @@ static int set_main(struct workload *workload)
 static int set_random(struct workload *workload)
 {
 	uint64_t count = workload->setup.entries;
-	struct order order = {.workload = workload, .shuffle = entry_shuffle(count, 3), .base = count};
-	int err = run(workload, (struct measure){.work = "put_random", .step = step_put_shuffled, .arg = &order,
-					.count = count, .flush = true});
+	struct order order = {
+		.workload = workload, .shuffle = entry_shuffle(count, 3), .base = count};
+	int err = run(workload, (struct measure){.work = "put_random",
+					.step = step_put_shuffled,
+					.arg = &order,
+					.count = count,
+					.flush = true});
 
 	if (!err)
 		err = sync_printed(workload, "put_random");
 	if (!err)
-		err = run(workload, (struct measure){.work = "put_batch_100", .step = step_batch, .arg = &order,
-						.count = (count + BATCH) / 2 / BATCH + 1, .weight = BATCH, .flush = true});
+		err = run(workload, (struct measure){.work = "put_batch_100",
+					    .step = step_batch,
+					    .arg = &order,
+					    .count = (count + BATCH) / 2 / BATCH + 1,
+					    .weight = BATCH,
+					    .flush = true});
 	return err;
 }
 
@@ -492,33 +559,49 @@ static int set_durable(struct workload *workload)
 	static const struct {
 		unsigned threads;
 		const char *work;
-	} cases[] = {{1, "durable_1t"}, {4, "durable_4t"}, {16, "durable_16t"}, {64, "durable_64t"}};
+	} cases[] = {
+		{1, "durable_1t"}, {4, "durable_4t"}, {16, "durable_16t"}, {64, "durable_64t"}};
 	struct order order = {.workload = workload};
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < sizeof(cases) / sizeof(cases[0]); i++) {
 		order.base = (uint64_t)(i + 1) << 32;
-		err = run(workload, (struct measure){.work = cases[i].work, .step = step_put, .arg = &order,
-						.threads = cases[i].threads, .count = 1u << 24, .seconds = workload->seconds});
+		err = run(workload, (struct measure){.work = cases[i].work,
+					    .step = step_put,
+					    .arg = &order,
+					    .threads = cases[i].threads,
+					    .count = 1u << 24,
+					    .seconds = workload->seconds});
 	}
 	order.base = 0;
 	if (!err)
-		err = run(workload, (struct measure){.work = "durable_batch_100", .step = step_batch, .arg = &order,
-						.count = 1u << 20, .weight = BATCH, .seconds = workload->seconds});
+		err = run(workload, (struct measure){.work = "durable_batch_100",
+					    .step = step_batch,
+					    .arg = &order,
+					    .count = 1u << 20,
+					    .weight = BATCH,
+					    .seconds = workload->seconds});
 	return err;
 }
 
 static int set_large(struct workload *workload)
 {
 	struct order order = {.workload = workload};
-	int err = run(workload, (struct measure){.work = "large_put", .step = step_put, .arg = &order,
-					.count = workload->setup.entries, .flush = true});
+	int err = run(workload, (struct measure){.work = "large_put",
+					.step = step_put,
+					.arg = &order,
+					.count = workload->setup.entries,
+					.flush = true});
 
 	if (!err)
 		err = sync_printed(workload, "large_put");
 	if (!err)
-		err = run(workload, (struct measure){.work = "large_get", .step = step_get, .arg = &order,
-						.count = 4 * workload->setup.entries, .seconds = workload->seconds, .reads = true});
+		err = run(workload, (struct measure){.work = "large_get",
+					    .step = step_get,
+					    .arg = &order,
+					    .count = 4 * workload->setup.entries,
+					    .seconds = workload->seconds,
+					    .reads = true});
 	if (!err)
 		measure_print("large_put", "disk_bytes_per_key",
 			(double)disk_bytes(workload->setup.path) / (double)workload->setup.entries);
@@ -529,15 +612,21 @@ static int set_large(struct workload *workload)
 static int set_load(struct workload *workload)
 {
 	struct order order = {.workload = workload};
-	int err = run(workload, (struct measure){.work = "load", .step = step_put, .arg = &order,
-					.count = workload->setup.entries, .flush = true});
+	int err = run(workload, (struct measure){.work = "load",
+					.step = step_put,
+					.arg = &order,
+					.count = workload->setup.entries,
+					.flush = true});
 
 	if (!err)
 		err = workload->ops->sync(workload->session);
 	order.base = workload->setup.entries;
 	if (!err)
-		err = run(workload, (struct measure){.work = "unsynced", .step = step_put, .arg = &order,
-						.count = UNSYNCED, .flush = true});
+		err = run(workload, (struct measure){.work = "unsynced",
+					    .step = step_put,
+					    .arg = &order,
+					    .count = UNSYNCED,
+					    .flush = true});
 	if (!err)
 		raise(SIGKILL);
 	return err;
@@ -550,8 +639,11 @@ static int set_killed(struct workload *workload, uint64_t start_ns)
 
 	measure_print("open_killed", "seconds", measure_seconds_since(start_ns));
 	/* what was synced must be there */
-	return run(workload, (struct measure){.work = "get_killed", .step = step_get, .arg = &order,
-					.count = 1000, .reads = true});
+	return run(workload, (struct measure){.work = "get_killed",
+				     .step = step_get,
+				     .arg = &order,
+				     .count = 1000,
+				     .reads = true});
 }
 
 int workload_run(struct workload *workload, const char *set)
@@ -560,8 +652,12 @@ int workload_run(struct workload *workload, const char *set)
 		const char *name;
 		int (*run)(struct workload *workload);
 	} sets[] = {
-		{"main", set_main}, {"random", set_random}, {"durable", set_durable}, {"large", set_large},
-		{"load", set_load}, {"killed", NULL},
+		{"main", set_main},
+		{"random", set_random},
+		{"durable", set_durable},
+		{"large", set_large},
+		{"load", set_load},
+		{"killed", NULL},
 	};
 	uint64_t start_ns = latency_now_ns();
 	unsigned i = 0;

@@ -3,7 +3,8 @@
  * workload.h - the sets of workloads; a set is what one process does with one store in one
  * directory.
  *
- *	main	 put in order, settle, get, contains, iterate, scan, snapshot, open again, mixed, overwrite, prune, delete
+ *	main	 put in order, settle, get, contains, iterate, scan, snapshot, open again, mixed,
+ *		 overwrite, prune, delete
  *	random	 put in random order, and batches of 100
  *	load, killed   put all, sync, and end by SIGKILL; then, by the next process, open
  *	durable	 durable puts on 1, 4, 16 and 64 threads; durable batches of 100

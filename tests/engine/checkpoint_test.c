@@ -79,14 +79,16 @@ static void put_back(struct fixture *fixture, const uint8_t *bytes, uint64_t siz
 static void test_nothing_replayed(void **state)
 {
 	struct fixture *fixture = *state;
-	unsigned flags[] = {KV_OPEN_INLINE, 0, KV_OPEN_READ_ONLY, KV_OPEN_READ_ONLY | KV_OPEN_INLINE};
+	unsigned flags[] = {
+		KV_OPEN_INLINE, 0, KV_OPEN_READ_ONLY, KV_OPEN_READ_ONLY | KV_OPEN_INLINE};
 
 	fill_store(fixture);
 	assert_true(has_checkpoint(fixture));
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		must_open(fixture, flags[i]);
 		assert_int_equal(recovered(fixture), 0);
-		assert_int_equal(kv_last_seq(fixture->kv), KEYS + 1); /* closing sampled the clock */
+		/* closing sampled the clock */
+		assert_int_equal(kv_last_seq(fixture->kv), KEYS + 1);
 		have_keys(fixture, 0, KEYS, 0);
 		must_lack(fixture, HASHED, "absent");
 		must_check_clean(fixture);
@@ -534,7 +536,8 @@ static void test_commits_before_orders(void **state)
 		key_of(KEYS + 2 * round + 1, key);
 		must_put_filled(fixture, ORDERED, key, 10, round);
 		assert_int_equal(kv_cursor_open(fixture->kv, ORDERED, &cursor), 0);
-		for (found = 0; found == 0 ? kv_cursor_first(cursor) == 0 : kv_cursor_next(cursor) == 0;)
+		for (found = 0;
+			found == 0 ? kv_cursor_first(cursor) == 0 : kv_cursor_next(cursor) == 0;)
 			found++;
 		kv_cursor_close(cursor);
 		assert_int_equal(found, KEYS / 2);

@@ -24,15 +24,18 @@
 
 static struct {
 	struct kv *kv;
-	unsigned freed;	  /* so many left the log */
+	unsigned freed;   /* so many left the log */
 	unsigned pending; /* and are not durable there */
-	bool put_off;	  /* what leaves was emptied long ago: copies of others may stand behind its own */
-	bool fails;	  /* the next sync of names after one has left */
+	/* what leaves was emptied long ago: copies of others may stand behind its own */
+	bool put_off;
+	bool fails; /* the next sync of names after one has left */
 	struct sim_env *sim;
 	int (*rename)(struct env_dir *dir, const char *from, const char *to);
 	int (*dir_sync)(struct env_dir *dir);
-	unsigned list_writes, list_full_at; /* of the list of segments: the disk is full from this one on */
-	int (*file_write)(struct env_file *file, const void *data, size_t size, uint64_t position, bool sync);
+	/* of the list of segments: the disk is full from this one on */
+	unsigned list_writes, list_full_at;
+	int (*file_write)(
+		struct env_file *file, const void *data, size_t size, uint64_t position, bool sync);
 } names;
 
 static int watched_rename(struct env_dir *dir, const char *from, const char *to)
@@ -42,7 +45,8 @@ static int watched_rename(struct env_dir *dir, const char *from, const char *to)
 	if (!strncmp(from, "seg-", 4) && !strncmp(to, "free-", 5)) {
 		/* What made it garbage is durable, and so are the copies. */
 		assert_true(kv->sync.durable_bytes >= kv->compaction.emptied_bytes);
-		assert_true(names.put_off || !kv->cold.active || kv->cold.active->written == kv->cold.offset);
+		assert_true(names.put_off || !kv->cold.active ||
+			    kv->cold.active->written == kv->cold.offset);
 		names.freed++;
 		names.pending++;
 		if (names.fails)
@@ -61,7 +65,8 @@ static int watched_dir_sync(struct env_dir *dir)
 }
 
 /* What stood there is gone. */
-static int watched_write(struct env_file *file, const void *data, size_t size, uint64_t position, bool sync)
+static int watched_write(
+	struct env_file *file, const void *data, size_t size, uint64_t position, bool sync)
 {
 	static const uint8_t zeros[64];
 
@@ -99,8 +104,8 @@ static void unwatch(struct fixture *fixture)
 
 /* ---- something to compact -------------------------------------------------------------------- */
 
-static void put_numbered(struct fixture *fixture, const char *name, unsigned number, size_t size,
-			 uint64_t seed)
+static void put_numbered(
+	struct fixture *fixture, const char *name, unsigned number, size_t size, uint64_t seed)
 {
 	char key[30];
 

@@ -126,7 +126,8 @@ int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned count)
 
 	if (interrupts())
 		return -EINTR;
-	if (atomic_load(&disturbing) && tail != ring->sq.sqe_head && sqe->opcode == IORING_OP_WRITE_FIXED) {
+	if (atomic_load(&disturbing) && tail != ring->sq.sqe_head &&
+		sqe->opcode == IORING_OP_WRITE_FIXED) {
 		blocks = sqe->len / ENV_DIRECT_ALIGN;
 		if (blocks > 1 && choose(2)) {
 			sqe->len = (1 + choose(blocks - 1)) * ENV_DIRECT_ALIGN;
@@ -169,7 +170,8 @@ static int teardown(void **state)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static void write_some(struct kv_env *env, struct env_file *file, uint8_t *buffer, uint8_t *expected)
+static void write_some(
+	struct kv_env *env, struct env_file *file, uint8_t *buffer, uint8_t *expected)
 {
 	/*
 	 * Half of them as the log is written, whole blocks from its own buffer; some large enough
@@ -182,7 +184,8 @@ static void write_some(struct kv_env *env, struct env_file *file, uint8_t *buffe
 	for (size_t i = 0; i < size; i += 61)
 		buffer[position + i] = (uint8_t)choose(256);
 	memcpy(expected + position, buffer + position, size);
-	assert_int_equal(env->file_write(file, buffer + position, size, position, choose(3) == 0), 0);
+	assert_int_equal(
+		env->file_write(file, buffer + position, size, position, choose(3) == 0), 0);
 }
 
 static void test_files(void **state)
@@ -209,7 +212,8 @@ static void test_files(void **state)
 	}
 	assert_int_equal(env->file_read(file, got, 100, FILE_SIZE - 50), -ENODATA);
 	atomic_store(&disturbing, false);
-	assert_true(atomic_load(&cut_short) > WRITES / 10 && atomic_load(&interrupted) > WRITES / 10);
+	assert_true(
+		atomic_load(&cut_short) > WRITES / 10 && atomic_load(&interrupted) > WRITES / 10);
 	env->file_close(file);
 	env->buffer_free(env, buffer, FILE_SIZE);
 	env->dir_close(dir);
@@ -279,7 +283,7 @@ int main(void)
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-	printf("# %u calls cut short, %u interrupted, %u cut short in the ring\n", atomic_load(&cut_short),
-		atomic_load(&interrupted), atomic_load(&cut_in_ring));
+	printf("# %u calls cut short, %u interrupted, %u cut short in the ring\n",
+		atomic_load(&cut_short), atomic_load(&interrupted), atomic_load(&cut_in_ring));
 	return failed;
 }

@@ -169,7 +169,8 @@ static void record_keyspaces(void **state)
 
 		record->keyspace = (uint8_t)keyspace;
 		record->check = format_record_body_hash(record) ^ format_record_place(record, SALT);
-		assert_int_equal(format_record_validate(record, 64, SALT, 2), valid ? 40 : -EUCLEAN);
+		assert_int_equal(
+			format_record_validate(record, 64, SALT, 2), valid ? 40 : -EUCLEAN);
 	}
 }
 

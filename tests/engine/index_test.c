@@ -66,7 +66,7 @@ static void put(struct index *index, uint64_t key, uint64_t address)
 		assert_int_equal(index_insert_at(index, &place, hash_of(key), address), 0);
 }
 
-static bool delete(struct index *index, uint64_t key)
+static bool delete (struct index *index, uint64_t key)
 {
 	struct index_place place;
 
@@ -122,7 +122,7 @@ static void check_spills(struct index *index)
 	for (bucket = 0; bucket < buckets; bucket++) {
 		for (i = 0; i < INDEX_SLOTS; i++)
 			assert_int_equal(index_has_spilled(&table->buckets[bucket], i),
-					 wanted[bucket] >> i & 1);
+				wanted[bucket] >> i & 1);
 	}
 	free(wanted);
 }
@@ -158,7 +158,8 @@ static void masks_of_a_bucket(void **state)
 				entry = sought | address;
 				break;
 			case 2:
-				entry = sought ^ (uint64_t)1 << (INDEX_ADDRESS_BITS + mix(seed++) % 23);
+				entry = sought ^ (uint64_t)1
+							 << (INDEX_ADDRESS_BITS + mix(seed++) % 23);
 				break;
 			case 3:
 				entry = sought | (uint64_t)1 << mix(seed++) % INDEX_ADDRESS_BITS;
@@ -224,7 +225,7 @@ static void removal_leaves_no_gaps(void **state)
 		random = mix(random + step);
 		key = 1 + random % (keys - 1);
 		if ((random >> 40) % 100 < (step < keys ? 20 : 55)) {
-			assert_int_equal(delete(&index, key), model[key] != 0);
+			assert_int_equal(delete (&index, key), model[key] != 0);
 			model[key] = 0;
 		} else {
 			model[key] = (uint32_t)(step % 65535 + 1);
@@ -232,11 +233,11 @@ static void removal_leaves_no_gaps(void **state)
 		}
 		key = 1 + mix(random) % (keys - 1);
 		assert_int_equal(lookup(&index, key),
-				 model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
+			model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
 	}
 	for (key = 1; key < keys; key++) {
 		assert_int_equal(lookup(&index, key),
-				 model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
+			model[key] ? (uint64_t)model[key] << KEY_BITS | key : 0);
 		counted += model[key] != 0;
 	}
 	assert_int_equal(index_each(&index, count_entry, &entries), 0);
@@ -246,7 +247,7 @@ static void removal_leaves_no_gaps(void **state)
 	check_spills(&index);
 	/* All that is left, the crowded ones last: each removal leaves the others in order. */
 	for (key = 1; key < keys; key++) {
-		assert_int_equal(delete(&index, key), model[key] != 0);
+		assert_int_equal(delete (&index, key), model[key] != 0);
 		if (key % (keys / 8) == 0)
 			check_spills(&index);
 	}
@@ -342,10 +343,11 @@ static void readers_beside_the_writer(void **state)
 	for (round = 1; round <= 3; round++) {
 		for (key = STABLE + 1; key <= keys / 2; key++) {
 			put(&readers.index, key, key);
-			put(&readers.index, 1 + key % STABLE, round << KEY_BITS | (1 + key % STABLE));
+			put(&readers.index, 1 + key % STABLE,
+				round << KEY_BITS | (1 + key % STABLE));
 		}
 		for (key = STABLE + 1; key <= keys / 2; key++)
-			assert_true(delete(&readers.index, key));
+			assert_true(delete (&readers.index, key));
 		free_retired(&readers.index);
 	}
 	atomic_store(&readers.stop, true);
@@ -358,7 +360,7 @@ static void readers_beside_the_writer(void **state)
 
 /* ---- one home, crowded ----------------------------------------------------------------------- */
 
-#define CROWD 30u	/* entries of one home: four buckets */
+#define CROWD 30u        /* entries of one home: four buckets */
 #define CROWD_STABLE 24u /* of them, never removed */
 
 struct crowd {
@@ -427,8 +429,9 @@ static void removal_beside_readers(void **state)
 		/* In spells, between which a reader comes to an end. */
 		for (i = 0; i < 64; i++) {
 			key = CROWD_STABLE + 1 + mix(++round) % (CROWD - CROWD_STABLE);
-			assert_int_equal(index_find(&crowd.index, crowded_hash(key), match, &key,
-						    &place), key);
+			assert_int_equal(
+				index_find(&crowd.index, crowded_hash(key), match, &key, &place),
+				key);
 			index_remove(&crowd.index, &place);
 			assert_int_equal(index_insert(&crowd.index, crowded_hash(key), key), 0);
 		}
@@ -507,7 +510,7 @@ static void saved_beside_changes(void **state)
 			random = mix(random + step);
 			key = 1 + random % entries;
 			if (there[key])
-				delete(&index, key);
+				delete (&index, key);
 			else
 				put(&index, key, key);
 			there[key] = !there[key];
@@ -516,9 +519,10 @@ static void saved_beside_changes(void **state)
 	index_save_end(&saving);
 	assert_false(journal.lost);
 	apply_changes(&journal, &saved);
-	assert_int_equal(index_load(&loaded, atomic_load(&index.table)->count,
-				    atomic_load(&index.entries),
-				    saved.count * sizeof(uint64_t), read_saved, &saved), 0);
+	assert_int_equal(
+		index_load(&loaded, atomic_load(&index.table)->count, atomic_load(&index.entries),
+			saved.count * sizeof(uint64_t), read_saved, &saved),
+		0);
 	for (key = 1; key <= entries; key++)
 		assert_int_equal(lookup(&loaded, key), there[key] ? key : 0);
 	while (!index_load_some(&loaded, 100))

@@ -79,8 +79,8 @@ static void test_key_sizes(void **state)
 
 			kv_prefetch(fixture->kv, keyspace, key, size);
 			kv_prefetch(fixture->kv, !keyspace, key, size); /* there is none */
-			assert_int_equal(kv_value_size(fixture->kv, keyspace, key, size, &value_size),
-				0);
+			assert_int_equal(
+				kv_value_size(fixture->kv, keyspace, key, size, &value_size), 0);
 			assert_int_equal(value_size, sizeof(size));
 			kv_read_begin(fixture->kv);
 			assert_int_equal(kv_get(fixture->kv, keyspace, key, size, &value), 0);
@@ -94,7 +94,8 @@ static void test_key_sizes(void **state)
 		must_open(fixture, 0);
 	}
 	assert_int_equal(kv_contains(fixture->kv, 0, key, KV_KEY_SIZE_MAX), 0);
-	kv_prefetch(fixture->kv, KV_KEYSPACES_MAX, key, 1); /* not a key that could be: nothing happens */
+	/* not a key that could be: nothing happens */
+	kv_prefetch(fixture->kv, KV_KEYSPACES_MAX, key, 1);
 	kv_prefetch(fixture->kv, 0, key, KV_KEY_SIZE_MAX + 1u);
 	free(key);
 }
@@ -211,8 +212,8 @@ struct sizes {
  * Commits one change, by itself or as a batch of one; and says how much more the log and what is
  * needed of it have become.
  */
-static void change_one(struct fixture *fixture, bool as_batch, unsigned keyspace, const uint8_t *key,
-	struct sizes sizes, const uint8_t *value, uint64_t more[3])
+static void change_one(struct fixture *fixture, bool as_batch, unsigned keyspace,
+	const uint8_t *key, struct sizes sizes, const uint8_t *value, uint64_t more[3])
 {
 	struct kv_stats before, after;
 	struct kv_batch *batch;
@@ -220,15 +221,16 @@ static void change_one(struct fixture *fixture, bool as_batch, unsigned keyspace
 	kv_stats(fixture->kv, &before);
 	if (as_batch) {
 		assert_int_equal(kv_batch_new(fixture->kv, &batch), 0);
-		assert_int_equal(value ? kv_batch_put(batch, keyspace, key, sizes.key, value, sizes.value) :
-					 kv_batch_delete(batch, keyspace, key, sizes.key),
+		assert_int_equal(
+			value ? kv_batch_put(batch, keyspace, key, sizes.key, value, sizes.value)
+			      : kv_batch_delete(batch, keyspace, key, sizes.key),
 			0);
 		assert_int_equal(kv_commit(fixture->kv, batch, NULL), 0);
 		kv_batch_free(batch);
 	} else {
-		assert_int_equal(
-			value ? kv_put(fixture->kv, keyspace, key, sizes.key, value, sizes.value, NULL) :
-				kv_delete(fixture->kv, keyspace, key, sizes.key, NULL),
+		assert_int_equal(value ? kv_put(fixture->kv, keyspace, key, sizes.key, value,
+						 sizes.value, NULL)
+				       : kv_delete(fixture->kv, keyspace, key, sizes.key, NULL),
 			0);
 	}
 	kv_stats(fixture->kv, &after);
@@ -282,7 +284,8 @@ static void change_all_alike(struct fixture *fixture)
 	static const size_t value_sizes[] = {0, 1, 7, 8, 99, 2047, 2048, 2049, 3000};
 
 	for (unsigned i = 0; i < 2 * 8 * 9; i++)
-		change_alike(fixture, i % 2, (struct sizes){key_sizes[i / 2 % 8], value_sizes[i / 16]});
+		change_alike(
+			fixture, i % 2, (struct sizes){key_sizes[i / 2 % 8], value_sizes[i / 16]});
 	must_check_clean(fixture);
 }
 

@@ -184,7 +184,8 @@ static void test_flipped(void **state)
 	must_put_range(fixture, 0, KEYS, 1);
 	must_close(fixture);
 	assert_non_null(sim_env_bytes(fixture->sim, FILE_NAME, &size));
-	for (position = 0; position < size; position += position < 600 ? 11 * few : size * few / 23) {
+	for (position = 0; position < size;
+		position += position < 600 ? 11 * few : size * few / 23) {
 		char key[32];
 		struct kv_slice value;
 		unsigned missing = 0;

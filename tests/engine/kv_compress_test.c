@@ -15,13 +15,15 @@
 #define STEPS_MAX 100000u
 #define ROUNDS_MAX 100u
 
-static const char *const words[] = {"segment", "record", "the", "value", "of", "a", "store", "index"};
+static const char *const words[] = {
+	"segment", "record", "the", "value", "of", "a", "store", "index"};
 
 /* A value like those of programs: the same words in another order. */
 static size_t make_value(char *out, size_t room, unsigned key, unsigned kind)
 {
 	unsigned state = key * 2654435761u + kind;
-	size_t used = (size_t)snprintf(out, room, "{\"kind\": %u, \"id\": %u, \"text\": \"", kind, key);
+	size_t used =
+		(size_t)snprintf(out, room, "{\"kind\": %u, \"id\": %u, \"text\": \"", kind, key);
 
 	while (used < room - 20) {
 		state = state * 1103515245u + 12345u;
@@ -38,8 +40,7 @@ static void put(struct fixture *fixture, unsigned key, unsigned kind)
 	char value[160];
 	size_t size = make_value(value, sizeof(value), key, kind);
 
-	assert_int_equal(
-		kv_put(fixture->kv, key % 2, &key, sizeof(key), value, size, NULL), 0);
+	assert_int_equal(kv_put(fixture->kv, key % 2, &key, sizeof(key), value, size, NULL), 0);
 }
 
 static void must_hold(struct fixture *fixture, unsigned key, unsigned kind)
@@ -60,8 +61,7 @@ static void make(struct fixture *fixture, unsigned flags)
 	struct kv_create_options options = fixture_create_options;
 
 	options.compress = KV_COMPRESS_BACKGROUND;
-	assert_int_equal(
-		kv_create(fixture->env, STORE_PATH, &options, fixture_hear, fixture), 0);
+	assert_int_equal(kv_create(fixture->env, STORE_PATH, &options, fixture_hear, fixture), 0);
 	must_open(fixture, flags);
 }
 
@@ -130,8 +130,8 @@ static void test_incompressible(void **state)
 	make(fixture, 0);
 	for (unsigned key = 0; key < KEYS / 2; key++) {
 		fill_bytes(value, sizeof(value), key);
-		assert_int_equal(kv_put(fixture->kv, HASHED, &key, sizeof(key), value, sizeof(value),
-					 NULL),
+		assert_int_equal(
+			kv_put(fixture->kv, HASHED, &key, sizeof(key), value, sizeof(value), NULL),
 			0);
 	}
 	stats = prune(fixture);
@@ -159,8 +159,12 @@ static void test_dictionaries_go(void **state)
 			char value[160];
 
 			for (unsigned i = 0; i < sizeof(value); i++)
-				value[i] = (char)(i % 5 ? "0123456789abcdef"[(key * 7 + i * (key % 13) + round) % 16]
-							: (char)(200 + i % 17));
+				value[i] =
+					(char)(i % 5 ? "0123456789abcdef"[(key * 7 +
+										  i * (key % 13) +
+										  round) %
+									  16]
+						     : (char)(200 + i % 17));
 			assert_int_equal(kv_put(fixture->kv, key % 2, &key, sizeof(key), value,
 						 sizeof(value), NULL),
 				0);

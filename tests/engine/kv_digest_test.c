@@ -12,7 +12,8 @@ struct digest {
 	uint8_t bytes[KV_DIGEST_SIZE];
 };
 
-static struct digest digest_with(struct fixture *fixture, const struct kv_view *view, const struct kv_digest_options *options)
+static struct digest digest_with(struct fixture *fixture, const struct kv_view *view,
+	const struct kv_digest_options *options)
 {
 	struct digest digest;
 
@@ -148,7 +149,8 @@ static void test_differences(void **state)
 	must_put(fixture, HASHED, "mor", "ex");
 	seen[count++] = digest_of(fixture);
 	must_delete(fixture, HASHED, "mor");
-	assert_int_equal(kv_write(fixture->kv, HASHED, "large", 5, LARGE_SIZE - 1, "!", 1, NULL), 0);
+	assert_int_equal(
+		kv_write(fixture->kv, HASHED, "large", 5, LARGE_SIZE - 1, "!", 1, NULL), 0);
 	seen[count++] = digest_of(fixture);
 	assert_int_equal(kv_resize(fixture->kv, HASHED, "large", 5, LARGE_SIZE + 1, NULL), 0);
 	seen[count++] = digest_of(fixture);
@@ -247,7 +249,8 @@ static void test_known(void **state)
 	assert_memory_equal(digest.bytes, known[0], sizeof(known[0]));
 	digest = digest_with(fixture, NULL, &options);
 	assert_memory_equal(digest.bytes, known[1], sizeof(known[1]));
-	assert_int_equal(kv_digest(fixture->kv, NULL, NULL, stop, &calls, digest.bytes), -ECANCELED);
+	assert_int_equal(
+		kv_digest(fixture->kv, NULL, NULL, stop, &calls, digest.bytes), -ECANCELED);
 }
 
 int main(void)

@@ -49,7 +49,8 @@ static uint64_t put(struct fixture *fixture, unsigned keyspace, unsigned number)
 {
 	uint64_t seq;
 
-	assert_int_equal(kv_put(fixture->kv, keyspace, &number, sizeof(number), "value", 5, &seq), 0);
+	assert_int_equal(
+		kv_put(fixture->kv, keyspace, &number, sizeof(number), "value", 5, &seq), 0);
 	return seq;
 }
 
@@ -218,8 +219,8 @@ static void test_cancelled(void **state)
 		put(fixture, HASHED, i);
 	sample(fixture);
 	pass_time(DAY);
-	assert_int_equal(kv_expire(fixture->kv, HASHED, day_us, stop_at_once, &calls, &expired),
-			 -ECANCELED);
+	assert_int_equal(
+		kv_expire(fixture->kv, HASHED, day_us, stop_at_once, &calls, &expired), -ECANCELED);
 	assert_int_equal(calls, 1);
 	assert_true(expired > 0 && expired < 5000);
 	assert_int_equal(expire(fixture, HASHED, day_us), 5000 - expired);

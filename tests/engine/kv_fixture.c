@@ -224,7 +224,8 @@ void numbered_key(char key[16], unsigned number)
 
 void numbered_value(char value[128], unsigned number, unsigned round)
 {
-	snprintf(value, 128, "value %u of round %u, and something to make it longer than it was", number, round);
+	snprintf(value, 128, "value %u of round %u, and something to make it longer than it was",
+		number, round);
 }
 
 void must_put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round)

@@ -87,8 +87,8 @@ static void *write_stamps(void *arg)
 
 		memset(data, (int)(i * 2 + party->number), SPAN);
 		assert_int_equal(write_at(party->fixture, "k", 0, data, SPAN), 0);
-		assert_int_equal(write_at(party->fixture, "k", SPAN + party->number * PIECE, &own, 1),
-				 0);
+		assert_int_equal(
+			write_at(party->fixture, "k", SPAN + party->number * PIECE, &own, 1), 0);
 	}
 	free(data);
 	return NULL;
@@ -102,7 +102,8 @@ static void *read_stamps(void *arg)
 	size_t done;
 
 	while (!atomic_load(party->over)) {
-		assert_int_equal(kv_read(party->fixture->kv, HASHED, "k", 1, 0, data, SPAN, &done), 0);
+		assert_int_equal(
+			kv_read(party->fixture->kv, HASHED, "k", 1, 0, data, SPAN, &done), 0);
 		assert_int_equal(done, SPAN);
 		assert_memory_equal(data, data + 1, SPAN - 1);
 		kv_read_begin(party->fixture->kv);
@@ -135,8 +136,8 @@ static void test_concurrent_writes(void **state)
 	atomic_store(&over, true);
 	pthread_join(threads[2], NULL);
 	for (i = 0; i < 2; i++) {
-		assert_int_equal(kv_read(fixture->kv, HASHED, "k", 1, SPAN + i * PIECE, &own, 1, &done),
-				 0);
+		assert_int_equal(
+			kv_read(fixture->kv, HASHED, "k", 1, SPAN + i * PIECE, &own, 1, &done), 0);
 		assert_int_equal(own, (uint8_t)WRITES);
 	}
 	must_check_clean(fixture);

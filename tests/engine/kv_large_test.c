@@ -65,8 +65,8 @@ static void test_get_puts_together(void **state)
 
 static void test_streams(void **state)
 {
-	static const size_t sizes[] = {0,	  1,	     PIECE - 1,	    PIECE,
-				       PIECE + 1, 2 * PIECE, 5 * PIECE + 7, 20 * PIECE};
+	static const size_t sizes[] = {
+		0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE + 7, 20 * PIECE};
 	static const size_t steps[] = {1000, PIECE, 3 * PIECE, 777777};
 	struct fixture *fixture = *state;
 	unsigned i, j;
@@ -271,7 +271,7 @@ static void test_limits(void **state)
 	assert_int_equal(resize(fixture, "k", KV_LARGE_VALUE_SIZE_MAX + 1), -EFBIG);
 	assert_int_equal(kv_read(fixture->kv, HASHED, "k", 1, KV_LARGE_VALUE_SIZE_MAX - 50, buffer,
 				 sizeof(buffer), &done),
-			 0);
+		0);
 	assert_int_equal(done, 50);
 	assert_memory_equal(buffer + 46, "\0end", 4);
 	/* A hole takes no space. */
@@ -301,11 +301,11 @@ static void test_longest_key(void **state)
 	size_t done;
 
 	assert_int_equal(kv_put(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, value, BIG, NULL), 0);
-	assert_int_equal(kv_write(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, 500000, value, 1000, NULL),
-			 0);
+	assert_int_equal(
+		kv_write(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, 500000, value, 1000, NULL), 0);
 	assert_int_equal(kv_resize(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, 500064, NULL), 0);
-	assert_int_equal(kv_read(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, 500000, buffer, 100, &done),
-			 0);
+	assert_int_equal(
+		kv_read(fixture->kv, HASHED, key, KV_KEY_SIZE_MAX, 500000, buffer, 100, &done), 0);
 	assert_int_equal(done, 64);
 	assert_memory_equal(buffer, value, 64);
 	must_have_pieces(fixture, 8);

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define WRITERS 3u
-#define SLOTS 40u	    /* keys of each writer */
-#define BATCHES_MAX 600u    /* of each; its disk ends a life after some 100 */
+#define SLOTS 40u        /* keys of each writer */
+#define BATCHES_MAX 600u /* of each; its disk ends a life after some 100 */
 #define VALUE_SIZE_MAX 9000u
 #define LATE_US 300u
 #define ROUNDS (getenv("KVFS_TEST_LONG") ? 400u : 4u)
@@ -95,7 +95,8 @@ static void *write_thread(void *arg)
 	for (unsigned i = 0; error == 0 && i < BATCHES_MAX; i++) {
 		struct put *put = &writer->puts[writer->count];
 
-		*put = (struct put){.slot = (uint32_t)sim_random_below(&random, SLOTS), .version = i};
+		*put = (struct put){
+			.slot = (uint32_t)sim_random_below(&random, SLOTS), .version = i};
 		error = commit(writer, batch, put);
 		if (error < 0)
 			break;
@@ -123,7 +124,8 @@ static const struct put *find_put(const struct writer *writer, uint32_t slot, ui
 	return found;
 }
 
-static void compare_key(const struct writer *writer, unsigned keyspace, uint32_t slot, uint64_t last_seq)
+static void compare_key(
+	const struct writer *writer, unsigned keyspace, uint32_t slot, uint64_t last_seq)
 {
 	const struct put *put = find_put(writer, slot, last_seq);
 	uint32_t key[2] = {writer->number, slot};
@@ -179,14 +181,18 @@ static void live(struct round *round)
 	struct fixture *fixture = round->fixture;
 	struct sim_random random = {round->seed};
 
-	assert_int_equal(kv_create(fixture->env, STORE_PATH, &fixture_create_options, fixture_hear, fixture), 0);
+	assert_int_equal(
+		kv_create(fixture->env, STORE_PATH, &fixture_create_options, fixture_hear, fixture),
+		0);
 	fixture->checkpoint_interval = 1u << 19;
 	must_open(fixture, 0);
 	sim_env_set_late(fixture->sim, LATE_US);
 	plan_end(round, &random);
 	for (unsigned i = 0; i < WRITERS; i++) {
 		round->writers[i] = (struct writer){.round = round, .number = i};
-		assert_int_equal(pthread_create(&round->writers[i].thread, NULL, write_thread, &round->writers[i]), 0);
+		assert_int_equal(pthread_create(&round->writers[i].thread, NULL, write_thread,
+					 &round->writers[i]),
+			0);
 	}
 	for (unsigned i = 0; i < WRITERS; i++)
 		pthread_join(round->writers[i].thread, NULL);
@@ -201,7 +207,8 @@ static void test_late(void **state)
 {
 	static struct round round;
 	unsigned rounds = ROUNDS;
-	uint64_t first = getenv("KVFS_TEST_SEED") ? strtoull(getenv("KVFS_TEST_SEED"), NULL, 10) : 1;
+	uint64_t first =
+		getenv("KVFS_TEST_SEED") ? strtoull(getenv("KVFS_TEST_SEED"), NULL, 10) : 1;
 
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
 		round.seed = seed;
@@ -210,7 +217,8 @@ static void test_late(void **state)
 		must_open(round.fixture, 0);
 		/* after a call that failed it may complain: what it holds is the same */
 		if (seed % 4 > 1 && round.fixture->errors)
-			fail_msg("seed %llu: %s", (unsigned long long)seed, round.fixture->last_error);
+			fail_msg("seed %llu: %s", (unsigned long long)seed,
+				round.fixture->last_error);
 		compare(&round);
 		must_put(round.fixture, ORDERED, "afterwards", "a value");
 		must_sync(round.fixture);

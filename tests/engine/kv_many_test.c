@@ -36,8 +36,8 @@ static void must_be_version(const struct kv_entry *entry, unsigned number, unsig
 	assert_int_equal(entry->status, 0);
 	assert_int_equal(entry->value.size, size_of(number, version));
 	for (size_t i = 0; i < entry->value.size; i++)
-		assert_int_equal(((const char *)entry->value.data)[i],
-			'a' + (number + version) % 26);
+		assert_int_equal(
+			((const char *)entry->value.data)[i], 'a' + (number + version) % 26);
 }
 
 /* Versions of all keys, 0: there is none. Enough of them that segments are mapped and emptied. */
@@ -230,8 +230,8 @@ static void test_under_change(void **state)
 }
 
 /* What lies below the upper bound, in one read and in reads of three. */
-static void must_read_below(struct fixture *fixture, const char *const *sorted, unsigned from,
-			    const char *to)
+static void must_read_below(
+	struct fixture *fixture, const char *const *sorted, unsigned from, const char *to)
 {
 	struct kv_entry entries[16];
 	unsigned expected;
@@ -249,8 +249,8 @@ static void must_read_below(struct fixture *fixture, const char *const *sorted, 
 			for (size_t i = 0; i < count; i++, expected++) {
 				assert_true(strcmp(sorted[expected], to) < 0);
 				assert_int_equal(entries[i].key.size, strlen(sorted[expected]));
-				assert_memory_equal(entries[i].key.data, sorted[expected],
-						    entries[i].key.size);
+				assert_memory_equal(
+					entries[i].key.data, sorted[expected], entries[i].key.size);
 			}
 		}
 		assert_int_equal(err, -ENOENT);
@@ -266,9 +266,9 @@ static void must_read_below(struct fixture *fixture, const char *const *sorted, 
  */
 static void test_upper_bound(void **state)
 {
-	static const char *const sorted[] = {"a", "abcdefg", "abcdefgh", "abcdefgh\x01", "abcdefghi",
-					     "abcdefghij", "abcdefgi", "abcdefgij", "b", "bbbbbbbb",
-					     "\x7f", "\x80zzzzzzz", "\xff\xff\xff\xff\xff\xff\xff\xff", NULL};
+	static const char *const sorted[] = {"a", "abcdefg", "abcdefgh", "abcdefgh\x01",
+		"abcdefghi", "abcdefghij", "abcdefgi", "abcdefgij", "b", "bbbbbbbb", "\x7f",
+		"\x80zzzzzzz", "\xff\xff\xff\xff\xff\xff\xff\xff", NULL};
 	struct fixture *fixture = *state;
 	unsigned count = sizeof(sorted) / sizeof(*sorted) - 1;
 

@@ -14,8 +14,8 @@ static uint8_t value[VALUE_SIZE];
 static void put(struct fixture *fixture, unsigned key, unsigned stamp)
 {
 	fill_bytes(value, sizeof(value), (uint64_t)stamp << 32 | key);
-	assert_int_equal(kv_put(fixture->kv, key % 2, &key, sizeof(key), value, sizeof(value), NULL),
-		0);
+	assert_int_equal(
+		kv_put(fixture->kv, key % 2, &key, sizeof(key), value, sizeof(value), NULL), 0);
 }
 
 static void must_hold(struct fixture *fixture, unsigned key, unsigned stamp)
@@ -79,7 +79,8 @@ static void test_crash_amid_copies(void **state)
 		for (unsigned key = round % 3; key < KEYS; key += 3)
 			put(fixture, key, round);
 		for (unsigned key = 0; key < KEYS; key += 30)
-			assert_int_equal(kv_delete(fixture->kv, key % 2, &key, sizeof(key), NULL), 0);
+			assert_int_equal(
+				kv_delete(fixture->kv, key % 2, &key, sizeof(key), NULL), 0);
 		must_sync(fixture);
 		must_crash(fixture, round % 2 ? SIM_LOSS_ANY : SIM_LOSS_ALL, 0);
 		must_check_clean(fixture);
@@ -111,7 +112,8 @@ static void test_deleted_stays_deleted(void **state)
 		put(fixture, key, 1);
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned key = round; key < OLD && round < 2; key += 8)
-			assert_int_equal(kv_delete(fixture->kv, key % 2, &key, sizeof(key), NULL), 0);
+			assert_int_equal(
+				kv_delete(fixture->kv, key % 2, &key, sizeof(key), NULL), 0);
 		for (unsigned repeat = 0; repeat < 5; repeat++)
 			for (unsigned key = OLD; key < NEW; key++)
 				put(fixture, key, repeat);
@@ -122,7 +124,8 @@ static void test_deleted_stays_deleted(void **state)
 			if (key % 8 > 1 || key % 8 > round)
 				must_hold(fixture, key, 1);
 			else
-				assert_int_equal(kv_get(fixture->kv, key % 2, &key, sizeof(key), &found),
+				assert_int_equal(
+					kv_get(fixture->kv, key % 2, &key, sizeof(key), &found),
 					-ENOENT);
 		}
 		must_check_clean(fixture);
@@ -238,8 +241,9 @@ static void test_newest_number_stays(void **state)
 	assert_int_equal(kv_batch_new(fixture->kv, &batch), 0);
 	assert_int_equal(kv_batch_expect(batch, 0, &key, sizeof(key), 1), 0);
 	for (unsigned other = 1; other <= MORE; other++)
-		assert_int_equal(kv_batch_put(batch, other % 2, &other, sizeof(other), value,
-					      sizeof(value)), 0);
+		assert_int_equal(
+			kv_batch_put(batch, other % 2, &other, sizeof(other), value, sizeof(value)),
+			0);
 	assert_int_equal(kv_commit(fixture->kv, batch, NULL), -ESTALE);
 	kv_batch_free(batch);
 

@@ -41,7 +41,8 @@ static void test_latencies(void **state)
 	change(fixture, 0);
 	kv_stats(fixture->kv, &stats);
 	assert_in_range(stats.latencies[KV_OPERATION_GET].samples, CHANGES / 192, CHANGES / 64 + 1);
-	assert_in_range(stats.latencies[KV_OPERATION_COMMIT].samples, CHANGES / 192, CHANGES / 64 + 1);
+	assert_in_range(
+		stats.latencies[KV_OPERATION_COMMIT].samples, CHANGES / 192, CHANGES / 64 + 1);
 	assert_true(stats.latencies[KV_OPERATION_SYNC].samples <= 1);
 	assert_in_range(stats.latencies[KV_OPERATION_FLUSH].samples, 1, stats.flushes);
 	must_be_sound(&stats.latencies[KV_OPERATION_GET]);

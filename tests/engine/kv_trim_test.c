@@ -105,7 +105,8 @@ static bool is_at_rest(struct fixture *fixture, unsigned segments_max)
 	tail = kv->log.hot.offset + SEGMENT_SIZE / 6;
 	if (tail > SEGMENT_SIZE * 3 / 4)
 		tail = SEGMENT_SIZE;
-	at_rest = kv->maintain.rest.depth == 2 && !kv->log.spare_count && stats.segments <= segments_max &&
+	at_rest = kv->maintain.rest.depth == 2 && !kv->log.spare_count &&
+		  stats.segments <= segments_max &&
 		  stats.disk_bytes <= (stats.segments - 1) * SEGMENT_SIZE + tail + 4096;
 	kv->maintain.rest.since_us = kv->env->clock_us(kv->env) - LONG_AGO_US;
 	pthread_mutex_unlock(&kv->log.lock);
@@ -242,10 +243,13 @@ static void test_disk_is_full_behind_a_hole(void **state)
 		} else if (turn == 2) {
 			must_crash(fixture, SIM_LOSS_NONE, 0);
 		}
-		for (i = 0; i < 4 && !kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL); i++)
+		for (i = 0; i < 4 &&
+			    !kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL);
+			i++)
 			;
 		assert_in_range(i, 0, 3);
-		assert_int_equal(kv_put(fixture->kv, HASHED, "more", 4, value, sizeof(value), NULL), -ENOSPC);
+		assert_int_equal(kv_put(fixture->kv, HASHED, "more", 4, value, sizeof(value), NULL),
+			-ENOSPC);
 		must_delete(fixture, HASHED, "small 1");
 		must_sync(fixture);
 		must_have_all(fixture, 2);
@@ -303,7 +307,8 @@ static void test_stays_short(void **state)
 	rest_long(fixture);
 	assert_true(is_trimmed(fixture));
 	set_full(fixture, true);
-	assert_int_equal(kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL), -ENOSPC);
+	assert_int_equal(
+		kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL), -ENOSPC);
 	assert_false(is_trimmed(fixture));
 	set_full(fixture, false);
 	must_put_filled(fixture, HASHED, "more", 8000, 0);
@@ -387,10 +392,11 @@ static void test_a_part_is_given_back(void **state)
 			must_crash(fixture, SIM_LOSS_NONE, 0);
 			must_delete(fixture, HASHED, "turn");
 		} else {
-			assert_int_equal(kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value),
-						NULL),
-					 -ENOSPC);
-			assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &left, &total), 0);
+			assert_int_equal(
+				kv_put(fixture->kv, HASHED, "much", 4, value, sizeof(value), NULL),
+				-ENOSPC);
+			assert_int_equal(
+				fixture->env->dir_space(fixture->kv->dir, &left, &total), 0);
 			assert_true(left >= avail);
 		}
 		must_know_space(fixture);
@@ -548,7 +554,8 @@ static void test_spare_behind_a_cut(void **state)
 		must_put_filled(fixture, HASHED, key, 500, puts);
 		pthread_mutex_lock(&log->lock);
 		done = !log->hot.trimmed;
-		kept = done || log->hot.offset + SEGMENT_SIZE / LOG_RESERVE_DIVISOR <= log->hot.limit;
+		kept = done ||
+		       log->hot.offset + SEGMENT_SIZE / LOG_RESERVE_DIVISOR <= log->hot.limit;
 		pthread_mutex_unlock(&log->lock);
 		assert_true(kept);
 	}

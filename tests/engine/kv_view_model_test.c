@@ -17,7 +17,9 @@ static size_t random_size(struct model *model)
 {
 	unsigned dice = below(model, 100);
 
-	return dice < 60 ? below(model, 300) : dice < 95 ? below(model, 9000) : below(model, 100000);
+	return dice < 60   ? below(model, 300)
+	       : dice < 95 ? below(model, 9000)
+			   : below(model, 100000);
 }
 
 static void put_one(struct model *model, unsigned keyspace, unsigned key)
@@ -124,7 +126,8 @@ static void change_view(struct model *model)
 	} else if (below(model, 2)) {
 		assert_int_equal(kv_view_open(model->fixture->kv, &model->views[i]), 0);
 		/* What large values have left behind is cleared up meanwhile. */
-		assert_in_range(kv_view_seq(model->views[i]), before, kv_last_seq(model->fixture->kv));
+		assert_in_range(
+			kv_view_seq(model->views[i]), before, kv_last_seq(model->fixture->kv));
 	} else {
 		key_name(below(model, NAMES), name);
 		if (kv_snapshot_open(model->fixture->kv, name, &model->views[i]))

@@ -156,7 +156,8 @@ static void sum_by_steps(struct bank *bank, struct kv_cursor *cursor, bool forwa
 		result = forward ? kv_cursor_next(cursor) : kv_cursor_prev(cursor);
 	}
 	if (result != -ENOENT || sum != TOTAL)
-		fail_bank(bank, forward ? "the sum forwards is wrong" : "the sum backwards is wrong");
+		fail_bank(
+			bank, forward ? "the sum forwards is wrong" : "the sum backwards is wrong");
 }
 
 static void sum_by_read(struct bank *bank, struct kv_cursor *cursor)

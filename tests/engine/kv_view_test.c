@@ -45,8 +45,8 @@ static void view_must_have(struct fixture *fixture, const struct kv_view *view, 
 	assert_int_equal(size, strlen(value));
 }
 
-static void view_must_lack(struct fixture *fixture, const struct kv_view *view, unsigned keyspace,
-	const char *key)
+static void view_must_lack(
+	struct fixture *fixture, const struct kv_view *view, unsigned keyspace, const char *key)
 {
 	struct kv_slice found;
 
@@ -296,7 +296,8 @@ static void put_values(struct fixture *fixture, unsigned stamp)
 	}
 }
 
-static void view_must_have_values(struct fixture *fixture, const struct kv_view *view, unsigned stamp)
+static void view_must_have_values(
+	struct fixture *fixture, const struct kv_view *view, unsigned stamp)
 {
 	static uint8_t expected[VALUE_SIZE + 8];
 
@@ -368,8 +369,8 @@ static atomic_bool list_refused; /* asked by the store's threads */
 
 static int rename_but_list(struct env_dir *dir, const char *from, const char *to)
 {
-	return strcmp(to, FORMAT_SNAPSHOTS_NAME) || !list_refused ? rename_file(dir, from, to) :
-								     -EIO;
+	return strcmp(to, FORMAT_SNAPSHOTS_NAME) || !list_refused ? rename_file(dir, from, to)
+								  : -EIO;
 }
 
 /*

@@ -131,7 +131,8 @@ static const uint8_t *read_part(struct fixture *fixture, unsigned number, size_t
 	char key[16];
 
 	key_of(number, key);
-	assert_int_equal(kv_get_part(fixture->kv, HASHED, key, strlen(key), offset, PART_SIZE, &value), 0);
+	assert_int_equal(
+		kv_get_part(fixture->kv, HASHED, key, strlen(key), offset, PART_SIZE, &value), 0);
 	assert_int_equal(value.size, VALUE_SIZE);
 	*was = was_asked(value.data, value.size);
 	return (const uint8_t *)value.data + offset;
@@ -152,7 +153,8 @@ static void test_parts(void **state)
 
 		fill_bytes(expected, VALUE_SIZE, number);
 		kv_read_begin(fixture->kv);
-		assert_memory_equal(read_part(fixture, number, offset, &was), expected + offset, PART_SIZE);
+		assert_memory_equal(
+			read_part(fixture, number, offset, &was), expected + offset, PART_SIZE);
 		kv_read_end(fixture->kv);
 		assert_true(was);
 	}
@@ -182,7 +184,8 @@ static void test_blocks(void **state)
 
 		key_of(1000 + (unsigned)sim_random_below(&random, BLOCKS / 2), key);
 		kv_read_begin(fixture->kv);
-		assert_int_equal(kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
+		assert_int_equal(
+			kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
 		assert_int_equal(value.size, BLOCK_SIZE);
 		was = was_asked((const uint8_t *)value.data + 100, 1);
 		kv_read_end(fixture->kv);
@@ -208,8 +211,7 @@ static bool read_mixed(struct fixture *fixture, unsigned number)
 
 	key_of(2000 + number, key);
 	kv_read_begin(fixture->kv);
-	assert_int_equal(
-		kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
+	assert_int_equal(kv_get_part(fixture->kv, HASHED, key, strlen(key), 100, 1000, &value), 0);
 	assert_int_equal(value.size, mixed_size(number));
 	was = was_asked((const uint8_t *)value.data + 100, 1000);
 	kv_read_end(fixture->kv);

@@ -96,8 +96,8 @@ static void test_proved_then_mapped(void **state)
 	segment_set_sound(segments, segment);
 	assert_int_equal(segment_map(segments, segment, &map), 0);
 	buffer = segment_use_map(segments, segment, map);
-	assert_int_equal(flags_of(fixture, segment),
-			 SEGMENT_UNVERIFIED | SEGMENT_SOUND | SEGMENT_MAPPED);
+	assert_int_equal(
+		flags_of(fixture, segment), SEGMENT_UNVERIFIED | SEGMENT_SOUND | SEGMENT_MAPPED);
 	have_all(fixture);
 	assert_ptr_equal(segment_use_buffer(segments, segment, buffer), map);
 	segments->env->file_unmap(segment->file, map, segments->size);
@@ -110,7 +110,8 @@ static void test_not_proved(void **state)
 	struct fixture *fixture = *state;
 	struct segment *segment = reopened(fixture);
 
-	for (uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE; offset < segment->covered; offset += 997) {
+	for (uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE; offset < segment->covered;
+		offset += 997) {
 		segment->buffer[offset] ^= 1;
 		assert_false(segment_prove(&fixture->kv->segments, segment, segment->buffer));
 		segment->buffer[offset] ^= 1;
@@ -138,8 +139,8 @@ static void test_address_that_lies(void **state)
 	assert_true(segment_prove(&kv->segments, segment, segment->buffer));
 	segment_set_sound(&kv->segments, segment);
 	kv_read_begin(kv);
-	assert_int_equal(read_find(kv, HASHED, HOLDER, sizeof(HOLDER) - 1, holder, &record, &address),
-			 0);
+	assert_int_equal(
+		read_find(kv, HASHED, HOLDER, sizeof(HOLDER) - 1, holder, &record, &address), 0);
 	address += (FORMAT_RECORD_HEADER_SIZE + sizeof(HOLDER) - 1) / FORMAT_RECORD_ALIGN;
 	assert_int_equal(index_reserve(&kv->index, 1), 0);
 	assert_int_equal(index_insert(&kv->index, hash, address), 0);

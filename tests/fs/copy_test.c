@@ -55,8 +55,8 @@ static void fill(struct fixture *store, uint64_t ino, unsigned seed, size_t size
 }
 
 /* [offset, offset + size) has what another file was filled with at from. */
-static void expect(
-	struct fixture *store, uint64_t ino, unsigned seed, size_t size, int64_t offset, int64_t from)
+static void expect(struct fixture *store, uint64_t ino, unsigned seed, size_t size, int64_t offset,
+	int64_t from)
 {
 	uint8_t *data = malloc(size);
 
@@ -79,13 +79,14 @@ static void expect_zeros(struct fixture *store, uint64_t ino, size_t size, int64
 	free(data);
 }
 
-static void copy(struct fixture *store, uint64_t in, int64_t from, uint64_t out, int64_t to, size_t size)
+static void copy(
+	struct fixture *store, uint64_t in, int64_t from, uint64_t out, int64_t to, size_t size)
 {
 	size_t done = 0;
 
 	while (done < size) {
-		ssize_t part = kvfs_copy(store->fs, in, from + (int64_t)done, out,
-			to + (int64_t)done, size - done);
+		ssize_t part = kvfs_copy(
+			store->fs, in, from + (int64_t)done, out, to + (int64_t)done, size - done);
 
 		assert_true(part > 0);
 		done += (size_t)part;
@@ -114,8 +115,9 @@ static void test_refused(void **state)
 	assert_int_equal(kvfs_copy(store->fs, directory, 0, two, 0, 100), -EISDIR);
 	assert_int_equal(kvfs_copy(store->fs, one, 0, directory, 0, 200000), -EISDIR);
 	assert_int_equal(kvfs_copy(store->fs, one, 0, 4711, 0, 200000), -ENOENT);
-	assert_int_equal(kvfs_copy(store->fs, one, 0, two,
-				 KVFS_FILE_SIZE_MAX / CHUNK * CHUNK, 200000), -EFBIG);
+	assert_int_equal(
+		kvfs_copy(store->fs, one, 0, two, KVFS_FILE_SIZE_MAX / CHUNK * CHUNK, 200000),
+		-EFBIG);
 	/* At and behind the end there is nothing. */
 	assert_int_equal(kvfs_copy(store->fs, one, 200000, two, 0, 100), 0);
 	assert_int_equal(kvfs_copy(store->fs, one, 4 * CHUNK, two, 0, 100), 0);
@@ -409,8 +411,7 @@ static uint64_t check(struct fixture *store)
 	unsigned reported = 0;
 	uint64_t findings;
 
-	assert_int_equal(
-		kvfs_check(store->fs, count_finding, &reported, NULL, NULL, &findings), 0);
+	assert_int_equal(kvfs_check(store->fs, count_finding, &reported, NULL, NULL, &findings), 0);
 	assert_int_equal(findings, reported);
 	return findings;
 }
@@ -445,14 +446,17 @@ static void test_damage(void **state)
 	/* A wrong count, none, one that makes no sense, and a piece that nobody uses. */
 	share_key_encode(id, SHARE_COUNT, key);
 	share_count_encode(1, count);
-	assert_int_equal(kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
+	assert_int_equal(
+		kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
 	assert_int_equal(check(store), 1);
 	assert_int_equal(kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, 3, NULL), 0);
 	assert_int_equal(check(store), 1);
 	share_count_encode(2, count);
-	assert_int_equal(kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
+	assert_int_equal(
+		kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
 	share_key_encode(id + 500, SHARE_COUNT, key);
-	assert_int_equal(kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
+	assert_int_equal(
+		kv_put(kv, KEYSPACE_SHARED, key, sizeof(key), count, sizeof(count), NULL), 0);
 	assert_int_equal(check(store), 1);
 	assert_int_equal(kv_delete(kv, KEYSPACE_SHARED, key, sizeof(key), NULL), 0);
 	assert_int_equal(check(store), 0);

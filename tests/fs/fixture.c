@@ -126,7 +126,8 @@ void fixture_assert_repaired(struct fixture *store, const char *when)
 	assert_int_equal(mended, said.count);
 	assert_int_equal(kvfs_check(store->fs, fixture_gather, &left, NULL, NULL, &count), 0);
 	if (count)
-		fail_msg("%s, left after the repair:\n%s\nit had said:\n%s", when, left.text, said.text);
+		fail_msg("%s, left after the repair:\n%s\nit had said:\n%s", when, left.text,
+			said.text);
 	assert_int_equal(kvfs_repair(store->fs, fixture_gather, &said, &mended), 0);
 	if (mended)
 		fail_msg("%s, twice:\n%s", when, said.text);

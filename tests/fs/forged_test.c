@@ -32,8 +32,7 @@ static uint64_t make_large(struct fixture *store, const char *name)
 static void put(struct fixture *store, enum keyspace keyspace, const void *key, size_t key_size,
 	const void *value, size_t size)
 {
-	assert_int_equal(
-		kv_put(kvfs_kv(store->fs), keyspace, key, key_size, value, size, NULL), 0);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), keyspace, key, key_size, value, size, NULL), 0);
 }
 
 /* A check says so. */
@@ -143,7 +142,10 @@ static void test_far_inode(void **state)
 {
 	struct fixture *store = *state;
 	uint8_t key[INODE_KEY_SIZE], head[INODE_HEAD_MAX];
-	struct inode inode = {.ino = (uint64_t)1 << 40, .mode = S_IFREG | 0644, .nlink = 1, .contents = INODE_INLINE};
+	struct inode inode = {.ino = (uint64_t)1 << 40,
+		.mode = S_IFREG | 0644,
+		.nlink = 1,
+		.contents = INODE_INLINE};
 
 	inode_key_encode(inode.ino, key);
 	put(store, KEYSPACE_INODE, key, sizeof(key), head, inode_record_encode(&inode, 0, head));

@@ -96,7 +96,8 @@ static bool receive(struct scene *scene)
 }
 
 /* A request's answer, which must be a good one of at least `size` bytes. */
-static const void *ask(struct scene *scene, uint32_t opcode, uint64_t ino, const void *body, size_t body_size, size_t size)
+static const void *ask(struct scene *scene, uint32_t opcode, uint64_t ino, const void *body,
+	size_t body_size, size_t size)
 {
 	struct request request = {
 		.header = {.opcode = opcode, .nodeid = ino, .unique = ++scene->unique}};
@@ -116,7 +117,8 @@ static const void *ask(struct scene *scene, uint32_t opcode, uint64_t ino, const
 
 static uint64_t lookup(struct scene *scene, const char *name)
 {
-	const struct fuse_entry_out *out = ask(scene, FUSE_LOOKUP, FUSE_ROOT_ID, name, strlen(name) + 1, sizeof(*out));
+	const struct fuse_entry_out *out =
+		ask(scene, FUSE_LOOKUP, FUSE_ROOT_ID, name, strlen(name) + 1, sizeof(*out));
 	struct node *node = &scene->nodes[scene->node_count++];
 
 	assert_true(scene->node_count <= NODES_MAX);
@@ -125,17 +127,19 @@ static uint64_t lookup(struct scene *scene, const char *name)
 	return out->nodeid;
 }
 
-static void answered(struct scene *scene, uint64_t locked, uint64_t ino, const struct fuse_attr *attr, bool lasting)
+static void answered(struct scene *scene, uint64_t locked, uint64_t ino,
+	const struct fuse_attr *attr, bool lasting)
 {
 	assert_true(scene->answer_count < ANSWERS_MAX);
-	scene->answers[scene->answer_count++] = (struct answer){
-		.locked = locked, .ino = ino, .lasting = lasting, .attr = *attr};
+	scene->answers[scene->answer_count++] =
+		(struct answer){.locked = locked, .ino = ino, .lasting = lasting, .attr = *attr};
 }
 
 static void chmod_unseen(struct scene *scene, uint64_t ino, uint32_t mode)
 {
 	struct fuse_setattr_in in = {.valid = FATTR_MODE, .mode = mode};
-	const struct fuse_attr_out *out = ask(scene, FUSE_SETATTR, ino, &in, sizeof(in), sizeof(*out));
+	const struct fuse_attr_out *out =
+		ask(scene, FUSE_SETATTR, ino, &in, sizeof(in), sizeof(*out));
 
 	answered(scene, ino, ino, &out->attr, out->attr_valid || out->attr_valid_nsec);
 }
@@ -146,7 +150,8 @@ static void link_unseen(struct scene *scene, uint64_t ino, uint64_t directory)
 		struct fuse_link_in in;
 		char name[8];
 	} body = {{.oldnodeid = ino}, "link"};
-	const struct fuse_entry_out *out = ask(scene, FUSE_LINK, directory, &body, sizeof(body), sizeof(*out));
+	const struct fuse_entry_out *out =
+		ask(scene, FUSE_LINK, directory, &body, sizeof(body), sizeof(*out));
 
 	answered(scene, directory, ino, &out->attr, out->attr_valid || out->attr_valid_nsec);
 }
@@ -209,7 +214,8 @@ static void listen_to_notices(struct scene *scene)
 static struct fuse_attr truth(struct scene *scene, uint64_t ino)
 {
 	struct fuse_getattr_in in = {0};
-	const struct fuse_attr_out *out = ask(scene, FUSE_GETATTR, ino, &in, sizeof(in), sizeof(*out));
+	const struct fuse_attr_out *out =
+		ask(scene, FUSE_GETATTR, ino, &in, sizeof(in), sizeof(*out));
 
 	return out->attr;
 }
@@ -218,7 +224,8 @@ static struct fuse_attr truth(struct scene *scene, uint64_t ino)
 
 static void open_session(struct scene *scene)
 {
-	struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536};
+	struct fuse_init_in init = {
+		.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536};
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	char name[32];
 	int ends[2];
@@ -227,7 +234,8 @@ static void open_session(struct scene *scene)
 	scene->kernel = ends[0];
 	assert_int_equal(fuse_opt_add_arg(&args, "test"), 0);
 	fuse_set_log_func(quiet);
-	scene->session = fuse_session_new(&args, fuse_front_ops(), sizeof(*fuse_front_ops()), scene->front);
+	scene->session =
+		fuse_session_new(&args, fuse_front_ops(), sizeof(*fuse_front_ops()), scene->front);
 	assert_non_null(scene->session);
 	fuse_opt_free_args(&args);
 	snprintf(name, sizeof(name), "/dev/fd/%d", ends[1]);
@@ -244,7 +252,8 @@ static void make_tree(struct kvfs *fs)
 	assert_int_equal(kvfs_mkdir(fs, &root, KVFS_ROOT_INO, "changed", 0755, &attr), 0);
 	assert_int_equal(kvfs_mkdir(fs, &root, KVFS_ROOT_INO, "linked", 0755, &attr), 0);
 	assert_int_equal(kvfs_mknod(fs, &root, KVFS_ROOT_INO, "file", S_IFREG | 0644, 0, &attr), 0);
-	assert_int_equal(kvfs_mknod(fs, &root, KVFS_ROOT_INO, "other", S_IFREG | 0644, 0, &attr), 0);
+	assert_int_equal(
+		kvfs_mknod(fs, &root, KVFS_ROOT_INO, "other", S_IFREG | 0644, 0, &attr), 0);
 	assert_int_equal(kvfs_snapshot_create(fs, "one"), 0);
 }
 
@@ -258,7 +267,8 @@ static int setup_synced(void **state, enum fuse_front_sync sync)
 
 	assert_non_null(scene);
 	assert_int_equal(sim_env_new(&disk, &scene->sim), 0);
-	assert_int_equal(kvfs_create(sim_env_table(scene->sim), STORE_PATH, &create, NULL, NULL), 0);
+	assert_int_equal(
+		kvfs_create(sim_env_table(scene->sim), STORE_PATH, &create, NULL, NULL), 0);
 	assert_int_equal(kvfs_open(sim_env_table(scene->sim), STORE_PATH, &open, &scene->fs), 0);
 	make_tree(scene->fs);
 	assert_int_equal(fuse_front_new(scene->fs, &options, &scene->front), 0);
@@ -328,8 +338,8 @@ static void test_answers_unseen(void **state)
 		assert_int_equal(now.nlink, S_ISDIR(now.mode) ? 2 : 1);
 		/* Something of each had changed, so that it has to be asked for. */
 		if (node->believed)
-			fail_msg("mode %o with %u links is believed, and is %o with %u", node->attr.mode,
-				node->attr.nlink, now.mode, now.nlink);
+			fail_msg("mode %o with %u links is believed, and is %o with %u",
+				node->attr.mode, node->attr.nlink, now.mode, now.nlink);
 	}
 }
 

@@ -192,7 +192,8 @@ static void *keep_and_release(void *arg)
 			size_t size;
 
 			hold_add(table, ino, 1);
-			(void)keep_bytes(table, ino, (uint8_t)ino, 1 + (ino * 37 + round) % KEPT_MAX);
+			(void)keep_bytes(
+				table, ino, (uint8_t)ino, 1 + (ino * 37 + round) % KEPT_MAX);
 			size = hold_kept(table, ino, bytes, sizeof(bytes));
 			for (size_t i = 0; i < size; i++)
 				assert_int_equal(bytes[i], (uint8_t)ino);

@@ -59,9 +59,11 @@ static void make_file(struct fixture *store, unsigned number)
 	file->ino = fixture_mkfile(store, directories[random_below(DIRECTORIES)], name);
 	fill(data, number, file->size);
 	if (file->size)
-		assert_int_equal(kvfs_write(store->fs, file->ino, data, file->size, 0, 0), file->size);
+		assert_int_equal(
+			kvfs_write(store->fs, file->ino, data, file->size, 0, 0), file->size);
 	if (!random_below(4))
-		assert_int_equal(kvfs_setxattr(store->fs, file->ino, "user.note", "value", 5, 0), 0);
+		assert_int_equal(
+			kvfs_setxattr(store->fs, file->ino, "user.note", "value", 5, 0), 0);
 	snprintf(name, sizeof(name), "link %u", number);
 	if (!random_below(4))
 		assert_int_equal(kvfs_link(store->fs, file->ino, KVFS_ROOT_INO, name, &attr), 0);
@@ -119,7 +121,8 @@ static void note_hit(enum keyspace keyspace, const struct victim *victim)
 	for (unsigned i = 0; i < FILES; i++) {
 		if (files[i].ino != ino)
 			continue;
-		files[i].lost |= keyspace == KEYSPACE_EXTENT || (keyspace == KEYSPACE_INODE && files[i].size <= INODE_INLINE_MAX);
+		files[i].lost |= keyspace == KEYSPACE_EXTENT ||
+				 (keyspace == KEYSPACE_INODE && files[i].size <= INODE_INLINE_MAX);
 		files[i].bare |= keyspace == KEYSPACE_INODE;
 	}
 }
@@ -142,7 +145,9 @@ static void damage(struct fixture *store)
 	}
 	for (size_t i = 0; i < sizeof(garbage); i++)
 		garbage[i] = (uint8_t)random_below(256);
-	assert_int_equal(kv_put(kv, keyspace, victim.key, victim.size, garbage, random_below(sizeof(garbage)), NULL), 0);
+	assert_int_equal(kv_put(kv, keyspace, victim.key, victim.size, garbage,
+				 random_below(sizeof(garbage)), NULL),
+		0);
 }
 
 /* ---- what is left ---------------------------------------------------------------------------- */
@@ -243,7 +248,8 @@ static void assert_names(struct fixture *store)
 
 		snprintf(name, sizeof(name), "file %u", i);
 		for (unsigned j = 0; j < DIRECTORIES && !found; j++)
-			found = fixture_lookup(store, directories[j], name) == (int64_t)files[i].ino;
+			found = fixture_lookup(store, directories[j], name) ==
+				(int64_t)files[i].ino;
 		assert_true(found);
 	}
 	assert_int_equal(kvfs_lookup(store->fs, KVFS_ROOT_INO, "lost+found", &attr), -ENOENT);
@@ -259,8 +265,12 @@ static void test_meta(void **state)
 		const char *keys[2];
 		bool deleted;
 	} cases[] = {
-		{{META_FORMAT_KEY}, true}, {{META_FORMAT_KEY}, false}, {{META_NEXT_INO_KEY}, true},
-		{{META_NEXT_INO_KEY}, false}, {{META_SIZE_LIMIT_KEY}, false}, {{META_ROLLBACK_KEY}, false},
+		{{META_FORMAT_KEY}, true},
+		{{META_FORMAT_KEY}, false},
+		{{META_NEXT_INO_KEY}, true},
+		{{META_NEXT_INO_KEY}, false},
+		{{META_SIZE_LIMIT_KEY}, false},
+		{{META_ROLLBACK_KEY}, false},
 		{{META_FORMAT_KEY, META_NEXT_INO_KEY}, true},
 	};
 
@@ -274,7 +284,9 @@ static void test_meta(void **state)
 			spoil(store, cases[i].keys[j], cases[i].deleted);
 		fixture_close(store);
 		if (strcmp(cases[i].keys[0], META_ROLLBACK_KEY))
-			assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
+			assert_int_equal(
+				kvfs_open(store->env, store->path, &store->open, &store->fs),
+				-EUCLEAN);
 		store->open.repairs = true;
 		fixture_open(store);
 		fixture_assert_repaired(store, cases[i].keys[0]);
@@ -304,7 +316,8 @@ static void ignore_report(void *arg, enum kv_severity severity, const char *mess
  */
 static bool repair_interrupted(struct fixture *store, struct sim_env *sim, unsigned step)
 {
-	static const enum sim_loss losses[] = {SIM_LOSS_ANY, SIM_LOSS_NONE, SIM_LOSS_ANY, SIM_LOSS_ALL};
+	static const enum sim_loss losses[] = {
+		SIM_LOSS_ANY, SIM_LOSS_NONE, SIM_LOSS_ANY, SIM_LOSS_ALL};
 	uint64_t mended;
 	bool ended;
 	int err;
@@ -326,8 +339,10 @@ static bool repair_interrupted(struct fixture *store, struct sim_env *sim, unsig
 static void power_round(unsigned round, unsigned step, bool *ended)
 {
 	struct kvfs_create_options create = {.segment_size = 4 << 20};
-	struct sim_options options = {.seed = round * STEPS_MAX + step, .capacity = 256 << 20, .file_size_max = 8 << 20};
-	struct fixture store = {.path = "store", .open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}}};
+	struct sim_options options = {
+		.seed = round * STEPS_MAX + step, .capacity = 256 << 20, .file_size_max = 8 << 20};
+	struct fixture store = {.path = "store",
+		.open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}}};
 	struct sim_env *sim;
 	char when[48];
 
@@ -374,7 +389,8 @@ static void test_clean(void **state)
 	uint64_t mended;
 
 	make_tree(*state);
-	assert_int_equal(kvfs_repair(((struct fixture *)*state)->fs, fixture_report, NULL, &mended), 0);
+	assert_int_equal(
+		kvfs_repair(((struct fixture *)*state)->fs, fixture_report, NULL, &mended), 0);
 	assert_int_equal(mended, 0);
 	assert_int_equal(fixture_lookup(*state, KVFS_ROOT_INO, "lost+found"), -ENOENT);
 }
@@ -383,7 +399,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_clean, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(test_lost_directory, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_lost_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_random, fixture_setup, fixture_remove),
 		cmocka_unit_test_setup_teardown(test_meta, fixture_setup, fixture_remove),
 		cmocka_unit_test(test_interrupted),

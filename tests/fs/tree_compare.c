@@ -54,8 +54,8 @@ static void compare_xattrs(struct model *model, const struct model_node *node)
 		uint8_t expected[3000], value[3000];
 
 		model_expect(model, "getxattr", node->xattrs[i] < 0 ? -ENODATA : node->xattrs[i],
-			kvfs_getxattr(
-				model->store->fs, node->ino, model_xattr_name(i), value, sizeof(value)));
+			kvfs_getxattr(model->store->fs, node->ino, model_xattr_name(i), value,
+				sizeof(value)));
 		if (node->xattrs[i] < 0)
 			continue;
 		list_size += (int64_t)strlen(model_xattr_name(i)) + 1;
@@ -104,8 +104,8 @@ static void compare_directory(struct model *model, const struct model_node *node
 	do {
 		listing.burst = 0;
 		model_expect(model, "readdir", 0,
-			kvfs_readdir(model->store->fs, node->ino, listing.cookie, model_chance(model, 2),
-				compare_entry, &listing));
+			kvfs_readdir(model->store->fs, node->ino, listing.cookie,
+				model_chance(model, 2), compare_entry, &listing));
 	} while (listing.burst > 5);
 	for (unsigned i = 0; i < MODEL_NAMES; i++) {
 		unsigned at = node->names[i];

@@ -17,7 +17,16 @@
 #include "share_record.h"
 #include "xattr_record.h"
 
-enum kind { KIND_INODE, KIND_DIRENT, KIND_EXTENT, KIND_XATTR, KIND_ORPHAN, KIND_META, KIND_SHARE, KINDS };
+enum kind {
+	KIND_INODE,
+	KIND_DIRENT,
+	KIND_EXTENT,
+	KIND_XATTR,
+	KIND_ORPHAN,
+	KIND_META,
+	KIND_SHARE,
+	KINDS
+};
 
 #define SECRET UINT64_C(0x0123456789abcdef)
 
@@ -116,7 +125,8 @@ static void try_meta(struct kv_slice value)
 		must(value.size == strlen(name) && memcmp(name, value.data, value.size) == 0);
 	if (meta_format_decode(value, &number) == 0) {
 		meta_format_encode(number, format);
-		must(value.size == sizeof(format) && memcmp(format, value.data, sizeof(format)) == 0);
+		must(value.size == sizeof(format) &&
+			memcmp(format, value.data, sizeof(format)) == 0);
 	}
 	if (meta_next_ino_decode(value, &number) == 0) {
 		meta_next_ino_encode(number, next);

@@ -27,18 +27,18 @@
 #define RECORDS_MAX 256u
 #define KEY_MAX 300u
 #define VALUE_MAX 70000u
-#define INOS 24u /* more than the tree has */
+#define INOS 24u      /* more than the tree has */
 #define PATCH_MAX 24u /* bytes */
 
 enum step {
-	STEP_PATCH,  /* some bytes of a value */
-	STEP_VALUE,  /* another value, or none */
-	STEP_SIZE,   /* a value cut off, or longer by zeros */
+	STEP_PATCH, /* some bytes of a value */
+	STEP_VALUE, /* another value, or none */
+	STEP_SIZE,  /* a value cut off, or longer by zeros */
 	STEP_DELETE,
-	STEP_COPY,   /* a value under another record's key */
-	STEP_KEY,    /* a value under a key that is nearly its own, and perhaps not under its own */
-	STEP_NAME,   /* an entry of any directory, with a right hash */
-	STEP_INODE,  /* a well-formed inode that says anything */
+	STEP_COPY,  /* a value under another record's key */
+	STEP_KEY,   /* a value under a key that is nearly its own, and perhaps not under its own */
+	STEP_NAME,  /* an entry of any directory, with a right hash */
+	STEP_INODE, /* a well-formed inode that says anything */
 	STEP_OPERATION,
 	STEP_REOPEN,
 	STEPS
@@ -92,7 +92,11 @@ static void fill(struct run *run)
 		{.kind = FS_OP_WRITE, .path = FS_PATH(0, 2), .size = 700},
 		{.kind = FS_OP_CREATE, .path = FS_PATH(0, 3)},
 		{.kind = FS_OP_WRITE, .path = FS_PATH(0, 3), .size = 140000},
-		{.kind = FS_OP_WRITE, .path = FS_PATH(0, 3), .offset = 8192, .size = 4096, .stamp = 1},
+		{.kind = FS_OP_WRITE,
+			.path = FS_PATH(0, 3),
+			.offset = 8192,
+			.size = 4096,
+			.stamp = 1},
 		{.kind = FS_OP_PUNCH, .path = FS_PATH(0, 3), .offset = 70000, .size = 20000},
 		{.kind = FS_OP_CREATE, .path = FS_PATH(1, 0)},
 		{.kind = FS_OP_COPY, .path = FS_PATH(0, 3), .other = FS_PATH(1, 0), .size = 40000},
@@ -213,8 +217,8 @@ static void patch(struct fuzz_input *input, uint8_t *bytes, size_t size)
 		fuzz_bytes(input, bytes + at, length);
 }
 
-static void change_key(struct run *run, struct fuzz_input *input, const struct record *record,
-	uint8_t *value)
+static void change_key(
+	struct run *run, struct fuzz_input *input, const struct record *record, uint8_t *value)
 {
 	size_t size = load(run, record, value);
 	struct record changed = *record;
@@ -227,8 +231,8 @@ static void change_key(struct run *run, struct fuzz_input *input, const struct r
 		changed.key[changed.key_size++] = form;
 	put(run, changed.keyspace, changed.key, changed.key_size, value, size);
 	if (form & 1)
-		(void)!kv_delete(kvfs_kv(run->fs), record->keyspace, record->key, record->key_size,
-			NULL);
+		(void)!kv_delete(
+			kvfs_kv(run->fs), record->keyspace, record->key, record->key_size, NULL);
 }
 
 static void change_name(struct run *run, struct fuzz_input *input)
@@ -291,8 +295,8 @@ static void change(struct run *run, struct fuzz_input *input, enum step kind)
 			fuzz_u32(input) % VALUE_MAX);
 		break;
 	case STEP_DELETE:
-		(void)!kv_delete(kvfs_kv(run->fs), record->keyspace, record->key, record->key_size,
-			NULL);
+		(void)!kv_delete(
+			kvfs_kv(run->fs), record->keyspace, record->key, record->key_size, NULL);
 		break;
 	case STEP_COPY:
 		other = choose(run, input);
@@ -336,7 +340,8 @@ static int look_at_entry(void *arg, const char *name, const struct kvfs_attr *at
 	return 0;
 }
 
-static int ignore_difference(void *arg, enum kvfs_difference what, const char *path, bool is_directory)
+static int ignore_difference(
+	void *arg, enum kvfs_difference what, const char *path, bool is_directory)
 {
 	return strlen(path) > 1000000;
 }
@@ -437,7 +442,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run = (struct run){.sim = NULL};
 	tells = getenv("FUZZ_TELLS") != NULL;
 	fixed_begin(0);
-	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 64 << 20}, &run.sim) == 0, "disk");
+	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 64 << 20}, &run.sim) == 0,
+		"disk");
 	must(kvfs_create(sim_env_table(run.sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	must(open_store(&run, false) == 0, "open");
 	fill(&run);

@@ -77,18 +77,24 @@ static void begin(struct run *run)
 		.kv = {.flags = KV_OPEN_INLINE, .resident_size = 1, .report = hear}};
 	struct fuse_front_options options = {.acl = true, .sync = FUSE_FRONT_SYNC_NAMES};
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536};
+	struct fuse_init_in init = {
+		.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536};
 	struct request request = {.header.opcode = FUSE_INIT};
 	char name[32];
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	must(sim_env_new(&(struct sim_options){.seed = 1, .capacity = 32 << 20, .file_size_max = 4 << 20}, &run->sim) == 0, "disk");
+	must(sim_env_new(
+		     &(struct sim_options){
+			     .seed = 1, .capacity = 32 << 20, .file_size_max = 4 << 20},
+		     &run->sim) == 0,
+		"disk");
 	must(kvfs_create(sim_env_table(run->sim), STORE_PATH, &create, hear, NULL) == 0, "create");
 	must(kvfs_open(sim_env_table(run->sim), STORE_PATH, &open_options, &run->fs) == 0, "open");
 	must(fuse_front_new(run->fs, &options, &run->front) == 0, "front");
 	must(fuse_opt_add_arg(&args, "fuzz") == 0, "arguments");
 	fuse_set_log_func(quiet);
-	run->session = fuse_session_new(&args, fuse_front_ops(), sizeof(*fuse_front_ops()), run->front);
+	run->session =
+		fuse_session_new(&args, fuse_front_ops(), sizeof(*fuse_front_ops()), run->front);
 	must(run->session != NULL, "session");
 	fuse_opt_free_args(&args);
 	snprintf(name, sizeof(name), "/dev/fd/%d", fd);
@@ -114,37 +120,72 @@ static void end(struct run *run)
 static size_t argument_size(uint32_t opcode)
 {
 	switch (opcode) {
-	case FUSE_MKNOD: return sizeof(struct fuse_mknod_in);
-	case FUSE_MKDIR: return sizeof(struct fuse_mkdir_in);
-	case FUSE_RENAME: return sizeof(struct fuse_rename_in);
-	case FUSE_RENAME2: return sizeof(struct fuse_rename2_in);
-	case FUSE_LINK: return sizeof(struct fuse_link_in);
-	case FUSE_GETATTR: return sizeof(struct fuse_getattr_in);
-	case FUSE_SETATTR: return sizeof(struct fuse_setattr_in);
-	case FUSE_OPEN: case FUSE_OPENDIR: return sizeof(struct fuse_open_in);
-	case FUSE_READ: case FUSE_READDIR: case FUSE_READDIRPLUS: return sizeof(struct fuse_read_in);
-	case FUSE_WRITE: return sizeof(struct fuse_write_in);
-	case FUSE_RELEASE: case FUSE_RELEASEDIR: return sizeof(struct fuse_release_in);
-	case FUSE_FSYNC: case FUSE_FSYNCDIR: return sizeof(struct fuse_fsync_in);
-	case FUSE_SETXATTR: return FUSE_COMPAT_SETXATTR_IN_SIZE;
-	case FUSE_GETXATTR: case FUSE_LISTXATTR: return sizeof(struct fuse_getxattr_in);
-	case FUSE_FALLOCATE: return sizeof(struct fuse_fallocate_in);
-	case FUSE_LSEEK: return sizeof(struct fuse_lseek_in);
-	case FUSE_COPY_FILE_RANGE: return sizeof(struct fuse_copy_file_range_in);
-	case FUSE_CREATE: case FUSE_TMPFILE: return sizeof(struct fuse_create_in);
-	case FUSE_FLUSH: return sizeof(struct fuse_flush_in);
-	case FUSE_ACCESS: return sizeof(struct fuse_access_in);
-	case OPCODE_STATX: return STATX_IN_SIZE;
-	case FUSE_FORGET: return sizeof(struct fuse_forget_in);
-	default: return 0;
+	case FUSE_MKNOD:
+		return sizeof(struct fuse_mknod_in);
+	case FUSE_MKDIR:
+		return sizeof(struct fuse_mkdir_in);
+	case FUSE_RENAME:
+		return sizeof(struct fuse_rename_in);
+	case FUSE_RENAME2:
+		return sizeof(struct fuse_rename2_in);
+	case FUSE_LINK:
+		return sizeof(struct fuse_link_in);
+	case FUSE_GETATTR:
+		return sizeof(struct fuse_getattr_in);
+	case FUSE_SETATTR:
+		return sizeof(struct fuse_setattr_in);
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+		return sizeof(struct fuse_open_in);
+	case FUSE_READ:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+		return sizeof(struct fuse_read_in);
+	case FUSE_WRITE:
+		return sizeof(struct fuse_write_in);
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return sizeof(struct fuse_release_in);
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+		return sizeof(struct fuse_fsync_in);
+	case FUSE_SETXATTR:
+		return FUSE_COMPAT_SETXATTR_IN_SIZE;
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
+		return sizeof(struct fuse_getxattr_in);
+	case FUSE_FALLOCATE:
+		return sizeof(struct fuse_fallocate_in);
+	case FUSE_LSEEK:
+		return sizeof(struct fuse_lseek_in);
+	case FUSE_COPY_FILE_RANGE:
+		return sizeof(struct fuse_copy_file_range_in);
+	case FUSE_CREATE:
+	case FUSE_TMPFILE:
+		return sizeof(struct fuse_create_in);
+	case FUSE_FLUSH:
+		return sizeof(struct fuse_flush_in);
+	case FUSE_ACCESS:
+		return sizeof(struct fuse_access_in);
+	case OPCODE_STATX:
+		return STATX_IN_SIZE;
+	case FUSE_FORGET:
+		return sizeof(struct fuse_forget_in);
+	default:
+		return 0;
 	}
 }
 
 static bool is_known(uint32_t opcode)
 {
 	switch (opcode) {
-	case FUSE_LOOKUP: case FUSE_READLINK: case FUSE_SYMLINK: case FUSE_UNLINK: case FUSE_RMDIR:
-	case FUSE_STATFS: case FUSE_REMOVEXATTR:
+	case FUSE_LOOKUP:
+	case FUSE_READLINK:
+	case FUSE_SYMLINK:
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+	case FUSE_STATFS:
+	case FUSE_REMOVEXATTR:
 		return true;
 	default:
 		return argument_size(opcode) > 0;
@@ -172,7 +213,9 @@ static void frame(uint32_t opcode, uint8_t *body, size_t tail)
 	if (opcode == FUSE_WRITE)
 		store_u32(body + offsetof(struct fuse_write_in, size), (uint32_t)tail);
 	else if (opcode == FUSE_SETXATTR) /* of the value, behind the name's end */
-		store_u32(body, (uint32_t)(tail - 1 - strnlen((char *)body + FUSE_COMPAT_SETXATTR_IN_SIZE, tail - 1)));
+		store_u32(body,
+			(uint32_t)(tail - 1 -
+				   strnlen((char *)body + FUSE_COMPAT_SETXATTR_IN_SIZE, tail - 1)));
 	else if (opcode == FUSE_GETXATTR || opcode == FUSE_LISTXATTR)
 		store_u32(body, load_u32(body) % ANSWER_MAX);
 	else if (opcode == FUSE_READ || opcode == FUSE_READDIR || opcode == FUSE_READDIRPLUS)
@@ -188,7 +231,8 @@ static void request(struct run *run, struct fuzz_input *input)
 
 	must(request != NULL, "memory");
 	request->header.opcode = opcode;
-	request->header.nodeid = node < 0xf0 ? 1 + node % NODES : (uint64_t)fuzz_u32(input) << (form & 31);
+	request->header.nodeid =
+		node < 0xf0 ? 1 + node % NODES : (uint64_t)fuzz_u32(input) << (form & 31);
 	request->header.uid = form & 1 ? 0 : 1000;
 	request->header.gid = form & 2 ? 0 : 1000;
 	fuzz_bytes(input, request->body, arguments);

@@ -16,7 +16,8 @@ static void validate(const struct format_manifest_page *page, const uint8_t uuid
 		format_segment_is_cold(header->top))
 		abort();
 	for (uint32_t i = 0; i < header->count; i++)
-		if (page->entries[i].id == 0 || (i > 0 && page->entries[i].id <= page->entries[i - 1].id))
+		if (page->entries[i].id == 0 ||
+			(i > 0 && page->entries[i].id <= page->entries[i - 1].id))
 			abort();
 }
 

@@ -27,7 +27,8 @@ static void validate_header(const uint8_t *bytes, size_t size)
 		return;
 	memcpy(&header, bytes, sizeof(header));
 	(void)!format_segment_validate(&header, header.uuid, header.slot, header.size);
-	format_segment_seal(&header, uuid, header.id >> 2 | 1, header.slot, header.size, header.salt);
+	format_segment_seal(
+		&header, uuid, header.id >> 2 | 1, header.slot, header.size, header.salt);
 	if (format_segment_validate(&header, uuid, header.slot, header.size) != 0)
 		abort();
 	header.id ^= 2;

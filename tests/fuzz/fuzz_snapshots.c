@@ -19,7 +19,8 @@ static void validate(const struct format_snapshots *header, size_t size, const u
 			abort();
 		if (entries[i].seq == 0 || entries[i].seq > header->seq)
 			abort();
-		if (i > 0 && memcmp(entries[i - 1].name, entries[i].name, KV_SNAPSHOT_NAME_MAX) >= 0)
+		if (i > 0 &&
+			memcmp(entries[i - 1].name, entries[i].name, KV_SNAPSHOT_NAME_MAX) >= 0)
 			abort();
 	}
 }
@@ -43,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(own, header->uuid, sizeof(own));
 		validate(header, size, own);
 		/* As many entries as there are, whatever it says. */
-		header->count = (uint32_t)((size - sizeof(*header)) / sizeof(struct format_snapshot));
+		header->count =
+			(uint32_t)((size - sizeof(*header)) / sizeof(struct format_snapshot));
 		format_snapshots_seal(header);
 		validate(header, size, own);
 	}

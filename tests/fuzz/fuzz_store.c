@@ -362,7 +362,9 @@ static unsigned files_of(uint8_t options, uint8_t more)
 {
 	if (!(options & OPTION_CHECKPOINT) && !(more & MORE_COLD))
 		return IMAGE_LOG_FILES;
-	return more & MORE_COLD ? IMAGE_FILES : options & OPTION_KEPT ? IMAGE_KEPT_FILES : IMAGE_COMMON_FILES;
+	return more & MORE_COLD        ? IMAGE_FILES
+	       : options & OPTION_KEPT ? IMAGE_KEPT_FILES
+				       : IMAGE_COMMON_FILES;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,9 +9,9 @@
 #include "format.h"
 #include "kv.h"
 
-static const char *const file_names[IMAGE_FILES] = {
-	"super", "seg-00000000", "seg-00000001", FORMAT_CHECKPOINT_NAME, FORMAT_SNAPSHOTS_NAME,
-	FORMAT_MANIFEST_NAME, "seg-00000002", "seg-00000003", "seg-00000004"};
+static const char *const file_names[IMAGE_FILES] = {"super", "seg-00000000", "seg-00000001",
+	FORMAT_CHECKPOINT_NAME, FORMAT_SNAPSHOTS_NAME, FORMAT_MANIFEST_NAME, "seg-00000002",
+	"seg-00000003", "seg-00000004"};
 
 static void must(bool holds)
 {
@@ -103,8 +103,8 @@ static void find_in_chunks(struct image_file *file, uint32_t stride)
 	uint32_t end = offset + (uint32_t)header->chunks * FORMAT_CHECKPOINT_CHUNK;
 
 	for (; offset + stride <= end && file->record_count < IMAGE_RECORDS_MAX; offset += stride)
-		if (file->bytes[offset] || memcmp(file->bytes + offset, file->bytes + offset + 1,
-						   stride - 1) != 0)
+		if (file->bytes[offset] ||
+			memcmp(file->bytes + offset, file->bytes + offset + 1, stride - 1) != 0)
 			file->records[file->record_count++] = offset;
 	must(file->record_count > 0);
 }
@@ -141,7 +141,9 @@ static void take(struct image *image, struct sim_env *sim, unsigned files)
 
 static unsigned image_files(unsigned kind)
 {
-	return kind & IMAGE_COLD ? IMAGE_FILES : kind & IMAGE_KEPT ? IMAGE_KEPT_FILES : IMAGE_COMMON_FILES;
+	return kind & IMAGE_COLD   ? IMAGE_FILES
+	       : kind & IMAGE_KEPT ? IMAGE_KEPT_FILES
+				   : IMAGE_COMMON_FILES;
 }
 
 struct image *image_new(unsigned kind)
@@ -255,8 +257,8 @@ void image_seal_checkpoint(struct image_file *file)
 		return;
 	table = (struct format_checkpoint_chunk *)(file->bytes + table_at);
 	for (i = 0; i < chunks; i++)
-		table[i].sum = format_sum(file->bytes + (1 + i) * FORMAT_CHECKPOINT_CHUNK,
-			FORMAT_CHECKPOINT_CHUNK);
+		table[i].sum = format_sum(
+			file->bytes + (1 + i) * FORMAT_CHECKPOINT_CHUNK, FORMAT_CHECKPOINT_CHUNK);
 	header->table_check = format_sum(table, chunks * sizeof(*table));
 	format_checkpoint_seal(header);
 	if (file->used < table_at + chunks * sizeof(*table))

@@ -19,7 +19,7 @@
 #define IMAGE_LOG_FILES 3u /* superblock and two segments */
 #define IMAGE_CHECKPOINT 3u
 #define IMAGE_COMMON_FILES 4u /* that every image has */
-#define IMAGE_LIST 4u /* of snapshots */
+#define IMAGE_LIST 4u         /* of snapshots */
 #define IMAGE_KEPT_FILES 5u
 #define IMAGE_MANIFEST 5u /* from here on: only where compaction has been at work */
 #define IMAGE_RECORDS_MAX 512u
@@ -33,10 +33,11 @@
 struct image_file {
 	const char *name; /* NULL: there is none */
 	bool is_checkpoint, is_list, is_manifest;
-	uint8_t *bytes;                      /* IMAGE_ROOM of room */
-	uint32_t size;                       /* bytes */
-	uint32_t used;                       /* bytes, up to the last that is not zero */
-	uint32_t records[IMAGE_RECORDS_MAX]; /* offsets; of a checkpoint: of what is in its sections */
+	uint8_t *bytes; /* IMAGE_ROOM of room */
+	uint32_t size;  /* bytes */
+	uint32_t used;  /* bytes, up to the last that is not zero */
+	/* offsets; of a checkpoint: of what is in its sections */
+	uint32_t records[IMAGE_RECORDS_MAX];
 	unsigned record_count;
 };
 

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak.c - works on a store for a long time, kills the process that does so again and again, and compares all that the store
- * holds with a model.
+ * soak.c - works on a store for a long time, kills the process that does so again and again, and
+ * compares all that the store holds with a model.
  *
- *	soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB] [-c none|inline|background] DIRECTORY
+ *	soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB]
+ *	     [-c none|inline|background] DIRECTORY
  *
- * A child opens the store, verifies everything, and then writes, overwrites, deletes, counts, prunes and walks from many threads until
- * the parent kills it, or one time in four asks it to close (soak_work.h). Most lives are short; in a long run some last, to see
- * whether memory, descriptors and disk stay flat (soak_watch.h). At the end: everything once more, and the store's own check. The
- * seed that is printed repeats what threads do, though not how they interleave. Exit status 1 if anything was not as the model says.
+ * A child opens the store, verifies everything, and then writes, overwrites, deletes, counts,
+ * prunes and walks from many threads until the parent kills it, or one time in four asks it to
+ * close (soak_work.h). Most lives are short; in a long run some last, to see whether memory,
+ * descriptors and disk stay flat (soak_watch.h). At the end: everything once more, and the store's
+ * own check. The seed that is printed repeats what threads do, though not how they interleave. Exit
+ * status 1 if anything was not as the model says.
  */
 #include <errno.h>
 #include <signal.h>
@@ -75,7 +78,7 @@ static bool begins_to_work(const struct soak_model *model)
 
 /* Lets a child work for a while and ends it. */
 static bool live(const struct soak_options *options, struct soak_model *model, uint64_t life,
-		 uint64_t *random, uint64_t until_ms)
+	uint64_t *random, uint64_t until_ms)
 {
 	uint64_t ms = LIFE_MS_MIN + soak_random(random) % (LIFE_MS_MAX - LIFE_MS_MIN);
 	bool cleanly = soak_random(random) % 4 == 0;
@@ -119,7 +122,8 @@ static void say(const struct soak_model *model, const struct soak_watch *watch)
 
 	fprintf(stderr,
 		"soak: %u lives, changes %llu pairs %llu counted (%llu conflicts) %llu large, "
-		"%llu reads, %llu walks, %llu prunes, %llu snapshots (read %llu times); memory %llu MiB, %u descriptors, "
+		"%llu reads, %llu walks, %llu prunes, %llu snapshots (read %llu times); memory "
+		"%llu MiB, %u descriptors, "
 		"disk %llu MiB for %llu\n",
 		watch->lives, (unsigned long long)atomic_load(&model->changes),
 		(unsigned long long)atomic_load(&model->conditions),
@@ -146,8 +150,8 @@ static bool finish(const struct soak_options *options, struct soak_model *model)
 
 static bool soak(const struct soak_options *options, struct soak_model *model)
 {
-	struct soak_watch watch = {.segment_bytes = options->segment_bytes,
-				   .is_short = options->seconds < LONG_RUN_S};
+	struct soak_watch watch = {
+		.segment_bytes = options->segment_bytes, .is_short = options->seconds < LONG_RUN_S};
 	uint64_t until_ms = now_ms() + options->seconds * 1000ull, said_ms = now_ms();
 	uint64_t random = options->seed, life;
 	const char *wrong;
@@ -166,16 +170,18 @@ static bool soak(const struct soak_options *options, struct soak_model *model)
 		say(model, &watch);
 	}
 	say(model, &watch);
-	printf("peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what was needed\n",
-	       (unsigned long long)watch.peak.memory_bytes >> 20, watch.peak.descriptors,
-	       (unsigned long long)watch.peak.disk_bytes >> 20, watch.amplification);
+	printf("peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what was "
+	       "needed\n",
+		(unsigned long long)watch.peak.memory_bytes >> 20, watch.peak.descriptors,
+		(unsigned long long)watch.peak.disk_bytes >> 20, watch.amplification);
 	return finish(options, model);
 }
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB] "
-			"[-c none|inline|background] DIRECTORY\n");
+	fprintf(stderr,
+		"usage: soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB] "
+		"[-c none|inline|background] DIRECTORY\n");
 	return 2;
 }
 
@@ -216,7 +222,7 @@ static int parse(int argc, char **argv, struct soak_options *options)
 		}
 	}
 	if (optind + 1 != argc || !options->seconds || !options->writers ||
-	    options->writers > SOAK_WRITERS_MAX || options->pairs < 8 * options->writers)
+		options->writers > SOAK_WRITERS_MAX || options->pairs < 8 * options->writers)
 		return usage();
 	options->directory = argv[optind];
 	options->pairs -= options->pairs % (8 * options->writers);
@@ -225,8 +231,11 @@ static int parse(int argc, char **argv, struct soak_options *options)
 
 int main(int argc, char **argv)
 {
-	struct soak_options options = {.seconds = 60, .writers = 3, .pairs = 20000,
-				       .segment_bytes = 2u << 20, .compress = KV_COMPRESS_BACKGROUND};
+	struct soak_options options = {.seconds = 60,
+		.writers = 3,
+		.pairs = 20000,
+		.segment_bytes = 2u << 20,
+		.compress = KV_COMPRESS_BACKGROUND};
 	struct soak_model *model;
 	int error;
 

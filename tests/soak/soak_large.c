@@ -140,8 +140,8 @@ static int stream(struct kv *kv, const char *key, size_t size, uint64_t *seq)
 	return error;
 }
 
-static int perform(struct kv *kv, uint32_t value, const struct soak_large_change *change,
-		   uint64_t *seq)
+static int perform(
+	struct kv *kv, uint32_t value, const struct soak_large_change *change, uint64_t *seq)
 {
 	size_t from = (size_t)change->from * SOAK_BLOCK, to = (size_t)change->to * SOAK_BLOCK;
 	char key[SOAK_KEY_SIZE];
@@ -152,7 +152,8 @@ static int perform(struct kv *kv, uint32_t value, const struct soak_large_change
 		fill_block(value, i, change->number, bytes + (size_t)i * SOAK_BLOCK);
 	switch ((enum soak_large_kind)change->kind) {
 	case SOAK_LARGE_WRITE:
-		return kv_write(kv, SOAK_LARGE, key, sizeof(key), from, bytes + from, to - from, seq);
+		return kv_write(
+			kv, SOAK_LARGE, key, sizeof(key), from, bytes + from, to - from, seq);
 	case SOAK_LARGE_RESIZE:
 		return kv_resize(kv, SOAK_LARGE, key, sizeof(key), to, seq);
 	case SOAK_LARGE_PUT:
@@ -175,8 +176,8 @@ static bool is_there(const struct soak_large *large)
 	return large->journal[(done - 1) % SOAK_JOURNAL].kind != SOAK_LARGE_DELETE;
 }
 
-int soak_large_change(struct soak_model *model, struct kv *kv, uint32_t value, uint64_t *random,
-		      uint64_t *seq)
+int soak_large_change(
+	struct soak_model *model, struct kv *kv, uint32_t value, uint64_t *random, uint64_t *seq)
 {
 	struct soak_large *large = &model->large[value];
 	struct soak_large_change change = draw(large, is_there(large), random);
@@ -252,7 +253,8 @@ static bool parts_agree(struct kv *kv, uint32_t value, uint32_t blocks)
 	for (offset = 0; same && offset < size; offset += 65521) {
 		size_t expected = size - offset < sizeof(some) ? size - offset : sizeof(some);
 
-		same = !kv_read(kv, SOAK_LARGE, key, sizeof(key), offset, some, sizeof(some), &done) &&
+		same = !kv_read(kv, SOAK_LARGE, key, sizeof(key), offset, some, sizeof(some),
+			       &done) &&
 		       done == expected && !memcmp(some, bytes + offset, done);
 	}
 	return same;

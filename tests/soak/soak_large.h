@@ -8,7 +8,8 @@
  * never used twice; 0: never written, reads as zeros. What operations do since the last sync stands
  * in a journal. After a crash the store must have the state at some place in the journal.
  *
- *   folded <= done <= tried     operations that `state` contains and that are durable, are committed, are begun
+ *   folded <= done <= tried     operations that `state` contains and that are durable, are
+ *                               committed, are begun
  *
  * Each value belongs to one thread. If that is killed while it folds, folding again from the same
  * place comes to the same end, because an operation sets what it touches to what does not depend on
@@ -20,15 +21,15 @@
 #include "kv.h"
 #include "soak_model.h"
 
-#define SOAK_BLOCK 1000u	/* bytes */
-#define SOAK_BLOCKS_MAX 1500u	/* of a value */
-#define SOAK_JOURNAL 16u	/* operations between two syncs of a value, at most */
+#define SOAK_BLOCK 1000u        /* bytes */
+#define SOAK_BLOCKS_MAX 1500u   /* of a value */
+#define SOAK_JOURNAL 16u        /* operations between two syncs of a value, at most */
 #define SOAK_NOTHING UINT32_MAX /* in place of a number of blocks: there is no such key */
 
 enum soak_large_kind {
-	SOAK_LARGE_WRITE,  /* a part */
+	SOAK_LARGE_WRITE, /* a part */
 	SOAK_LARGE_RESIZE,
-	SOAK_LARGE_PUT,	   /* all of it, by kv_put */
+	SOAK_LARGE_PUT,    /* all of it, by kv_put */
 	SOAK_LARGE_STREAM, /* all of it, by a stream */
 	SOAK_LARGE_DELETE,
 };
@@ -45,7 +46,8 @@ struct soak_large_state {
 };
 
 struct soak_large {
-	_Atomic uint32_t begun; /* it is set up; the numbers of operations, of which none is used twice */
+	/* it is set up; the numbers of operations, of which none is used twice */
+	_Atomic uint32_t begun;
 	_Atomic uint64_t folded, done, tried; /* places in the journal */
 	struct soak_large_change journal[SOAK_JOURNAL];
 	struct soak_large_state state; /* at `folded` */
@@ -54,8 +56,8 @@ struct soak_large {
 /* Before the first use of a new model. */
 void soak_large_init(struct soak_model *model);
 /* One random change of the value, committed. The journal has room. */
-int soak_large_change(struct soak_model *model, struct kv *kv, uint32_t value, uint64_t *random,
-		      uint64_t *seq);
+int soak_large_change(
+	struct soak_model *model, struct kv *kv, uint32_t value, uint64_t *random, uint64_t *seq);
 /* All up to this place is durable. */
 void soak_large_fold(struct soak_large *large, uint64_t place);
 /*

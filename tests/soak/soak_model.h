@@ -8,7 +8,8 @@
  * SOAK_DELETE_EACH-th version is a deletion. The value follows from key and version. A version is
  * never used twice, not even one that a crash has undone:
  *
- *   base < first                what the store held when it was opened last; the first version begun since
+ *   base < first                what the store held when it was opened last; the first version
+ *                               begun since
  *   synced <= done <= tried     known to be durable, committed, begun
  *
  * After a crash the store must have `base` or one of the versions from `first` to `tried`, at least
@@ -51,13 +52,13 @@ struct soak_counter {
 enum soak_snapshot_state { SOAK_NONE, SOAK_BEING_MADE, SOAK_THERE, SOAK_BEING_DELETED };
 
 struct soak_snapshot {
-	_Atomic uint32_t state;	 /* enum soak_snapshot_state */
+	_Atomic uint32_t state;  /* enum soak_snapshot_state */
 	_Atomic uint32_t number; /* in its name */
 };
 
 /* What a process took at one moment. soak_watch.h */
 struct soak_sample {
-	uint64_t memory_bytes; /* anonymous */
+	uint64_t memory_bytes;             /* anonymous */
 	uint64_t disk_bytes, needed_bytes; /* by the head and snapshots */
 	uint32_t descriptors, files;
 };
@@ -74,7 +75,7 @@ struct soak_model {
 	struct soak_counter counters[SOAK_COUNTERS];
 	_Atomic uint32_t sample_count; /* of this life */
 	struct soak_sample samples[SOAK_SAMPLES_MAX];
-	struct soak_pair *pair;	  /* [pairs] */
+	struct soak_pair *pair;   /* [pairs] */
 	struct soak_large *large; /* [SOAK_LARGE_VALUES] */
 	struct soak_snapshot snapshots[SOAK_SNAPSHOTS];
 	uint32_t *versions[SOAK_SNAPSHOTS]; /* [pairs] each: what the snapshot shows */
@@ -90,15 +91,15 @@ uint64_t soak_mix(uint64_t x);
 void soak_key(uint32_t pair, unsigned half, uint8_t key[SOAK_KEY_SIZE]);
 /* The pair and half whose key this is; false: nobody's. */
 bool soak_key_parse(const struct soak_model *model, const void *key, size_t size, uint32_t *pair,
-		    unsigned *half);
+	unsigned *half);
 /* The size of the value; 0: this version is a deletion. */
 size_t soak_value(uint32_t pair, unsigned half, uint32_t version, uint8_t *value);
 /*
  * The version that a value says it is, if it is that version's value in each byte. False: it is
  * not.
  */
-bool soak_value_version(uint32_t pair, unsigned half, const uint8_t *value, size_t size,
-			uint32_t *version);
+bool soak_value_version(
+	uint32_t pair, unsigned half, const uint8_t *value, size_t size, uint32_t *version);
 
 static inline bool soak_is_deletion(uint32_t version)
 {

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EARLY_LIVES 30u		 /* whose peaks later ones are compared with */
-#define LONG_SAMPLES 150u	 /* a life of so many is judged by itself */
-#define GROWTH_MAX 1.6		 /* of memory and disk */
+#define EARLY_LIVES 30u          /* whose peaks later ones are compared with */
+#define LONG_SAMPLES 150u        /* a life of so many is judged by itself */
+#define GROWTH_MAX 1.6           /* of memory and disk */
 #define GROWTH_SLACK (48u << 20) /* bytes */
-#define DESCRIPTORS_EXTRA 24u	 /* beyond two for each file of the store: the file, and that without the page cache */
+/* beyond two for each file of the store: the file, and that without the page cache */
+#define DESCRIPTORS_EXTRA 24u
 /*
  * Disk bytes over what the head and snapshots need, at most: writers wait from 4 on, and files for
  * reuse are an eighth. And the segments that any store has: eight of log, spares, what was emptied
@@ -102,19 +103,19 @@ static bool grew(uint64_t before, uint64_t after)
 	return (double)after > GROWTH_MAX * (double)before + GROWTH_SLACK;
 }
 
-static const char *compare(const char *where, const struct soak_sample *before,
-			   const struct soak_sample *after)
+static const char *compare(
+	const char *where, const struct soak_sample *before, const struct soak_sample *after)
 {
 	static char message[200];
 
 	if (grew(before->memory_bytes, after->memory_bytes))
 		snprintf(message, sizeof(message), "memory grew from %llu to %llu MiB %s",
-			 (unsigned long long)before->memory_bytes >> 20,
-			 (unsigned long long)after->memory_bytes >> 20, where);
+			(unsigned long long)before->memory_bytes >> 20,
+			(unsigned long long)after->memory_bytes >> 20, where);
 	else if (grew(before->disk_bytes, after->disk_bytes))
 		snprintf(message, sizeof(message), "the store grew from %llu to %llu MiB %s",
-			 (unsigned long long)before->disk_bytes >> 20,
-			 (unsigned long long)after->disk_bytes >> 20, where);
+			(unsigned long long)before->disk_bytes >> 20,
+			(unsigned long long)after->disk_bytes >> 20, where);
 	else
 		return NULL;
 	return message;
@@ -132,7 +133,7 @@ static const char *judge_samples(const struct soak_model *model, uint32_t count)
 		if (sample->descriptors <= 2 * sample->files + DESCRIPTORS_EXTRA)
 			continue;
 		snprintf(message, sizeof(message), "%u descriptors for %u files",
-			 sample->descriptors, sample->files);
+			sample->descriptors, sample->files);
 		return message;
 	}
 	return NULL;
@@ -156,7 +157,7 @@ static const char *judge_disk(struct soak_watch *watch)
 	if (watch->is_short || (double)disk <= AMPLIFICATION_MAX * (double)needed + (double)any)
 		return NULL;
 	snprintf(message, sizeof(message), "%llu MiB on the disk for %llu MiB",
-		 (unsigned long long)disk >> 20, (unsigned long long)needed >> 20);
+		(unsigned long long)disk >> 20, (unsigned long long)needed >> 20);
 	return message;
 }
 

@@ -21,9 +21,9 @@
 #define RESIDENT_BYTES (32u << 20)
 #define COUNTING_THREADS 2u
 #define LARGE_THREADS 2u
-#define PRUNE_MS_MAX 4000u /* between two */
+#define PRUNE_MS_MAX 4000u    /* between two */
 #define SNAPSHOT_MS_MAX 1500u /* between two changes of one */
-#define CHECK_EACH 16u /* lives */
+#define CHECK_EACH 16u        /* lives */
 #define THREADS_MAX (SOAK_WRITERS_MAX + COUNTING_THREADS + LARGE_THREADS + 5u)
 
 static const struct soak_options *options;
@@ -113,9 +113,9 @@ static void change_pair(struct kv *kv, struct kv_batch *batch, uint32_t pair, ui
 		size_t size = soak_value(pair, half, version, value);
 
 		soak_key(pair, half, key);
-		must(size ? kv_batch_put(batch, half, key, sizeof(key), value, size) :
-			    kv_batch_delete(batch, half, key, sizeof(key)),
-		     "filling a batch");
+		must(size ? kv_batch_put(batch, half, key, sizeof(key), value, size)
+			  : kv_batch_delete(batch, half, key, sizeof(key)),
+			"filling a batch");
 	}
 	must(kv_commit(kv, batch, seq), "commit");
 	atomic_store(&entry->done, version);
@@ -135,8 +135,9 @@ static void *write_pairs(void *arg)
 		/* Half of the changes fall on an eighth of the pairs. */
 		uint64_t random = soak_random(&worker->random);
 		uint32_t share = random & 1 ? model->pairs : model->pairs / 8;
-		uint32_t pair = (uint32_t)(random >> 8) % (share / options->writers) *
-					options->writers + worker->number;
+		uint32_t pair =
+			(uint32_t)(random >> 8) % (share / options->writers) * options->writers +
+			worker->number;
 
 		pthread_rwlock_rdlock(&changing);
 		change_pair(worker->kv, batch, pair, &seq);
@@ -147,7 +148,7 @@ static void *write_pairs(void *arg)
 		must(kv_sync(worker->kv, seq), "sync");
 		for (i = 0; i < count; i++)
 			atomic_store(&model->pair[changed[i]].synced,
-				     atomic_load(&model->pair[changed[i]].done));
+				atomic_load(&model->pair[changed[i]].done));
 		count = 0;
 	}
 	kv_batch_free(batch);
@@ -185,7 +186,7 @@ static void meet(unsigned half, const struct kv_entry *entry)
 	if (!half && entry->key.size == sizeof(uint32_t)) /* a counter */
 		return;
 	if (!soak_key_parse(model, entry->key.data, entry->key.size, &pair, &found_half) ||
-	    half != found_half)
+		half != found_half)
 		fail("a pass met a key of %zu bytes that nobody wrote", entry->key.size);
 	version = version_of(pair, half, 0, &entry->value);
 	if (version > atomic_load(&model->pair[pair].tried))
@@ -284,11 +285,11 @@ static bool try_to_count(struct kv *kv, struct kv_batch *batch, uint32_t number,
 	int error;
 
 	must(seq && by_value ? kv_batch_expect_value(batch, SOAK_HASHED, &number, sizeof(number),
-						     &value, sizeof(value)) :
-			       kv_batch_expect(batch, SOAK_HASHED, &number, sizeof(number), seq),
-	     "expecting");
+				       &value, sizeof(value))
+			     : kv_batch_expect(batch, SOAK_HASHED, &number, sizeof(number), seq),
+		"expecting");
 	must(kv_batch_put(batch, SOAK_HASHED, &number, sizeof(number), &next, sizeof(next)),
-	     "filling a batch");
+		"filling a batch");
 	atomic_fetch_add(&counter->tried, 1);
 	error = kv_commit(kv, batch, NULL);
 	if (error == -ESTALE || error == -EEXIST) {
@@ -314,8 +315,8 @@ static void *count_up(void *arg)
 	for (round = 0; !atomic_load(&model->stopping); round++) {
 		random = soak_random(&worker->random);
 		while (!try_to_count(worker->kv, batch, (uint32_t)(random % SOAK_COUNTERS),
-				     random >> 32 & 1) &&
-		       !atomic_load(&model->stopping))
+			       random >> 32 & 1) &&
+			!atomic_load(&model->stopping))
 			;
 		if (round % SYNC_EACH || worker->number)
 			continue;
@@ -337,7 +338,7 @@ static void verify_counter(struct kv *kv, uint32_t number)
 
 	if (value < from || value > to)
 		fail("counter %u: %llu, not from %llu to %llu", number, (unsigned long long)value,
-		     (unsigned long long)from, (unsigned long long)to);
+			(unsigned long long)from, (unsigned long long)to);
 	atomic_store(&counter->tried, value);
 	atomic_store(&counter->done, value);
 	atomic_store(&counter->synced, value);
@@ -357,7 +358,7 @@ static void *write_large(void *arg)
 		struct soak_large *large = &model->large[value];
 
 		must(soak_large_change(model, worker->kv, value, &worker->random, &seq),
-		     "changing a large value");
+			"changing a large value");
 		atomic_fetch_add(&model->large_changes, 1);
 		if (atomic_load(&large->done) - atomic_load(&large->folded) < SOAK_JOURNAL)
 			continue;
@@ -444,8 +445,9 @@ static void verify_all(struct kv *kv)
 			fail("pair %u: versions %u and %u of one batch", i, first, second);
 		if (!soak_pair_settle(&model->pair[i], first))
 			fail("pair %u: version %u, not one of %u to %u since %u", i, first,
-			     atomic_load(&model->pair[i].synced), atomic_load(&model->pair[i].tried),
-			     atomic_load(&model->pair[i].base));
+				atomic_load(&model->pair[i].synced),
+				atomic_load(&model->pair[i].tried),
+				atomic_load(&model->pair[i].base));
 		keys += first != 0;
 	}
 	for (i = 0; i < SOAK_COUNTERS; i++) {
@@ -498,7 +500,7 @@ static void settle_closed(void)
 }
 
 static unsigned start(struct worker *workers, unsigned count, unsigned more, struct kv *kv,
-		      uint64_t life, void *(*run)(void *))
+	uint64_t life, void *(*run)(void *))
 {
 	unsigned i;
 
@@ -525,7 +527,8 @@ static void prefer_snapshots(void)
 	pthread_rwlockattr_destroy(&attributes);
 }
 
-void soak_life(const struct soak_options *life_options, struct soak_model *life_model, uint64_t life)
+void soak_life(
+	const struct soak_options *life_options, struct soak_model *life_model, uint64_t life)
 {
 	static struct worker workers[THREADS_MAX];
 	unsigned count = 0, i;
@@ -574,9 +577,10 @@ int soak_create(const struct soak_options *create_options)
 {
 	static const struct kv_keyspace_spec keyspaces[] = {
 		{"hashed", false}, {"ordered", true}, {"large", false}};
-	struct kv_create_options how = {.keyspaces = keyspaces, .keyspace_count = 3,
-					.segment_size = create_options->segment_bytes,
-					.compress = create_options->compress};
+	struct kv_create_options how = {.keyspaces = keyspaces,
+		.keyspace_count = 3,
+		.segment_size = create_options->segment_bytes,
+		.compress = create_options->compress};
 
 	return kv_create(NULL, create_options->directory, &how, report, NULL);
 }
