@@ -165,3 +165,23 @@ int64_t fixture_lookup(struct fixture *store, uint64_t parent, const char *name)
 
 	return err ? err : (int64_t)attr.ino;
 }
+
+void fixture_write(struct fixture *store, uint64_t ino, const char *text, int64_t offset)
+{
+	assert_int_equal(kvfs_write(store->fs, ino, text, strlen(text), offset, 0), strlen(text));
+}
+
+static int count_one(void *arg, const struct kvfs_snapshot *snapshot)
+{
+	(*(unsigned *)arg)++;
+	assert_true(snapshot->time.tv_sec > 1500000000);
+	return 0;
+}
+
+unsigned fixture_snapshots(struct fixture *store)
+{
+	unsigned found = 0;
+
+	assert_int_equal(kvfs_snapshot_list(store->fs, count_one, &found), 0);
+	return found;
+}

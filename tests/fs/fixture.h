@@ -67,5 +67,8 @@ uint64_t fixture_mkfile(struct fixture *store, uint64_t parent, const char *name
 struct kvfs_attr fixture_attr(struct fixture *store, uint64_t ino);
 /* The inode number, or a negative errno. */
 int64_t fixture_lookup(struct fixture *store, uint64_t parent, const char *name);
+void fixture_write(struct fixture *store, uint64_t ino, const char *text, int64_t offset);
+/* How many snapshots there are. */
+unsigned fixture_snapshots(struct fixture *store);
 
 #endif

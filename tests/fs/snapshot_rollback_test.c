@@ -10,37 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t snapshot_digest(struct fixture *store, const char *name)
-{
-	struct kvfs *fs;
-	uint64_t digest;
-
-	assert_int_equal(kvfs_snapshot_open(store->fs, name, &fs), 0);
-	digest = tree_digest(fs);
-	assert_int_equal(kvfs_close(fs), 0);
-	return digest;
-}
-
-static void write_file(struct fixture *store, uint64_t ino, const char *text, int64_t offset)
-{
-	assert_int_equal(kvfs_write(store->fs, ino, text, strlen(text), offset, 0), strlen(text));
-}
-
-static int count_one(void *arg, const struct kvfs_snapshot *snapshot)
-{
-	(*(unsigned *)arg)++;
-	assert_true(snapshot->time.tv_sec > 1500000000);
-	return 0;
-}
-
-static unsigned count(struct fixture *store)
-{
-	unsigned found = 0;
-
-	assert_int_equal(kvfs_snapshot_list(store->fs, count_one, &found), 0);
-	return found;
-}
-
 static void test_rollback(void **state)
 {
 	struct fixture *store = *state;
@@ -77,7 +46,7 @@ static void test_rollback(void **state)
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "one more"), 0);
 	for (unsigned round = 0; round < 3; round++) {
 		snprintf(name, sizeof(name), "%u", round);
-		assert_true(snapshot_digest(store, name) == digests[round]);
+		assert_true(tree_digest_of_snapshot(store, name) == digests[round]);
 	}
 }
 
@@ -92,8 +61,8 @@ static void test_rollback_over_orphan(void **state)
 	uint64_t copy = fixture_mkfile(store, KVFS_ROOT_INO, "g"), digest;
 
 	for (unsigned i = 0; i < 3; i++)
-		write_file(store, file, "chunk", (int64_t)i * 65536);
-	write_file(store, file, "end", 3 * 65536 - 3);
+		fixture_write(store, file, "chunk", (int64_t)i * 65536);
+	fixture_write(store, file, "end", 3 * 65536 - 3);
 	assert_int_equal(kvfs_copy(store->fs, file, 0, copy, 0, 3 * 65536), 3 * 65536);
 	kvfs_hold(store->fs, copy, 1);
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "g"), 0);
@@ -145,18 +114,18 @@ static void test_rollback_held(void **state)
 	struct kvfs_rollback_watch watch = {
 		.arg = &heard, .busy = hear_busy, .changed = hear_changed};
 
-	write_file(store, file, "large", 100000);
+	fixture_write(store, file, "large", 100000);
 	digest = tree_digest(store->fs);
 	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
 	kvfs_hold(store->fs, file, 1);
-	write_file(store, file, "L", 100000);
+	fixture_write(store, file, "L", 100000);
 	before = tree_digest(store->fs);
 	assert_int_equal(kvfs_rollback_check(store->fs, "s", &watch), -EBUSY);
 	assert_int_equal(heard.busy, file);
 	assert_int_equal(kvfs_rollback_held(store->fs, "s", "keep", &watch), -EBUSY);
 	assert_false(watch.begun);
 	assert_true(tree_digest(store->fs) == before);
-	assert_int_equal(count(store), 1);
+	assert_int_equal(fixture_snapshots(store), 1);
 	kvfs_release(store->fs, file, 1);
 	assert_false(kvfs_is_held(store->fs, file));
 	/*
@@ -196,7 +165,7 @@ static void test_rollback_kept_by_holders(void **state)
 	char text[8];
 
 	unnamed = fixture_mkfile(store, KVFS_ROOT_INO, "g");
-	write_file(store, unnamed, "text", 0);
+	fixture_write(store, unnamed, "text", 0);
 	kvfs_hold(store->fs, unnamed, 1);
 	kvfs_hold(store->fs, file, 1);
 	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "g"), 0);
@@ -227,7 +196,7 @@ static void test_rollback_of_kept(void **state)
 	struct kvfs_attr attr;
 	char text[8];
 
-	write_file(store, file, "text", 0);
+	fixture_write(store, file, "text", 0);
 	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
 	digest = tree_digest(store->fs);
 	kvfs_hold(store->fs, file, 1);
@@ -238,7 +207,7 @@ static void test_rollback_of_kept(void **state)
 	assert_int_equal(kvfs_getattr(store->fs, file, &attr), 0);
 	assert_int_equal(attr.nlink, 1);
 	assert_true(tree_digest(store->fs) == digest);
-	write_file(store, file, "more", 4);
+	fixture_write(store, file, "more", 4);
 	assert_int_equal(kvfs_read(store->fs, file, text, sizeof(text), 0), 8);
 	assert_memory_equal(text, "textmore", 8);
 	fixture_mkfile(store, directory, "new");
@@ -261,10 +230,10 @@ static void test_interrupted_rollback(void **state)
 	struct fixture *store = *state;
 	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest, seq;
 
-	write_file(store, ino, "before", 100000);
+	fixture_write(store, ino, "before", 100000);
 	digest = tree_digest(store->fs);
 	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
-	write_file(store, ino, "behind", 100000);
+	fixture_write(store, ino, "behind", 100000);
 	fixture_mkdir(store, KVFS_ROOT_INO, "d");
 	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, &seq), 0);
 	fixture_close(store);

@@ -153,3 +153,14 @@ uint64_t tree_digest(struct kvfs *fs)
 	free(digest.buffer);
 	return result;
 }
+
+uint64_t tree_digest_of_snapshot(struct fixture *store, const char *name)
+{
+	struct kvfs *fs;
+	uint64_t digest;
+
+	assert_int_equal(kvfs_snapshot_open(store->fs, name, &fs), 0);
+	digest = tree_digest(fs);
+	assert_int_equal(kvfs_close(fs), 0);
+	return digest;
+}

@@ -10,5 +10,6 @@
 
 /* Fails the test if anything cannot be read. */
 uint64_t tree_digest(struct kvfs *fs);
+uint64_t tree_digest_of_snapshot(struct fixture *store, const char *name);
 
 #endif
