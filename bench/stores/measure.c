@@ -173,3 +173,17 @@ int measure_run(struct store *store, struct session *session, const struct measu
 	free(workers);
 	return err;
 }
+
+uint64_t measure_memory_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[256];
+	unsigned long long kib = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib * 1024;
+}

@@ -66,5 +66,7 @@ void measure_print(const char *work, const char *name, double value);
 double measure_seconds_since(uint64_t start_ns);
 /* Processor time of the process. */
 uint64_t measure_cpu_ns(void);
+/* Memory of the process that is not a file's. */
+uint64_t measure_memory_bytes(void);
 
 #endif

@@ -145,20 +145,6 @@ static int repeat(struct run *run, const char *work, run_step *step, uint64_t co
 	return err;
 }
 
-static uint64_t process_memory(void)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-	unsigned long long kib = 0;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib * 1024;
-}
-
 static int open_set(struct run *run, const char *dir, const char *name)
 {
 	char path[4096];
@@ -169,12 +155,12 @@ static int open_set(struct run *run, const char *dir, const char *name)
 
 static int run_random(struct run *run)
 {
-	uint64_t before = process_memory(), used, walks = run->ops->slow_rank ? SLOW_COUNT : READS;
+	uint64_t before = measure_memory_bytes(), used, walks = run->ops->slow_rank ? SLOW_COUNT : READS;
 	int err = repeat(run, "insert_random", step_insert, run->entries);
 
 	if (err)
 		return err;
-	used = run->ops->memory ? run->ops->memory(run->set) : process_memory() - before;
+	used = run->ops->memory ? run->ops->memory(run->set) : measure_memory_bytes() - before;
 	measure_print("memory", "bytes_per_key", (double)used / (double)run->entries);
 	err = repeat(run, "rank", step_rank, walks);
 	if (!err)

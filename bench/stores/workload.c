@@ -230,21 +230,6 @@ static uint64_t read_count(const struct workload *workload)
 	return count < READS_MIN ? READS_MIN : count > READS_MAX ? READS_MAX : count;
 }
 
-/* Memory of the process that is not a file's. */
-static uint64_t memory_bytes(void)
-{
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-	unsigned long long kib = 0;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib * 1024;
-}
-
 static uint64_t disk_bytes(const char *path)
 {
 	char command[4200];
@@ -304,7 +289,7 @@ static int sync_printed(struct workload *workload, const char *work)
 static int iterate(struct workload *workload, const char *work, bool values)
 {
 	struct store_seen seen = {0};
-	uint64_t memory = memory_bytes(), start_ns = latency_now_ns(), rounds = 0;
+	uint64_t memory = measure_memory_bytes(), start_ns = latency_now_ns(), rounds = 0;
 	double seconds = 0;
 	int err = 0;
 
@@ -324,14 +309,14 @@ static int iterate(struct workload *workload, const char *work, bool values)
 	}
 	measure_print(work, "rate", (double)seen.count / seconds);
 	measure_print(work, "grown_bytes",
-		memory_bytes() > memory ? (double)(memory_bytes() - memory) : 0);
+		measure_memory_bytes() > memory ? (double)(measure_memory_bytes() - memory) : 0);
 	return 0;
 }
 
 static int load(struct workload *workload, const char *work)
 {
 	struct order order = {.workload = workload};
-	uint64_t memory = memory_bytes(), count = workload->setup.entries;
+	uint64_t memory = measure_memory_bytes(), count = workload->setup.entries;
 	int err = run(workload, (struct measure){.work = work,
 					.step = step_put,
 					.arg = &order,
@@ -344,8 +329,8 @@ static int load(struct workload *workload, const char *work)
 		err = workload->ops->settle(workload->store);
 	if (err)
 		return err;
-	measure_print(
-		"space", "memory_bytes_per_key", (double)(memory_bytes() - memory) / (double)count);
+	measure_print("space", "memory_bytes_per_key",
+		(double)(measure_memory_bytes() - memory) / (double)count);
 	if (workload->ops->index_bytes)
 		measure_print("space", "index_bytes_per_key",
 			(double)workload->ops->index_bytes(workload->store) / (double)count);
