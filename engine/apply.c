@@ -118,11 +118,12 @@ is_damaged_old(struct kv *kv, const struct format_record *record, uint64_t damag
 {
 	const uint8_t *base = segments_base(&kv->segments, segments_slot(&kv->segments, damaged));
 	uint32_t offset = segments_offset(&kv->segments, damaged);
-	const struct format_record *old = (const struct format_record *)(base + offset);
+	const struct format_record *old;
 
 	if (!base || views_any(kv) || (record->flags & FORMAT_RECORD_RELOCATED) ||
 	    offset + FORMAT_RECORD_HEADER_SIZE + record->key_size > kv->segments.size)
 		return false;
+	old = (const struct format_record *)(base + offset);
 	return old->key_size == record->key_size && old->keyspace == record->keyspace &&
 	       !memcmp(old->key, record->key, record->key_size) &&
 	       index_find(&kv->index, hash, is_address, &damaged, place);

@@ -90,11 +90,11 @@ static inline void lookup_prefetch(void *arg, uint64_t address)
 {
 	const struct segments *segments = arg;
 	const struct segment *segment = segments->table[segments_slot(segments, address)];
-	const uint8_t *base = segments_base(segments, segments_slot(segments, address));
-	const uint8_t *record = base + segments_offset(segments, address);
+	const uint8_t *base = segments_base(segments, segments_slot(segments, address)), *record;
 
 	if (!base)
 		return;
+	record = base + segments_offset(segments, address);
 	if (!segment || __builtin_expect(atomic_load_explicit(&segment->map,
 							      memory_order_acquire) == NULL, 1))
 		__builtin_prefetch(record);
