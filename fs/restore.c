@@ -182,6 +182,7 @@ static int follow(struct restore *restore, struct kv_cursor *cursor)
 	uint8_t key[INODE_KEY_SIZE];
 	struct kv_slice value;
 	struct dirent entry;
+	bool gone = false;
 	int err;
 
 	kv_read_begin(restore->fs->kv);
@@ -191,9 +192,10 @@ static int follow(struct restore *restore, struct kv_cursor *cursor)
 	if (!err) {
 		inode_key_encode(entry.ino, key);
 		err = kv_contains(restore->fs->kv, KEYSPACE_INODE, key, sizeof(key));
+		gone = err == -ENOENT;
 	}
 	kv_read_end(restore->fs->kv);
-	return err == -ENOENT ? push(restore, entry.ino) : err;
+	return gone ? push(restore, entry.ino) : err;
 }
 
 /* Goes through the present records with keys that begin so. */
