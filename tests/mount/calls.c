@@ -268,5 +268,7 @@ int main(int argc, char **argv)
 	} else {
 		errx(2, "usage: calls run [--times] DIRECTORY SEED STEPS | calls state DIRECTORY");
 	}
-	return 0;
+	/* without /proc a sanitizer's search for leaks would never end */
+	fflush(stdout);
+	_exit(0);
 }
