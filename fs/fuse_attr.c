@@ -67,8 +67,7 @@ void fuse_attr_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 		.stx_rdev_major = major(attr.rdev),
 		.stx_rdev_minor = minor(attr.rdev),
 	};
-	fuse_reply_statx(req, 0, &stx,
-		fuse_is_snapshots(ino) ? FUSE_SNAPSHOTS_TIMEOUT_S : FUSE_TIMEOUT_S);
+	fuse_reply_statx(req, 0, &stx, fuse_attr_timeout_s(&attr));
 }
 #endif
 
@@ -135,6 +134,13 @@ static unsigned set_mask(int to_set)
 	return set;
 }
 
+/* Nothing to set, asked for by who may clear nothing either: not even a time changes. */
+static bool is_idle(fuse_req_t req, struct fuse_node node, int to_set, struct kvfs_attr *attr)
+{
+	return !node.above && !(to_set & (SET_KNOWN | FUSE_SET_ATTR_KILL_SUID)) &&
+	       !kvfs_getattr(node.fs, node.ino, attr) && !fuse_caller_may_write(req, attr);
+}
+
 void fuse_attr_setattr(
 	fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
@@ -152,7 +158,9 @@ void fuse_attr_setattr(
 	struct kvfs_attr attr;
 	int rc = -EPERM;
 
-	if (!fuse_is_snapshots(ino))
+	if (!fuse_is_snapshots(ino) && is_idle(req, node, to_set, &attr))
+		rc = 0;
+	else if (!fuse_is_snapshots(ino))
 		rc = kvfs_setattr(node.fs, node.ino, &wanted,
 			set_mask(to_set) | cleared(req, ino, to_set), &attr);
 	fuse_reply_attr_changed(req, rc, &attr, to_set & FUSE_SET_ATTR_SIZE);

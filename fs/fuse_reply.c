@@ -45,16 +45,18 @@ void fuse_stat_fill(const struct kvfs_attr *attr, struct stat *out)
 	};
 }
 
-static double attr_timeout_s(const struct kvfs_attr *attr)
+double fuse_attr_timeout_s(const struct kvfs_attr *attr)
 {
-	return fuse_is_snapshots(attr->ino) ? FUSE_SNAPSHOTS_TIMEOUT_S : FUSE_TIMEOUT_S;
+	if (fuse_is_snapshots(attr->ino))
+		return FUSE_SNAPSHOTS_TIMEOUT_S;
+	return S_ISREG(attr->mode) && attr->mode & (S_ISUID | S_ISGID) ? 0 : FUSE_TIMEOUT_S;
 }
 
 void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out)
 {
 	out->ino = attr->ino;
 	out->generation = 0; /* inode numbers are never used again */
-	out->attr_timeout = attr_timeout_s(attr);
+	out->attr_timeout = fuse_attr_timeout_s(attr);
 	out->entry_timeout = FUSE_TIMEOUT_S;
 	fuse_stat_fill(attr, &out->attr);
 }
@@ -101,7 +103,7 @@ void fuse_reply_attr_found(fuse_req_t req, int rc, const struct kvfs_attr *attr)
 	if (rc)
 		fuse_reply_status(req, rc);
 	else
-		attr_send(req, attr, attr_timeout_s(attr));
+		attr_send(req, attr, fuse_attr_timeout_s(attr));
 }
 
 void fuse_reply_held(fuse_req_t req, int rc, const struct kvfs_attr *attr)
@@ -265,5 +267,6 @@ void fuse_reply_attr_changed(fuse_req_t req, int rc, const struct kvfs_attr *att
 		defer(req, DEFERRED_ATTR, attr);
 	else
 		attr_send(req, attr,
-			resized || S_ISDIR(attr->mode) ? FUSE_TIMEOUT_S : FUSE_CHANGED_TIMEOUT_S);
+			resized || S_ISDIR(attr->mode) ? fuse_attr_timeout_s(attr)
+						       : FUSE_CHANGED_TIMEOUT_S);
 }

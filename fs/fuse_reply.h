@@ -34,6 +34,12 @@
 /* The attributes of .snapshots follow those of the root. */
 #define FUSE_SNAPSHOTS_TIMEOUT_S 1.0
 
+/*
+ * For how long attributes are to be believed. Those of a program with set-id bits never: a write by
+ * who has it open may take them, and of a write's effects the kernel drops size and times alone.
+ */
+double fuse_attr_timeout_s(const struct kvfs_attr *attr);
+
 /* The kernel splits writes by pages: the unit for which it asks at best. */
 #define FUSE_BLOCK_SIZE 4096
 

@@ -8,6 +8,8 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/falloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -216,6 +218,55 @@ static void writes_clear_rights(void)
 	TRUE(!capability_there("file"));
 }
 
+/* As who is about to run it asks: for the mode alone, which may be kept where the size is not. */
+static mode_t mode_to_run(const char *path)
+{
+	struct statx look;
+
+	OK(statx(AT_FDCWD, path, 0, STATX_MODE, &look));
+	return look.stx_mode & 07777;
+}
+
+static void *look_for_ever(void *arg)
+{
+	struct stat now;
+
+	while (!atomic_load((atomic_bool *)arg))
+		OK(stat("program", &now));
+	return NULL;
+}
+
+/* With a descriptor from before it was a program of root's, and while it is looked at. */
+static void write_as_stranger(void *arg)
+{
+	atomic_bool over = false;
+	pthread_t looker;
+
+	become(BOB, OTHERS, false);
+	SAME(pthread_create(&looker, NULL, look_for_ever, &over), 0);
+	SAME(write(*(int *)arg, "y", 1), 1);
+	atomic_store(&over, true);
+	SAME(pthread_join(looker, NULL), 0);
+	SAME(mode_to_run("program"), 0755);
+}
+
+/* What a stranger has written to is not run with its owner's rights, whoever looked meanwhile. */
+static void open_before_it_was_privileged(void)
+{
+	unsigned i, rounds = posix_quick ? 100 : 2000;
+	int fd;
+
+	for (i = 0; i < rounds; i++) {
+		file_put("program", "x");
+		fd = OK(open("program", O_WRONLY));
+		OK(chmod("program", 04755));
+		child_run(write_as_stranger, &fd);
+		SAME(mode_of("program"), 0755);
+		OK(close(fd));
+		OK(unlink("program"));
+	}
+}
+
 static void owner_changes(void *arg)
 {
 	(void)arg;
@@ -255,6 +306,8 @@ static void stranger_asks_for_nothing(void *arg)
 
 static void owner_changes_rights(void)
 {
+	struct stat before;
+
 	privileged_file(06755);
 	OK(mkdir("dir", 0755));
 	OK(chown("dir", ALICE, OTHERS));
@@ -271,8 +324,11 @@ static void owner_changes_rights(void)
 	/* who neither owns it nor may write to it takes nothing from it */
 	file_put("program", "x");
 	OK(chmod("program", 06755));
+	before = file_stat("program");
 	child_run(stranger_asks_for_nothing, NULL);
 	SAME(mode_of("program"), 06755);
+	TRUE(before.st_ctim.tv_sec == file_stat("program").st_ctim.tv_sec &&
+	     before.st_ctim.tv_nsec == file_stat("program").st_ctim.tv_nsec);
 	TRUE(!capability_there("file"));
 	SAME(mode_of("dir"), 02755);
 	/* root's chown clears them too */
@@ -507,6 +563,7 @@ static void groups_and_identities(void)
 
 const struct posix_case posix_right_cases[] = {
 	{"writes_clear_rights", writes_clear_rights},
+	{"open_before_it_was_privileged", open_before_it_was_privileged},
 	{"owner_changes_rights", owner_changes_rights},
 	{"made_in_set_gid_directory", made_in_set_gid_directory},
 	{"programs_with_rights", programs_with_rights},
