@@ -153,9 +153,13 @@ static int load_inodes(struct rename *rename)
 	for (unsigned i = 0; i < 1u + rename->replaces; i++) {
 		uint64_t ino = rename->entries[i].ino;
 		struct inode *inode = &rename->inodes[i];
-		/* What is replaced may have to be looked at further, to be freed. */
-		int err = rename->replaces ? inode_load(change, ino, inode)
-					   : inode_load_last(change, ino, inode);
+		/*
+		 * What is replaced may have to be looked at further, to be freed, and a whiteout's
+		 * directory for its default list.
+		 */
+		int err = rename->replaces || rename->whiteout_ino
+				  ? inode_load(change, ino, inode)
+				  : inode_load_last(change, ino, inode);
 
 		if (err == -ENOENT)
 			err = fs_damaged(change->fs, ino, "it has a name but no record");

@@ -5,6 +5,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 
@@ -197,6 +198,39 @@ static void test_bad_lists(void **state)
 	assert_int_equal(fixture_attr(store, ino).mode & 0777, 0644);
 }
 
+static int setup_compressed(void **state)
+{
+	struct kvfs_create_options create = {.compress = KV_COMPRESS_INLINE};
+
+	return fixture_setup_with(state, &create);
+}
+
+/* The list is decompressed between the reading of what is renamed and its writing. */
+static void test_whiteout_in_compressed(void **state)
+{
+	struct fixture *store = *state;
+	struct list many = LIST({USER_OBJ, 7, 0});
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "text");
+	char text[1500], found[sizeof(text)];
+	size_t i;
+
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = "the same few words "[i % 19];
+	assert_int_equal(kvfs_write(store->fs, ino, text, sizeof(text), 0, 0), sizeof(text));
+	for (i = 1; i < 60; i++)
+		many.entries[i] = (struct entry){htole16(USER), htole16(7), htole32((uint32_t)i)};
+	memcpy(many.entries + i, LIST({GROUP_OBJ, 5, 0}, {MASK, 5, 0}, {OTHER, 5, 0}).entries,
+		3 * sizeof(struct entry));
+	many.size = 4 + 8 * (i + 3);
+	assert_int_equal(set(store, KVFS_ROOT_INO, DEFAULT, &many), 0);
+	assert_int_equal(kvfs_rename(store->fs, &(struct kvfs_caller){.uid = 7}, KVFS_ROOT_INO,
+				 "text", KVFS_ROOT_INO, "moved", RENAME_WHITEOUT),
+		0);
+	assert_int_equal(kvfs_read(store->fs, ino, found, sizeof(found), 0), sizeof(text));
+	assert_memory_equal(found, text, sizeof(text));
+	fixture_assert_clean(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +239,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_inherit, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_set_gid, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_lists, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_whiteout_in_compressed, setup_compressed, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
