@@ -401,7 +401,7 @@ int format_snapshots_validate(const struct format_snapshots *header, uint64_t si
 	if (header->version > FORMAT_VERSION)
 		return -EPROTONOSUPPORT;
 	if (header->version != FORMAT_VERSION || header->zero ||
-	    header->count > KV_SNAPSHOTS_MAX || size != format_snapshots_size(header->count) ||
+	    header->count > FORMAT_SNAPSHOTS_MAX || size != format_snapshots_size(header->count) ||
 	    memcmp(header->uuid, uuid, 16) || header->entries_check != entries_check(header))
 		return -EUCLEAN;
 	for (i = 0; i < header->count; i++) {

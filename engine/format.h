@@ -320,6 +320,7 @@ uint64_t format_sum(const void *bytes, size_t size);
 #define FORMAT_SNAPSHOTS_NAME "snapshots"
 #define FORMAT_SNAPSHOTS_NEW_NAME "snapshots.new"
 #define FORMAT_SNAPSHOT_KEY 's'
+#define FORMAT_SNAPSHOTS_MAX 65535u /* in a list; no more than KV_SNAPSHOTS_MAX are made */
 
 struct format_snapshots {
 	uint64_t magic;

@@ -173,7 +173,7 @@ static int check_request(struct kv *kv, const void *arg)
 		return found ? 0 : -ENOENT;
 	if (found)
 		return -EEXIST;
-	if (snapshots->count == KV_SNAPSHOTS_MAX)
+	if (snapshots->count >= KV_SNAPSHOTS_MAX)
 		return -EMFILE;
 	error = reserve(snapshots);
 	if (!error)

@@ -22,7 +22,7 @@ static int read_file(struct kv *kv, struct format_snapshots **out)
 	if (error)
 		return error;
 	error = kv->env->file_size(file, &size);
-	if (!error && (size < sizeof(*header) || size > format_snapshots_size(KV_SNAPSHOTS_MAX)))
+	if (!error && (size < sizeof(*header) || size > format_snapshots_size(FORMAT_SNAPSHOTS_MAX)))
 		error = -EUCLEAN;
 	if (!error && !(header = malloc(size)))
 		error = -ENOMEM;
