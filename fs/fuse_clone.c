@@ -25,16 +25,22 @@ static void clone_free(void *arg)
 	free(arg);
 }
 
+static const struct fuse_stream_kind clone_kind = {
+	clone_make, clone_free, .count_max = FUSE_STREAMS};
+
 int fuse_clone_begin(struct fuse_front *front, uint64_t token, uint64_t unused, uint64_t root)
 {
-	struct fuse_tree *tree = calloc(1, sizeof(*tree));
+	struct fuse_tree *tree;
 	int err;
 
+	if (!fuse_stream_has_room(&front->streams, &clone_kind))
+		return -EBUSY;
+	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return -ENOMEM;
 	err = fuse_tree_open(front, root, tree);
 	if (!err)
-		err = fuse_stream_begin(&front->streams, token, clone_make, clone_free, tree);
+		err = fuse_stream_begin(&front->streams, token, &clone_kind, tree);
 	if (err)
 		clone_free(tree);
 	return err;

@@ -48,18 +48,24 @@ static void diff_free(void *arg)
 	free(diff);
 }
 
+/* One at once: it remembers all that differs. */
+static const struct fuse_stream_kind diff_kind = {diff_make, diff_free, .count_max = 1};
+
 int fuse_diff_begin(struct fuse_front *front, uint64_t token, uint64_t from, uint64_t to)
 {
-	struct diff *diff = calloc(1, sizeof(*diff));
+	struct diff *diff;
 	int err;
 
+	if (!fuse_stream_has_room(&front->streams, &diff_kind))
+		return -EBUSY;
+	diff = calloc(1, sizeof(*diff));
 	if (!diff)
 		return -ENOMEM;
 	err = fuse_tree_open(front, from, &diff->from);
 	if (!err)
 		err = fuse_tree_open(front, to, &diff->to);
 	if (!err)
-		err = fuse_stream_begin(&front->streams, token, diff_make, diff_free, diff);
+		err = fuse_stream_begin(&front->streams, token, &diff_kind, diff);
 	if (err)
 		diff_free(diff);
 	return err;

@@ -12,8 +12,12 @@
 #include "fuse_front.h"
 
 #define BUFFER_SIZE (256u << 10)
-/* A reader asks many times a second, but may have to wait for a slow disk of his own meanwhile. */
-#define PATIENCE_MS 30000
+/*
+ * A reader asks many times a second, but may have to wait for a slow disk of his own meanwhile, or
+ * be stopped. He is given less time where another waits for his place.
+ */
+#define PATIENCE_MS 600000
+#define PATIENCE_CROWDED_MS 30000
 
 static int64_t now_ms(void)
 {
@@ -23,10 +27,14 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int64_t idle_ms(struct fuse_stream *stream)
+{
+	return now_ms() - atomic_load(&stream->asked_ms);
+}
+
 static bool is_abandoned(struct fuse_stream *stream)
 {
-	return atomic_load(&stream->given_up) ||
-	       now_ms() - atomic_load(&stream->asked_ms) > PATIENCE_MS;
+	return atomic_load(&stream->given_up) || idle_ms(stream) > PATIENCE_MS;
 }
 
 bool fuse_stream_is_over(void *arg)
@@ -82,8 +90,8 @@ static void *stream_main(void *arg)
 
 	session_leave_queue();
 	pthread_setname_np(pthread_self(), "fuse-stream");
-	err = stream->make(stream->arg, stream);
-	stream->free_arg(stream->arg);
+	err = stream->kind->make(stream->arg, stream);
+	stream->kind->free_arg(stream->arg);
 	pthread_mutex_lock(&stream->all->lock);
 	stream->error = err;
 	stream->ended = true;
@@ -116,16 +124,70 @@ static struct fuse_stream *find(struct fuse_streams *streams, uint64_t token)
 	return NULL;
 }
 
-/* One whose thread has ended, with nobody who will ask what it has made; or NULL. */
-static struct fuse_stream *find_free(struct fuse_streams *streams)
+static void give_up(struct fuse_stream *stream)
 {
+	atomic_store(&stream->given_up, true);
+	pthread_cond_signal(&stream->room);
+}
+
+/* Its thread runs, or somebody may ask for what it has made. */
+static bool is_taken(struct fuse_stream *stream)
+{
+	return stream->started && !(stream->ended && (stream->told || is_abandoned(stream)));
+}
+
+/*
+ * Takes his place from the reader of this kind, or with NULL of any, who has asked for nothing for
+ * longest, if that is long.
+ */
+static void give_up_idle(struct fuse_streams *streams, const struct fuse_stream_kind *kind)
+{
+	struct fuse_stream *idlest = NULL;
+
 	for (unsigned i = 0; i < FUSE_STREAMS; i++) {
 		struct fuse_stream *stream = &streams->slots[i];
 
-		if (!stream->started || (stream->ended && (stream->told || is_abandoned(stream))))
-			return stream;
+		if (!is_taken(stream) || (kind && stream->kind != kind))
+			continue;
+		/* It is about to end. */
+		if (is_abandoned(stream))
+			return;
+		if (!idlest || idle_ms(stream) > idle_ms(idlest))
+			idlest = stream;
 	}
+	if (idlest && idle_ms(idlest) > PATIENCE_CROWDED_MS)
+		give_up(idlest);
+}
+
+/* For another one of this kind. NULL: there is none at the moment. */
+static struct fuse_stream *find_free(
+	struct fuse_streams *streams, const struct fuse_stream_kind *kind)
+{
+	struct fuse_stream *found = NULL;
+	unsigned same = 0;
+
+	if (atomic_load(&streams->ending))
+		return NULL;
+	for (unsigned i = 0; i < FUSE_STREAMS; i++) {
+		if (!is_taken(&streams->slots[i]))
+			found = &streams->slots[i];
+		else if (streams->slots[i].kind == kind)
+			same++;
+	}
+	if (found && same < kind->count_max)
+		return found;
+	give_up_idle(streams, found ? kind : NULL);
 	return NULL;
+}
+
+bool fuse_stream_has_room(struct fuse_streams *streams, const struct fuse_stream_kind *kind)
+{
+	bool has_room;
+
+	pthread_mutex_lock(&streams->lock);
+	has_room = find_free(streams, kind) != NULL;
+	pthread_mutex_unlock(&streams->lock);
+	return has_room;
 }
 
 static void join(struct fuse_stream *stream)
@@ -154,17 +216,16 @@ static int begin(struct fuse_stream *stream, uint64_t token)
 	return 0;
 }
 
-int fuse_stream_begin(struct fuse_streams *streams, uint64_t token, fuse_stream_fn *make,
-	void (*free_arg)(void *arg), void *arg)
+int fuse_stream_begin(struct fuse_streams *streams, uint64_t token,
+	const struct fuse_stream_kind *kind, void *arg)
 {
 	struct fuse_stream *stream;
 	int err = -EBUSY;
 
 	pthread_mutex_lock(&streams->lock);
-	stream = atomic_load(&streams->ending) ? NULL : find_free(streams);
+	stream = find_free(streams, kind);
 	if (stream) {
-		stream->make = make;
-		stream->free_arg = free_arg;
+		stream->kind = kind;
 		stream->arg = arg;
 		err = begin(stream, token);
 	}
@@ -191,8 +252,7 @@ static ssize_t read_some(struct fuse_stream *stream, uint64_t offset, char *buff
 
 	atomic_store(&stream->asked_ms, now_ms());
 	if (offset == FUSE_FRONT_STREAM_GIVE_UP) {
-		atomic_store(&stream->given_up, true);
-		pthread_cond_signal(&stream->room);
+		give_up(stream);
 		return 0;
 	}
 	if (offset < stream->offset || offset - stream->offset > stream->used || !size)

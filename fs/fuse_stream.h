@@ -5,7 +5,8 @@
  * answer, and waits while as much of it as fits in memory has not been fetched; nobody else waits
  * for that.
  *
- * Nobody says that a reader has died: one who does not ask for a while is taken for gone.
+ * Nobody says that a reader has died: one who does not ask for ten minutes is taken for gone, or
+ * for thirty seconds where another needs his place.
  */
 #ifndef FUSE_STREAM_H
 #define FUSE_STREAM_H
@@ -27,11 +28,16 @@ struct fuse_stream;
  */
 typedef int fuse_stream_fn(void *arg, struct fuse_stream *stream);
 
+struct fuse_stream_kind {
+	fuse_stream_fn *make;
+	void (*free_arg)(void *arg);
+	unsigned count_max; /* at once */
+};
+
 struct fuse_stream {
 	struct fuse_streams *all;
 	/* Of the thread, from fuse_stream_begin on. */
-	fuse_stream_fn *make;
-	void (*free_arg)(void *arg);
+	const struct fuse_stream_kind *kind;
 	void *arg;
 	atomic_bool given_up;	   /* the reader has, or is gone */
 	_Atomic int64_t asked_ms;  /* when he asked last */
@@ -66,10 +72,16 @@ struct fuse_stream_request {
 bool fuse_stream_parse(const char *numbers, struct fuse_stream_request *out);
 
 /*
+ * Whether one of this kind may begin, as far as can be said before what it takes is there. Who has
+ * not asked for long loses his place by this.
+ */
+bool fuse_stream_has_room(struct fuse_streams *streams, const struct fuse_stream_kind *kind);
+
+/*
  * Begins one, and owns `arg` then. -EBUSY there are as many as there may be, -ENOMEM, -EAGAIN
  */
-int fuse_stream_begin(struct fuse_streams *streams, uint64_t token, fuse_stream_fn *make,
-	void (*free_arg)(void *arg), void *arg) __attribute__((warn_unused_result));
+int fuse_stream_begin(struct fuse_streams *streams, uint64_t token,
+	const struct fuse_stream_kind *kind, void *arg) __attribute__((warn_unused_result));
 
 /*
  * What there is at this offset, and whether more may come, in the form of fuse_front.h; what is

@@ -31,6 +31,11 @@ void snapshot_explain_clone(const char *target, int rc)
 		message(KV_ERROR, "%s: there is something already; choose another place", target);
 	else if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted; nothing was made", target);
+	else if (rc == -ENODATA)
+		message(KV_ERROR,
+			"%s: the server has given this up, as nothing was asked for too long; "
+			"nothing was made",
+			target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }

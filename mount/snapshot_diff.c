@@ -189,6 +189,10 @@ static int diff_mount(const struct snapshot_place *place, const char *from, cons
 		rc = diff_walk(from_fd, to_fd, rows);
 	if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted", place->path);
+	else if (rc == -ENODATA)
+		message(KV_ERROR,
+			"%s: the server has given this up, as nothing was asked for too long",
+			place->path);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", place->path, message_error(rc));
 	close(to_fd);

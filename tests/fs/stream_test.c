@@ -62,6 +62,8 @@ static void made(void *arg)
 	maker->freed = true;
 }
 
+static const struct fuse_stream_kind kind = {make, made, FUSE_STREAMS};
+
 static void pause_a_little(void)
 {
 	nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
@@ -111,7 +113,7 @@ static ssize_t read_all(struct fuse_streams *streams, uint64_t token, size_t at_
 
 static void begin(struct fuse_streams *streams, uint64_t token, struct maker *maker)
 {
-	assert_int_equal(fuse_stream_begin(streams, token, make, made, maker), 0);
+	assert_int_equal(fuse_stream_begin(streams, token, &kind, maker), 0);
 }
 
 static void test_whole(void **state)
@@ -221,7 +223,7 @@ static void test_busy(void **state)
 		makers[i] = (struct maker){.size = 1000000, .piece = 1000};
 	for (unsigned i = 0; i < FUSE_STREAMS; i++)
 		begin(streams, i + 1, &makers[i]);
-	assert_int_equal(fuse_stream_begin(streams, 6, make, made, last), -EBUSY);
+	assert_int_equal(fuse_stream_begin(streams, 6, &kind, last), -EBUSY);
 	assert_false(last->freed);
 	assert_int_equal(read_all(streams, 2, PART_MAX), 1000000);
 	begin(streams, 6, last);
@@ -233,7 +235,88 @@ static void test_busy(void **state)
 	for (unsigned i = 0; i <= FUSE_STREAMS; i++)
 		assert_true(makers[i].freed);
 	assert_int_equal(makers[2].result, -ECANCELED);
-	assert_int_equal(fuse_stream_begin(streams, 77, make, made, &makers[0]), -EBUSY);
+	assert_int_equal(fuse_stream_begin(streams, 77, &kind, &makers[0]), -EBUSY);
+}
+
+static void let_pass(struct fuse_stream *stream, int64_t ms)
+{
+	pthread_mutex_lock(&stream->all->lock);
+	atomic_fetch_sub(&stream->asked_ms, ms);
+	pthread_cond_signal(&stream->room);
+	pthread_mutex_unlock(&stream->all->lock);
+}
+
+static struct fuse_stream *slot_of(struct fuse_streams *streams, uint64_t token)
+{
+	unsigned i = 0;
+
+	while (streams->slots[i].token != token)
+		i++;
+	return &streams->slots[i];
+}
+
+/* Who has not asked for a minute is given up for another, if he asked least of all, or else not. */
+static void test_idle(void **state)
+{
+	struct fuse_streams *streams = *state;
+	struct fuse_stream_request request = {.token = 2};
+	struct maker makers[FUSE_STREAMS + 1] = {0}, *last = &makers[FUSE_STREAMS];
+	char part[16];
+
+	for (unsigned i = 0; i <= FUSE_STREAMS; i++)
+		makers[i] = (struct maker){.size = 1000000, .piece = 1000};
+	for (unsigned i = 0; i < FUSE_STREAMS; i++)
+		begin(streams, i + 1, &makers[i]);
+	let_pass(slot_of(streams, 1), 60000);
+	let_pass(slot_of(streams, 2), 90000);
+	wait_until_full(&makers[1]);
+	assert_false(makers[1].freed);
+	assert_int_equal(fuse_stream_read(streams, &request, part, sizeof(part)), sizeof(part));
+	assert_int_equal(fuse_stream_begin(streams, 6, &kind, last), -EBUSY);
+	while (!makers[0].freed || fuse_stream_begin(streams, 6, &kind, last))
+		pause_a_little();
+	assert_int_equal(makers[0].result, -ECANCELED);
+	assert_int_equal(read_all(streams, 1, PART_MAX), -ENODATA);
+	for (unsigned i = 1; i < FUSE_STREAMS; i++)
+		assert_int_equal(read_all(streams, i + 1, PART_MAX), 1000000);
+	assert_int_equal(read_all(streams, 6, PART_MAX), 1000000);
+}
+
+/* Of some there may be fewer, who wait for each other alone. */
+static void test_kinds(void **state)
+{
+	static const struct fuse_stream_kind single = {make, made, 1};
+	struct fuse_streams *streams = *state;
+	struct maker makers[3] = {{.size = 1000000, .piece = 1000},
+		{.size = 1000000, .piece = 1000}, {.size = 1000000, .piece = 1000}};
+
+	begin(streams, 1, &makers[0]);
+	assert_int_equal(fuse_stream_begin(streams, 2, &single, &makers[1]), 0);
+	assert_false(fuse_stream_has_room(streams, &single));
+	assert_int_equal(fuse_stream_begin(streams, 3, &single, &makers[2]), -EBUSY);
+	assert_true(fuse_stream_has_room(streams, &kind));
+	let_pass(slot_of(streams, 1), 60000);
+	let_pass(slot_of(streams, 2), 60000);
+	while (!fuse_stream_has_room(streams, &single))
+		pause_a_little();
+	assert_true(makers[1].freed);
+	assert_false(makers[0].freed);
+	assert_int_equal(fuse_stream_begin(streams, 3, &single, &makers[2]), 0);
+	assert_int_equal(read_all(streams, 3, PART_MAX), 1000000);
+	assert_int_equal(read_all(streams, 1, PART_MAX), 1000000);
+}
+
+/* In the end also where nobody waits. */
+static void test_gone(void **state)
+{
+	struct fuse_streams *streams = *state;
+	struct maker maker = {.size = 1000000, .piece = 1000};
+
+	begin(streams, 3, &maker);
+	let_pass(slot_of(streams, 3), 700000);
+	while (!maker.freed)
+		pause_a_little();
+	assert_int_equal(maker.result, -ECANCELED);
 }
 
 static void test_parse(void **state)
@@ -258,6 +341,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
 		cmocka_unit_test(test_parse),
 	};
 

@@ -174,16 +174,18 @@ case_diff_beside_others() {
 	local one two views task
 	prepare_many
 	chmod 755 "$SCRATCH"
+	exec 7<"$snapshots/one" # which is itself one of the views
 	one=$(printf '%x' "$(stat -c %i "$snapshots/one")")
 	views=$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')
+	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
+	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
 	getfattr --only-values -n "system.kvfs.diff.7.0.$one" "$mnt" >part
 	views_are $((views + 1)) || fail "nothing is told"
 	task=$(grep -l '^fuse-stream$' /proc/"$daemon"/task/*/comm) || fail "no thread tells it"
 	expect_same "processors of the thread that tells it" "$(processors "/proc/$daemon")" "$(processors "${task%/comm}")"
 	expect_fail 'not permitted' "${as_user[@]}" getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
-	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
-	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
-	# of a snapshot that is deleted meanwhile
+	expect_fail 'busy' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt"
+	# who waits for the place gets it, here of a snapshot that is deleted meanwhile
 	mkdir "$snapshots/two"
 	two=$(printf '%x' "$(stat -c %i "$snapshots/two")")
 	(cd "$mnt/many" && printf '%0200d\n' {1..3000} | xargs chmod 640)
@@ -198,6 +200,7 @@ case_diff_beside_others() {
 	"$KVFS" snapshot rollback --discard "$mnt" one
 	expect_same "differences" "" "$("$KVFS" snapshot diff "$mnt" one)"
 	await "an end of what nobody reads" views_are "$views"
+	exec 7<&-
 	expect_fail 'no such attribute' getfattr -n "system.kvfs.diff.7.100.$one" "$mnt"
 	# nor does it hold up the end
 	getfattr --only-values -n "system.kvfs.diff.9.0.$one" "$mnt" >part
