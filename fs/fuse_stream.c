@@ -210,7 +210,7 @@ static int begin(struct fuse_stream *stream, uint64_t token)
 	atomic_store(&stream->given_up, false);
 	atomic_store(&stream->asked_ms, now_ms());
 	if (pthread_create(&stream->thread, NULL, stream_main, stream))
-		return -EAGAIN;
+		return -ENOMEM;
 	stream->started = true;
 	stream->token = token;
 	return 0;

@@ -78,7 +78,8 @@ bool fuse_stream_parse(const char *numbers, struct fuse_stream_request *out);
 bool fuse_stream_has_room(struct fuse_streams *streams, const struct fuse_stream_kind *kind);
 
 /*
- * Begins one, and owns `arg` then. -EBUSY there are as many as there may be, -ENOMEM, -EAGAIN
+ * Begins one, and owns `arg` then. -EBUSY there are as many as there may be; -ENOMEM, also
+ * for a thread
  */
 int fuse_stream_begin(struct fuse_streams *streams, uint64_t token,
 	const struct fuse_stream_kind *kind, void *arg) __attribute__((warn_unused_result));

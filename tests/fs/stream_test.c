@@ -319,6 +319,26 @@ static void test_gone(void **state)
 	assert_int_equal(maker.result, -ECANCELED);
 }
 
+/* Where no thread can be made, that is an error like any other, and nothing to wait for. */
+static void test_no_thread(void **state)
+{
+	struct fuse_streams *streams = *state;
+	struct maker maker = {.size = 1000, .piece = 1000};
+	pthread_attr_t usual, huge;
+
+	assert_int_equal(pthread_getattr_default_np(&usual), 0);
+	assert_int_equal(pthread_attr_init(&huge), 0);
+	assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 48), 0);
+	assert_int_equal(pthread_setattr_default_np(&huge), 0);
+	assert_int_equal(fuse_stream_begin(streams, 4, &kind, &maker), -ENOMEM);
+	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	assert_false(maker.freed);
+	begin(streams, 4, &maker);
+	assert_int_equal(read_all(streams, 4, PART_MAX), 1000);
+	pthread_attr_destroy(&huge);
+	pthread_attr_destroy(&usual);
+}
+
 static void test_parse(void **state)
 {
 	static const char *const wrong[] = {"", ".", ".1", ".1.2", ".1.2.", ".1.2.3.", ".1.2.3x",
@@ -344,6 +364,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_thread, setup, teardown),
 		cmocka_unit_test(test_parse),
 	};
 
