@@ -14,10 +14,12 @@
 #include <time.h>
 
 #include "fuse_front.h"
+#include "message.h"
 #include "progress.h"
 
 #define PAUSE_NS_MIN 200000
 #define PAUSE_NS_MAX 10000000
+#define PAUSE_BUSY_NS_MAX 819200000 /* the least one, some times doubled */
 
 struct mount_stream {
 	int root;
@@ -48,19 +50,29 @@ static int ask(struct mount_stream *stream, uint64_t offset)
 	return stream->size || stream->last ? 0 : -EAGAIN;
 }
 
-/* Also while the server answers as many others as it may at once. */
+/*
+ * Also while the server answers as many others as it may at once, which may take them hours: that
+ * is said, once.
+ */
 static int ask_patiently(struct mount_stream *stream)
 {
 	struct timespec pause = {.tv_nsec = PAUSE_NS_MIN};
+	bool said = false;
 	int rc;
 
 	while (!progress_interrupted()) {
 		rc = ask(stream, stream->offset);
 		if (rc != -EAGAIN && rc != -EBUSY)
 			return rc;
+		if (rc == -EAGAIN && pause.tv_nsec > PAUSE_NS_MAX)
+			pause.tv_nsec = PAUSE_NS_MAX;
 		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < PAUSE_NS_MAX)
+		if (pause.tv_nsec < (rc == -EBUSY ? PAUSE_BUSY_NS_MAX : PAUSE_NS_MAX)) {
 			pause.tv_nsec *= 2;
+		} else if (rc == -EBUSY && !said) {
+			message(KV_INFO, "others are answered first; waiting");
+			said = true;
+		}
 	}
 	return -ECANCELED;
 }

@@ -185,6 +185,12 @@ case_diff_beside_others() {
 	expect_same "processors of the thread that tells it" "$(processors "/proc/$daemon")" "$(processors "${task%/comm}")"
 	expect_fail 'not permitted' "${as_user[@]}" getfattr -n "system.kvfs.diff.7.0.$one" "$mnt"
 	expect_fail 'busy' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt"
+	"$KVFS" snapshot diff "$mnt" one 2>said >/dev/null &
+	await "a word about waiting" grep -q 'others are answered first' said
+	kill "$!"
+	! wait "$!" || fail "it did not wait"
+	expect_same "what it said" 2 "$(wc -l <said)"
+	grep -q interrupted said || fail "it says $(cat said)"
 	# who waits for the place gets it, here of a snapshot that is deleted meanwhile
 	mkdir "$snapshots/two"
 	two=$(printf '%x' "$(stat -c %i "$snapshots/two")")
