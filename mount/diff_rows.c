@@ -60,4 +60,5 @@ void diff_rows_fini(struct diff_rows *rows)
 	while (rows->count)
 		free(rows->rows[--rows->count].path);
 	free(rows->rows);
+	*rows = (struct diff_rows){NULL, 0, 0};
 }

@@ -77,6 +77,16 @@ static int ask_patiently(struct mount_stream *stream)
 	return -ECANCELED;
 }
 
+int mount_stream_may_open(int root, const char *attribute)
+{
+	char name[FUSE_FRONT_STREAM_NAME_MAX];
+
+	snprintf(name, sizeof(name), FUSE_FRONT_STREAM_FORMAT, attribute, UINT64_C(1), UINT64_C(0),
+		UINT64_C(0));
+	/* The question for the size begins nothing. */
+	return fgetxattr(root, name, NULL, 0) < 0 ? -errno : 0;
+}
+
 int mount_stream_open(int root, const char *attribute, uint64_t about, struct mount_stream **out)
 {
 	struct mount_stream *stream = calloc(1, sizeof(*stream));

@@ -26,6 +26,10 @@ int mount_stream_open(int root, const char *attribute, uint64_t about, struct mo
  */
 ssize_t mount_stream_next(struct mount_stream *stream, const char **part)
 	__attribute__((warn_unused_result));
+/*
+ * Whether the server answers this caller, before anything is done for it: 0, -EPERM, -EOPNOTSUPP
+ */
+int mount_stream_may_open(int root, const char *attribute) __attribute__((warn_unused_result));
 /* NULL is fine. The server goes on no more. */
 void mount_stream_close(struct mount_stream *stream);
 

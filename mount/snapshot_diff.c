@@ -4,8 +4,8 @@
  * another snapshot.
  *
  * The core says it: of a store here, of a mount in the process that serves it. That one tells root
- * and whom it belongs to, as paths are told of directories that are closed to others; for these
- * both trees are walked.
+ * and whom it belongs to, as paths are told of directories that are closed to others; for these,
+ * and where it has not the memory, both trees are walked.
  */
 #include "snapshot.h"
 
@@ -139,13 +139,21 @@ static int read_rows(struct mount_stream *stream, struct diff_rows *rows)
 	return rc;
 }
 
-/* Of the server. -EPERM, -EOPNOTSUPP: not from this one, or not to this caller */
-static int ask(int from, int to, struct diff_rows *rows)
+/*
+ * Of the server. is_head: `to` is the mount's root. -EPERM, -EOPNOTSUPP: not from this one, or not
+ * to this caller
+ */
+static int ask(int from, int to, bool is_head, struct diff_rows *rows)
 {
 	struct mount_stream *stream;
 	struct stat root;
-	int rc = fstat(from, &root) ? -errno : 0;
+	int rc = mount_stream_may_open(to, FUSE_FRONT_DIFF_XATTR);
 
+	if (!rc && fstat(from, &root))
+		rc = -errno;
+	/* What was stored into maps of files is in the kernel alone. */
+	if (!rc && is_head && syncfs(to))
+		rc = -errno;
 	if (!rc)
 		rc = mount_stream_open(to, FUSE_FRONT_DIFF_XATTR, root.st_ino, &stream);
 	if (rc)
@@ -180,13 +188,11 @@ static int diff_mount(const struct snapshot_place *place, const char *from, cons
 	if (rc)
 		goto out;
 	progress_catch_signals();
-	/* What was stored into maps of files is in the kernel alone. */
-	if (!to && syncfs(to_fd))
-		rc = -errno;
-	if (!rc)
-		rc = ask(from_fd, to_fd, rows);
-	if (rc == -EPERM || rc == -EOPNOTSUPP)
+	rc = ask(from_fd, to_fd, !to, rows);
+	if (rc == -EPERM || rc == -EOPNOTSUPP || rc == -ENOMEM) {
+		diff_rows_fini(rows);
 		rc = diff_walk(from_fd, to_fd, rows);
+	}
 	if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted", place->path);
 	else if (rc == -ENODATA)
