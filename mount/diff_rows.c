@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "progress.h"
 #include "snapshot.h"
 
 int diff_rows_add(struct diff_rows *rows, char sign, const char *path, bool is_directory)
@@ -46,8 +45,6 @@ int diff_rows_print(struct diff_rows *rows)
 	if (rows->count)
 		qsort(rows->rows, rows->count, sizeof(*rows->rows), compare_rows);
 	for (i = 0; i < rows->count; i++) {
-		if (progress_interrupted())
-			return -ECANCELED;
 		printf("%c ", rows->rows[i].sign);
 		snapshot_print_name(rows->rows[i].path);
 		puts(rows->rows[i].is_directory ? "/" : "");

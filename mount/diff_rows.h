@@ -20,7 +20,7 @@ struct diff_rows {
 /* -ENOMEM */
 int diff_rows_add(struct diff_rows *rows, char sign, const char *path, bool is_directory)
 	__attribute__((warn_unused_result));
-/* To the standard output; -ECANCELED by a signal (progress.h), -EIO */
+/* To the standard output; -EIO */
 int diff_rows_print(struct diff_rows *rows) __attribute__((warn_unused_result));
 /* There are none any more, and may be others. */
 void diff_rows_fini(struct diff_rows *rows);

@@ -10,7 +10,11 @@
 
 #define INTERVAL_MS 200
 
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+#define CAUGHT (sizeof(caught) / sizeof(caught[0]))
+
 static volatile sig_atomic_t interrupted;
+static struct sigaction before[CAUGHT];
 
 static void on_signal(int number)
 {
@@ -21,9 +25,14 @@ void progress_catch_signals(void)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaction(caught[i], &action, &before[i]);
+}
+
+void progress_release_signals(void)
+{
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaction(caught[i], &before[i], NULL);
 }
 
 bool progress_interrupted(void)

@@ -24,6 +24,9 @@ struct progress {
  */
 void progress_catch_signals(void);
 
+/* They are what they were before: what follows needs no end in order. Those that have come stay. */
+void progress_release_signals(void);
+
 /* One of them has come. */
 bool progress_interrupted(void);
 

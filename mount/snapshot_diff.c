@@ -193,6 +193,10 @@ static int diff_mount(const struct snapshot_place *place, const char *from, cons
 		diff_rows_fini(rows);
 		rc = diff_walk(from_fd, to_fd, rows);
 	}
+	/* One that comes while rows are printed ends the command, as it does of a store. */
+	progress_release_signals();
+	if (!rc && progress_interrupted())
+		rc = -ECANCELED;
 	if (rc == -ECANCELED)
 		message(KV_ERROR, "%s: interrupted", place->path);
 	else if (rc == -ENODATA)
