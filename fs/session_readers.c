@@ -115,7 +115,9 @@ void session_leave_queue(void)
 {
 	cpu_set_t all;
 
-	memset(&all, 0xff, sizeof(all));
+	/* The process's first thread is bound by nobody but the administrator. */
+	if (sched_getaffinity(getpid(), sizeof(all), &all))
+		memset(&all, 0xff, sizeof(all));
 	/* Failure costs only speed. */
 	(void)sched_setaffinity(0, sizeof(all), &all);
 }

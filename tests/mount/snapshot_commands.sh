@@ -226,6 +226,7 @@ case_diff_beside_others() {
 	views=$("$KVFS" stat "$mnt" | awk '$1 == "views" { print $2 }')
 	expect_fail 'invalid' getfattr -n "system.kvfs.diff.8.0.$one" "$mnt/many"
 	expect_fail 'no such' getfattr -n system.kvfs.diff.8.0.fff0000000000001 "$mnt"
+	taskset -cp "$(processors "/proc/$daemon" | sed "s/[-,].*//")" "$daemon" >/dev/null # alone, as the service manager may say
 	getfattr --only-values -n "system.kvfs.diff.7.0.$one" "$mnt" >part
 	views_are $((views + 1)) || fail "nothing is told"
 	task=$(grep -l '^fuse-stream$' /proc/"$daemon"/task/*/comm) || fail "no thread tells it"
