@@ -6,12 +6,18 @@
 #include "clone_records.h"
 
 #define GIVE_SIZE 65536u /* bytes that are worth giving */
+/*
+ * So many records are read before what there is, be it nothing, is given all the same: the receiver
+ * may have had enough, and what is left behind comes to no bytes.
+ */
+#define GIVE_RECORDS 256u
 
 struct send {
 	kvfs_give_fn *give;
 	void *give_arg;
 	uint8_t *bytes; /* what was not given yet */
 	size_t size, room;
+	unsigned settled; /* records since it was given */
 };
 
 /* Room for so many more bytes, which count; NULL: no memory. */
@@ -38,6 +44,7 @@ static int give(struct send *send)
 	int err = send->give(send->give_arg, send->bytes, send->size);
 
 	send->size = 0;
+	send->settled = 0;
 	return err;
 }
 
@@ -60,7 +67,7 @@ static int send_settle(void *arg)
 {
 	struct send *send = arg;
 
-	return send->size < GIVE_SIZE ? 0 : give(send);
+	return send->size < GIVE_SIZE && ++send->settled < GIVE_RECORDS ? 0 : give(send);
 }
 
 int kvfs_send(struct kvfs *fs, kvfs_give_fn *give_fn, void *arg)

@@ -370,9 +370,10 @@ KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const c
 
 /*
  * The same by two processes, of which one has the store and the other a place for the new one. What
- * kvfs_send gives (`give` may take its time; non-zero ends it, and is returned), all of it in this
- * order, is what kvfs_receive makes the store of. `next` sets *part to what comes next, which has
- * to stay until it is called again, and returns its size; 0 there is no more, or a negative errno.
+ * kvfs_send gives (`give` may take its time, and is called with nothing where nothing comes for
+ * long; non-zero ends it, and is returned), all of it in this order, is what kvfs_receive makes the
+ * store of. `next` sets *part to what comes next, which has to stay until it is called again, and
+ * returns its size; 0 there is no more, or a negative errno.
  * Errors: as kvfs_clone, -EPROTO not all has come, or it is no clone, -EPROTONOSUPPORT it was sent
  * by another version
  */

@@ -169,6 +169,33 @@ static void test_cut(void **state)
 	free(bytes.bytes);
 }
 
+static int count_call(void *arg, const void *part, size_t size)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Who receives may end it also while what is read is left behind, as nothing has a name for it. */
+static void test_nothing_to_send(void **state)
+{
+	static const unsigned records = 4096, piece = 65536;
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "held");
+	unsigned calls = 0;
+	struct kvfs *fs;
+
+	kvfs_hold(store->fs, ino, 1);
+	for (unsigned i = 0; i < records; i++)
+		fixture_write(store, ino, "x", (int64_t)i * piece);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "held"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	assert_int_equal(kvfs_snapshot_open(store->fs, "s", &fs), 0);
+	assert_int_equal(kvfs_send(fs, count_call, &calls), 0);
+	assert_in_range(calls, records / 512, records);
+	assert_int_equal(kvfs_close(fs), 0);
+	kvfs_release(store->fs, ino, 1);
+}
+
 /* Anything may come of it but harm. */
 static void test_spoilt(void **state)
 {
@@ -202,6 +229,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_whole, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_cut, setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_to_send, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_spoilt, setup, fixture_teardown),
 	};
 
