@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "fixed.h"
-#include "fuse_front.h"
+#include "fuse_reply.h"
 #include "fuzz.h"
 #include "sim_env.h"
 
@@ -67,7 +67,8 @@ static void send(struct run *run, struct request *request, size_t body_size)
 	request->header.len = (uint32_t)buffer.size;
 	request->header.unique = ++run->unique;
 	fuse_session_process_buf(run->session, &buffer);
-	fuse_front_drain(run->front);
+	/* Not fuse_front_drain, after which no long answer begins any more. */
+	fuse_deferred_drain(run->front);
 }
 
 static void begin(struct run *run)
@@ -107,6 +108,7 @@ static void end(struct run *run)
 {
 	uint64_t findings = 0;
 
+	fuse_front_drain(run->front);
 	fuse_session_destroy(run->session);
 	fuse_front_free(run->front);
 	must(kvfs_check(run->fs, hear, NULL, NULL, NULL, &findings) == 0, "check");
