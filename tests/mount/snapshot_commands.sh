@@ -3,7 +3,7 @@
 #
 # snapshot_commands.sh - kvfs snapshot create, list, delete, diff and clone, on a mount and on a store
 
-cases=(commands commands_on_a_store diff_ways diff_beside_others clone clone_mounted clone_walked)
+cases=(commands commands_on_a_store diff_ways diff_beside_others clone clone_mounted clone_cut_off clone_walked)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -387,6 +387,47 @@ case_clone_mounted() {
 	expect_same "a list to inherit" "$(cd before && getfacl deep)" "$(cd "$mnt/tree" && getfacl deep)"
 	expect_same "one of a link" link "$(getfattr -h --only-values -n trusted.of "$mnt/tree/deep/symlink")"
 	unmount "$mnt"
+}
+
+# clone_stop - makes a clone, home/other of snapshot one, and stops it, by process $clone, before all of it has come
+clone_stop() {
+	local end=$((SECONDS + patience))
+	while :; do
+		[ "$SECONDS" -lt "$end" ] || fail "no clone could be stopped in $patience s"
+		"$KVFS" snapshot clone "$mnt" one home/other 2>error &
+		clone=$!
+		until [ -e home/other/super ] || ! kill -0 "$clone" 2>/dev/null; do :; done
+		kill -STOP "$clone" 2>/dev/null || true
+		await "a clone that has stopped" stopped_or_ended "$clone"
+		! grep -qs '^fuse-stream$' /proc/"$daemon"/task/*/comm || break
+		kill -CONT "$clone" 2>/dev/null || true
+		wait "$clone" || fail "cloning: $(cat error)"
+		rm -r home/other
+	done
+}
+
+# A snapshot that is deleted is there until it is cloned; where the server dies, nothing is left that looks like a clone.
+case_clone_cut_off() {
+	local clone digest
+	prepare
+	head -c 16000000 /dev/urandom >"$mnt/large"
+	mkdir "$snapshots/one" home
+	"$KVFS" snapshot clone "$mnt" one home/whole
+	digest=$("$KVFS" digest home/whole | cut -d' ' -f1)
+	clone_stop
+	rmdir "$snapshots/one"
+	kill -CONT "$clone"
+	wait "$clone" || fail "cloning what is deleted: $(cat error)"
+	"$KVFS" digest --check "$digest" home/other
+	rm -r home/other
+	mkdir "$snapshots/one"
+	clone_stop
+	daemon_kill
+	kill -CONT "$clone"
+	! wait "$clone" || fail "half a clone is called one"
+	expect_same "lines about it" 1 "$(wc -l <error)"
+	[ ! -e home/other ] || fail "half a clone is left"
+	mount_clear
 }
 
 # The same by whoever may only read, and reads all of it; which is there as a whole or not at all.
