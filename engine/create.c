@@ -29,6 +29,16 @@ say(kv_report_fn *report, void *arg, enum kv_severity severity, const char *form
 	report(arg, severity, text);
 }
 
+/* Is it the name of one of the first `count` keyspaces? */
+static bool is_taken(const struct format_super *super, unsigned count, const char *name)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!strncmp(super->keyspaces[i].name, name, sizeof(super->keyspaces[i].name)))
+			return true;
+	}
+	return false;
+}
+
 static int fill_super(struct format_super *super, struct kv_env *env,
 		      const struct kv_create_options *options)
 {
@@ -49,7 +59,8 @@ static int fill_super(struct format_super *super, struct kv_env *env,
 	for (i = 0; i < options->keyspace_count; i++) {
 		const struct kv_keyspace_spec *spec = &options->keyspaces[i];
 
-		if (!spec->name || strlen(spec->name) > KV_KEYSPACE_NAME_MAX)
+		if (!spec->name || strlen(spec->name) > KV_KEYSPACE_NAME_MAX ||
+		    is_taken(super, i, spec->name))
 			return -EINVAL;
 		memcpy(super->keyspaces[i].name, spec->name, strlen(spec->name));
 		super->keyspaces[i].flags = spec->ordered ? FORMAT_KEYSPACE_ORDERED : 0;

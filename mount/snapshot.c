@@ -115,19 +115,21 @@ static int change(const char *path, char **names, bool create)
 	return code;
 }
 
-/* A name for now, in the order of time as in that of names. */
-static void name_now(char name[32])
+void snapshot_name_now(const char *prefix, char name[SNAPSHOT_NAME_NOW_SIZE])
 {
-	time_t now = time(NULL);
+	struct timespec now;
+	char second[24];
 	struct tm tm;
 
-	gmtime_r(&now, &tm);
-	strftime(name, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(name, SNAPSHOT_NAME_NOW_SIZE, "%s%s.%06ldZ", prefix, second, now.tv_nsec / 1000);
 }
 
 static int create_run(int argc, char **argv)
 {
-	char now[32], *names[] = {now, NULL};
+	char now[SNAPSHOT_NAME_NOW_SIZE], *names[] = {now, NULL};
 	int code;
 
 	while (options_next(&snapshot_create_command, argc, argv, ":h", help_only) != -1)
@@ -135,7 +137,7 @@ static int create_run(int argc, char **argv)
 	options_arguments(&snapshot_create_command, argc, 1, 2);
 	if (argv[optind + 1])
 		return change(argv[optind], argv + optind + 1, true);
-	name_now(now);
+	snapshot_name_now("", now);
 	code = change(argv[optind], names, true);
 	if (!code)
 		puts(now);

@@ -25,6 +25,10 @@ void snapshot_place_fini(struct snapshot_place *place);
 /* "1 name, no slash": what is wrong with a name is said. */
 int snapshot_check_name(const char *name) __attribute__((warn_unused_result));
 
+/* The time, to the microsecond: a name that rises with it. `prefix` has 20 bytes at most. */
+#define SNAPSHOT_NAME_NOW_SIZE 64
+void snapshot_name_now(const char *prefix, char name[SNAPSHOT_NAME_NOW_SIZE]);
+
 /* On a line of its own whatever is in it: \ and line ends are \\ and \n. */
 void snapshot_print_name(const char *name);
 

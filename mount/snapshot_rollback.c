@@ -231,9 +231,7 @@ static int rollback_run(int argc, char **argv)
 	};
 	const char *keep = NULL, *path, *name;
 	bool discard = false;
-	time_t now = time(NULL);
-	char before[48];
-	struct tm tm;
+	char before[SNAPSHOT_NAME_NOW_SIZE];
 	int letter;
 
 	while ((letter = options_next(&snapshot_rollback_command, argc, argv, ":dhk:", names)) !=
@@ -249,8 +247,7 @@ static int rollback_run(int argc, char **argv)
 	path = argv[optind];
 	name = argv[optind + 1];
 	if (!discard && !keep) {
-		gmtime_r(&now, &tm);
-		strftime(before, sizeof(before), "before-rollback-%Y-%m-%dT%H:%M:%SZ", &tm);
+		snapshot_name_now("before-rollback-", before);
 		keep = before;
 	}
 	if (snapshot_check_name(name) || (keep && snapshot_check_name(keep)))

@@ -78,7 +78,7 @@ enum kv_hash { KV_HASH_XXH3 = 1, KV_HASH_BLAKE2B = 2 };
 enum kv_compress { KV_COMPRESS_NONE = 0, KV_COMPRESS_INLINE = 1, KV_COMPRESS_BACKGROUND = 2 };
 
 struct kv_keyspace_spec {
-	const char *name; /* 1..KV_KEYSPACE_NAME_MAX bytes */
+	const char *name; /* 1..KV_KEYSPACE_NAME_MAX bytes, no other's */
 	bool ordered;	  /* cursors work; costs about 28 bytes of memory a key */
 };
 

@@ -17,6 +17,7 @@ static void test_create_refuses(void **state)
 	struct fixture *fixture = *state;
 	static const struct kv_keyspace_spec long_name[] = {{"sixteen-bytes-xx", false}};
 	static const struct kv_keyspace_spec no_name[] = {{"", false}};
+	static const struct kv_keyspace_spec twice[] = {{"a", false}, {"b", true}, {"a", true}};
 	struct kv_create_options options = fixture_create_options;
 
 	options.keyspace_count = 0;
@@ -41,6 +42,9 @@ static void test_create_refuses(void **state)
 	options.keyspace_count = 1;
 	assert_int_equal(create_with(fixture, &options), -EINVAL);
 	options.keyspaces = no_name;
+	assert_int_equal(create_with(fixture, &options), -EINVAL);
+	options.keyspaces = twice;
+	options.keyspace_count = 3;
 	assert_int_equal(create_with(fixture, &options), -EINVAL);
 	assert_int_equal(fixture_open(fixture, 0), -ENOENT);
 	assert_true(fixture->errors > 0);
