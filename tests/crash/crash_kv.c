@@ -315,13 +315,22 @@ static int remember(struct subject *subject, uint64_t seq, const struct kv_model
 	return kv_model_commit(subject->model, seq, changes, count);
 }
 
+/*
+ * On a full disk what may take room is refused, and nothing of it is made. Deleting goes on, and a
+ * sync, and opening.
+ */
+static int unless_full(const struct subject *subject, int result)
+{
+	return result == -ENOSPC && subject->script->capacity ? 0 : result;
+}
+
 /* Commits the changes as one batch; what does not fit any more is left out. */
 static int commit(struct subject *subject, const struct kv_model_change *changes, unsigned count)
 {
 	struct kv_batch *batch = NULL;
 	unsigned added = 0;
 	uint64_t seq;
-	int result = commit_refused(subject, &changes[0]);
+	int result = unless_full(subject, commit_refused(subject, &changes[0]));
 
 	if (result < 0)
 		return result;
@@ -340,7 +349,7 @@ static int commit(struct subject *subject, const struct kv_model_change *changes
 	if (result == 0 && remember(subject, seq, changes, added) < 0)
 		return crash_fail("batch got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
-	return result;
+	return unless_full(subject, result);
 }
 
 /* A batch of one takes a way of its own through the engine. */
@@ -360,7 +369,7 @@ static int commit_one(struct subject *subject, const struct kv_model_change *cha
 	if (result == 0 && remember(subject, seq, change, 1) < 0)
 		return crash_fail("change got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
-	return result;
+	return change->present ? unless_full(subject, result) : result;
 }
 
 static int commit_batch(struct subject *subject, unsigned key, unsigned count, uint32_t size)
@@ -441,7 +450,7 @@ static int prune(struct subject *subject)
 	int result = kv_prune(subject->kv, &options, NULL, NULL, NULL);
 
 	allow_others(subject, kv_last_seq(subject->kv));
-	return result;
+	return unless_full(subject, result);
 }
 
 /* One step, whatever comes before and behind it. */
@@ -458,7 +467,7 @@ static int compact(struct subject *subject)
 	if (result == -EAGAIN)
 		maintain_round(kv);
 	allow_others(subject, kv_last_seq(kv));
-	return result > 0 || result == -EAGAIN ? 0 : result;
+	return result > 0 || result == -EAGAIN ? 0 : unless_full(subject, result);
 }
 
 static const char *snapshot_name(unsigned snapshot)
@@ -481,7 +490,7 @@ static int change_snapshot(struct subject *subject, unsigned snapshot)
 	result = there ? kv_snapshot_delete(subject->kv, snapshot_name(snapshot), &seq) :
 			 kv_snapshot_create(subject->kv, snapshot_name(snapshot), &seq);
 	if (result < 0)
-		return result;
+		return there ? result : unless_full(subject, result);
 	allow_others(subject, seq - 1);
 	if (kv_model_change_snapshot(subject->model, seq, snapshot, !there) < 0)
 		return crash_fail("snapshot got number %llu, %llu was the last",
@@ -494,8 +503,7 @@ static int checkpoint(struct subject *subject)
 	int result = kv_checkpoint(subject->kv);
 
 	allow_others(subject, kv_last_seq(subject->kv));
-	/* There is no room: then there is none. */
-	return result == -ENOSPC && subject->script->capacity ? 0 : result;
+	return unless_full(subject, result);
 }
 
 static int act_random(struct subject *subject)
@@ -606,8 +614,9 @@ static void begin_again(struct subject *subject)
 				     : sim_random_below(subject->random, lost + 1);
 }
 
-static int act_next(struct subject *subject)
+static int subject_act(void *arg)
 {
+	struct subject *subject = arg;
 	const struct crash_kv_op *op = subject->op;
 
 	if (subject->again < subject->again_end)
@@ -628,14 +637,6 @@ static int act_next(struct subject *subject)
 	return act_on(subject, op, subject->done++);
 }
 
-/* A change that has no room is not made, and the store goes on. */
-static int subject_act(void *arg)
-{
-	struct subject *subject = arg;
-	int result = act_next(subject);
-
-	return result == -ENOSPC && subject->kv && subject->script->capacity ? 0 : result;
-}
 
 static void subject_extend(void *arg, unsigned count)
 {
