@@ -277,6 +277,7 @@ static void test_idle(void **state)
 		pause_a_little();
 	assert_int_equal(makers[0].result, -ECANCELED);
 	assert_int_equal(read_all(streams, 1, PART_MAX), -ENODATA);
+	assert_int_equal(fuse_stream_begin(streams, 7, &kind, &makers[0]), -EBUSY);
 	for (unsigned i = 1; i < FUSE_STREAMS; i++)
 		assert_int_equal(read_all(streams, i + 1, PART_MAX), 1000000);
 	assert_int_equal(read_all(streams, 6, PART_MAX), 1000000);
@@ -295,7 +296,7 @@ static void test_kinds(void **state)
 	assert_false(fuse_stream_has_room(streams, &single));
 	assert_int_equal(fuse_stream_begin(streams, 3, &single, &makers[2]), -EBUSY);
 	assert_true(fuse_stream_has_room(streams, &kind));
-	let_pass(slot_of(streams, 1), 60000);
+	let_pass(slot_of(streams, 1), 90000);
 	let_pass(slot_of(streams, 2), 60000);
 	while (!fuse_stream_has_room(streams, &single))
 		pause_a_little();

@@ -180,6 +180,7 @@ case_diff_ways() {
 	"$KVFS" snapshot diff "$mnt" one two >list &
 	head -c 1 <&8 >/dev/null
 	kill "$!"
+	await "an end by a signal" stopped_or_ended "$!"
 	wait "$!" || status=$?
 	expect_same "the end" 143 "$status"
 	exec 8<&-
