@@ -134,11 +134,16 @@ static unsigned set_mask(int to_set)
 	return set;
 }
 
-/* Nothing to set, asked for by who may clear nothing either: not even a time changes. */
+/*
+ * Nothing to set, asked for by who may clear nothing either: not even a time changes. Before a write
+ * by who is no member of the group it may be about a set-gid bit without execution by the group, of
+ * which the write itself says nothing.
+ */
 static bool is_idle(fuse_req_t req, struct fuse_node node, int to_set, struct kvfs_attr *attr)
 {
 	return !node.above && !(to_set & (SET_KNOWN | FUSE_SET_ATTR_KILL_SUID)) &&
-	       !kvfs_getattr(node.fs, node.ino, attr) && !fuse_caller_may_write(req, attr);
+	       !kvfs_getattr(node.fs, node.ino, attr) && !fuse_caller_may_write(req, attr) &&
+	       (attr->mode & S_IXGRP || !fuse_caller_loses_sgid(req, attr));
 }
 
 void fuse_attr_setattr(
