@@ -30,11 +30,11 @@ calls_compare() {
 	"$CALLS" run "$@" "$peer/$seed" "$seed" "$steps" >there 2>&1 || fail "seed $seed on ext4: $(tail -n 1 there)"
 	wait $! || fail "seed $seed: $(tail -n 1 here)"
 	if ! cmp -s here there; then
-		first=$(diff here there | sed -n '1s/[^0-9].*//p')
+		diff here there >differs || true
+		first=$(sed -n '1s/[^0-9].*//p' differs)
 		echo "seed $seed, line $first: < here > ext4"
-		head -n "$first" here | grep '^[0-9]' | tail -n 1
-		diff here there | head -n 12
-		fail "seed $seed, $(head -n "$first" here | grep '^[0-9]' | tail -n 1): $(diff here there | sed -n '2,6p' | tr '\n' ' ')"
+		head -n 12 differs
+		fail "seed $seed, $(head -n "$first" here | grep '^[0-9]' | tail -n 1): $(sed -n '2,6p' differs | tr '\n' ' ')"
 	fi
 	"$CALLS" state "$mnt/$seed" >"state.$seed"
 }
