@@ -45,7 +45,8 @@ enum env_advice {
 	ENV_ADVICE_POPULATE, /* read, mapped and touched now; waits for the disk */
 };
 
-#define ENV_CREATE (1u << 0)	/* create it; -EEXIST if it is there; mode 0600 */
+/* create it; -EEXIST if it is there; mode 0600; what root creates is the directory's owner's */
+#define ENV_CREATE (1u << 0)
 #define ENV_READ_ONLY (1u << 1)
 /*
  * The caller keeps in memory what it writes here, so the world need not: a write whose memory,

@@ -82,6 +82,26 @@ static int direct_open(struct env_dir *dir, const char *name, const struct stat 
 	return fd;
 }
 
+/*
+ * To a file that was just created: the mode is what it says, not what somebody's umask leaves of it;
+ * and what root creates in somebody else's store is that user's, who could not open it otherwise.
+ */
+static int created_settle(struct env_dir *dir, int fd)
+{
+	struct stat parent, info;
+
+	if (fchmod(fd, FILE_MODE) < 0)
+		return -errno;
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(dir->fd, &parent) < 0 || fstat(fd, &info) < 0)
+		return -errno;
+	/* Some file systems have one owner for all. */
+	if (parent.st_uid == 0 || info.st_uid == parent.st_uid)
+		return 0;
+	return fchown(fd, parent.st_uid, parent.st_gid) < 0 ? -errno : 0;
+}
+
 static int system_file_open(
 	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
 {
@@ -107,9 +127,9 @@ static int system_file_open(
 		result = errno == EISDIR || errno == ENXIO ? -EINVAL : -errno;
 		goto out_free;
 	}
-	/* The mode is what it says, not what somebody's umask leaves of it. */
-	if ((flags & ENV_CREATE) && fchmod(file->fd, FILE_MODE) < 0) {
-		result = -errno;
+	result = flags & ENV_CREATE ? created_settle(dir, file->fd) : 0;
+	if (result < 0) {
+		(void)unlinkat(dir->fd, name, 0);
 		goto out_close;
 	}
 	result = fstat(file->fd, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : -EINVAL;

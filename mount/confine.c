@@ -3,7 +3,7 @@
  * confine.c - what a server, or a command that reads a store, gives up (see confine.h).
  *
  *	capabilities	all; but for reading and writing a store that belongs to somebody else, or
- *			is closed without
+ *			is closed without, and for giving its owner the files that come into it
  *	privileges	none can be gained any more (no_new_privs)
  *	files		Landlock: the store, and a second one that is being made; to read: /proc,
  *			programs' and libraries' directories, the time zone
@@ -92,11 +92,22 @@ static bool is_store_closed(const char *store)
 	return denied;
 }
 
-static int drop_capabilities(const char *store, bool is_own, const char *made)
+/* The owner of a directory, to whom its files are given; 0: nothing is given to anybody. */
+static int find_owner(const char *dir, uid_t *owner)
+{
+	struct stat st;
+
+	if (stat(dir, &st))
+		return -errno;
+	*owner = geteuid() == 0 ? st.st_uid : 0;
+	return 0;
+}
+
+static int drop_capabilities(const char *store, const char *made, const uid_t owners[2])
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {0};
-	unsigned permitted;
+	unsigned permitted, kept = 0;
 	int i;
 
 	/* fails for whoever may not, who has nothing to lose there either */
@@ -111,8 +122,11 @@ static int drop_capabilities(const char *store, bool is_own, const char *made)
 	if (syscall(SYS_capset, &header, data))
 		return -errno;
 	memset(data, 0, sizeof(data));
-	if (geteuid() == 0 && (!is_own || is_store_closed(store) || (made && is_store_closed(made))))
-		data[0].effective = data[0].permitted = permitted & (1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER);
+	if (owners[0] || owners[1])
+		kept |= 1u << CAP_CHOWN;
+	if (geteuid() == 0 && (owners[0] || is_store_closed(store) || (made && is_store_closed(made))))
+		kept |= 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER;
+	data[0].effective = data[0].permitted = permitted & kept;
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
@@ -251,6 +265,19 @@ static const struct {
 	{SCMP_SYS(prctl), 0, PR_SET_VMA}, /* naming memory, which the C library may do */
 };
 
+/* Files are given to these alone. */
+static int allow_giving(scmp_filter_ctx filter, const uid_t owners[2])
+{
+	int rc = 0;
+	size_t i;
+
+	for (i = 0; !rc && i < 2; i++)
+		if (owners[i] && (i == 0 || owners[i] != owners[0]))
+			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fchown), 1,
+				SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, UINT32_MAX, owners[i]));
+	return rc;
+}
+
 static int allow_by_argument(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp threads =
@@ -302,7 +329,7 @@ static int hide_clone3(void)
 	return filter_load(filter, rc, false);
 }
 
-static int filter_calls(void)
+static int filter_calls(const uid_t owners[2])
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int rc = 0;
@@ -313,6 +340,8 @@ static int filter_calls(void)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
 	if (filter && !rc)
 		rc = allow_by_argument(filter);
+	if (filter && !rc)
+		rc = allow_giving(filter, owners);
 	/* nothing can be added once the large one is there */
 	if (!rc)
 		rc = hide_clone3();
@@ -328,21 +357,24 @@ static int filter_calls(void)
 
 int confine(const char *store, const char *made)
 {
-	struct stat st;
+	uid_t owners[2] = {0, 0}; /* of the store, and of what is made */
 	int rc;
 
 	if (CONFINE_IMPOSSIBLE)
 		return 0;
-	if (stat(store, &st))
-		return -errno;
+	rc = find_owner(store, &owners[0]);
+	if (!rc && made)
+		rc = find_owner(made, &owners[1]);
+	if (rc)
+		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	rc = restrict_files(store, made);
 	if (!rc)
-		rc = drop_capabilities(store, st.st_uid == geteuid(), made);
+		rc = drop_capabilities(store, made, owners);
 	dropped = !rc;
 	if (!rc)
-		rc = filter_calls();
+		rc = filter_calls(owners);
 	return rc;
 }
 

@@ -6,7 +6,7 @@
 # Environment: CONFINED, the program confined
 
 cases=(private_modes private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
-	server_of_anothers_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
+	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -303,16 +303,78 @@ case_server_is_confined() {
 		fail "a system call was refused"
 }
 
-# Only what it takes to open another one's files is kept.
+# Only what it takes to open another one's files, and to give him what is created, is kept.
 case_server_of_anothers_store() {
 	prepare
 	chown -R 12345:12345 "$store"
 	store_mount
 	confined_here
-	expect_same "capabilities: override and owner" 000000000000000a "$(server_field CapEff)"
+	expect_same "capabilities: chown, override and owner" 000000000000000b "$(server_field CapEff)"
 	echo text >"$mnt/file"
 	store_remount
 	expect_same "contents" text "$(cat "$mnt/file")"
+}
+
+# all_are_the_users DIRECTORY - and what is in it
+all_are_the_users() {
+	expect_same "owners in ${1##*/}" 65534:65534 "$(find "$1" -printf '%U:%G\n' | sort -u)"
+}
+
+# Whatever root does with somebody's store, it stays open to its owner.
+case_root_uses_users_store() {
+	local how
+	needs_kvfs
+	chmod 755 "$SCRATCH"
+	cp "$KVFS" kvfs
+	chmod 755 kvfs
+	mkdir home "$mnt"
+	chown 65534:65534 home
+	store=$SCRATCH/home/store
+	for how in confine no_confine; do
+		as_user ./kvfs mkfs --segment-size 2M "$store"
+		head -c 5000000 /dev/urandom | "$KVFS" put "$store" large
+		"$KVFS" snapshot create "$store" before
+		"$KVFS" limit "$store" 1G
+		all_are_the_users "$store"
+		if [ "$how" = confine ]; then store_mount; else store_mount -o "$how"; fi
+		head -c 30000000 /dev/urandom >data
+		cp data "$mnt/data"
+		sync "$mnt/data"
+		rm "$mnt/large"
+		store_unmount
+		"$KVFS" prune "$store" >out 2>&1 || fail "prune: $(cat out)"
+		all_are_the_users "$store"
+		expect_same "the user's list" data "$(as_user ./kvfs list "$store" | sed 's/.*[[:space:]]//')"
+		echo text | as_user ./kvfs put "$store" file
+		as_user ./kvfs get "$store" data | cmp - data
+		as_user ./kvfs check "$store" >out 2>&1 || fail "the user's check: $(cat out)"
+		! grep -qi damaged out || fail "the user's check: $(cat out)"
+		rm -r "$store"
+	done
+	uncheckable=1
+}
+
+# A store that root makes in somebody's empty directory is that user's, too.
+case_root_makes_users_store() {
+	local name
+	prepare
+	chmod 755 "$SCRATCH"
+	cp "$KVFS" kvfs
+	chmod 755 kvfs
+	echo text | "$KVFS" put "$store" file
+	"$KVFS" snapshot create "$store" before
+	mkdir -m 700 made cloned cloned.mounted
+	chown 65534:65534 made cloned cloned.mounted
+	"$KVFS" mkfs made
+	echo text | "$KVFS" put made file
+	"$KVFS" snapshot clone "$store" before cloned
+	store_mount
+	"$KVFS" snapshot clone "$mnt" before cloned.mounted
+	store_unmount
+	for name in made cloned cloned.mounted; do
+		all_are_the_users "$name"
+		expect_same "the user's get from $name" text "$(as_user ./kvfs get "$name" file)"
+	done
 }
 
 # all_commands_work - by root, with the store as it is
