@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void unescape(char *text)
 {
@@ -78,16 +79,22 @@ static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 	return 0;
 }
 
-static bool is_ours(const struct mount_entry *entry, const char *source,
-	bool (*is_it)(const struct mount_entry *entry, const char *source))
+/* What is looked for: the last line with the directory, or the first of ours with the source. */
+struct wanted {
+	const char *directory, *source; /* one is NULL */
+	bool (*is_it)(const struct mount_entry *entry, const char *source);
+	bool only; /* -ENOTUNIQ where a second one is met */
+};
+
+static bool is_wanted(const struct wanted *wanted, const struct mount_entry *entry)
 {
-	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, source) &&
-	       (!is_it || is_it(entry, source));
+	if (wanted->directory)
+		return !strcmp(entry->directory, wanted->directory);
+	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, wanted->source) &&
+	       wanted->is_it(entry, wanted->source);
 }
 
-/* The last line with this directory, or the first of ours with this source: the other is NULL. */
-static int table_find(const char *directory, const char *source,
-	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
+static int table_find(const struct wanted *wanted, struct mount_entry *out)
 {
 	FILE *table = fopen("/proc/self/mountinfo", "re");
 	struct mount_entry entry, found = {0};
@@ -98,33 +105,51 @@ static int table_find(const char *directory, const char *source,
 	if (!table)
 		return -errno;
 	while (getline(&line, &size, table) > 0) {
-		if (!line_parse(line, &entry))
+		if (!line_parse(line, &entry) || !is_wanted(wanted, &entry))
 			continue;
-		if (directory ? strcmp(entry.directory, directory)
-			      : !is_ours(&entry, source, is_it))
-			continue;
+		if (wanted->only && !rc) {
+			rc = -ENOTUNIQ;
+			break;
+		}
 		mount_entry_fini(&found);
 		found = (struct mount_entry){0};
 		rc = entry_copy(&entry, &found);
-		if (rc || source)
+		if (rc || (wanted->source && !wanted->only))
 			break;
 	}
 	free(line);
 	fclose(table);
 	if (rc == 0)
 		*out = found;
+	else
+		mount_entry_fini(&found);
 	return rc;
 }
 
 int mount_table_at(const char *directory, struct mount_entry *out)
 {
-	return table_find(directory, NULL, NULL, out);
+	return table_find(&(struct wanted){.directory = directory}, out);
 }
 
 int mount_table_of(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
-	return table_find(NULL, source, is_it, out);
+	return table_find(&(struct wanted){.source = source, .is_it = is_it}, out);
+}
+
+int mount_table_only(const char *source, struct mount_entry *out)
+{
+	const struct wanted wanted = {
+		.source = source, .is_it = mount_entry_is_trusted, .only = true};
+
+	return table_find(&wanted, out);
+}
+
+bool mount_entry_is_trusted(const struct mount_entry *entry, const char *source)
+{
+	struct stat st;
+
+	return !entry->user || (!stat(source, &st) && entry->user == st.st_uid);
 }
 
 void mount_entry_fini(struct mount_entry *entry)

@@ -22,12 +22,20 @@ struct mount_entry {
 int mount_table_at(const char *directory, struct mount_entry *out)
 	__attribute__((warn_unused_result));
 /*
- * Likewise the first mount of ours of this source for which `is_it` (NULL: any) says so. The source
- * is where the store was when it was mounted, or whatever the one who mounted it wrote there.
+ * Likewise the first mount of ours of this source for which `is_it` says so. The source is where
+ * the store was when it was mounted, or whatever the one who mounted it wrote there.
  */
 int mount_table_of(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 	__attribute__((warn_unused_result));
+/* Likewise the only one that is trusted, see below. -ENOTUNIQ: there are several. */
+int mount_table_only(const char *source, struct mount_entry *out)
+	__attribute__((warn_unused_result));
+/*
+ * Was it made by root, or by the owner of what is at `source` now? Anybody may call his own mount
+ * as he likes. No server is asked.
+ */
+bool mount_entry_is_trusted(const struct mount_entry *entry, const char *source);
 void mount_entry_fini(struct mount_entry *entry);
 
 /*

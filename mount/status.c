@@ -240,9 +240,8 @@ bool status_is_mount_of(const struct mount_entry *entry, const char *store)
 {
 	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1], id[STATUS_STORE_ID_SIZE];
 	const char *told = NULL;
-	struct stat st;
 
-	if (entry->user && !stat(store, &st) && entry->user != st.st_uid)
+	if (!mount_entry_is_trusted(entry, store))
 		return false;
 	if (status_read_mount(entry->directory, lines, sizeof(lines)) >= 0)
 		told = value_of(lines, "store_id");

@@ -37,10 +37,9 @@ ssize_t status_write(struct kvfs *fs, const char *store, const struct status_mou
 ssize_t status_read_mount(const char *path, char *buffer, size_t size);
 
 /*
- * Does this mount serve the store that is at `store` now? Also true where it cannot be asked. The
- * name that the mount table has for it says less: a store may have been moved, and another one made
- * where it was; and anybody may call his own mount so, which is believed of root and of the store's
- * owner alone.
+ * Does this mount serve the store that is at `store` now? Also true where it cannot be asked, but
+ * only of a mount that is trusted (mount_table.h). The name that the mount table has for it says
+ * less: a store may have been moved, and another one made where it was.
  */
 bool status_is_mount_of(const struct mount_entry *entry, const char *store);
 

@@ -75,11 +75,14 @@ static void reports_release(bool pass)
 	reports.count = reports.lost = 0;
 }
 
-/* The mount that has the store open, if it is one that we see. */
+/*
+ * The mount that has the store open, if it is one that we see. It is not asked: it may be about to
+ * end.
+ */
 static bool find_mount(const char *path, struct mount_entry *entry)
 {
 	char *real = realpath(path, NULL);
-	bool found = real && !mount_table_of(real, NULL, entry);
+	bool found = real && !mount_table_of(real, mount_entry_is_trusted, entry);
 
 	free(real);
 	return found;

@@ -137,7 +137,8 @@ static int release(const char *directory, bool lazy, bool force)
 
 /*
  * The mount that `name` means: its directory, or its store. ask: the server which store it has, and
- * wait until it says so.
+ * wait until it says so; else it must be the store's only one. What is wrong is said, but not
+ * -ENOTUNIQ.
  */
 static int find(const char *name, bool ask, struct mount_entry *entry)
 {
@@ -150,12 +151,13 @@ static int find(const char *name, bool ask, struct mount_entry *entry)
 	}
 	rc = mount_table_at(path, entry);
 	if (rc == -ENOENT)
-		rc = mount_table_of(path, ask ? status_is_mount_of : NULL, entry);
+		rc = ask ? mount_table_of(path, status_is_mount_of, entry)
+			 : mount_table_only(path, entry);
 	if (rc == -ENOENT) {
 		message(KV_ERROR, "%s: nothing is mounted here", name);
-	} else if (rc) {
+	} else if (rc && rc != -ENOTUNIQ) {
 		message(KV_ERROR, "%s: %s", name, message_error(rc));
-	} else if (strncmp(entry->type, "fuse", 4)) {
+	} else if (!rc && strncmp(entry->type, "fuse", 4)) {
 		message(KV_ERROR, "%s: not a kvfs mount (its type is %s); see umount(8)", name,
 			entry->type);
 		mount_entry_fini(entry);
@@ -175,7 +177,7 @@ static int umount_run(int argc, char **argv)
 	};
 	bool lazy = false, force = false;
 	struct mount_entry entry;
-	int letter, server, code;
+	int letter, server, code, rc;
 
 	/* -n, -r, -v, -t and -N are what umount(8) may pass on */
 	while ((letter = options_next(&umount_command, argc, argv, ":lfnrvt:N:h", names)) != -1) {
@@ -183,7 +185,11 @@ static int umount_run(int argc, char **argv)
 		force = force || letter == 'f';
 	}
 	options_arguments(&umount_command, argc, 1, 1);
-	if (find(argv[optind], !lazy && !force, &entry))
+	rc = find(argv[optind], !lazy && !force, &entry);
+	if (rc == -ENOTUNIQ)
+		options_fail(&umount_command, "%s: it has several mounts; DIR says which is meant",
+			argv[optind]);
+	if (rc)
 		return MOUNT_FAILED;
 	server = lazy || force ? -1 : server_open(entry.directory);
 	code = release(entry.directory, lazy, force);

@@ -5,7 +5,7 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount hung_mount odd_paths closed_streams nobody_reads no_descriptors)
+	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike odd_paths closed_streams nobody_reads no_descriptors)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -180,6 +180,39 @@ case_hung_mount() {
 	[ "$status" = 0 ] || fail "umount -f ended with $status: $(cat error)"
 	! is_mounted "$mnt" || fail "still mounted"
 	expect_same "the file" text "$("$KVFS" get "$store" file)"
+}
+
+# Another user may call his mount as he likes: it is neither where a store is in use, nor what goes when that is named. Of
+# several mounts that are the store's none goes unasked.
+case_called_alike() {
+	local option status
+	prepare
+	mkdir his second
+	python3 - "$store" "$SCRATCH/his" <<-'END' || fail "cannot mount as another user"
+		import ctypes, os, sys
+		store, directory = map(os.fsencode, sys.argv[1:])
+		options = b"fd=%d,rootmode=40000,user_id=12345,group_id=12345" % os.open("/dev/fuse", os.O_RDWR)
+		sys.exit(ctypes.CDLL(None).mount(store, directory, b"fuse.kvfs", 0, options) != 0)
+	END
+	store_mount
+	expect_fail "mounted on $mnt[.]" "$KVFS" check "$store"
+	"$KVFS" umount -l "$store"
+	! is_mounted "$mnt" || fail "umount -l left the store's mount"
+	wait "$daemon"
+	daemon=
+	for option in -l -f; do
+		expect_fail 'nothing is mounted' "$KVFS" umount "$option" "$store"
+	done
+	store_mount -o ro
+	"$KVFS" mount -o ro "$store" "$SCRATCH/second"
+	for option in -l -f; do
+		status=0
+		"$KVFS" umount "$option" "$store" 2>error || status=$?
+		expect_same "status of umount $option, of two" 1 "$status"
+		grep -q 'several mounts.*DIR' error || fail "umount $option: $(cat error)"
+	done
+	unmount "$SCRATCH/second"
+	is_mounted "$mnt" && is_mounted "$SCRATCH/his" || fail "another one went"
 }
 
 # Blanks, commas, backslashes, quotes, newlines, other alphabets; relative paths and links.
