@@ -67,17 +67,6 @@ static void account(struct old_files *old, const char *path, uint64_t bytes, int
 		puts(path);
 }
 
-/* NULL: no memory (said). Freed by the caller */
-static char *join(struct old_files *old, const char *directory, const char *name)
-{
-	char *path;
-
-	if (asprintf(&path, "%s%s%s", directory, *directory ? "/" : "", name) >= 0)
-		return path;
-	say_failed(old, name, -ENOMEM);
-	return NULL;
-}
-
 /* ---- a store --------------------------------------------------------------------------------- */
 
 struct old_walk {
@@ -137,85 +126,107 @@ int old_files_in_store(struct old_files *old, struct kvfs *fs, const char *path)
 
 /* ---- a mount --------------------------------------------------------------------------------- */
 
-static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
-	const char *path);
+/* Puts `name` behind the first bytes of the path, which grows as it must. */
+static int path_set(struct old_files *old, size_t before, const char *name)
+{
+	size_t at = before + (before > 0), size = at + strlen(name) + 1;
 
-/* Takes the descriptor. */
-static int walk_mount(struct old_files *old, dev_t device, int descriptor, const char *path)
+	if (old->path_room < size) {
+		char *path = realloc(old->path, 2 * size);
+
+		if (!path)
+			return -ENOMEM;
+		old->path = path;
+		old->path_room = 2 * size;
+	}
+	if (before)
+		old->path[before] = '/';
+	memcpy(old->path + at, name, size - at);
+	return 0;
+}
+
+static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name);
+
+/* Of the directory that the path leads to, and leads to again at the end. Takes the descriptor. */
+static int walk_mount(struct old_files *old, dev_t device, int descriptor)
 {
 	DIR *directory = fdopendir(descriptor);
+	size_t length = strlen(old->path);
 	struct dirent *entry;
-	char *below;
-	int rc = 0;
+	int rc = 0, error = 0;
 
 	if (!directory) {
-		say_failed(old, path, -errno);
+		say_failed(old, old->path, -errno);
 		close(descriptor);
 		return 0;
 	}
 	while (!rc) {
 		errno = 0;
 		entry = readdir(directory);
-		if (!entry)
+		if (!entry) {
+			error = -errno;
 			break;
+		}
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
 			(entry->d_type != DT_DIR && entry->d_type != DT_REG &&
 				entry->d_type != DT_UNKNOWN))
 			continue;
-		below = join(old, path, entry->d_name);
-		rc = below ? visit_mount(old, device, descriptor, entry->d_name, below) : -ENOMEM;
-		free(below);
+		rc = path_set(old, length, entry->d_name);
+		if (!rc)
+			rc = visit_mount(old, device, descriptor, entry->d_name);
 		if (!rc && progress_interrupted())
 			rc = -ECANCELED;
 	}
-	if (!rc && errno)
-		say_failed(old, path, -errno);
+	old->path[length] = '\0';
+	if (error)
+		say_failed(old, old->path, error);
 	closedir(directory);
 	return rc;
 }
 
-static int go_down(struct old_files *old, dev_t device, int parent, const char *name,
-	const char *path)
+static int go_down(struct old_files *old, dev_t device, int parent, const char *name)
 {
 	int descriptor, rc;
 
 	if (old->depth == DIRECTORY_DEPTH_MAX) {
-		say_failed(old, path, -ENAMETOOLONG);
+		say_failed(old, old->path, -ENAMETOOLONG);
 		return 0;
 	}
 	descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (descriptor < 0) {
-		say_failed(old, path, -errno);
+		say_failed(old, old->path, -errno);
 		return 0;
 	}
 	old->depth++;
-	rc = walk_mount(old, device, descriptor, path);
+	rc = walk_mount(old, device, descriptor);
 	old->depth--;
 	return rc;
 }
 
-/* A directory that is gone meanwhile is nobody's failure, and what is mounted there is not ours. */
-static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name,
-	const char *path)
+/*
+ * What the path leads to. A directory that is gone meanwhile is nobody's failure, and what is
+ * mounted there is not ours.
+ */
+static int visit_mount(struct old_files *old, dev_t device, int parent, const char *name)
 {
 	struct stat status;
 	int error = 0;
 
 	if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW)) {
 		if (errno != ENOENT)
-			say_failed(old, path, -errno);
+			say_failed(old, old->path, -errno);
 		return 0;
 	}
 	if (status.st_dev != device)
 		return 0;
 	if (S_ISDIR(status.st_mode))
-		return go_down(old, device, parent, name, path);
+		return go_down(old, device, parent, name);
 	if (!is_old(old, status.st_mode, &status.st_mtim))
 		return 0;
 	if (!old->dry_run && unlinkat(parent, name, 0))
 		error = -errno;
 	if (error != -ENOENT)
-		account(old, path, (uint64_t)status.st_size, error);
+		account(old, old->path, (uint64_t)status.st_size, error);
 	return 0;
 }
 
@@ -229,11 +240,18 @@ int old_files_in_mount(struct old_files *old, const char *directory, const char 
 	if (root < 0 || fstat(root, &status) ||
 		(*path && faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW)))
 		rc = -errno;
-	else if (*path)
-		rc = visit_mount(old, status.st_dev, root, path, path);
 	else
-		return walk_mount(old, status.st_dev, root, path);
+		rc = path_set(old, 0, path);
+	if (!rc && *path) {
+		rc = visit_mount(old, status.st_dev, root, path);
+	} else if (!rc) {
+		rc = walk_mount(old, status.st_dev, root);
+		root = -1;
+	}
 	if (root >= 0)
 		close(root);
+	free(old->path);
+	old->path = NULL;
+	old->path_room = 0;
 	return rc;
 }

@@ -18,8 +18,10 @@ struct old_files {
 	uint64_t count, bytes; /* of files that were removed, or would be */
 	uint64_t failed;       /* files and directories that were not looked at or removed; each
 				  has been said */
-	/* Its own. */
+	/* Its own, of a walk under a mount. */
 	unsigned depth;
+	char *path; /* of what is looked at; one for all levels, which may be thousands */
+	size_t path_room;
 };
 
 /* "90s", "15m", "12h", "30d", "8w", "1y": so long ago. -EINVAL, -ERANGE */
