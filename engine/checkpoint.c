@@ -266,7 +266,7 @@ int checkpoint_open(struct kv *kv)
 		uncover_segments(kv);
 	}
 	checkpoint_free(checkpoint);
-	if (error == -ENOMEM)
+	if (env_open_was_refused(error))
 		return error;
 	/* Compaction has moved on since it was written: that is as usual. */
 	if (error != -ESTALE && error != -ENOENT)

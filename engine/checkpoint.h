@@ -22,7 +22,7 @@
 
 /*
  * Takes over a checkpoint that fits the segments in the table, if there is one. Segments have
- * `covered` then. Before anything is replayed. -ENOMEM
+ * `covered` then. Before anything is replayed. What env_open_was_refused() is
  */
 int checkpoint_open(struct kv *kv);
 /* Loads the rest: by a thread, or here and now. Once, after the replay. */

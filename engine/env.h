@@ -25,6 +25,7 @@
 #ifndef ENV_H
 #define ENV_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -132,5 +133,15 @@ struct kv_env {
 
 /* The operating system's. Never fails, never freed. */
 struct kv_env *env_system(void);
+
+/*
+ * What opening a file came to says nothing of the file: the process may not, or has no more of what
+ * it takes. Another time, or for another user, the file may be as good as ever.
+ */
+static inline bool env_open_was_refused(int error)
+{
+	return error == -EACCES || error == -EPERM || error == -EMFILE || error == -ENFILE ||
+	       error == -ENOMEM;
+}
 
 #endif

@@ -32,7 +32,7 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 
 /*
  * Called before anything is replayed: takes the list from the file. `segments`: those there are, by
- * rising id. -ENOMEM, -EPROTONOSUPPORT
+ * rising id. -ENOMEM, -EPROTONOSUPPORT, and what env_open_was_refused() is
  */
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
 /*

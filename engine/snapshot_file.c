@@ -92,7 +92,8 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 		free(header);
 		return error;
 	}
-	if (error == -ENOMEM)
+	/* Nothing is known of the list, which is not to be replaced by what the log still has. */
+	if (env_open_was_refused(error))
 		return error;
 	if (error == -EPROTONOSUPPORT) {
 		store_report(kv, KV_ERROR, "%s was written by a newer version; use that version",

@@ -523,6 +523,57 @@ static void test_killed_at_the_beginning(void **state)
 	}
 }
 
+/*
+ * A file that may not be opened, or not now, is not damaged: the store cannot be opened, or says
+ * nothing; and the next time all is there, and nothing is read that a checkpoint spares.
+ */
+static void refuse_opens(struct fixture *fixture, int refusal)
+{
+	uint64_t nth = 0, seq, opens, calls;
+	unsigned refused = 0;
+	int error;
+
+	must_put_range(fixture, 0, 2000, 1);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "kept", &seq), 0);
+	must_put_range(fixture, 0, 2000, 2);
+	do {
+		struct kv_snapshot kept;
+
+		must_close(fixture);
+		calls = sim_env_calls(fixture->sim, SIM_FAULT_OPEN);
+		sim_env_fail(fixture->sim, SIM_FAULT_OPEN, ++nth, 1, refusal);
+		error = fixture_open(fixture, KV_OPEN_INLINE);
+		sim_env_fail(fixture->sim, SIM_FAULT_OPEN, 0, 0, 0);
+		opens = sim_env_calls(fixture->sim, SIM_FAULT_OPEN) - calls;
+		assert_null(strstr(fixture->last_error, "searched"));
+		assert_null(strstr(fixture->last_error, "cannot be used"));
+		if (error) {
+			assert_int_equal(error, refusal);
+			fixture->kv = NULL;
+			refused++;
+			must_open(fixture, KV_OPEN_INLINE);
+			assert_int_equal(fixture->errors, 0);
+		}
+		assert_true(stats_of(fixture).recovered_bytes < 4096);
+		assert_int_equal(kv_snapshot_stat(fixture->kv, "kept", &kept), 0);
+		assert_int_equal(kept.seq, seq);
+	} while (error || nth <= opens);
+	/* the superblock, the list, the checkpoint and a segment at least */
+	assert_true(refused >= 4);
+	must_have_range(fixture, 0, 2000, 2);
+	must_check_clean(fixture);
+}
+
+static void test_refused(void **state)
+{
+	refuse_opens(*state, -EACCES);
+}
+
+static void test_no_descriptors(void **state)
+{
+	refuse_opens(*state, -EMFILE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +596,8 @@ int main(void)
 		FIXTURE_TEST(test_segment_strange),
 		FIXTURE_TEST(test_other_files_do_not_matter),
 		FIXTURE_TEST(test_open_faults),
+		INLINE_TEST(test_refused),
+		INLINE_TEST(test_no_descriptors),
 		cmocka_unit_test(test_power_fails_at_the_beginning),
 		cmocka_unit_test(test_killed_at_the_beginning),
 		FIXTURE_TEST(test_open_faults_after_a_crash),
