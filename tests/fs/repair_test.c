@@ -16,6 +16,7 @@
 #include "inode_record.h"
 #include "keyspaces.h"
 #include "meta_record.h"
+#include "share_record.h"
 #include "sim_env.h"
 
 #define FILES 60u
@@ -26,6 +27,7 @@
 struct file {
 	uint64_t ino;
 	uint32_t size;
+	unsigned seed; /* of its contents */
 	bool lost; /* a record that holds its contents was hit */
 	bool bare; /* its inode was hit: what is left is its pieces */
 };
@@ -40,10 +42,10 @@ static uint32_t random_below(uint32_t bound)
 	return (uint32_t)((random_state >> 33) % bound);
 }
 
-static void fill(uint8_t *data, unsigned number, uint32_t size)
+static void fill(uint8_t *data, unsigned seed, uint32_t size)
 {
 	for (uint32_t i = 0; i < size; i++)
-		data[i] = (uint8_t)(number * 131 + i * 7 + (i >> 8) + 1) | 1;
+		data[i] = (uint8_t)(seed * 131 + i * 7 + (i >> 8) + 1) | 1;
 }
 
 static void make_file(struct fixture *store, unsigned number)
@@ -55,9 +57,9 @@ static void make_file(struct fixture *store, unsigned number)
 	char name[32];
 
 	snprintf(name, sizeof(name), "file %u", number);
-	*file = (struct file){.size = sizes[random_below(6)]};
+	*file = (struct file){.size = sizes[random_below(6)], .seed = number};
 	file->ino = fixture_mkfile(store, directories[random_below(DIRECTORIES)], name);
-	fill(data, number, file->size);
+	fill(data, file->seed, file->size);
 	if (file->size)
 		assert_int_equal(
 			kvfs_write(store->fs, file->ino, data, file->size, 0, 0), file->size);
@@ -164,7 +166,7 @@ static void assert_contents(struct fixture *store, unsigned number, unsigned rou
 		fail_msg("round %u: file %u is not there, or not of its size", round, number);
 	if (!file->bare && attr.mode != (S_IFREG | 0644))
 		fail_msg("round %u: file %u has mode %o", round, number, attr.mode);
-	fill(expected, number, file->size);
+	fill(expected, file->seed, file->size);
 	assert_int_equal(kvfs_read(store->fs, file->ino, data, sizeof(data), 0), file->size);
 	assert_memory_equal(data, expected, file->size);
 }
@@ -301,6 +303,178 @@ static void test_meta(void **state)
 	}
 }
 
+/* ---- shared contents ------------------------------------------------------------------------- */
+
+#define SHARERS 3u
+
+static uint64_t keys(struct fixture *store, enum keyspace keyspace)
+{
+	struct kv_stats stats;
+
+	kv_stats(kvfs_kv(store->fs), &stats);
+	return stats.keys[keyspace];
+}
+
+static void make_sharers(struct fixture *store)
+{
+	static uint8_t data[EXTENT_CHUNK_SIZE];
+
+	fill(data, 0, sizeof(data));
+	for (unsigned i = 0; i < SHARERS; i++) {
+		char name[32];
+		ssize_t done;
+
+		snprintf(name, sizeof(name), "sharer %u", i);
+		files[i] = (struct file){.size = EXTENT_CHUNK_SIZE};
+		files[i].ino = fixture_mkfile(store, KVFS_ROOT_INO, name);
+		done = i ? kvfs_copy(store->fs, files[0].ino, 0, files[i].ino, 0, sizeof(data))
+			 : kvfs_write(store->fs, files[0].ino, data, sizeof(data), 0, 0);
+		assert_int_equal(done, sizeof(data));
+	}
+	assert_int_equal(keys(store, KEYSPACE_SHARED), 2);
+}
+
+static struct victim count_record(struct fixture *store)
+{
+	struct victim victim;
+
+	do
+		assert_true(pick(kvfs_kv(store->fs), KEYSPACE_SHARED, &victim));
+	while (victim.key[victim.size - 1] != SHARE_COUNT);
+	return victim;
+}
+
+/* Says that the shared bytes have so many users; 0: says nothing that makes sense. */
+static void spoil_count(struct fixture *store, uint64_t users)
+{
+	struct victim victim = count_record(store);
+	uint8_t count[SHARE_COUNT_SIZE];
+
+	share_count_encode(users, count);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), KEYSPACE_SHARED, victim.key, victim.size, count,
+				 users ? sizeof(count) : 3, NULL),
+		0);
+}
+
+static void lose_count(struct fixture *store)
+{
+	struct victim victim = count_record(store);
+
+	assert_int_equal(
+		kv_delete(kvfs_kv(store->fs), KEYSPACE_SHARED, victim.key, victim.size, NULL), 0);
+}
+
+/* One of those who share loses its contents, and is one of them no more. */
+static void lose_reference(struct fixture *store)
+{
+	struct kv *kv = kvfs_kv(store->fs);
+	struct victim victim;
+
+	assert_true(pick(kv, KEYSPACE_EXTENT, &victim));
+	note_hit(KEYSPACE_EXTENT, &victim);
+	assert_int_equal(kv_delete(kv, KEYSPACE_EXTENT, victim.key, victim.size, NULL), 0);
+}
+
+/*
+ * However wrong the count was: behind a repair shared bytes are there for as long as somebody uses
+ * them, and no longer.
+ */
+static void test_shares(void **state)
+{
+	static const uint64_t counts[] = {1, 2, 4, 1000, 0};
+	enum {
+		COUNTS = sizeof(counts) / sizeof(counts[0]),
+		LOST_COUNT = COUNTS,
+		LOST_REFERENCE,
+		CASES,
+	};
+
+	for (unsigned i = 0; i < CASES; i++) {
+		struct fixture *store = *state;
+
+		random_state = i + 1;
+		make_sharers(store);
+		if (i < COUNTS)
+			spoil_count(store, counts[i]);
+		else
+			(i == LOST_COUNT ? lose_count : lose_reference)(store);
+		fixture_assert_repaired(store, "shared contents");
+		for (unsigned gone = 0; gone < SHARERS; gone++) {
+			char name[32];
+
+			for (unsigned left = gone; left < SHARERS; left++)
+				assert_contents(store, left, i);
+			snprintf(name, sizeof(name), "sharer %u", gone);
+			assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, name), 0);
+			fixture_assert_clean(store);
+		}
+		assert_int_equal(keys(store, KEYSPACE_SHARED), 0);
+		assert_int_equal(keys(store, KEYSPACE_EXTENT), 0);
+	}
+}
+
+/* ---- what was to be freed -------------------------------------------------------------------- */
+
+/* A repair that says so has freed it. */
+static void test_unlinked(void **state)
+{
+	struct fixture *store = *state;
+	struct kv *kv = kvfs_kv(store->fs);
+	struct victim victim;
+
+	make_sharers(store);
+	kvfs_hold(store->fs, files[0].ino, 1);
+	for (unsigned i = 0; i < SHARERS; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "sharer %u", i);
+		assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, name), 0);
+	}
+	assert_true(pick(kv, KEYSPACE_ORPHAN, &victim));
+	assert_int_equal(kv_delete(kv, KEYSPACE_ORPHAN, victim.key, victim.size, NULL), 0);
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_true(keys(store, KEYSPACE_EXTENT) > 0);
+	fixture_assert_repaired(store, "a file without a name");
+	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
+	assert_int_equal(keys(store, KEYSPACE_EXTENT), 0);
+	assert_int_equal(keys(store, KEYSPACE_SHARED), 0);
+	assert_int_equal(keys(store, KEYSPACE_INODE), 1); /* the root */
+}
+
+/* What a truncated file has not freed yet is freed, though the note of that is lost. */
+static void test_trim(void **state)
+{
+	struct fixture *store = *state;
+	struct kv *kv = kvfs_kv(store->fs);
+	static uint8_t data[3 * EXTENT_CHUNK_SIZE];
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_MAX];
+	struct kv_slice found;
+	struct inode inode;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "file");
+
+	fill(data, 1, sizeof(data));
+	assert_int_equal(kvfs_write(store->fs, ino, data, sizeof(data), 0, 0), sizeof(data));
+	inode_key_encode(ino, key);
+	kv_read_begin(kv);
+	assert_int_equal(kv_get(kv, KEYSPACE_INODE, key, sizeof(key), &found), 0);
+	assert_int_equal(inode_record_decode(ino, found, &inode), 0);
+	kv_read_end(kv);
+	inode.size = EXTENT_CHUNK_SIZE;
+	inode.flags |= INODE_TRIM;
+	inode.body = (struct kv_slice){NULL, 0};
+	assert_int_equal(kv_put(kv, KEYSPACE_INODE, key, sizeof(key), value,
+				 inode_record_encode(&inode, 0, value), NULL),
+		0);
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_int_equal(keys(store, KEYSPACE_EXTENT), 3);
+	fixture_assert_repaired(store, "a file to be trimmed");
+	assert_int_equal(fixture_attr(store, ino).size, EXTENT_CHUNK_SIZE);
+	assert_int_equal(keys(store, KEYSPACE_EXTENT), 1);
+	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
+}
+
 /* ---- interruptions --------------------------------------------------------------------------- */
 
 #define POWER_ROUNDS 12u
@@ -403,6 +577,9 @@ int main(void)
 			test_lost_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_random, fixture_setup, fixture_remove),
 		cmocka_unit_test_setup_teardown(test_meta, fixture_setup, fixture_remove),
+		cmocka_unit_test_setup_teardown(test_shares, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_unlinked, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_trim, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_interrupted),
 	};
 
