@@ -383,10 +383,10 @@ static struct segment *choose_for_space(struct kv *kv)
 {
 	struct segment *victim;
 
-	victim = compact_pick_for_space(kv);
-	if (victim || log_use_reserve(kv))
+	victim = compact_pick_for_space(kv, 0);
+	if (victim || !compact_pick_for_space(kv, 1) || log_use_reserve(kv, true))
 		return victim;
-	return compact_pick_for_space(kv);
+	return compact_pick_for_space(kv, 0);
 }
 
 bool compact_for_space(struct kv *kv)

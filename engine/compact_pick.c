@@ -270,7 +270,7 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	return !best || garbage_of(kv, segment) > garbage_of(kv, best);
 }
 
-struct segment *compact_pick_for_space(struct kv *kv)
+struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
 {
 	const struct log_tail *tail = &kv->log.hot;
 	struct space space;
@@ -280,7 +280,7 @@ struct segment *compact_pick_for_space(struct kv *kv)
 		space.avail = 0;
 	pthread_mutex_lock(&kv->log.lock);
 	space.tail = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
-	space.room = space.tail + (uint64_t)kv->log.spare_count *
+	space.room = space.tail + (uint64_t)(kv->log.spare_count + more) *
 		      (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
 	return best_of(kv, fits_and_frees_more, &space);

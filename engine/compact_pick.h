@@ -29,8 +29,11 @@ struct segment *compact_pick_any(struct kv *kv, unsigned garbage_permille, uint6
 struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t born_max, bool *none);
 /* Bytes of all of which the two above may pick. */
 uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
-/* The one with the most garbage among those whose needed records fit into the log as it is. */
-struct segment *compact_pick_for_space(struct kv *kv);
+/*
+ * The one with the most garbage among those whose needed records fit into the log as it is, or
+ * would with so many spare segments more.
+ */
+struct segment *compact_pick_for_space(struct kv *kv, unsigned more);
 /* One of which nothing is needed: it only has to be freed. */
 struct segment *compact_pick_dead(struct kv *kv);
 bool compact_is_dead(const struct segment *segment);

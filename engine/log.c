@@ -75,7 +75,9 @@ static struct segment *take_spare(struct log *log)
 	log->spares = spare->next;
 	spare->next = NULL;
 	log->spare_count--;
+	log->starved |= log->spare_reserved;
 	log->spare_reserved = false;
+	log->sought_to = 0;
 	return spare;
 }
 
@@ -175,6 +177,14 @@ static bool spare_is_due(struct kv *kv, struct log_tail *tail)
 	return due;
 }
 
+/* Where only what frees goes, of a tail without a spare segment behind it. */
+static uint32_t reserve_of(const struct kv *kv)
+{
+	const struct log *log = &kv->log;
+
+	return log->starved ? log->hot.limit : kv->segments.size / LOG_RESERVE_DIVISOR;
+}
+
 int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	struct log *log = &kv->log;
@@ -207,21 +217,39 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 		fits = true;
 	}
 	if (!fits ||
-	    (!usable_spare(log, frees) && !frees && tail->offset + need > tail->limit - reserve)) {
+	    (!usable_spare(log, frees) && !frees &&
+	     tail->offset + need > tail->limit - reserve_of(kv))) {
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}
-	if (!log->spares && !log->spare_wanted && !tail->trimmed && spare_is_due(kv, tail)) {
+	if (!log->spares && !log->spare_wanted && !log->starved && !tail->trimmed &&
+	    spare_is_due(kv, tail)) {
 		log->spare_wanted = true;
 		maintain_kick(kv);
 	}
 	return 0;
 }
 
+/*
+ * What frees shares the last room that there is with the copies of compaction, which alone gains
+ * any: so that one is asked before each piece of it.
+ */
+static void seek_room(struct kv *kv, uint64_t size)
+{
+	struct log *log = &kv->log;
+
+	if (!log->starved || log->spares || log->hot.offset + size <= log->sought_to)
+		return;
+	log->sought_to = log->hot.offset + (uint32_t)size + kv->segments.size / LOG_RESERVE_DIVISOR;
+	(void)await_spare(kv, false);
+}
+
 int log_reserve(struct kv *kv, uint64_t size, bool frees)
 {
 	int error;
 
+	if (frees)
+		seek_room(kv, size);
 	while ((error = log_try_reserve(kv, size, frees)) == -EAGAIN) {
 		error = await_spare(kv, frees);
 		if (error)

@@ -54,7 +54,7 @@ void log_trim(struct kv *kv)
 	from = reserve_end(&kv->segments, tail->offset, slack);
 	/* One that is short already, as the disk was full, has no space up to there. */
 	if (!tail->limit || tail->trimmed || atomic_load(&segment->hole) ||
-	    kv->log.spare_waiters || from > size - size / WORTH_DIVISOR)
+	    kv->log.spare_waiters || kv->log.starved || from > size - size / WORTH_DIVISOR)
 		segment = NULL;
 	if (segment) {
 		tail->trimmed = true;

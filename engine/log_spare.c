@@ -4,7 +4,9 @@
 
 #include "segment_file.h"
 
-#define RESERVE_BELOW 4 /* segments left on the disk */
+#define RESERVE_BELOW 4	     /* segments left on the disk, beside the reserve */
+#define RESERVE_MIN 2	     /* segments; more of a larger log: */
+#define RESERVE_DIVISOR 64
 #define STREAM_END_US 2000000u
 
 bool log_is_streaming(struct kv *kv)
@@ -32,15 +34,24 @@ bool log_spare_wanted(struct kv *kv, bool *pressed)
 }
 
 /*
- * With little left on the disk one free file stays allocated beside the next segment: the reserve,
- * without which nothing could be deleted or compacted once the disk is full.
+ * So many free files stay allocated beside the next segment: the reserve, without which nothing
+ * could be deleted or compacted once the disk is full. The last of them is for copies alone, the
+ * others for what frees: it takes that much for enough garbage to come together in one segment,
+ * wherever what is deleted stands.
  */
-static bool space_is_scarce(struct kv *kv)
+static unsigned reserve_wanted(const struct kv *kv)
+{
+	uint64_t log = atomic_load(&kv->log_bytes) / kv->segments.size;
+
+	return RESERVE_MIN + (unsigned)(log / RESERVE_DIVISOR);
+}
+
+bool log_space_is_scarce(struct kv *kv)
 {
 	uint64_t avail, total;
 
 	return kv->env->dir_space(kv->dir, &avail, &total) ||
-	       avail <= (uint64_t)RESERVE_BELOW * kv->segments.size;
+	       avail <= (uint64_t)(RESERVE_BELOW + reserve_wanted(kv)) * kv->segments.size;
 }
 
 static int add_spare(struct kv *kv, bool reserved)
@@ -63,11 +74,28 @@ static int add_spare(struct kv *kv, bool reserved)
 	return 0;
 }
 
+/* Without all of it only what frees is appended. */
+static void note_reserve(struct kv *kv, bool is_whole)
+{
+	struct log *log = &kv->log;
+
+	pthread_mutex_lock(&log->lock);
+	log->starved = !is_whole;
+	if (!is_whole && !log->spares)
+		log->hot.spare_at = 0;
+	pthread_mutex_unlock(&log->lock);
+}
+
+void log_begin_reserve(struct kv *kv)
+{
+	note_reserve(kv, !log_space_is_scarce(kv));
+}
+
 int log_prepare_spare(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	bool reserved, scarce = space_is_scarce(kv);
-	unsigned count, target;
+	bool reserved, scarce = log_space_is_scarce(kv);
+	unsigned count, target, reserve = reserve_wanted(kv);
 	int error = 0;
 
 	pthread_mutex_lock(&log->lock);
@@ -80,9 +108,12 @@ int log_prepare_spare(struct kv *kv)
 	if (!reserved && count >= target)
 		return 0;
 	if (scarce)
-		error = segments_keep_free(&kv->segments, reserved ? 1 : 2);
-	if (error)
+		error = segments_keep_free(&kv->segments, reserved ? reserve : reserve + 1);
+	if (error) {
+		note_reserve(kv, !segments_keep_free(&kv->segments, reserved ? reserve - 1 : reserve));
 		return error;
+	}
+	note_reserve(kv, true);
 	if (!reserved)
 		return add_spare(kv, false);
 	/* Space came back: the spare is anybody's again. */
@@ -103,14 +134,18 @@ int log_sync_spares(struct kv *kv)
 	return last ? segment_sync_name(&kv->segments, last) : 0;
 }
 
-int log_use_reserve(struct kv *kv)
+int log_use_reserve(struct kv *kv, bool to_copy)
 {
 	bool has_spare;
+	int error;
 
 	pthread_mutex_lock(&kv->log.lock);
 	has_spare = kv->log.spares;
 	pthread_mutex_unlock(&kv->log.lock);
-	return has_spare ? 0 : add_spare(kv, true);
+	if (has_spare)
+		return 0;
+	error = to_copy ? 0 : segments_keep_free(&kv->segments, 2);
+	return error ? error : add_spare(kv, true);
 }
 
 /* Out of the list: the newest ones, which the next to be prepared replace. */

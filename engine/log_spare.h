@@ -17,15 +17,25 @@
 bool log_is_streaming(struct kv *kv);
 /* Is a spare segment wanted, and does somebody wait for one? */
 bool log_spare_wanted(struct kv *kv, bool *pressed);
+/* So little is left on the disk that the reserve is kept. */
+bool log_space_is_scarce(struct kv *kv);
 /*
  * The maintainer's: prepares a spare segment, if there are fewer than the writers need. -ENOSPC,
  * -ENOMEM, -EIO
  */
 int log_prepare_spare(struct kv *kv);
+/*
+ * On a disk that is nearly full nothing but what frees is appended to a store just opened before
+ * the reserve is there.
+ */
+void log_begin_reserve(struct kv *kv);
 /* The maintainer's: makes the names of the spare segments durable, so that the flusher need not. */
 int log_sync_spares(struct kv *kv);
-/* The maintainer's, on a full disk: the reserve becomes the spare, for what frees alone. */
-int log_use_reserve(struct kv *kv);
+/*
+ * The maintainer's, on a full disk: a segment of the reserve becomes the spare, for what frees
+ * alone; the last one only to copy to.
+ */
+int log_use_reserve(struct kv *kv, bool to_copy);
 /*
  * The maintainer's: makes free files of all spare segments but so many; not of one that only what
  * frees may use. Their names are to be synced before another one is prepared, or they could come

@@ -71,7 +71,7 @@ static int prepare_spare(struct kv *kv)
 	freeing_waits = kv->log.freeing_waits;
 	pthread_mutex_unlock(&kv->log.lock);
 	if (error == -ENOSPC && freeing_waits)
-		(void)log_use_reserve(kv);
+		(void)log_use_reserve(kv, false);
 	log_spare_attempted(kv, error);
 	return error;
 }

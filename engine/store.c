@@ -17,6 +17,7 @@
 #include "large.h"
 #include "log.h"
 #include "log_rest.h"
+#include "log_spare.h"
 #include "maintain.h"
 #include "recover.h"
 #include "scrub.h"
@@ -276,9 +277,11 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 		error = recover(kv);
 	if (!error)
 		checkpoint_start(kv);
-	/* What was too much when the last process ended is too much now. */
-	if (!error && !read_only)
+	/* What was too much when the last process ended is too much now; and so with what lacked. */
+	if (!error && !read_only) {
 		(void)brake_check(kv);
+		log_begin_reserve(kv);
+	}
 	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);

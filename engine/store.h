@@ -61,6 +61,10 @@ struct log {
 	unsigned spare_count;	   /* protected by lock */
 	bool spare_reserved;	   /* only for what frees: the disk is full; protected by lock */
 	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
+	bool starved;		   /* the reserve is in use: only what frees is appended; protected
+				      by lock */
+	uint32_t sought_to;	   /* then: up to where in the tail compaction has been asked
+				      before; protected by lock */
 	unsigned spares_target;	   /* more when segments fill up fast; protected by lock */
 	_Atomic bool spare_wanted; /* stored under lock */
 	unsigned spare_waiters;	   /* who waits for one; protected by lock */

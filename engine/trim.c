@@ -28,7 +28,7 @@ static bool may_trim(struct kv *kv)
 
 	return !kv->info.read_only && !atomic_load(&kv->failed) && !brake_is_on(kv) &&
 	       !kv->env->dir_space(kv->dir, &avail, &total) &&
-	       avail >= (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
+	       avail >= (uint64_t)SCARCE_SEGMENTS * kv->segments.size && !log_space_is_scarce(kv);
 }
 
 /* Who goes on before the next one is prepared has the rest of this one until then. */
