@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "checkpoint.h"
+#include "cold.h"
 #include "compact.h"
 #include "snapshot.h"
 #include "store.h"
@@ -414,6 +416,135 @@ static void test_no_room_to_make_the_list(void **state)
 	must_have_it(fixture, ROUNDS, false);
 }
 
+/* ---- names that come back --------------------------------------------------------------------- */
+
+#define FEW_ROUNDS 6u
+#define TURNS 6u /* of each step: which names come back is chance */
+
+/* Until a step has done what is wanted. */
+static void compact_until(struct fixture *fixture, bool (*is_done)(struct kv *kv))
+{
+	struct kv *kv = fixture->kv;
+	unsigned steps = 0;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	while (!is_done(kv)) {
+		assert_true(compact_demand(kv, 10, UINT64_MAX) >= 0);
+		assert_true(steps++ < 1000);
+	}
+	pthread_mutex_unlock(&kv->maintain.lock);
+}
+
+static bool has_kept(struct kv *kv)
+{
+	return kv->compaction.kept_bytes > 0;
+}
+
+static bool has_new_copies(struct kv *kv)
+{
+	const struct segment *active = kv->cold.active;
+
+	return active && active->rename > atomic_load(&kv->segments.renames_synced) &&
+	       kv->cold.offset > active->written;
+}
+
+/*
+ * The power fails, names come back or not, and nothing is missed: neither a segment that is gone
+ * for good, nor one that never was there.
+ */
+static void must_miss_nothing(struct fixture *fixture, enum sim_loss loss, unsigned rounds)
+{
+	must_crash(fixture, loss, KV_OPEN_INLINE);
+	if (fixture->errors)
+		fail_msg("%s", fixture->last_error);
+	must_have_it(fixture, rounds, true);
+}
+
+/* Given up for the space of what it names: it does not come back to name what is gone. */
+static void test_checkpoint_given_up(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned step, turn;
+	bool ended = false;
+
+	for (step = 1; !ended; step++) {
+		for (turn = 0; turn < TURNS; turn++) {
+			make_garbage(fixture, FEW_ROUNDS, true);
+			assert_int_equal(kv_checkpoint(fixture->kv), 0);
+			compact_until(fixture, has_kept);
+			sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+			pthread_mutex_lock(&fixture->kv->maintain.lock);
+			(void)checkpoint_discard(fixture->kv);
+			pthread_mutex_unlock(&fixture->kv->maintain.lock);
+			ended = !sim_env_is_cut(fixture->sim);
+			must_miss_nothing(fixture, SIM_LOSS_ANY, FEW_ROUNDS);
+		}
+	}
+	assert_true(step > 4);
+}
+
+/*
+ * The list of segments does not speak of one that the disk may still lose with its name: freeing
+ * was put off, and copies of others stand in a segment that is new.
+ */
+static void test_list_names_what_is_durable(void **state)
+{
+	struct fixture *fixture = *state;
+	bool ended = false;
+	unsigned step;
+
+	for (step = 1; !ended; step++) {
+		make_garbage(fixture, ROUNDS, true);
+		must_sync(fixture);
+		watch(fixture);
+		names.list_full_at = 1;
+		compact_step(fixture->kv);
+		unwatch(fixture);
+		assert_true(fixture->kv->compaction.free_at_us > 0);
+		pthread_mutex_lock(&fixture->kv->maintain.lock);
+		assert_int_equal(cold_close(fixture->kv), 0);
+		pthread_mutex_unlock(&fixture->kv->maintain.lock);
+		compact_until(fixture, has_new_copies);
+		sim_env_advance_us(fixture->sim, 2000000);
+		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+		compact_step(fixture->kv);
+		ended = !sim_env_is_cut(fixture->sim);
+		must_miss_nothing(fixture, SIM_LOSS_ALL, ROUNDS);
+	}
+	assert_true(step > 4);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+static bool has_freed(struct kv *kv)
+{
+	return atomic_load(&kv->victims) > 0;
+}
+
+/*
+ * What they were made of is gone: damage in the last of the copies is said, and not taken for an
+ * end that was torn.
+ */
+static void test_damaged_copy(void **state)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	struct fixture *fixture = *state;
+	uint32_t offset;
+
+	make_garbage(fixture, FEW_ROUNDS, true);
+	compact_until(fixture, has_freed);
+	assert_non_null(fixture->kv->cold.active);
+	format_segment_name(fixture->kv->cold.active->slot, name);
+	offset = fixture->kv->cold.offset - STAYING / 2;
+	sim_env_cut(fixture->sim);
+	kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	assert_int_equal(sim_env_flip(fixture->sim, name, offset, 3), 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_true(fixture->errors > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -424,6 +555,9 @@ int main(void)
 		ORDER_TEST(test_failures_are_final),
 		ORDER_TEST(test_no_room_to_write_the_list),
 		ORDER_TEST(test_no_room_to_make_the_list),
+		ORDER_TEST(test_checkpoint_given_up),
+		ORDER_TEST(test_list_names_what_is_durable),
+		ORDER_TEST(test_damaged_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
