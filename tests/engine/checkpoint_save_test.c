@@ -11,6 +11,8 @@
 
 #include "checkpoint.h"
 #include "checkpoint_save.h"
+#include "compact.h"
+#include "compact_free.h"
 #include "format.h"
 #include "store.h"
 
@@ -325,6 +327,138 @@ static void test_without_list(void **state)
 	must_check_clean(fixture);
 }
 
+/*
+ * One that speaks of snapshots does not open a store whose list is gone, or is that of before: what
+ * they see would go with the next sweep, and nobody would be told.
+ */
+static void test_list_of_before(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t *before = NULL;
+	uint64_t seq, size, before_size = 0;
+
+	for (unsigned way = 0; way < 2; way++) {
+		const uint8_t *bytes;
+
+		must_put_range(fixture, 0, 300, 1);
+		assert_int_equal(kv_snapshot_create(fixture->kv, way ? "b" : "a", &seq), 0);
+		must_put_range(fixture, 0, 200, 2);
+		must_checkpoint(fixture);
+		bytes = sim_env_bytes(fixture->sim, FORMAT_SNAPSHOTS_NAME, &size);
+		assert_non_null(bytes);
+		if (!before) {
+			before_size = size;
+			before = malloc(size);
+			assert_non_null(before);
+			memcpy(before, bytes, size);
+			assert_int_equal(
+				fixture->env->unlink(fixture->kv->dir, FORMAT_SNAPSHOTS_NAME), 0);
+			assert_int_equal(fixture->env->dir_sync(fixture->kv->dir), 0);
+		} else {
+			assert_int_equal(sim_env_put_file(fixture->sim, FORMAT_SNAPSHOTS_NAME,
+						 before, before_size),
+				0);
+		}
+		must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
+		assert_true(fixture->errors > 0);
+		see_range(fixture, way ? "b" : "a", 300, 1, 300);
+		must_have_range(fixture, 0, 200, 2);
+		must_check_clean(fixture);
+	}
+	free(before);
+}
+
+/* ---- versions that move ---------------------------------------------------------------------- */
+
+#define MOVED_KEYS 12u
+#define MOVED_SIZE 80000u
+
+/* A snapshot sees records among garbage: compaction has to move them. */
+static void make_movable(struct fixture *fixture, unsigned round)
+{
+	char key[32];
+
+	for (unsigned i = 0; i < MOVED_KEYS; i++) {
+		snprintf(key, sizeof(key), "seen %u", i);
+		must_put_filled(fixture, i & 1, key, MOVED_SIZE, round + i);
+		must_put_filled(fixture, HASHED, "garbage", MOVED_SIZE, round);
+		must_put_filled(fixture, HASHED, "garbage", MOVED_SIZE, round);
+	}
+	if (round)
+		assert_int_equal(kv_snapshot_delete(fixture->kv, "seen", NULL), 0);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "seen", NULL), 0);
+	for (unsigned i = 0; i < MOVED_KEYS; i++) {
+		snprintf(key, sizeof(key), "seen %u", i);
+		must_put(fixture, i & 1, key, "small");
+	}
+	must_sync(fixture);
+}
+
+static void must_see_moved(struct fixture *fixture, unsigned round)
+{
+	static uint8_t expected[MOVED_SIZE];
+	struct kv_slice found;
+	struct kv_view *view;
+	char key[32];
+
+	assert_int_equal(kv_snapshot_open(fixture->kv, "seen", &view), 0);
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < MOVED_KEYS; i++) {
+		snprintf(key, sizeof(key), "seen %u", i);
+		fill_bytes(expected, MOVED_SIZE, round + i);
+		assert_int_equal(kv_view_get(view, i & 1, key, strlen(key), &found), 0);
+		assert_int_equal(found.size, MOVED_SIZE);
+		assert_memory_equal(found.data, expected, MOVED_SIZE);
+	}
+	kv_read_end(fixture->kv);
+	kv_view_close(view);
+}
+
+/* Compaction moves all that it can, with the maintainer's lock. */
+static void move_all(struct fixture *fixture)
+{
+	uint64_t moved = stats_of(fixture).relocated_bytes;
+	int result;
+
+	do
+		result = compact_demand(fixture->kv, 10, UINT64_MAX);
+	while (result > 0);
+	assert_int_equal(result, 0);
+	assert_true(stats_of(fixture).relocated_bytes > moved);
+}
+
+/* What moves between any two steps of the saving stands in the checkpoint where it is then. */
+static void test_moved_meanwhile(void **state)
+{
+	struct fixture *fixture = *state;
+	bool ended = false;
+
+	for (unsigned steps = 0; !ended; steps++) {
+		struct kv *kv;
+		int result = 0;
+
+		make_movable(fixture, steps);
+		kv = fixture->kv;
+		pthread_mutex_lock(&kv->maintain.lock);
+		assert_int_equal(checkpoint_save_begin(kv, true), 0);
+		for (unsigned i = 0; i < steps && !result; i++)
+			result = checkpoint_save_step(kv);
+		ended = result == 1;
+		if (!ended)
+			move_all(fixture);
+		while (!result)
+			result = checkpoint_save_step(kv);
+		assert_int_equal(result, 1);
+		compact_free_kept(kv);
+		pthread_mutex_unlock(&kv->maintain.lock);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		if (fixture->errors)
+			fail_msg("moved behind %u steps: %s", steps, fixture->last_error);
+		must_see_moved(fixture, steps);
+		must_check_clean(fixture);
+	}
+}
+
 /* The nth chunk that has to do with versions; 0: there are less. */
 static uint64_t find_chunk(struct fixture *fixture, unsigned n)
 {
@@ -523,6 +657,8 @@ int main(void)
 		FIXTURE_TEST(test_snapshots),
 		INLINE_TEST(test_views),
 		INLINE_TEST(test_without_list),
+		INLINE_TEST(test_list_of_before),
+		INLINE_TEST(test_moved_meanwhile),
 		INLINE_TEST(test_damaged_versions),
 		FIXTURE_TEST(test_beside_writers),
 		INLINE_TEST(test_end_waits),
