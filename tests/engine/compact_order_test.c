@@ -416,6 +416,50 @@ static void test_no_room_to_make_the_list(void **state)
 	must_have_it(fixture, ROUNDS, false);
 }
 
+/* ---- no room for the list of snapshots ------------------------------------------------------- */
+
+static int (*open_file)(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
+
+static int open_but_lists(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	bool is_list = flags & ENV_CREATE && !strcmp(name, FORMAT_SNAPSHOTS_NEW_NAME);
+
+	return is_list ? -ENOSPC : open_file(dir, name, flags, out);
+}
+
+/*
+ * What says that a snapshot was deleted is not freed while the file still lists it: it would be
+ * back.
+ */
+static void test_deleted_snapshot_is_not_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_snapshot found;
+	unsigned steps = 0;
+	int result;
+
+	must_put(fixture, HASHED, "a", "key");
+	assert_int_equal(kv_snapshot_create(fixture->kv, "snapshot", NULL), 0);
+	assert_int_equal(snapshots_save_all(fixture->kv), 0);
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "snapshot", NULL), 0);
+	make_garbage(fixture, ROUNDS, true);
+	open_file = fixture->env->file_open;
+	fixture->env->file_open = open_but_lists;
+	pthread_mutex_lock(&fixture->kv->maintain.lock);
+	do
+		result = compact_demand(fixture->kv, 10, UINT64_MAX);
+	while (result > 0 && steps++ < 1000);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
+	assert_int_equal(result, 0);
+	fixture->env->file_open = open_file;
+	assert_true(atomic_load(&fixture->kv->victims) > ROUNDS / 2);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	assert_int_equal(kv_snapshot_stat(fixture->kv, "snapshot", &found), -ENOENT);
+	must_have_it(fixture, ROUNDS, true);
+}
+
 /* ---- names that come back --------------------------------------------------------------------- */
 
 #define FEW_ROUNDS 6u
@@ -555,6 +599,7 @@ int main(void)
 		ORDER_TEST(test_failures_are_final),
 		ORDER_TEST(test_no_room_to_write_the_list),
 		ORDER_TEST(test_no_room_to_make_the_list),
+		ORDER_TEST(test_deleted_snapshot_is_not_back),
 		ORDER_TEST(test_checkpoint_given_up),
 		ORDER_TEST(test_list_names_what_is_durable),
 		ORDER_TEST(test_damaged_copy),
