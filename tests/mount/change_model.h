@@ -29,21 +29,27 @@ enum change_kind {
 	CHANGE_RENAME, /* replaces */
 	CHANGE_EXCHANGE,
 	CHANGE_UNLINK,
-	CHANGE_MARK,   /* sets the xattr */
-	CHANGE_TOGGLE, /* makes or removes a directory */
-	CHANGE_SYNC,   /* changes nothing: everything before becomes durable */
+	CHANGE_LINK,    /* another name */
+	CHANGE_UNNAMED, /* a file that is written without a name (O_TMPFILE), and then gets one */
+	CHANGE_COPY,    /* copy_file_range of all of it to a file that is not larger */
+	CHANGE_PUNCH,   /* a hole */
+	CHANGE_ZERO,    /* the same by FALLOC_FL_ZERO_RANGE, which may make the file longer */
+	CHANGE_EXTEND,  /* fallocate */
+	CHANGE_MARK,    /* sets the xattr */
+	CHANGE_TOGGLE,  /* makes or removes a directory */
+	CHANGE_SYNC,    /* changes nothing: everything before becomes durable */
 };
 
 struct change {
 	enum change_kind kind;
 	uint64_t number;
-	unsigned file, other;  /* indexes */
+	unsigned file, other;  /* names */
 	size_t position, size; /* bytes */
 	bool durable;          /* is durable itself when it returns (O_SYNC) */
 };
 
 struct model_file {
-	bool exists;
+	unsigned links; /* names; 0: there is no such file */
 	size_t size;
 	uint64_t mark;        /* value of the xattr; 0: none */
 	unsigned char *bytes; /* MODEL_FILE_SIZE_MAX; zeros behind size */
@@ -52,6 +58,7 @@ struct model_file {
 struct model {
 	uint64_t seed;
 	uint64_t done; /* number of changes applied */
+	struct model_file *names[MODEL_FILES]; /* several may be of one file; NULL: is not there */
 	struct model_file files[MODEL_FILES];
 	bool toggles[MODEL_TOGGLES];
 };
@@ -59,6 +66,9 @@ struct model {
 /* Running out of memory ends the program. */
 void model_init(struct model *model, uint64_t seed);
 void model_fini(struct model *model);
+
+/* A file without names; there is always one. */
+struct model_file *model_file_free(struct model *model);
 
 /* The change that comes next, and its effect. A write's bytes are pattern_fill(seed + number). */
 struct change model_next(const struct model *model);

@@ -1,16 +1,28 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# kill.sh - the daemon dies at any moment; what a sync had acknowledged is there, and nothing is half done
+# kill.sh - the daemon dies at any moment; what a sync had acknowledged is there, and nothing is
+# half done
 #
-# Four writers change their trees without end (crash_writer.c); the daemon is killed with SIGKILL; the store must be clean,
-# and each tree must be what it was after some number of its changes that is not less than those that were acknowledged
-# as durable. Then it goes on from there.
+# Four writers change their trees without end, beside a stream, and snapshots are taken of it
+# (crash_writer.c); the daemon is killed with SIGKILL; the store must be clean, and all that is in
+# it one moment of what was done, not before what was acknowledged as durable; each snapshot is
+# such a moment, and the same one for ever. Then it goes on from there.
 #
-# Environment: CRASH_WRITER, the program crash_writer
+# Environment
+#	CRASH_WRITER		the program crash_writer
+#	KVFS_TEST_SEED		a number instead of one at random; how the writers interleave
+#				does not follow from it
+#	KVFS_TEST_KILLS		so many kills under load, instead of 100, or 2,000 with
+#				KVFS_TEST_LONG
+#
+# A thousand kills, and the store of one that fails is kept:
+#	KVFS_TEST_KILLS=1000 KVFS_TEST_KEEP=/var/tmp/kept \
+#	meson test -C build kill -t 5 --test-args kill_under_load
 
 limit=1200
-cases=(judge_is_strict kill_under_load kill_while_mounting kill_after_sync kill_after_commit_interval
+cases=(judge_is_strict judge_knows_the_order judge_knows_snapshots kill_under_load
+	kill_while_mounting kill_after_sync kill_after_commit_interval
 	kill_with_unlinked_open kill_with_many_kinds_open
 	kill_in_the_background)
 # shellcheck source-path=SCRIPTDIR
@@ -26,37 +38,76 @@ daemon_dies() {
 	store_mount "$@"
 }
 
-# writers_verify WHEN - judges the trees of all writers
+# writers_verify WHEN - judges what all writers did
 writers_verify() {
-	local writer output
-	for writer in $(seq 0 $((writers - 1))); do
-		output=$("$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writer" 2>&1) ||
-			fail "seed $seed, writer $writer, $1: $output"
-	done
+	local output
+	output=$("$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers" 2>&1) ||
+		fail "seed $seed, $1: $output"
+}
+
+# writers_begin SECONDS - lets them run for so long, and longer
+writers_begin() {
+	"$CRASH_WRITER" load "$mnt" "$SCRATCH/ledger" "$seed" "$writers" &
+	load=$!
+	sleep "$1"
+	kill -0 "$load" 2>/dev/null ||
+		fail "seed $seed: a writer ended before the kill (it says why above)"
+}
+
+# writers_end - they have
+writers_end() {
+	wait "$load" || fail "seed $seed: a writer failed (it says how above)"
+}
+
+# writers_stop - they end while the daemon lives
+writers_stop() {
+	"$CRASH_WRITER" stop "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
+	writers_end
 }
 
 # writers_kill SECONDS - lets the writers run so long and kills the daemon under them
 writers_kill() {
-	local writer pids=
-	for writer in $(seq 0 $((writers - 1))); do
-		"$CRASH_WRITER" run "$mnt" "$SCRATCH/ledger" "$seed" "$writer" &
-		pids="$pids $!"
-	done
-	sleep "$1"
-	for writer in $pids; do
-		kill -0 "$writer" 2>/dev/null || fail "seed $seed: a writer ended before the kill (it says why above)"
-	done
+	writers_begin "$1"
 	daemon_kill
-	for writer in $pids; do
-		wait "$writer" || fail "seed $seed: a writer ended with $? (it says why above)"
-	done
+	writers_end
+	[ $((RANDOM % 4)) != 0 ] || store_check # beside what the dead daemon left mounted
 	mount_clear
 }
 
+# writers_kill_closing SECONDS - the same, but that the writers have stopped and the daemon dies
+# while it writes what is left, or just not
+writers_kill_closing() {
+	writers_begin "$1"
+	writers_stop
+	"$KVFS" umount "$mnt" >umount.log 2>&1 &
+	short_sleep 30
+	kill -9 "$daemon" 2>/dev/null || true
+	wait "$daemon" 2>/dev/null || true
+	daemon=
+	wait $! || true
+	mount_clear
+}
+
+# mount_killed - a mount dies on its way
+mount_killed() {
+	"$KVFS" mount "$store" "$mnt" -f >>daemon.log 2>&1 &
+	daemon=$!
+	short_sleep 60
+	daemon_kill
+	processes_end # the one that mounts for it
+	mount_clear
+}
+
+# short_sleep MS - less than that
+short_sleep() {
+	sleep "0.$(printf %03d $((RANDOM % $1)))"
+}
+
+# store_fresh [OPTION...] - kvfs mkfs
 store_fresh() {
-	rm -rf "$store" "$SCRATCH/ledger"
+	rm -rf "$store" "$SCRATCH/ledger" put.* named
 	seed=$((seed + 1))
-	store_make
+	store_make "$@"
 }
 
 # On a plain directory: the judge finds everything good, and every kind of loss bad.
@@ -65,12 +116,12 @@ case_judge_is_strict() {
 	mkdir plain
 	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
 	cp -a plain before
-	"$CRASH_WRITER" verify plain ledger "$seed" 0
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
 	cp ledger ledger.good
 	"$CRASH_WRITER" run plain ledger "$seed" 0 400
-	"$CRASH_WRITER" verify plain ledger "$seed" 0
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
 	# a state of before the last acknowledged sync
-	expect_fail 'no state' "$CRASH_WRITER" verify before ledger "$seed" 0
+	expect_fail 'no state' "$CRASH_WRITER" verify before ledger "$seed" 1
 	for damage in shorten flip remove extra mark; do
 		rm -rf damaged
 		cp -a plain damaged
@@ -82,20 +133,175 @@ case_judge_is_strict() {
 		extra) touch damaged/w0/d0/new ;;
 		mark) setfattr -n user.mark -v 12345678 "$file" ;;
 		esac
-		expect_fail 'no state|names' "$CRASH_WRITER" verify damaged ledger "$seed" 0
+		expect_fail 'no state|names' "$CRASH_WRITER" verify damaged ledger "$seed" 1
 	done
 }
 
-case_kill_under_load() {
-	local round count
+# command_killed COMMAND... - a command on the store that is not mounted dies on its way, or comes
+# to its end. Whether it did. It reads $input, if that is set
+command_killed() {
+	local status=0
+	"$KVFS" "$@" <"${input:-/dev/null}" >>command.log 2>&1 &
+	short_sleep 25
+	kill -9 $! 2>/dev/null || true
+	wait $! 2>/dev/null || status=$?
+	[ "$status" = 0 ] || [ "$status" = 137 ] ||
+		fail "seed $seed: kvfs $1 ended with $status: $(tail -n 2 command.log)"
+	[ "$status" = 0 ]
+}
+
+# put_killed - a value is the old one or the new one
+put_killed() {
+	local input=put.new
+	head -c "$((RANDOM * RANDOM % 3000000))" /dev/urandom >put.new
+	if command_killed put "$store" put/value; then
+		mv put.new put.old
+	fi
+}
+
+put_judge() {
+	[ -e put.new ] || [ -e put.old ] || return 0
+	if [ -e put.new ] && cmp -s put.new "$mnt/put/value"; then
+		mv put.new put.old
+	elif [ -e put.old ]; then
+		cmp -s put.old "$mnt/put/value" ||
+			fail "seed $seed: what kvfs put replaced is neither old nor new"
+	else
+		[ ! -e "$mnt/put/value" ] || fail "seed $seed: kvfs put left something else"
+	fi
+	rm -f put.new
+}
+
+# snapshot_killed - one that a command makes or deletes is there or not; what the command said
+# came true
+snapshot_killed() {
+	if [ -e named ]; then
+		echo maybe >named
+		! command_killed snapshot delete "$store" named || rm named
+	else
+		echo maybe >named
+		! command_killed snapshot create "$store" named || echo surely >named
+	fi
+}
+
+snapshot_judge() {
+	if [ ! -d "$mnt/.snapshots/named" ]; then
+		[ ! -e named ] || [ "$(cat named)" = maybe ] ||
+			fail "seed $seed: what kvfs snapshot create made is missing"
+		rm -f named
+	else
+		[ -e named ] || fail "seed $seed: what kvfs snapshot delete removed is there"
+		echo surely >named
+	fi
+}
+
+# something_killed - what else may be killed in a store that was
+something_killed() {
+	case $((RANDOM % 10)) in
+	0 | 1) mount_killed ;;
+	2) put_killed ;;
+	3) snapshot_killed ;;
+	4) command_killed prune "$store" || true ;;
+	5) command_killed check --repair "$store" || true ;;
+	6)
+		[ ! -e named ] || command_killed snapshot clone "$store" named clone || true
+		rm -rf clone
+		;;
+	esac
+}
+
+# orphans_none - all that nobody can reach any more has been freed
+orphans_none() {
+	"$KVFS" stat "$mnt" | grep -q '^keys.orphan *0$'
+}
+
+# What stores are made with, and how they are mounted, in turn.
+makings=("" "-s 2M -c none" "-s 2M" "-s 2M -c inline" "-s 4M -H blake2b")
+mountings=("" "-o commit=0.02" "-o no_io_uring" "-o noatime,commit=30")
+
+# What one writer had done before another began something is there where that is.
+case_judge_knows_the_order() {
+	mkdir plain
+	"$CRASH_WRITER" run plain ledger "$seed" 0 300
+	cp -a plain/w0 before
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
+	"$CRASH_WRITER" run plain ledger "$seed" 0 300
+	"$CRASH_WRITER" run plain ledger "$seed" 1 300
+	# nothing that the first one did was durable
+	dd if=/dev/zero of=ledger bs=8 seek=2 count=1 conv=notrunc status=none
+	cp ledger ledger.good
+	"$CRASH_WRITER" verify plain ledger "$seed" 2
+	rm -rf plain/w0
+	mv before plain/w0
+	expect_fail 'had done 600 before' "$CRASH_WRITER" verify plain ledger.good "$seed" 2
+}
+
+# A snapshot that is lost, and one that is another than it was; and a stream that lost its end.
+case_judge_knows_snapshots() {
+	local first
 	needs_kvfs
-	count=$(rounds 100 5)
+	store_fresh
+	store_mount
+	writers_verify "at first"
+	until [ -s "$mnt/stream/old" ] &&
+		[ "$(find "$mnt/.snapshots" -mindepth 1 -maxdepth 1 | wc -l)" -ge 2 ]; do
+		writers_begin 0.2
+		writers_stop
+		writers_verify "after it"
+	done
+	cp "$SCRATCH/ledger" "$SCRATCH/ledger.good"
+	truncate -s -1 "$mnt/stream/old"
+	judge_refuses 'is none of the generations'
+	printf x >>"$mnt/stream/old"
+	judge_refuses 'is none of the generations'
+	for first in "$mnt/.snapshots"/s*; do break; done
+	rmdir "$first"
+	judge_refuses 'missing, and it was durable'
+	touch "$mnt/w0/d0/new"
+	mkdir "$first"
+	rm "$mnt/w0/d0/new"
+	judge_refuses 'names, expected'
+	rmdir "$first"
+	truncate -s +1 "$(find "$mnt/w1" -type f | head -n 1)"
+	mkdir "$first"
+	judge_refuses 'is not what it was'
+	mkdir "$mnt/.snapshots/s9999"
+	judge_refuses 'not what it was|nobody has made'
+}
+
+# judge_refuses PATTERN - what is mounted, by the ledger of before
+judge_refuses() {
+	cp "$SCRATCH/ledger.good" "$SCRATCH/ledger"
+	expect_fail "$1" "$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
+}
+
+case_kill_under_load() {
+	local round count making mounting
+	needs_kvfs
+	RANDOM=$seed
+	count=${KVFS_TEST_KILLS:-$(rounds 100 10 2000)}
 	for round in $(seq "$count"); do
-		# a new store now and then: each round opens it and reads the whole log
-		[ $((round % 10)) != 1 ] || store_fresh
-		store_mount
+		# a new store now and then: the writers begin their rows anew
+		if [ $((round % 10)) = 1 ]; then
+			making=${makings[round / 10 % ${#makings[@]}]}
+			mounting=${mountings[round / 10 % ${#mountings[@]}]}
+			# shellcheck disable=SC2086 # several words, or none
+			store_fresh $making
+		fi
+		# shellcheck disable=SC2086
+		store_mount $mounting
 		writers_verify "round $round"
-		writers_kill "0.$((RANDOM % 6))$((RANDOM % 10))"
+		put_judge
+		snapshot_judge
+		await "an end of what had no name" orphans_none
+		[ $((RANDOM % 4)) != 0 ] ||
+			{ "$KVFS" prune "$mnt" >>command.log 2>&1 || true; } &
+		if [ $((RANDOM % 8)) = 0 ]; then
+			writers_kill_closing "0.$(printf %03d $((RANDOM % 400)))"
+		else
+			writers_kill "0.$(printf %03d $((RANDOM % 400)))"
+		fi
+		something_killed
 		store_check
 	done
 	store_mount
@@ -112,12 +318,7 @@ case_kill_while_mounting() {
 		store_mount
 		writers_verify "round $round"
 		writers_kill 0.2
-		"$KVFS" mount "$store" "$mnt" -f >>daemon.log 2>&1 &
-		daemon=$!
-		sleep "0.0$((RANDOM % 7))$((RANDOM % 10))"
-		daemon_kill
-		processes_end # the one that mounts for it
-		mount_clear
+		mount_killed
 		store_check
 	done
 	store_mount
@@ -191,8 +392,8 @@ case_kill_after_commit_interval() {
 	survives_interval
 }
 
-# survives_interval OPTION... - what is older than the mount's interval is there after a kill. How much older it must be depends on
-# how busy the machine is.
+# survives_interval OPTION... - what is older than the mount's interval is there after a kill. How
+# much older it must be depends on how busy the machine is.
 survives_interval() {
 	local seconds
 	for seconds in 1 2 5 10 20 40; do
@@ -231,7 +432,8 @@ case_kill_with_unlinked_open() {
 	expect_same "orphans after the remount" 0 "$("$KVFS" stat "$store" | awk '$1 ~ /orphan/ { print $NF }' | head -n 1 | grep . || echo 0)"
 }
 
-# open_without_names DIR - opens files there and takes their names away in every way; keeps them open until it is killed
+# open_without_names DIR - opens files there and takes their names away in every way; keeps them
+# open until it is killed
 open_without_names() {
 	exec perl -e 'use Fcntl; use IO::Handle; my @open;
 		sub make { my ($name, $flags, $size) = @_; sysopen(my $f, $name, $flags, 0600) or die "$name: $!\n";

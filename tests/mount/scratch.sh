@@ -16,6 +16,7 @@
 #	KVFS_TEST_QUICK=1	fewer rounds
 #	KVFS_TEST_LONG=1	as many rounds as it takes to find what is rare
 #	KVFS_TEST_OPTIONS	mount options added to every mount
+#	KVFS_TEST_KEEP=DIR	what a case that failed leaves behind is copied there before it is swept away
 #	KVFS_TEST_SLOW=N	the program is N times as slow as usual (a sanitizer): longer limits, fewer rounds
 #	TMPDIR			where scratch directories go; /var/tmp
 
@@ -292,6 +293,16 @@ failure_line() {
 	sed -n "s/^FAIL: //p" "$1" | grep . | tail -n 1 || tail -n 1 "$1"
 }
 
+# scratch_keep - copies what is left of a case that failed, without what is mounted there
+scratch_keep() {
+	local kept
+	kept=$KVFS_TEST_KEEP/$(basename "$SCRATCH")
+	mkdir -p "$kept"
+	cp "$SCRATCH.log" "$kept/"
+	timeout 60 cp -ax "$SCRATCH/." "$kept/" 2>/dev/null || true # a mount whose server is dead cannot be read
+	echo "#   kept: $kept"
+}
+
 # scratch_run NAME NUMBER - runs one case in a process group of its own, and prints its line, and how long it took before that
 scratch_run() {
 	local name=$1 status=0 seconds=$((limit * slow * (long ? 20 : 1))) log began=$SECONDS
@@ -323,6 +334,7 @@ scratch_run() {
 			echo '#   the daemon said:'
 			tail -n 10 "$SCRATCH/daemon.log" | sed 's/^/#   /'
 		fi
+		[ -z "${KVFS_TEST_KEEP:-}" ] || scratch_keep
 		;;
 	esac
 	scratch_sweep "$SCRATCH"
