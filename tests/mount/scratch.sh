@@ -33,7 +33,8 @@ on=${KVFS_TEST_ON:-kvfs}
 [ "$on" = kvfs ] || [ -n "$long" ] || quick=1 # a few rounds show that a test is right
 limit=${limit:-600} # seconds for one case; a subject may set its own before sourcing
 patience=$((120 * slow)) # seconds for one thing that should come about soon; only ever a way out of waiting for ever
-subject=$(basename "$0" .sh)
+subject=${0##*/}
+subject=${subject%.sh}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # What a case works with: the store, and the directory it is mounted on.
@@ -137,15 +138,23 @@ store_make() {
 }
 
 is_mounted() {
-	grep -qF " $1 " <(mounts_list)
+	local point mount_points
+	mounts_read
+	for point in "${mount_points[@]}"; do
+		[ "$point" != "$1" ] || return 0
+	done
+	return 1
 }
 
-# All mount points of this machine, one a line between blanks. Read through a pipe: the shell's read goes back in a file after each
-# line, and where another mount has come or gone since, the place is not the same any more and lines are missed.
-mounts_list() {
-	local point
-	cat /proc/self/mountinfo | while read -r _ _ _ _ point _; do
-		printf ' %b \n' "$point"
+# mounts_read - puts all mount points of this machine into the array mount_points. Not by read: that goes
+# back in the file after each line, and where another mount has come or gone since, the place is not the
+# same any more and lines are missed. From a pipe it takes byte by byte.
+mounts_read() {
+	local i rest
+	mapfile -t mount_points </proc/self/mountinfo
+	for i in "${!mount_points[@]}"; do
+		rest=${mount_points[i]#* * * * }
+		printf -v "mount_points[i]" %b "${rest%% *}"
 	done
 }
 
@@ -255,8 +264,8 @@ scratch_case() {
 scratch_processes() {
 	{
 		grep -laF -f <(printf '%s\n' "$1") /proc/[0-9]*/cmdline
-		find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' \( -lname "$1" -o -lname "$1[/ ]*" \)
-	} 2>/dev/null | sed "s,^/proc/,,; s,/.*,,; /^$$\$/d" | sort -u || true # some are gone meanwhile
+		find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$1" -o -lname "$1[/ ]*" \)
+	} 2>/dev/null | awk -F / -v self=$$ '$3 != self && !seen[$3]++ { print $3 }' || true # some are gone meanwhile
 }
 
 # processes_end - the store's processes are gone
@@ -270,21 +279,24 @@ processes_none() {
 
 # scratch_sweep DIR - ends what still runs in a scratch directory and removes it
 scratch_sweep() {
-	local directory=$1 point process
-	while read -r point; do
+	local directory=$1 i point process mount_points
+	mounts_read
+	for ((i = ${#mount_points[@]} - 1; i >= 0; i--)); do
+		point=${mount_points[i]}
 		[ "${point#"$directory"}" != "$point" ] || continue
 		timeout 10 umount "$point" 2>/dev/null && continue
 		for process in $(scratch_processes "$directory"); do
 			kill -9 "$process" 2>/dev/null || true
 		done
 		umount "$point" 2>/dev/null || umount -l "$point" 2>/dev/null || true
-	done < <(mounts_list | sed 's/^ //; s/ $//' | tac)
+	done
 	for process in $(scratch_processes "$directory"); do
 		kill -9 "$process" 2>/dev/null || true
 	done
-	losetup -n -l -O NAME,BACK-FILE 2>/dev/null | grep -F -- "$directory/" | while read -r point _; do
-		losetup -d "$point" 2>/dev/null || true
-	done || true
+	for point in $(grep -lsF -- "$directory/" /sys/block/loop*/loop/backing_file); do
+		point=${point#/sys/block/}
+		losetup -d "/dev/${point%%/*}" 2>/dev/null || true
+	done
 	rm -rf --one-file-system "$directory" "$directory.log" 2>/dev/null || true
 }
 
