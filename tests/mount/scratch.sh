@@ -77,11 +77,14 @@ expect_same() {
 
 # await WHAT COMMAND... - runs the command again until it succeeds. How soon that is, is the machine's affair.
 await() {
-	local what=$1 end=$((SECONDS + patience))
+	local what=$1 end=$((SECONDS + patience)) ms=20 pause
 	shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || fail "not within $patience s: $what"
-		sleep 0.02
+		# what takes long is not slowed down by being asked about all the time
+		printf -v pause 0.%03d "$ms"
+		sleep "$pause"
+		[ "$ms" -ge 200 ] || ms=$((ms + 20))
 	done
 }
 
