@@ -17,25 +17,46 @@ disk_make() {
 	store_mount
 }
 
-# After this many files were written and synced: they are there, with these contents.
-files_same() {
-	local i
-	for i in $(seq "$1"); do
-		seq -s " $i " 10000 | cmp - "$mnt/dir/file$i" || fail "file$i of $1 is not what was synced ($2)"
-	done
+# files_fill - writes file1, file2, ... into $mnt/dir until something fails, each synced before it gets its
+# name, and the name before the next file. Prints how many were synced, and what failed. Each is what
+# `seq -s " $i " 10000` says.
+files_fill() {
+	perl -e 'use Fcntl; use IO::Handle;
+		chdir $ARGV[0] or die "$ARGV[0]: $!\n";
+		sysopen my $dir, ".", O_RDONLY or die "$!\n";
+		my $count = 0;
+		while ($count < 2000) {
+			my $i = $count + 1;
+			my $text = join(" $i ", 1 .. 10000) . "\n";
+			sysopen my $file, "next", O_CREAT | O_TRUNC | O_WRONLY or last;
+			my $done = 0;
+			while ($done < length $text) {
+				my $size = syswrite $file, $text, length($text) - $done, $done;
+				last unless $size;
+				$done += $size;
+			}
+			$done == length $text && $file->sync && close($file) && rename("next", "file$i") && $dir->sync or last;
+			$count++;
+		}
+		print "$count ", $count < 2000 ? $! : "files, and no end", "\n"' "$mnt/dir"
 }
 
-# Each file is synced before it gets its name, and the name before the next file.
+# files_same COUNT WHEN [STEP] - these files (every STEPth) are what files_fill wrote
+files_same() {
+	perl -e 'my ($dir, $count, $step) = @ARGV;
+		for (my $i = 1; $i <= $count; $i += $step) {
+			open my $file, "<", "$dir/file$i" or die "file$i of $count: $!\n";
+			read $file, my $text, 1 << 20;
+			$text eq join(" $i ", 1 .. 10000) . "\n" or die "file$i of $count is not what was synced\n";
+		}' "$mnt/dir" "$1" "${3:-1}" 2>wrong || fail "$2: $(cat wrong)"
+}
+
 case_fill_with_synced_files() {
-	local i count=0 free
+	local count error free
 	disk_make "$(rounds 64M 40M)"
 	mkdir "$mnt/dir"
-	while seq -s " $((count + 1)) " 10000 2>error | dd of="$mnt/dir/next" conv=fsync status=none 2>>error &&
-		mv "$mnt/dir/next" "$mnt/dir/file$((count + 1))" 2>error && sync "$mnt/dir" 2>error; do
-		count=$((count + 1))
-		[ "$count" -lt 2000 ] || fail "the disk never fills"
-	done
-	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
+	read -r count error < <(files_fill)
+	expect_same "the error" "No space left on device" "$error"
 	[ "$count" -gt 80 ] || fail "full after $count files of 80 KB"
 	files_same "$count" "disk full"
 	# full is full: again, and again ENOSPC, never something else
@@ -51,9 +72,7 @@ case_fill_with_synced_files() {
 	store_unmount
 	store_check
 	store_mount
-	for i in $(seq 1 2 "$count"); do
-		seq -s " $i " 10000 | cmp - "$mnt/dir/file$i"
-	done
+	files_same "$count" "after a remount" 2
 }
 
 # Thousands of files, all of them deleted while the disk is full: that needs no room, and gives it all back.
