@@ -15,11 +15,18 @@ prepare() {
 
 # tree_make DIR - some of everything
 tree_make() {
-	local i
 	mkdir -p "$1/many" "$1/deep/er/and/deeper"
-	for i in {1..300}; do seq "$i" $((i * 3)) >"$1/many/$i"; done
+	# what `seq I $((I * 3))` says
+	awk -v dir="$1/many" 'BEGIN {
+		for (i = 1; i <= 300; i++) {
+			file = dir "/" i
+			for (n = i; n <= i * 3; n++)
+				print n >file
+			close(file)
+		}
+	}'
 	head -c 3000000 /dev/urandom >"$1/large"
-	truncate -s 50M "$1/sparse"
+	truncate -s 10M "$1/sparse"
 	echo end >>"$1/sparse"
 	dd if=/dev/urandom of="$1/sparse" bs=4096 seek=700 count=3 conv=notrunc status=none
 	ln "$1/large" "$1/deep/link"
