@@ -319,7 +319,7 @@ case_random_damage() {
 	needs_kvfs_here
 	filled_store
 	uncheckable=1
-	for round in $(seq "$(rounds 12 6)"); do
+	for round in $(seq "$(rounds 12 3)"); do
 		rm -rf "$store"
 		cp -a "$store.good" "$store"
 		for _ in {1..20}; do

@@ -44,7 +44,7 @@ project_make() {
 
 case_make_project() {
 	local count sum name
-	count=$(rounds 120 30)
+	count=$(rounds 120 12)
 	sum=$((count * (count + 1) / 2))
 	store_make
 	store_mount

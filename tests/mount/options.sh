@@ -27,12 +27,12 @@ announced() {
 work() {
 	local i
 	mkdir "$mnt/dir"
-	for i in {1..200}; do seq "$i" $((i * 10)) >"$mnt/dir/$i"; done
+	for i in {1..60}; do seq "$i" $((i * 10)) >"$mnt/dir/$i"; done
 	head -c 5000000 /dev/urandom >large
 	cp large "$mnt/large"
 	sync "$mnt/large"
 	cmp large "$mnt/large"
-	cat "$mnt"/dir/* | cmp - <(for i in $(printf '%s\n' {1..200} | sort); do seq "$i" $((i * 10)); done)
+	cat "$mnt"/dir/* | cmp - <(for i in $(printf '%s\n' {1..60} | sort); do seq "$i" $((i * 10)); done)
 	rm -r "$mnt/dir"
 }
 

@@ -25,7 +25,7 @@ package_make() {
 		"$1" "$2" >"$dir/DEBIAN/control"
 	[ -z "${3:-}" ] || echo "Depends: $3" >>"$dir/DEBIAN/control"
 	echo "/etc/$1/conf" >"$dir/DEBIAN/conffiles"
-	for i in {1..40}; do seq "$((i * ${2%.*}))" "$((i * 50))" >"$dir/usr/share/doc/$1/part$i"; done
+	for i in $(seq "$(rounds 40 12)"); do seq "$((i * ${2%.*}))" "$((i * 50))" >"$dir/usr/share/doc/$1/part$i"; done
 	echo "version $2" >"$dir/usr/bin/$1"
 	echo "setting of $2" >"$dir/etc/$1/conf"
 	ln -s "$1" "$dir/usr/bin/$1-link"

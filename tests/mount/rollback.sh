@@ -172,7 +172,7 @@ case_rollback_beside_others() {
 	) &
 	others+=($!)
 	# Whether a moment is met in which none of their files is open is up to the machine.
-	for i in $(seq "$(rounds 40 12)"); do
+	for i in $(seq "$(rounds 40 6)"); do
 		"$KVFS" snapshot rollback --discard "$mnt" one 2>refused ||
 			grep -q 'are open' refused || fail "refused: $(cat refused)"
 	done
@@ -208,7 +208,7 @@ case_rollback_beside_attributes() {
 	mkdir -p "$mnt/tree/files" "$mnt/tree/dirs/"{1..150}
 	for i in {1..150}; do echo "$i" >"$mnt/tree/files/$i"; done
 	mkdir "$snapshots/one"
-	for i in $(seq "$(rounds 25 10)"); do
+	for i in $(seq "$(rounds 25 6)"); do
 		attributes_change "$mnt/tree" &
 		changer=$!
 		"$KVFS" snapshot rollback --discard "$mnt" one

@@ -42,7 +42,7 @@ case_rollback_killed() {
 	prepare_changed large_tree_make large_tree_change
 	store_unmount
 	cp -a "$store" saved
-	for i in $(seq "$(rounds 12 4)"); do
+	for i in $(seq "$(rounds 12 3)"); do
 		rm -rf "$store"
 		cp -a saved "$store"
 		"$KVFS" snapshot rollback --keep kept "$store" one >/dev/null &

@@ -97,7 +97,7 @@ case_df_follows_files() {
 case_full_and_empty_again() {
 	local round avail written
 	space_make
-	for round in 1 2 3; do
+	for round in $(seq "$(rounds 3 2)"); do
 		avail=$(df_of avail)
 		! head -c $((size_mib << 20)) /dev/urandom >"$mnt/file" 2>error || fail "more fits than there is"
 		grep -q 'No space left' error || fail "$(cat error)"

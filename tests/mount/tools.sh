@@ -67,8 +67,8 @@ tree_make() {
 		setfattr -n user.binary -v 0x00ff00 odd
 		setfattr -n user.directory -v yes deep
 		setfattr -n trusted.secret -v hidden odd
-		truncate -s 300M sparse
-		printf 'island' | dd of=sparse bs=1 seek=100000000 conv=notrunc status=none
+		truncate -s "$(rounds 300M 30M)" sparse
+		printf 'island' | dd of=sparse bs=1 seek=10000000 conv=notrunc status=none
 		truncate -s 1M hole
 		touch -h -d '1999-12-31 23:59:59.999999999' dangling
 		touch -d '2038-01-20 00:00:00.123456789' odd
@@ -154,8 +154,8 @@ case_cp_sparse() {
 	local blocks
 	store_make
 	store_mount
-	truncate -s 2G "$mnt/sparse"
-	printf x | dd of="$mnt/sparse" bs=1 seek=1000000000 conv=notrunc status=none
+	truncate -s "$(rounds 2G 200M)" "$mnt/sparse"
+	printf x | dd of="$mnt/sparse" bs=1 seek=100000000 conv=notrunc status=none
 	cp --sparse=always "$mnt/sparse" "$mnt/copy"
 	cmp "$mnt/sparse" "$mnt/copy"
 	for blocks in $(stat -c %b "$mnt/sparse" "$mnt/copy"); do
