@@ -109,7 +109,7 @@ static int put_samples(struct kv *kv, struct kv_batch *batch, const struct sampl
 
 void times_sample(struct kv *kv)
 {
-	struct sample sample = {atomic_load(&kv->log.last_seq), kv->env->time_us(kv->env)};
+	struct sample sample = {.seq = atomic_load(&kv->log.last_seq)};
 	struct times *times = &kv->times;
 	struct kv_batch *batch;
 	uint64_t seq;
@@ -120,6 +120,8 @@ void times_sample(struct kv *kv)
 	    kv_batch_new(kv, &batch))
 		return;
 	batch->never_waits = true;
+	/* Behind the number: what is committed meanwhile was not there at that time. */
+	sample.time_us = kv->env->time_us(kv->env);
 	/*
 	 * Where others committed in between, their number is not the sample's, and the next one is
 	 * for them.

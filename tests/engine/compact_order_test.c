@@ -460,7 +460,7 @@ static void test_deleted_snapshot_is_not_back(void **state)
 	must_have_it(fixture, ROUNDS, true);
 }
 
-/* ---- names that come back --------------------------------------------------------------------- */
+/* ---- names that come back -------------------------------------------------------------------- */
 
 #define FEW_ROUNDS 6u
 #define TURNS 6u /* of each step: which names come back is chance */

@@ -14,9 +14,17 @@
 static uint64_t day_us; /* what the clock on the wall says */
 static uint64_t run_us; /* and the one that nobody sets */
 
+static void (*beside)(void); /* what another thread does when somebody has looked at the clock */
+
 static uint64_t test_time(struct kv_env *env)
 {
-	return day_us;
+	void (*now)(void) = beside;
+	uint64_t us = day_us;
+
+	beside = NULL;
+	if (now)
+		now();
+	return us;
 }
 
 static uint64_t test_clock(struct kv_env *env)
@@ -250,6 +258,35 @@ static void test_large(void **state)
 	must_check_clean(fixture);
 }
 
+/* ---- while a sample is taken ----------------------------------------------------------------- */
+
+static struct fixture *overtaker;
+
+static void overtake(void)
+{
+	pass_time(DAY);
+	put(overtaker, HASHED, 2);
+}
+
+/* What is put behind the look at the clock is not said to be as old as that. */
+static void test_overtaken_sample(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put(fixture, HASHED, 1);
+	overtaker = fixture;
+	beside = overtake;
+	times_sample(fixture->kv);
+	assert_null(beside);
+	pass_time(DAY);
+	/* The next one is for it, though nothing else is put. */
+	sample(fixture);
+	assert_int_equal(expire(fixture, HASHED, START + DAY / 2), 1);
+	assert_true(!has(fixture, HASHED, 1) && has(fixture, HASHED, 2));
+	assert_int_equal(expire(fixture, HASHED, START + 2 * DAY), 1);
+	assert_false(has(fixture, HASHED, 2));
+}
+
 /* ---- beside writers -------------------------------------------------------------------------- */
 
 #define CHANGED 2000u
@@ -289,6 +326,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_expire, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_precision, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_clock_set_back, setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_overtaken_sample, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_cancelled, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_beside_writer, setup, fixture_teardown),
