@@ -584,6 +584,63 @@ static void test_nothing_can_be_given_back(void **state)
 	must_check_clean(fixture);
 }
 
+#define FAILURES_FILL 6u /* of fill: more than half of a segment */
+#define FAILURES_PUTS 40u
+
+static void make_spare(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+	unsigned i;
+
+	fill(fixture, FAILURES_FILL);
+	for (i = 0; !kv->log.spares; i++) {
+		assert_true(i < FAILURES_PUTS);
+		must_put_filled(fixture, HASHED, "more", VALUE / 2, i);
+	}
+	must_sync(fixture);
+}
+
+static void trim_all(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	trim_step(kv); /* sees what has happened until now */
+	kv->maintain.rest.depth = 1;
+	kv->maintain.rest.since_us = kv->env->clock_us(kv->env) - LONG_AGO_US;
+	trim_step(kv);
+	pthread_mutex_unlock(&kv->maintain.lock);
+}
+
+/*
+ * A spare segment could not be given back, at rest or by closing: nobody knows whether it is in the
+ * log still. So that is final; and the store opens again, misses nothing, and has all of it.
+ */
+static void test_giving_back_fails(void **state)
+{
+	static const enum sim_fault faults[] = {SIM_FAULT_RENAME, SIM_FAULT_DIR_SYNC};
+	struct fixture *fixture = *state;
+	unsigned turn;
+
+	for (turn = 0; turn < 4; turn++) {
+		make_spare(fixture);
+		sim_env_fail(fixture->sim, faults[turn % 2], 1, 1, -EIO);
+		if (turn / 2) {
+			trim_all(fixture);
+			assert_int_equal(kv_put(fixture->kv, HASHED, "x", 1, "y", 1, NULL), -EROFS);
+		}
+		kv_close(fixture->kv);
+		fixture->kv = NULL;
+		sim_env_fail(fixture->sim, faults[turn % 2], 0, 0, 0);
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ANY), 0);
+		must_open(fixture, KV_OPEN_INLINE);
+		if (fixture->errors)
+			fail_msg("turn %u: %s", turn, fixture->last_error);
+		must_have_all(fixture, FAILURES_FILL);
+		must_check_clean(fixture);
+	}
+}
+
 /* At rest likewise; and then it goes on. */
 static void test_at_rest(void **state)
 {
@@ -618,6 +675,7 @@ int main(void)
 		FIXTURE_TEST(test_parts_become_segments),
 		FIXTURE_TEST(test_spare_behind_a_cut),
 		FIXTURE_TEST(test_nothing_can_be_given_back),
+		INLINE_TEST(test_giving_back_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
