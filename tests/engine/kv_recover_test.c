@@ -347,6 +347,101 @@ static void test_end_in_the_page_cache(void **state)
 	}
 }
 
+/* ---- segments that were prepared and not used ------------------------------------------------ */
+
+#define LIVES 40u
+#define FILLER 100000u
+
+static void put_filler(struct fixture *fixture, unsigned seed)
+{
+	must_put_filled(fixture, HASHED, "filler", FILLER, seed);
+}
+
+/*
+ * A file that is free has a lower number than the segment that is prepared: the first one, of which
+ * nothing is needed any more.
+ */
+static bool free_below_spare(struct fixture *fixture)
+{
+	struct kv *kv = fixture->kv;
+	unsigned puts = 0;
+
+	while (kv->log.hot.active->slot == 0 || !kv->log.spares) {
+		assert_true(puts < 100);
+		put_filler(fixture, puts++);
+	}
+	must_sync(fixture);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	return kv->segments.table[0] && !kv->segments.table[0]->id && kv->log.spares &&
+	       kv->log.spares->slot > 0;
+}
+
+/* So that a file which is free gets its space before it is used. */
+static void make_scarce(struct fixture *fixture)
+{
+	uint64_t used = 0, size;
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	for (unsigned slot = 0; slot < 10; slot++) {
+		format_segment_name(slot, name);
+		used += sim_env_bytes(fixture->sim, name, &size) ? size : 0;
+		format_free_name(slot, name);
+		used += sim_env_bytes(fixture->sim, name, &size) ? size : 0;
+	}
+	sim_env_set_capacity(fixture->sim, used + 3 * SEGMENT_SIZE);
+}
+
+static struct sim_env *disk;
+static int (*rename_file)(struct env_dir *dir, const char *from, const char *to);
+
+/* The power fails before that is durable. */
+static int last_rename(struct env_dir *dir, const char *from, const char *to)
+{
+	int error = rename_file(dir, from, to);
+
+	if (format_segment_slot(to) >= 0)
+		sim_env_cut_at(disk, sim_env_steps(disk) + 1);
+	return error;
+}
+
+/*
+ * One that opening drops does not come back beside another that has got its number: two of a number
+ * are a store that does not open.
+ */
+static void test_dropped_segment_is_not_back(void **state)
+{
+	static const uint8_t value[FILLER];
+
+	for (unsigned life = 0; life < LIVES; life++) {
+		struct fixture *fixture;
+		unsigned puts = 0;
+		uint64_t chance;
+
+		assert_int_equal(fixture_setup_inline(state), 0);
+		fixture = *state;
+		for (unsigned i = 0; i < life; i++)
+			assert_int_equal(fixture->env->random(fixture->env, &chance, 8), 0);
+		assert_true(free_below_spare(fixture));
+		sim_env_cut(fixture->sim);
+		kv_close(fixture->kv);
+		fixture->kv = NULL;
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+		make_scarce(fixture);
+		must_open(fixture, KV_OPEN_INLINE);
+		disk = fixture->sim;
+		rename_file = fixture->env->rename;
+		fixture->env->rename = last_rename;
+		while (!sim_env_is_cut(fixture->sim) && puts++ < 20)
+			(void)!kv_put(fixture->kv, HASHED, "filler", 6, value, FILLER, NULL);
+		assert_true(sim_env_is_cut(fixture->sim));
+		fixture->env->rename = rename_file;
+		must_crash(fixture, SIM_LOSS_ANY, KV_OPEN_INLINE);
+		assert_int_equal(fixture->errors, 0);
+		must_check_clean(fixture);
+		assert_int_equal(fixture_teardown(state), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +450,7 @@ int main(void)
 		FIXTURE_TEST(test_damage_on_the_way),
 		FIXTURE_TEST(test_damage_after_validation),
 		INLINE_TEST(test_end_in_the_page_cache),
+		cmocka_unit_test(test_dropped_segment_is_not_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
