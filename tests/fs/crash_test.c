@@ -4,7 +4,7 @@
  * there afterwards must be the tree as it was after some operation, none older than the last sync;
  * and a check must find nothing.
  *
- * KVFS_TEST_SEED repeats a run, KVFS_TEST_RUNS does more of them.
+ * KVFS_TEST_SEED repeats a run, KVFS_TEST_RUNS does more of them, KVFS_TEST_QUICK fewer.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -191,7 +191,7 @@ static void run_random(uint64_t seed)
 static void test_random(void **state)
 {
 	unsigned long seed = number_from("KVFS_TEST_SEED", 0);
-	unsigned long runs = number_from("KVFS_TEST_RUNS", 150);
+	unsigned long runs = number_from("KVFS_TEST_RUNS", getenv("KVFS_TEST_QUICK") ? 50 : 150);
 
 	if (seed) {
 		run_random(seed);

@@ -3,7 +3,7 @@
  * hostile_test.c - records of any bytes, put behind the file system's back: every operation gives a
  * result or an error, and none hangs or reads outside a buffer (which the sanitizers would see).
  *
- * KVFS_TEST_SEED repeats a run, KVFS_TEST_RUNS does more of them.
+ * KVFS_TEST_SEED repeats a run, KVFS_TEST_RUNS does more of them, KVFS_TEST_QUICK fewer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -283,7 +283,7 @@ static void run(unsigned seed)
 static void test_random_damage(void **state)
 {
 	unsigned long seed = number_from("KVFS_TEST_SEED", 0);
-	unsigned long runs = number_from("KVFS_TEST_RUNS", 60);
+	unsigned long runs = number_from("KVFS_TEST_RUNS", getenv("KVFS_TEST_QUICK") ? 20 : 60);
 
 	if (seed) {
 		run((unsigned)seed);
