@@ -34,7 +34,7 @@ package_make() {
 	chown -R root:root "$dir"
 	chmod 4755 "$dir/usr/bin/$1"
 	find "$dir" -exec touch -h -d "2020-01-0${2%.*} 12:00:00" {} +
-	dpkg-deb --build --root-owner-group "$dir" "$SCRATCH/$1_$2.deb" >/dev/null
+	dpkg-deb -Znone --build --root-owner-group "$dir" "$SCRATCH/$1_$2.deb" >/dev/null
 }
 
 dpkg_run() {
