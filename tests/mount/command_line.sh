@@ -242,23 +242,17 @@ case_prune() {
 	store_mount -o allow_other
 	chmod a+x "$SCRATCH"
 	head -c 30M /dev/urandom >"$mnt/keep"
-	for i in $(seq 400); do
-		head -c 60000 /dev/urandom >"$mnt/file$i"
-	done
+	head -c 24000000 /dev/urandom | split -d -a 3 -b 60000 - "$mnt/file" # file000 to file399
 	sync -f "$mnt"
-	cp "$mnt/file1" same
-	for i in $(seq 2 2 400); do
-		rm "$mnt/file$i"
-	done
+	cp "$mnt/file001" same
+	rm "$mnt"/file??[02468]
 	! setpriv --reuid 4321 --regid 4321 --clear-groups "$KVFS" prune "$mnt" 2>error >output ||
 		fail "anybody may prune"
 	"$KVFS" prune --garbage 20 "$mnt" >output || fail "prune of a mount: $(cat output)"
 	grep -q ' MiB freed' output || fail "prune says: $(cat output)"
 	! grep -q ' 0.0 MiB freed' output || fail "nothing was freed: $(cat output)"
-	cmp same "$mnt/file1"
-	for i in $(seq 1 4 400); do
-		rm "$mnt/file$i"
-	done
+	cmp same "$mnt/file001"
+	(cd "$mnt" && seq -f file%03g 3 4 399 | xargs rm)
 	store_unmount
 	"$KVFS" prune "$store" >output || fail "prune of a store: $(cat output)"
 	! grep -q ' 0.0 MiB freed' output || fail "nothing was freed: $(cat output)"
