@@ -511,7 +511,8 @@ case_durable() {
 
 # However deep a tree is, no command runs out of its stack, or of memory.
 case_deep_trees() {
-	local depth=12000
+	local depth
+	depth=$(rounds 12000 6000)
 	needs_kvfs
 	store_make
 	"$CROWD" deep "$store" deep "$depth"

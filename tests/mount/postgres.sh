@@ -97,25 +97,27 @@ database_sound() {
 	grep -q '^Bad checksums: *0$' <<<"$output" || fail "pg_checksums $1: $output"
 }
 
-# What the rows of the table "large" must come to, counted without a database.
+# rows_of_large COUNT - what the rows of the table "large" must come to, counted without a database.
 rows_of_large() {
-	python3 -c 'from hashlib import md5
+	python3 -c 'import sys
+from hashlib import md5
 def hexed(text): return md5(text.encode()).hexdigest()
-print(hexed("".join(hexed(hexed(str(i)) * (i % 300)) for i in range(1, 20001) if i % 3)))'
+print(hexed("".join(hexed(hexed(str(i)) * (i % 300)) for i in range(1, int(sys.argv[1]) + 1) if i % 3)))' "$1"
 }
 
 case_bench_and_check() {
-	local before
+	local before rows
+	rows=$(rounds 20000 4000)
 	database_make
 	as_server pgbench -n -c 4 -j 2 -t "$(rounds 300 50 20000)" >pgbench.log 2>&1 ||
 		fail "pgbench: $(tail -n 1 pgbench.log)"
 	expect_same "transactions" "$((4 * $(rounds 300 50 20000)))" "$(sql 'SELECT count(*) FROM pgbench_history')"
-	sql 'CREATE TABLE large AS SELECT i, repeat(md5(i::text), i % 300) AS body FROM generate_series(1, 20000) AS i;
-		CREATE INDEX ON large(md5(body)); DELETE FROM large WHERE i % 3 = 0'
+	sql "CREATE TABLE large AS SELECT i, repeat(md5(i::text), i % 300) AS body FROM generate_series(1, $rows) AS i;
+		CREATE INDEX ON large(md5(body)); DELETE FROM large WHERE i % 3 = 0"
 	sql 'VACUUM FULL'
 	sql 'CREATE DATABASE second TEMPLATE template0'
 	before=$(sql 'SELECT md5(string_agg(md5(body), NULL ORDER BY i)) FROM large')
-	expect_same "the rows" "$(rows_of_large)" "$before"
+	expect_same "the rows" "$(rows_of_large "$rows")" "$before"
 	database_sound "after the benchmark"
 	store_remount -o allow_other
 	server_start
