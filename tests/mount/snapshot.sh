@@ -371,35 +371,38 @@ print(min(taken(i) for i in range(100)) // 1000)' "$snapshots")
 	expect_same "files in the last" 100 "$(ls "$snapshots/99/many/d7" | wc -l)"
 }
 
-# find_us DIR - processor time of the daemon for a look at every file, none of which the kernel knows
+# find_us DIR - processor time of the daemon for a look at every file, none of which the kernel knows: puts it into $us where
+# that is more
 find_us() {
-	local before us=999999999 i now
-	for i in 1 2 3; do
-		store_remount
-		before=$(daemon_us)
-		find "$1" -size +1k -newermt 2100-01-01 >found
-		[ ! -s found ] || fail "found $(head -n 1 found)"
-		cat "$1"/many/d1?/* >/dev/null
-		now=$(daemon_us)
-		[ $((now - before)) -ge "$us" ] || us=$((now - before))
-	done
-	echo "$us"
+	local before
+	store_remount
+	before=$(daemon_us)
+	find "$1" -size +1k -newermt 2100-01-01 >found
+	[ ! -s found ] || fail "found $(head -n 1 found)"
+	cat "$1"/many/d1?/* >/dev/null
+	before=$(($(daemon_us) - before))
+	[ "$before" -ge "$us" ] || us=$before
 }
 
 daemon_us() {
 	cat /proc/"$daemon"/task/*/schedstat | awk '{ ns += $1 } END { printf "%d\n", ns / 1000 }'
 }
 
+# The least of some turns is what it takes; on a busy machine that may need some more.
 case_as_fast_to_read() {
-	local head through
+	local turn us head=999999999 through=999999999
 	crowd_mount "$(rounds 30000 10000 1000000)"
 	mkdir "$snapshots/one"
-	find_us "$mnt" >head
-	find_us "$snapshots/one" >through
-	head=$(cat head)
-	through=$(cat through)
-	echo "$head us, $through through a snapshot"
-	[ "$through" -le $((head * 3 / 2 + 5000 * slow)) ] || fail "$head us for the head, $through through a snapshot"
+	for turn in {1..10}; do
+		us=$head
+		find_us "$mnt"
+		head=$us us=$through
+		find_us "$snapshots/one"
+		through=$us
+		echo "$head us, $through through a snapshot"
+		[ "$turn" = 1 ] || [ "$through" -gt $((head * 3 / 2 + 5000 * slow)) ] || return 0
+	done
+	fail "$head us for the head, $through through a snapshot"
 }
 
 first_is_replaced() {
