@@ -28,13 +28,18 @@ tree_make() {
 	mkdir "$1"
 	(
 		cd "$1"
-		for i in {1..40}; do
-			directory=pack/$((i % 7))/$((i % 3))
-			mkdir -p "$directory"
-			seq "$i" $((i * 40)) | tee "$directory/text$i" >"$directory/copy of $i"
-			printf '%s' "$i" >"$directory/.hidden$i"
-			: >"$directory/empty$i"
-		done
+		mkdir -p pack/{0..6}/{0..2}
+		awk 'BEGIN {
+			for (i = 1; i <= 40; i++) {
+				directory = "pack/" i % 7 "/" i % 3 "/"
+				for (n = i; n <= i * 40; n++) {
+					print n >(directory "text" i)
+					print n >(directory "copy of " i)
+				}
+				printf "%d", i >(directory ".hidden" i)
+				printf "" >(directory "empty" i)
+			}
+		}'
 		head -c 10000000 /dev/urandom >big
 		head -c 65536 /dev/urandom >exact
 		head -c 65537 /dev/urandom >odd
