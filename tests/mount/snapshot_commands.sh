@@ -16,7 +16,7 @@ names_of() {
 
 # The same commands work on PLACE, a mount or a store.
 commands_work() {
-	local place=$1 made name
+	local place=$1 made name names
 	expect_same "none" "[]" "$("$KVFS" snapshot list --json "$place")"
 	"$KVFS" snapshot create "$place" two
 	sleep 0.01
@@ -36,14 +36,16 @@ commands_work() {
 	"$KVFS" snapshot create "$place" $'odd\n"name\\'
 	expect_same "an odd name" 1 "$("$KVFS" snapshot list "$place" | grep -cF 'odd\n"name\\')"
 	[[ $(names_of "$("$KVFS" snapshot list --json "$place")") == *odd* ]] || fail "no JSON"
-	for name in $'\xff\xc3' $'\xc3\xa4\xf0\x9f\x98\x80' $'\xed\xa0\x80' $'\xc0\xaf' $'\xf5\x80\x80\x80'; do
+	names=($'\xff\xc3' $'\xc3\xa4\xf0\x9f\x98\x80' $'\xed\xa0\x80' $'\xc0\xaf' $'\xf5\x80\x80\x80')
+	for name in "${names[@]}"; do
 		"$KVFS" snapshot create "$place" "$name"
-		"$KVFS" snapshot list --json "$place" >list.json
-		python3 -c 'import json, os, sys
-names = [os.fsencode(s["name"]) for s in json.loads(open("list.json", "rb").read().decode("utf-8"))]
-sys.exit(sys.argv[1].encode("utf-8", "surrogateescape") not in names)' "$name" || fail "not in the JSON: $name"
-		"$KVFS" snapshot delete "$place" "$name"
 	done
+	"$KVFS" snapshot list --json "$place" >list.json
+	python3 -c 'import json, os, sys
+names = [os.fsencode(s["name"]) for s in json.loads(open("list.json", "rb").read().decode("utf-8"))]
+missing = {name.encode("utf-8", "surrogateescape") for name in sys.argv[1:]} - set(names)
+missing and sys.exit(f"not in the JSON: {missing}")' "${names[@]}" || fail "names are missing"
+	"$KVFS" snapshot delete "$place" "${names[@]}"
 	"$KVFS" snapshot delete "$place" two "$made" $'odd\n"name\\'
 	expect_same "left" one "$(names_of "$("$KVFS" snapshot list --json "$place")")"
 	"$KVFS" snapshot delete "$place" one
