@@ -59,16 +59,18 @@ static bool take(struct ledger *ledger)
 	return true;
 }
 
-static bool remove_oldest(struct ledger *ledger)
+/* The newest as well as the oldest one, so that some grow old. */
+static bool remove_one(struct ledger *ledger, bool newest)
 {
-	struct snapshot_account *oldest = NULL, *snapshot;
+	struct snapshot_account *found = NULL, *snapshot;
 	char path[32];
 
 	for (snapshot = ledger->snapshots; snapshot < ledger->snapshots + SNAPSHOTS_MAX; snapshot++)
-		if (is_there(snapshot) && (!oldest || snapshot->number < oldest->number))
-			oldest = snapshot;
-	snapshot_path(oldest->number, path);
-	atomic_store(&oldest->state, SNAPSHOT_REMOVING);
+		if (is_there(snapshot) &&
+			(!found || (snapshot->number > found->number) == newest))
+			found = snapshot;
+	snapshot_path(found->number, path);
+	atomic_store(&found->state, SNAPSHOT_REMOVING);
 	if (!rmdir(path))
 		return true;
 	if (!is_gone(errno))
@@ -116,7 +118,7 @@ void snapshots_run(struct ledger *ledger, uint64_t seed)
 		if ((random >> 32) % 4 == 0)
 			goes_on = make_durable(ledger);
 		else if (there_count(ledger) > KEPT_MAX)
-			goes_on = remove_oldest(ledger);
+			goes_on = remove_one(ledger, (random >> 40) % 4);
 		else
 			goes_on = take(ledger);
 	}
