@@ -3,7 +3,10 @@
 #
 # power.sh - the power fails at each flush of a disk that is recorded, with the kernel's own file system between it and the store
 #
-# Environment: POWER, the program power
+# Environment
+#	POWER			the program power
+#	KVFS_TEST_SEED		a number instead of one at random
+#	KVFS_TEST_STATES	so many moments, instead of 24, or all with KVFS_TEST_LONG
 
 limit=1200
 cases=(power_fails_at_flushes)
@@ -14,12 +17,14 @@ cases=(power_fails_at_flushes)
 seed=${KVFS_TEST_SEED:-$RANDOM}
 
 case_power_fails_at_flushes() {
-	local round status=0
+	local round status=0 states
 	needs_kvfs
 	uncheckable=1 # there is none here
+	states=${KVFS_TEST_STATES:-$(rounds 24 12 0)}
 	for round in $(seq "$(rounds 1 1 10)"); do
 		mkdir "$round"
-		"$POWER" "$SCRATCH/$round" "$((seed + round))" "$(rounds 200 120 400)" "$(rounds 24 12 0)" || status=$?
+		"$POWER" "$SCRATCH/$round" "$((seed + round))" "$(rounds 200 120 400)" "$states" ||
+			status=$?
 		[ "$status" != 77 ] || skip "there are no loop devices here, or no FUSE"
 		[ "$status" = 0 ] || fail "power ended with $status: what it said is above"
 	done
