@@ -4,14 +4,15 @@
  * compares all that the store holds with a model.
  *
  *	soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB]
- *	     [-c none|inline|background] DIRECTORY
+ *	     [-c none|inline|background] [-l LIFE_MS] DIRECTORY
  *
  * A child opens the store, verifies everything, and then writes, overwrites, deletes, counts,
  * prunes and walks from many threads until the parent kills it, or one time in four asks it to
  * close (soak_work.h). Most lives are short; in a long run some last, to see whether memory,
- * descriptors and disk stay flat (soak_watch.h). At the end: everything once more, and the store's
- * own check. The seed that is printed repeats what threads do, though not how they interleave. Exit
- * status 1 if anything was not as the model says.
+ * descriptors and disk stay flat (soak_watch.h). With -l all are shorter than that, for many kills:
+ * -k 800 -l 200. At the end: everything once more, and the store's own check. The seed that is
+ * printed repeats what threads do, though not how they interleave. Exit status 1 if anything was
+ * not as the model says.
  */
 #include <errno.h>
 #include <signal.h>
@@ -78,16 +79,19 @@ static bool begins_to_work(const struct soak_model *model)
 
 /* Lets a child work for a while and ends it. */
 static bool live(const struct soak_options *options, struct soak_model *model, uint64_t life,
-	uint64_t *random, uint64_t until_ms)
+	uint64_t *random, uint64_t until_ms, unsigned *kills)
 {
-	uint64_t ms = LIFE_MS_MIN + soak_random(random) % (LIFE_MS_MAX - LIFE_MS_MIN);
+	uint64_t ms = options->life_ms
+		? soak_random(random) % options->life_ms
+		: LIFE_MS_MIN + soak_random(random) % (LIFE_MS_MAX - LIFE_MS_MIN);
 	bool cleanly = soak_random(random) % 4 == 0;
 	bool early = soak_random(random) % 8 == 0; /* killed while it opens, or a little later */
 	bool works = true;
 	uint64_t now;
 	pid_t pid;
 
-	if (options->seconds >= LONG_RUN_S && life % LONG_LIFE_EACH == LONG_LIFE_EACH / 2)
+	if (options->seconds >= LONG_RUN_S && !options->life_ms &&
+		life % LONG_LIFE_EACH == LONG_LIFE_EACH / 2)
 		ms = LONG_LIFE_MS;
 	atomic_store(&model->stopping, false);
 	atomic_store(&model->working, false);
@@ -113,7 +117,10 @@ static bool live(const struct soak_options *options, struct soak_model *model, u
 		atomic_store(&model->stopping, true);
 	else
 		kill(pid, SIGKILL);
-	return ended(pid, !cleanly || !works, model) && works;
+	if (!ended(pid, !cleanly || !works, model))
+		return false;
+	*kills += !cleanly;
+	return works;
 }
 
 static void say(const struct soak_model *model, const struct soak_watch *watch)
@@ -154,10 +161,11 @@ static bool soak(const struct soak_options *options, struct soak_model *model)
 		.segment_bytes = options->segment_bytes, .is_short = options->seconds < LONG_RUN_S};
 	uint64_t until_ms = now_ms() + options->seconds * 1000ull, said_ms = now_ms();
 	uint64_t random = options->seed, life;
+	unsigned kills = 0;
 	const char *wrong;
 
 	for (life = 0; now_ms() < until_ms; life++) {
-		if (!live(options, model, life, &random, until_ms))
+		if (!live(options, model, life, &random, until_ms, &kills))
 			return false;
 		wrong = soak_watch_judge(&watch, model);
 		if (wrong) {
@@ -170,9 +178,9 @@ static bool soak(const struct soak_options *options, struct soak_model *model)
 		say(model, &watch);
 	}
 	say(model, &watch);
-	printf("peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what was "
-	       "needed\n",
-		(unsigned long long)watch.peak.memory_bytes >> 20, watch.peak.descriptors,
+	printf("%u kills; peaks: memory %llu MiB, %u descriptors, disk %llu MiB, %.1f times what "
+	       "was needed\n",
+		kills, (unsigned long long)watch.peak.memory_bytes >> 20, watch.peak.descriptors,
 		(unsigned long long)watch.peak.disk_bytes >> 20, watch.amplification);
 	return finish(options, model);
 }
@@ -181,7 +189,7 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB] "
-		"[-c none|inline|background] DIRECTORY\n");
+		"[-c none|inline|background] [-l LIFE_MS] DIRECTORY\n");
 	return 2;
 }
 
@@ -190,7 +198,7 @@ static int parse(int argc, char **argv, struct soak_options *options)
 	static const char *const modes[] = {"none", "inline", "background"};
 	int letter;
 
-	while ((letter = getopt(argc, argv, "s:t:k:r:b:c:")) != -1) {
+	while ((letter = getopt(argc, argv, "s:t:k:r:b:c:l:")) != -1) {
 		unsigned long long number = letter == '?' ? 0 : strtoull(optarg, NULL, 10);
 		unsigned mode = 0;
 
@@ -206,6 +214,9 @@ static int parse(int argc, char **argv, struct soak_options *options)
 			break;
 		case 'r':
 			options->seed = number;
+			break;
+		case 'l':
+			options->life_ms = (unsigned)number;
 			break;
 		case 'b':
 			options->segment_bytes = (uint32_t)number << 20;

@@ -68,6 +68,12 @@ static void report(void *arg, enum kv_severity severity, const char *message)
 		fprintf(stderr, "soak: store: %s\n", message);
 }
 
+/* What is done that often in an ordinary life. */
+static unsigned pause_ms(unsigned max_ms)
+{
+	return options->life_ms && options->life_ms < max_ms ? options->life_ms : max_ms;
+}
+
 /* Dozes in small doses, so as not to hold up a clean end. */
 static void doze(unsigned ms)
 {
@@ -389,7 +395,7 @@ static void *prune(void *arg)
 		struct kv_prune_options how = {.garbage_percent = 1 + (unsigned)(random >> 8) % 60};
 		int error;
 
-		doze((unsigned)(random >> 32) % PRUNE_MS_MAX);
+		doze((unsigned)(random >> 32) % pause_ms(PRUNE_MS_MAX));
 		error = kv_prune(worker->kv, &how, prune_progress, &give_up_at, NULL);
 		if (error != -ECANCELED)
 			must(error, "prune");
@@ -409,7 +415,7 @@ static void *take_snapshots(void *arg)
 		unsigned slot = (unsigned)random % SOAK_SNAPSHOTS;
 		const char *wrong;
 
-		doze((unsigned)(random >> 32) % SNAPSHOT_MS_MAX);
+		doze((unsigned)(random >> 32) % pause_ms(SNAPSHOT_MS_MAX));
 		if (atomic_load(&model->snapshots[slot].state) == SOAK_NONE) {
 			pthread_rwlock_wrlock(&changing);
 			wrong = soak_snapshot_take(model, worker->kv, slot);

@@ -12,6 +12,7 @@
 struct soak_options {
 	const char *directory;
 	unsigned seconds;
+	unsigned life_ms; /* not 0: longest life, and what happens now and then happens as often */
 	unsigned writers;
 	uint32_t pairs;
 	uint64_t seed;
