@@ -9,6 +9,7 @@
 #include "sim_disk.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ int sim_env_new(const struct sim_options *options, struct sim_env **out)
 	pthread_mutex_init(&sim->lock, NULL);
 	sim->random.state = options->seed;
 	sim->capacity = options->capacity > 0 ? options->capacity : CAPACITY_DEFAULT;
+	sim->quota = options->quota > 0 ? options->quota : UINT64_MAX;
+	sim->opens_max = UINT_MAX;
 	sim->file_size_max =
 		options->file_size_max > 0 ? options->file_size_max : FILE_SIZE_MAX_DEFAULT;
 	sim_names_init(&sim->names);
@@ -102,13 +105,23 @@ uint64_t sim_disk_used(const struct sim_env *sim)
 	return used;
 }
 
+uint64_t sim_disk_room(const struct sim_env *sim)
+{
+	uint64_t used = sim_disk_used(sim);
+	uint64_t most = sim->quota < sim->capacity ? sim->quota : sim->capacity;
+
+	return used < most ? most - used : 0;
+}
+
 int sim_disk_check_growth(const struct sim_env *sim, const struct sim_file *file, uint64_t size)
 {
+	uint64_t missing;
+
 	if (size > file->size_max)
 		return -EFBIG;
-	if (sim_file_missing(file, size) > 0 &&
-		sim_disk_used(sim) + sim_file_missing(file, size) > sim->capacity)
-		return -ENOSPC;
+	missing = sim_file_missing(file, size);
+	if (missing > 0 && missing > sim_disk_room(sim))
+		return sim->quota < sim->capacity ? -EDQUOT : -ENOSPC;
 	return 0;
 }
 
@@ -187,6 +200,13 @@ int sim_disk_fault(struct sim_env *sim, enum sim_fault kind)
 	return fault->error;
 }
 
+int sim_disk_open_fault(struct sim_env *sim)
+{
+	int result = sim_disk_fault(sim, SIM_FAULT_OPEN);
+
+	return result == 0 && sim->opens >= sim->opens_max ? -EMFILE : result;
+}
+
 void sim_env_fail(
 	struct sim_env *sim, enum sim_fault fault, uint64_t nth, uint64_t times, int error)
 {
@@ -229,6 +249,30 @@ void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity)
 	pthread_mutex_lock(&sim->lock);
 	sim->capacity = capacity;
 	pthread_mutex_unlock(&sim->lock);
+}
+
+void sim_env_set_quota(struct sim_env *sim, uint64_t quota)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->quota = quota > 0 ? quota : UINT64_MAX;
+	pthread_mutex_unlock(&sim->lock);
+}
+
+void sim_env_set_opens_max(struct sim_env *sim, unsigned count)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->opens_max = count > 0 ? count : UINT_MAX;
+	pthread_mutex_unlock(&sim->lock);
+}
+
+unsigned sim_env_opens(struct sim_env *sim)
+{
+	unsigned opens;
+
+	pthread_mutex_lock(&sim->lock);
+	opens = sim->opens;
+	pthread_mutex_unlock(&sim->lock);
+	return opens;
 }
 
 void sim_env_set_late(struct sim_env *sim, uint64_t us)

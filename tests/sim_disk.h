@@ -24,6 +24,8 @@ struct sim_env {
 	pthread_mutex_t lock; /* protects all below */
 	struct sim_random random;
 	uint64_t capacity, file_size_max; /* bytes */
+	uint64_t quota;	    /* bytes, of which dir_space says nothing; UINT64_MAX: none */
+	unsigned opens_max; /* files and directories open at once */
 	uint64_t steps, cut_at;
 	bool cut;
 	uint64_t now_us;
@@ -50,8 +52,12 @@ extern const struct kv_env sim_env_calls_table;
 enum sim_step sim_disk_step(struct sim_env *sim);
 /* The error that this call of this kind is to fail with, or 0. */
 int sim_disk_fault(struct sim_env *sim, enum sim_fault kind);
+/* The same of opening a file or a directory, of which there may be too many. */
+int sim_disk_open_fault(struct sim_env *sim);
 uint64_t sim_disk_used(const struct sim_env *sim); /* bytes */
-/* May this file grow to `size`? -EFBIG, -ENOSPC */
+/* Bytes that can still be allocated. */
+uint64_t sim_disk_room(const struct sim_env *sim);
+/* May this file grow to `size`? -EFBIG, -ENOSPC, -EDQUOT */
 int sim_disk_check_growth(const struct sim_env *sim, const struct sim_file *file, uint64_t size);
 int sim_disk_add_file(struct sim_env *sim, const char *name, struct sim_file **out);
 /* Forgets files that nobody can reach any more. */

@@ -77,7 +77,7 @@ static int call_dir_open(struct kv_env *env, const char *path, struct env_dir **
 		return -ENOMEM;
 	dir->sim = sim;
 	pthread_mutex_lock(&sim->lock);
-	result = sim->cut ? -EIO : sim_disk_fault(sim, SIM_FAULT_OPEN);
+	result = sim->cut ? -EIO : sim_disk_open_fault(sim);
 	if (result == 0 && (!sim->path || strcmp(sim->path, path) != 0))
 		result = -ENOENT;
 	if (result == 0) {
@@ -207,7 +207,7 @@ static int file_create(struct sim_env *sim, const char *name, struct sim_file **
 
 	if (step == SIM_STEP_REFUSED)
 		return -EIO;
-	result = sim_disk_fault(sim, SIM_FAULT_OPEN);
+	result = sim_disk_open_fault(sim);
 	if (result == 0 && sim_names_find(&sim->names, name))
 		result = -EEXIST;
 	if (result == 0)
@@ -217,7 +217,7 @@ static int file_create(struct sim_env *sim, const char *name, struct sim_file **
 
 static int file_find(struct sim_env *sim, const char *name, struct sim_file **out)
 {
-	int result = sim->cut ? -EIO : sim_disk_fault(sim, SIM_FAULT_OPEN);
+	int result = sim->cut ? -EIO : sim_disk_open_fault(sim);
 
 	if (result < 0)
 		return result;
@@ -350,11 +350,11 @@ static int call_file_release(struct env_file *handle, uint64_t from)
 /* Some of what is left of the disk, or nothing, where it has not enough. Under the lock. */
 static void restore_part(struct sim_env *sim, struct sim_file *file, uint64_t end)
 {
-	uint64_t used = sim_disk_used(sim), missing = sim_file_missing(file, end), part;
+	uint64_t room = sim_disk_room(sim), missing = sim_file_missing(file, end), part;
 
-	if (used >= sim->capacity || !missing || sim_random_below(&sim->random, 2))
+	if (!room || !missing || sim_random_below(&sim->random, 2))
 		return;
-	part = sim->capacity - used < missing ? sim->capacity - used : missing - 1;
+	part = room < missing ? room : missing - 1;
 	part = sim_random_below(&sim->random, part + 1);
 	sim_file_restore(file, (sim_file_allocated(file) + part) & ~(uint64_t)(SIM_PAGE_SIZE - 1));
 }
@@ -377,7 +377,7 @@ static int call_file_restore(struct env_file *handle, uint64_t end)
 		result = sim_disk_check_growth(sim, file, end);
 	if (step != SIM_STEP_REFUSED && result == 0)
 		sim_file_restore(file, end);
-	else if (step != SIM_STEP_REFUSED && result == -ENOSPC)
+	else if (step != SIM_STEP_REFUSED && (result == -ENOSPC || result == -EDQUOT))
 		restore_part(sim, file, end);
 	pthread_mutex_unlock(&sim->lock);
 	return step_result(step, result);

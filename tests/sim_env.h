@@ -23,6 +23,7 @@ struct sim_env;
 struct sim_options {
 	uint64_t seed;
 	uint64_t capacity;      /* bytes the disk can hold; 0: 1 GiB */
+	uint64_t quota;         /* bytes, as sim_env_set_quota; 0: none */
 	uint64_t file_size_max; /* bytes; 0: 4 MiB */
 };
 
@@ -74,6 +75,12 @@ uint64_t sim_env_calls(struct sim_env *sim, enum sim_fault fault);
  * reads. -ENOENT */
 int sim_env_fail_page(struct sim_env *sim, const char *name, uint64_t position);
 void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity);
+/* What the store may take of the disk: -EDQUOT beyond it, and dir_space does not show it; 0: all. */
+void sim_env_set_quota(struct sim_env *sim, uint64_t quota);
+/* Files and directories that may be open at once: -EMFILE beyond it; 0: any number. */
+void sim_env_set_opens_max(struct sim_env *sim, unsigned count);
+/* That are open now. */
+unsigned sim_env_opens(struct sim_env *sim);
 /*
  * From now on calls that read, write, sync and change names return up to `us` microseconds late,
  * half of them before they do anything, half of them after that; and a long write arrives in two

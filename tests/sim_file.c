@@ -158,6 +158,12 @@ static uint64_t bytes_end(const struct sim_bytes *bytes, uint64_t from, uint64_t
 	return size > from ? size : from;
 }
 
+/* Space is had in whole pages. */
+static uint64_t page_end(uint64_t position)
+{
+	return (position + SIM_PAGE_SIZE - 1) & ~(uint64_t)(SIM_PAGE_SIZE - 1);
+}
+
 int sim_file_release(struct sim_file *file, uint64_t from)
 {
 	uint64_t end = bytes_end(&file->live, from, file->size);
@@ -345,7 +351,8 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 	if (file->hole > file->durable_hole)
 		file->hole = file->durable_hole;
 	sim_file_restore(file,
-		file->hole < file->size ? bytes_end(&file->live, file->hole, file->size) : 0);
+		file->hole < file->size ?
+			page_end(bytes_end(&file->live, file->hole, file->size)) : 0);
 	file->in_flight = file->diverged = false;
 	file->page_failed = UINT64_MAX;
 }
