@@ -36,6 +36,9 @@ static int load_one(void *arg, const char *name)
 	int error;
 
 	if (slot < 0) {
+		/* Of a checkpoint that a crash has cut short: its space may be wanted. */
+		if (!kv->info.read_only && !strcmp(name, FORMAT_CHECKPOINT_NEW_NAME))
+			(void)kv->env->unlink(kv->dir, name);
 		slot = format_free_slot(name);
 		/* One that cannot be opened is not missed. */
 		if (slot >= 0)

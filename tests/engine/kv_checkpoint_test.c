@@ -318,6 +318,24 @@ static void test_closed_while_loading(void **state)
 	must_check_clean(fixture);
 }
 
+/* What a crash has left of one that was being saved takes no space any longer than it has to. */
+static void test_cut_short_is_removed(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t size;
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	assert_int_equal(
+		sim_env_put_file(fixture->sim, "checkpoint.new", "what there is of it", 20), 0);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	must_close(fixture);
+	assert_non_null(sim_env_bytes(fixture->sim, "checkpoint.new", &size));
+	must_open(fixture, 0);
+	assert_null(sim_env_bytes(fixture->sim, "checkpoint.new", &size));
+	must_have(fixture, HASHED, "key", "value");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +350,7 @@ int main(void)
 		FIXTURE_TEST(test_record_damaged),
 		FIXTURE_TEST(test_crash_while_writing),
 		FIXTURE_TEST(test_closed_while_loading),
+		FIXTURE_TEST(test_cut_short_is_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
