@@ -15,6 +15,7 @@
 #include "checkpoint_save.h"
 #include "compact_free.h"
 #include "maintain.h"
+#include "segment_file.h"
 #include "version.h"
 
 /* A log of less behind the last checkpoint is replayed in no time. */
@@ -78,9 +79,7 @@ static bool is_possible(struct kv *kv)
 
 static bool has_space(struct kv *kv, uint64_t need)
 {
-	uint64_t avail, total;
-
-	return !kv->env->dir_space(kv->dir, &avail, &total) && avail >= need;
+	return segments_space(&kv->segments, NULL) >= need;
 }
 
 /* Where writers wait for what compaction frees, the log's size is no matter. */

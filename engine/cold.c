@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "log_spare.h"
 #include "segment_file.h"
 #include "sync.h"
 
@@ -149,10 +150,8 @@ uint64_t cold_before(struct kv *kv)
 
 static bool is_scarce(struct kv *kv)
 {
-	uint64_t avail, total;
-
-	return kv->env->dir_space(kv->dir, &avail, &total) ||
-	       avail < (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
+	return segments_space(&kv->segments, NULL) <
+	       (uint64_t)SCARCE_SEGMENTS * kv->segments.size;
 }
 
 static int open_next(struct kv *kv)
@@ -166,7 +165,9 @@ static int open_next(struct kv *kv)
 		id = cold->last_id + 1;
 	if (id >= before || is_scarce(kv))
 		return -EAGAIN;
-	error = segment_prepare(&kv->segments, id, &segment);
+	error = log_keep_reserve(kv, 1);
+	if (!error)
+		error = segment_prepare(&kv->segments, id, &segment);
 	if (error)
 		return error;
 	cold->last_id = id;

@@ -26,7 +26,7 @@
 uint64_t cold_before(struct kv *kv);
 /*
  * Makes sure that `size` bytes fit behind the last copy. -EAGAIN: not now, use the log's end.
- * -ENOSPC, -EIO
+ * env_is_short, -EIO
  */
 int cold_reserve(struct kv *kv, uint64_t size);
 /*

@@ -372,7 +372,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		finish_victim(kv);
 	if (error && (error != -EAGAIN || kv->log.spare_error)) {
 		compaction->victim = NULL;
-		error = compact_for_space(kv) ? 0 : error == -EAGAIN ? -ENOSPC : error;
+		error = compact_for_space(kv) ? 0 : error == -EAGAIN ? kv->log.spare_error : error;
 	}
 	atomic_fetch_add_explicit(&kv->compact_us, kv->env->clock_us(kv->env) - started_us,
 				  memory_order_relaxed);

@@ -19,7 +19,7 @@ uint64_t compact_pause_us(const struct kv *kv);
 /*
  * One step on demand, for segments with at least this share of garbage, of those that were there at
  * born_max. 1: there is more to do; 0: there is not. -EAGAIN: it has to wait for the log's end;
- * -ENOSPC, -EROFS, -EIO.
+ * env_is_short, -EROFS, -EIO.
  */
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /*

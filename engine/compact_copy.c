@@ -344,7 +344,7 @@ static int copy_cold(struct kv *kv, struct run *run)
 			continue;
 		}
 		error = cold_reserve(kv, length);
-		if (error == -EAGAIN || error == -ENOSPC || error == -ENOMEM)
+		if (error == -EAGAIN || env_is_short(error) || error == -ENOMEM)
 			return 0;
 		if (error)
 			return error;

@@ -36,9 +36,7 @@ static void drop_free_files(struct kv *kv)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count), used = 0;
-	uint64_t avail, total;
-	bool scarce = kv->env->dir_space(kv->dir, &avail, &total) ||
-		      avail < (uint64_t)SCARCE_SEGMENTS * segments->size;
+	bool scarce = segments_space(segments, NULL) < (uint64_t)SCARCE_SEGMENTS * segments->size;
 
 	if (!scarce && !kv->inline_maintenance && log_is_streaming(kv))
 		return;
@@ -69,14 +67,12 @@ static void put_off(struct kv *kv)
  */
 static bool is_shortage(int error)
 {
-	return error == -ENOSPC || error == -EDQUOT || error == -ENOMEM || error == -EMFILE ||
-	       error == -ENFILE;
+	return env_is_short(error) || error == -ENOMEM;
 }
 
 /*
  * What stays says the newest number, and the list of segments that they may be gone, before they
- * are. -ENOSPC: the disk has no room even for that, as one that never overwrites in place may not;
- * freeing is put off.
+ * are. A shortage, as of a disk that never overwrites in place: freeing is put off.
  */
 static int announce(struct kv *kv)
 {
@@ -88,7 +84,7 @@ static int announce(struct kv *kv)
 	if (is_shortage(error)) {
 		put_off(kv);
 		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + RETRY_US;
-		return -ENOSPC;
+		return error;
 	}
 	return error ? store_poison(kv, error, "writing the list of segments failed") : 0;
 }

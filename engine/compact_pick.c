@@ -4,6 +4,7 @@
 
 #include "compact.h"
 #include "log_spare.h"
+#include "segment_file.h"
 
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
 #define SLACK_BYTES ((uint64_t)64 << 10)
@@ -273,11 +274,8 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
 {
 	const struct log_tail *tail = &kv->log.hot;
-	struct space space;
-	uint64_t total;
+	struct space space = {.avail = segments_space(&kv->segments, NULL)};
 
-	if (kv->env->dir_space(kv->dir, &space.avail, &total))
-		space.avail = 0;
 	pthread_mutex_lock(&kv->log.lock);
 	space.tail = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
 	space.room = space.tail + (uint64_t)(kv->log.spare_count + more) *
@@ -289,10 +287,9 @@ struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
 /* Once the disk is too full for cold segments nothing can be compressed any more. */
 static bool space_nears_its_end(struct kv *kv)
 {
-	uint64_t avail, total;
+	uint64_t total, avail = segments_space(&kv->segments, &total);
 
-	return kv->env->dir_space(kv->dir, &avail, &total) ||
-	       avail < (uint64_t)NEAR_END_SEGMENTS * kv->segments.size ||
+	return avail < (uint64_t)NEAR_END_SEGMENTS * kv->segments.size ||
 	       avail < total / NEAR_END_DIVISOR;
 }
 

@@ -66,7 +66,9 @@ struct kv_env {
 	int (*dir_sync)(struct env_dir *dir);
 	/* Calls entry(arg, name) for each file; stops at its first non-zero and returns that. */
 	int (*dir_list)(struct env_dir *dir, int (*entry)(void *arg, const char *name), void *arg);
-	/* Bytes that can still be allocated, and in all. */
+	/*
+	 * Bytes that can still be allocated, and in all; not by everybody: quotas need not show.
+	 */
 	int (*dir_space)(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *total_bytes);
 
 	/* Never follows symlinks; -ENOENT, -EEXIST, -ELOOP a symlink, -EINVAL not a regular file */
@@ -77,7 +79,8 @@ struct kv_env {
 	/* Takes a whole-file lock (exclusive or shared) until the file is closed; -EBUSY */
 	int (*file_lock)(struct env_file *file, bool exclusive);
 	/*
-	 * Allocates [0, size) and sets the size; existing contents stay. -ENOSPC: nothing changed
+	 * Allocates [0, size) and sets the size; existing contents stay. env_is_full: nothing
+	 * changed
 	 */
 	int (*file_allocate)(struct env_file *file, uint64_t size);
 	/*
@@ -86,8 +89,8 @@ struct kv_env {
 	 */
 	int (*file_release)(struct env_file *file, uint64_t from);
 	/*
-	 * Gives [0, end), no more than the size, its space again. -ENOSPC: nothing changed, or only
-	 * a part
+	 * Gives [0, end), no more than the size, its space again. env_is_full: nothing changed, or
+	 * only a part
 	 */
 	int (*file_restore)(struct env_file *file, uint64_t end);
 	/* Bytes of it that have space on the disk, or a little more. */
@@ -142,6 +145,21 @@ static inline bool env_open_was_refused(int error)
 {
 	return error == -EACCES || error == -EPERM || error == -EMFILE || error == -ENFILE ||
 	       error == -ENOMEM;
+}
+
+/*
+ * There is no more space to be had: on the disk, or of what the user, a project (-EDQUOT) or the
+ * process (-EFBIG) may take of it. What is given back helps.
+ */
+static inline bool env_is_full(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
+}
+
+/* The same, or no more files may be open: a file that is used again takes neither. */
+static inline bool env_is_short(int error)
+{
+	return env_is_full(error) || error == -EMFILE || error == -ENFILE;
 }
 
 #endif

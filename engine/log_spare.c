@@ -2,11 +2,12 @@
 /* log_spare.c - see log_spare.h. */
 #include "log_spare.h"
 
+#include "log_rest.h"
 #include "segment_file.h"
 
-#define RESERVE_BELOW 4	     /* segments left on the disk, beside the reserve */
-#define RESERVE_MIN 2	     /* segments; more of a larger log: */
-#define RESERVE_DIVISOR 64
+#define RESERVE_MIN 2u	     /* segments; more of a larger log: */
+#define RESERVE_DIVISOR 64u
+#define SCARCE_SEGMENTS 4u   /* of free disk, beside the reserve: one spare is enough */
 #define STREAM_END_US 2000000u
 
 bool log_is_streaming(struct kv *kv)
@@ -33,25 +34,22 @@ bool log_spare_wanted(struct kv *kv, bool *pressed)
 	return wanted;
 }
 
-/*
- * So many free files stay allocated beside the next segment: the reserve, without which nothing
- * could be deleted or compacted once the disk is full. The last of them is for copies alone, the
- * others for what frees: it takes that much for enough garbage to come together in one segment,
- * wherever what is deleted stands.
- */
-static unsigned reserve_wanted(const struct kv *kv)
+unsigned log_reserve_wanted(const struct kv *kv)
 {
 	uint64_t log = atomic_load(&kv->log_bytes) / kv->segments.size;
 
 	return RESERVE_MIN + (unsigned)(log / RESERVE_DIVISOR);
 }
 
-bool log_space_is_scarce(struct kv *kv)
+int log_keep_reserve(struct kv *kv, unsigned beside)
 {
-	uint64_t avail, total;
+	return segments_keep_free(&kv->segments, log_reserve_wanted(kv) + beside);
+}
 
-	return kv->env->dir_space(kv->dir, &avail, &total) ||
-	       avail <= (uint64_t)(RESERVE_BELOW + reserve_wanted(kv)) * kv->segments.size;
+static bool space_is_scarce(struct kv *kv)
+{
+	return segments_space(&kv->segments, NULL) <=
+	       (uint64_t)(SCARCE_SEGMENTS + log_reserve_wanted(kv)) * kv->segments.size;
 }
 
 static int add_spare(struct kv *kv, bool reserved)
@@ -88,15 +86,21 @@ static void note_reserve(struct kv *kv, bool is_whole)
 
 void log_begin_reserve(struct kv *kv)
 {
-	note_reserve(kv, !log_space_is_scarce(kv));
+	unsigned there = segments_count_free(&kv->segments);
+	bool is_whole = there >= log_reserve_wanted(kv);
+
+	/* It was given back, or never needed. A crash may have come while all of it was in use. */
+	if (!there)
+		is_whole = log_rests(kv) || atomic_load(&kv->log_bytes) < kv->segments.size;
+	note_reserve(kv, is_whole && !space_is_scarce(kv));
 }
 
 int log_prepare_spare(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	bool reserved, scarce = log_space_is_scarce(kv);
-	unsigned count, target, reserve = reserve_wanted(kv);
-	int error = 0;
+	bool reserved, scarce = space_is_scarce(kv);
+	unsigned count, target;
+	int error;
 
 	pthread_mutex_lock(&log->lock);
 	reserved = log->spares && log->spare_reserved;
@@ -107,20 +111,24 @@ int log_prepare_spare(struct kv *kv)
 	pthread_mutex_unlock(&log->lock);
 	if (!reserved && count >= target)
 		return 0;
-	if (scarce)
-		error = segments_keep_free(&kv->segments, reserved ? reserve : reserve + 1);
+	error = log_keep_reserve(kv, !reserved);
 	if (error) {
-		note_reserve(kv, !segments_keep_free(&kv->segments, reserved ? reserve - 1 : reserve));
+		note_reserve(kv, !segments_keep_free(&kv->segments,
+						     log_reserve_wanted(kv) - reserved));
 		return error;
 	}
 	note_reserve(kv, true);
 	if (!reserved)
 		return add_spare(kv, false);
-	/* Space came back: the spare is anybody's again. */
-	pthread_mutex_lock(&log->lock);
-	log->spare_reserved = false;
-	pthread_mutex_unlock(&log->lock);
+	log_replace_reserve(kv);
 	return 0;
+}
+
+void log_replace_reserve(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->log.lock);
+	kv->log.spare_reserved = false;
+	pthread_mutex_unlock(&kv->log.lock);
 }
 
 int log_sync_spares(struct kv *kv)

@@ -49,15 +49,15 @@ static int prepare_of_parts(struct kv *kv)
 {
 	int error = log_prepare_spare(kv);
 
-	if (error != -ENOSPC || !segments_drop_parts(&kv->segments, &kv->log.lock))
+	if (!env_is_full(error) || !segments_drop_parts(&kv->segments, &kv->log.lock))
 		return error;
 	error = segments_sync_names(&kv->segments);
 	return error ? error : log_prepare_spare(kv);
 }
 
 /*
- * On a full disk the store makes room in itself; where that is not enough, deleting goes on in the
- * reserve.
+ * On a full disk, or where no more files may be open, the store makes room in itself; where that is
+ * not enough, deleting goes on in the reserve.
  */
 static int prepare_spare(struct kv *kv)
 {
@@ -66,11 +66,11 @@ static int prepare_spare(struct kv *kv)
 
 	do {
 		error = prepare_of_parts(kv);
-	} while (error == -ENOSPC && make_space(kv));
+	} while (env_is_short(error) && make_space(kv));
 	pthread_mutex_lock(&kv->log.lock);
 	freeing_waits = kv->log.freeing_waits;
 	pthread_mutex_unlock(&kv->log.lock);
-	if (error == -ENOSPC && freeing_waits)
+	if (env_is_short(error) && freeing_waits)
 		(void)log_use_reserve(kv, false);
 	log_spare_attempted(kv, error);
 	return error;

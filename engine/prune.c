@@ -94,7 +94,10 @@ static int run(struct prune *prune)
 	}
 	if (!result)
 		result = say_progress(prune, true);
-	return result == -EAGAIN ? -ENOSPC : result;
+	if (result != -EAGAIN)
+		return result;
+	result = atomic_load(&prune->kv->log.spare_error);
+	return result ? result : -ENOSPC;
 }
 
 static void begin(struct prune *prune, struct kv_prune_report *report)

@@ -133,6 +133,8 @@ struct segments {
 	uint32_t pool_count, pool_capacity;
 	uint32_t buffers;	      /* allocated in all; protected by pool_lock */
 	uint64_t births;	      /* the maintainer's */
+	bool refused;		      /* space, at the last attempt, and none was given back
+					 since; the maintainer's */
 	uint32_t buffers_max;	      /* the maintainer's bound for residents */
 	_Atomic uint64_t heads_size;  /* bytes, of all segments; stored by the maintainer */
 };
@@ -227,7 +229,7 @@ static inline bool segment_has_head(const struct segments *segments, const struc
 bool segments_failed(const struct segments *segments, uint64_t address);
 
 /*
- * A free slot's file, or a new one, allocated, with a durable header and a buffer. -ENOSPC,
+ * A free slot's file, or a new one, allocated, with a durable header and a buffer. env_is_short,
  * -ENOMEM, -EIO
  */
 int segment_prepare(struct segments *segments, uint64_t id, struct segment **out);

@@ -159,14 +159,28 @@ int segment_file_take(struct segments *segments, struct segment **out)
 	return error ? error : segment_sync_name(segments, found);
 }
 
+uint64_t segments_space(struct segments *segments, uint64_t *total_bytes)
+{
+	uint64_t avail, total;
+
+	if (segments->env->dir_space(segments->dir, &avail, &total))
+		avail = total = 0;
+	if (total_bytes)
+		*total_bytes = total;
+	return segments->refused ? 0 : avail;
+}
+
 int segment_file_allocate(struct segments *segments, struct segment *segment)
 {
-	int error = 0;
+	int error;
 
-	if (segment->hole)
-		error = segments->env->file_allocate(segment->file, segments->size);
+	if (!segment->hole)
+		return 0;
+	error = segments->env->file_allocate(segment->file, segments->size);
 	if (!error)
 		segment->hole = 0;
+	if (!error || env_is_full(error))
+		segments->refused = error;
 	return error;
 }
 
@@ -184,6 +198,7 @@ int segment_file_restore(struct segments *segments, struct segment *segment, uin
 {
 	int error = segment->hole ? segments->env->file_restore(segment->file, end) : 0;
 
+	segments->refused |= env_is_full(error);
 	if (!error && segment->hole > segments->size - end)
 		segment->hole = segments->size - end;
 	return error;
@@ -201,6 +216,18 @@ void segment_file_give_back(struct segments *segments, struct segment *segment, 
 		from = end;
 	if (from < segments->size)
 		(void)segment_file_release(segments, segment, from);
+}
+
+uint32_t segments_count_free(const struct segments *segments)
+{
+	uint32_t slot, count = atomic_load(&segments->count), ready = 0;
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = segments->table[slot];
+
+		ready += segment && !segment->id && !segment->hole;
+	}
+	return ready;
 }
 
 int segments_keep_free(struct segments *segments, uint32_t wanted)
@@ -247,6 +274,8 @@ int segment_remove(struct segments *segments, struct segment *segment, pthread_m
 	if (error)
 		return error;
 	atomic_fetch_add(&segments->renames, 1);
+	if (segment->hole < segments->size)
+		segments->refused = false;
 	pthread_mutex_lock(lock);
 	segments->table[segment->slot] = NULL;
 	pthread_mutex_unlock(lock);
@@ -277,19 +306,30 @@ unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock)
 	return dropped;
 }
 
+/* Of `unused` free files, those that lack space, or have all of it; until no more than so many stay. */
+static uint32_t drop_some(struct segments *segments, uint32_t unused, uint32_t keep, bool lack,
+			  pthread_mutex_t *lock)
+{
+	uint32_t slot = atomic_load(&segments->count);
+
+	while (slot-- > 0 && unused > keep) {
+		struct segment *segment = segments->table[slot];
+
+		if (!segment || segment->id || lack != (segment->hole > 0))
+			continue;
+		if (segment_remove(segments, segment, lock))
+			break;
+		unused--;
+	}
+	return unused;
+}
+
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock)
 {
 	uint32_t slot, count = atomic_load(&segments->count), unused = 0;
 
 	for (slot = 0; slot < count; slot++)
 		unused += segments->table[slot] && !segments->table[slot]->id;
-	while (slot-- > 0 && unused > keep) {
-		struct segment *segment = segments->table[slot];
-
-		if (!segment || segment->id)
-			continue;
-		if (segment_remove(segments, segment, lock))
-			break;
-		unused--;
-	}
+	unused = drop_some(segments, unused, keep, true, lock);
+	(void)drop_some(segments, unused, keep, false, lock);
 }

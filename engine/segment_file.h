@@ -33,7 +33,12 @@ int segments_sync_names(struct segments *segments);
 /* Makes the file's present name durable. Any thread. */
 int segment_sync_name(struct segments *segments, const struct segment *segment);
 
-/* A free file that may be written to, or a new one. -ENOSPC, -EIO */
+/*
+ * Bytes that can still be allocated as far as can be told, and in all (NULL: not wanted): none, once
+ * space was refused, whatever the disk says.
+ */
+uint64_t segments_space(struct segments *segments, uint64_t *total_bytes);
+/* A free file that may be written to, or a new one. env_is_short, -EIO */
 int segment_file_take(struct segments *segments, struct segment **out);
 /* Sees to it that the file has its size on the disk. */
 int segment_file_allocate(struct segments *segments, struct segment *segment);
@@ -42,7 +47,7 @@ int segment_file_allocate(struct segments *segments, struct segment *segment);
  * space again. -EOPNOTSUPP: it has it still; else some of it may be gone.
  */
 int segment_file_release(struct segments *segments, struct segment *segment, uint32_t from);
-/* Sees to it that what stands before `end` has its space. -ENOSPC, -EIO */
+/* Sees to it that what stands before `end` has its space. env_is_full, -EIO */
 int segment_file_restore(struct segments *segments, struct segment *segment, uint32_t end);
 /*
  * The last attempt at that has failed: what it may have kept all the same, behind what had space
@@ -51,9 +56,11 @@ int segment_file_restore(struct segments *segments, struct segment *segment, uin
 void segment_file_give_back(struct segments *segments, struct segment *segment, uint32_t end);
 /*
  * Sees to it that so many free files are allocated: the next segments need no space from the disk.
- * -ENOSPC, -EIO
+ * env_is_short, -EIO
  */
 int segments_keep_free(struct segments *segments, uint32_t count);
+/* How many there are. */
+uint32_t segments_count_free(const struct segments *segments);
 /* A file that is not in the log, to be used for the next segment. */
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
 /* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */
@@ -63,7 +70,10 @@ int segment_remove(struct segments *segments, struct segment *segment, pthread_m
  * where others are with what they give back. How many these were.
  */
 unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock);
-/* The same with all free files but so many. One that cannot be removed stays. */
+/*
+ * The same with all free files but so many, which have their space if any do. One that cannot be
+ * removed stays.
+ */
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock);
 
 #endif

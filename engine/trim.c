@@ -13,7 +13,8 @@
 #define SOON_DIVISOR 4u	       /* of a segment is left of the log's last one */
 #define PAUSE_US 1000u
 #define WORTH_DIVISOR 8u       /* of a segment: less is not given back */
-#define SCARCE_SEGMENTS 16u    /* of free disk */
+#define SCARCE_SEGMENTS 16u    /* of free disk, beside the reserve */
+#define RESERVE_SEGMENTS 192u  /* of log: from there on the reserve stays */
 
 /* Whatever uses, or makes, spare segments and free files counts here. */
 static uint64_t activity(const struct kv *kv)
@@ -22,13 +23,38 @@ static uint64_t activity(const struct kv *kv)
 	       atomic_load(&kv->victims);
 }
 
-static bool may_trim(struct kv *kv)
+/*
+ * The reserve stays where it is a small part of all: what others may take of the disk meanwhile
+ * would be missing for the next deletion.
+ */
+static unsigned reserve_at_rest(const struct kv *kv)
 {
+	uint64_t log = atomic_load(&kv->log_bytes) / kv->segments.size;
+
+	return log < RESERVE_SEGMENTS ? 0 : log_reserve_wanted(kv);
+}
+
+/*
+ * Where any of it is to go, or space was refused before, another file can be had now, whatever the
+ * disk says.
+ */
+static bool has_space(struct kv *kv)
+{
+	struct segments *segments = &kv->segments;
+	unsigned there = segments_count_free(segments);
 	uint64_t avail, total;
 
+	if (kv->env->dir_space(kv->dir, &avail, &total) ||
+	    avail < (uint64_t)(SCARCE_SEGMENTS + log_reserve_wanted(kv)) * segments->size)
+		return false;
+	return (!segments->refused && there <= reserve_at_rest(kv)) ||
+	       !segments_keep_free(segments, there + 1);
+}
+
+static bool may_trim(struct kv *kv)
+{
 	return !kv->info.read_only && !atomic_load(&kv->failed) && !brake_is_on(kv) &&
-	       !kv->env->dir_space(kv->dir, &avail, &total) &&
-	       avail >= (uint64_t)SCARCE_SEGMENTS * kv->segments.size && !log_space_is_scarce(kv);
+	       has_space(kv);
 }
 
 /* Who goes on before the next one is prepared has the rest of this one until then. */
@@ -67,23 +93,24 @@ static void release_ends(struct kv *kv)
 	}
 }
 
-static int give_back(struct kv *kv, unsigned keep)
+/* Space that could not be given back is space that can be used. */
+static int give_back(struct kv *kv, unsigned keep, bool tail)
 {
 	int error;
 
 	if (!may_trim(kv))
 		return 0;
+	/* Where space was refused before. */
+	if (segments_count_free(&kv->segments))
+		log_replace_reserve(kv);
 	error = log_drop_spares(kv, keep);
-	segments_drop_free(&kv->segments, 0, &kv->log.lock);
+	segments_drop_free(&kv->segments, reserve_at_rest(kv), &kv->log.lock);
 	release_ends(kv);
-	return error ? error : segments_sync_names(&kv->segments);
-}
-
-/* Space that could not be given back is space that can be used. */
-static void trim_tail(struct kv *kv)
-{
-	if (may_trim(kv))
+	if (!error)
+		error = segments_sync_names(&kv->segments);
+	if (tail)
 		log_trim(kv);
+	return error;
 }
 
 void trim_step(struct kv *kv)
@@ -98,11 +125,10 @@ void trim_step(struct kv *kv)
 	}
 	if (rest->depth == 0 && now_us - rest->since_us >= REST_US) {
 		rest->depth = 1;
-		error = give_back(kv, is_wanted_soon(kv));
-		trim_tail(kv);
+		error = give_back(kv, is_wanted_soon(kv), true);
 	} else if (rest->depth == 1 && now_us - rest->since_us >= LONG_REST_US) {
 		rest->depth = 2;
-		error = give_back(kv, 0);
+		error = give_back(kv, 0, false);
 	}
 	if (error)
 		store_poison(kv, error, "giving back a spare segment failed");
@@ -121,9 +147,8 @@ uint64_t trim_pause_us(const struct kv *kv)
 
 void trim_close(struct kv *kv)
 {
-	int error = give_back(kv, 0);
+	int error = give_back(kv, 0, true);
 
-	trim_tail(kv);
 	if (!error)
 		return;
 	store_report(kv, KV_INFO, "spare segments stay: %s", strerror(-error));

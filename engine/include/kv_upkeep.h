@@ -176,8 +176,8 @@ struct kv_prune_report {
  * for, where the store does so. Works beside readers and writers, in constant memory, and needs two
  * segments of free disk; each segment's worth that is done stays done when it is interrupted, in
  * whatever way. Also makes everything durable. options, progress and report may be NULL; the report
- * is written in every case. Errors: -EINVAL options, -EROFS, -EIO, -ENOSPC no room for copies,
- * -ECANCELED by progress.
+ * is written in every case. Errors: -EINVAL options, -EROFS, -EIO, -ENOSPC, or what else kv_commit
+ * says of it, no room for copies, -ECANCELED by progress.
  */
 KV_API KV_MUST_CHECK int kv_prune(struct kv *kv, const struct kv_prune_options *options,
 				  kv_progress_fn *progress, void *progress_arg,

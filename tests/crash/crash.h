@@ -21,8 +21,8 @@ struct crash_subject {
 	 * choices. */
 	int (*new)(const void *script, struct kv_env *env, struct sim_random *random, void **out);
 	void (*free)(void *subject);
-	/* Bytes of the disk, 0: plenty. NULL: plenty for all scripts. */
-	uint64_t (*capacity)(const void *script);
+	/* How much the disk holds, and how much of that a store may have. NULL: plenty for all scripts. */
+	void (*limit)(const void *script, struct sim_options *options);
 	/* Makes the store. */
 	int (*create)(void *subject);
 	/* Is this an answer of `open` that a store may give whose making was interrupted? */

@@ -321,7 +321,11 @@ static int remember(struct subject *subject, uint64_t seq, const struct kv_model
  */
 static int unless_full(const struct subject *subject, int result)
 {
-	return result == -ENOSPC && subject->script->capacity ? 0 : result;
+	const struct crash_script *script = subject->script;
+
+	return (result == -ENOSPC && script->capacity) || (result == -EDQUOT && script->quota) ?
+		       0 :
+		       result;
 }
 
 /* Commits the changes as one batch; what does not fit any more is left out. */
@@ -701,13 +705,16 @@ static int subject_verify(void *arg)
 	return result == 0 ? check_clean(subject->kv) : result;
 }
 
-static uint64_t script_capacity(const void *arg)
+static void script_limit(const void *arg, struct sim_options *options)
 {
-	return ((const struct crash_script *)arg)->capacity;
+	const struct crash_script *script = arg;
+
+	options->capacity = script->capacity;
+	options->quota = script->quota;
 }
 
 const struct crash_subject crash_kv = {
-	.capacity = script_capacity,
+	.limit = script_limit,
 	.name = "kv",
 	.excuses = true,
 	.new = subject_new,

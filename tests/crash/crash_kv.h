@@ -44,6 +44,7 @@ struct crash_script {
 	bool rests;	 /* time passes now and then; random operations rest, too, unless they take snapshots */
 	uint64_t checkpoint_interval; /* bytes; 0: the store's own */
 	uint64_t capacity;            /* of the disk, in bytes: changes may be refused; 0: plenty */
+	uint64_t quota;               /* the same, but the disk does not say so */
 };
 
 #endif

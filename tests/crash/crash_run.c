@@ -342,13 +342,13 @@ static int life_with_fault(struct life *life, const struct crash_fault *fault)
 
 static uint64_t run(const struct crash_point *point, const struct crash_fault *fault, int *result)
 {
-	struct sim_options options = {.seed = point->seed * 0x10001u + point->step,
-		.capacity = point->subject->capacity ? point->subject->capacity(point->script)
-						     : 0};
+	struct sim_options options = {.seed = point->seed * 0x10001u + point->step};
 	struct life life = {.ops = point->subject, .random = {point->seed ^ point->step << 32}};
 	struct sim_random subject_random = {point->seed};
 	uint64_t steps;
 
+	if (point->subject->limit)
+		point->subject->limit(point->script, &options);
 	failed = false;
 	crash_may_have_threads = !fault;
 	*result = sim_env_new(&options, &life.sim);

@@ -616,6 +616,11 @@ static const struct crash_script kv_snapshot_compacts = {
 static const struct crash_script kv_full = {.ops = full, .capacity = 7 << 20};
 static const struct crash_script kv_full_random = {
 	.ops = full_life, .snapshots = true, .capacity = 6 << 20};
+static const struct crash_script kv_quota = {.ops = full, .quota = 7 << 20};
+static const struct crash_script kv_quota_random = {
+	.ops = full_life, .snapshots = true, .quota = 6 << 20};
+static const struct crash_script kv_quota_rests = {
+	.ops = full_life, .rests = true, .quota = 6 << 20};
 static const struct crash_script kv_turnover = {.ops = turnover};
 static const struct crash_script kv_turnover_syncs = {.ops = turnover_syncs};
 static const struct crash_script kv_cold = {.ops = cold};
@@ -755,6 +760,9 @@ const struct crash_named crash_scripts[] = {
 	{"tombstones", &crash_kv, &kv_tombstones},
 	{"full", &crash_kv, &kv_full},
 	{"full-random", &crash_kv, &kv_full_random},
+	{"quota", &crash_kv, &kv_quota},
+	{"quota-random", &crash_kv, &kv_quota_random},
+	{"quota-rests", &crash_kv, &kv_quota_rests},
 	{"packs", &crash_kv, &kv_packs},
 	{"random-background", &crash_kv, &kv_random_background},
 	{"reopens", &crash_kv, &kv_reopens},

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_quota_test.c - limits that the disk does not show until they are met: a quota, and how many
+ * files may be open. What takes more is refused with the limit's own error and nothing of it is
+ * made; deleting goes on, and what it frees can be used again.
+ */
+#include "kv_fixture.h"
+
+#include "log_spare.h"
+#include "maintain.h"
+#include "segment_file.h"
+#include "store.h"
+
+#define VALUE_SIZE 20000u
+#define KEYS_MAX 2000u
+#define QUOTA (12 * (uint64_t)SEGMENT_SIZE)
+#define REST_US 40000000u
+#define REST_TURNS 3u
+
+/* Puts until it is refused, with this error: the number of keys that were put. */
+static unsigned fill(struct fixture *fixture, int error)
+{
+	static uint8_t value[VALUE_SIZE];
+	unsigned count = 0;
+	int result = 0;
+
+	while (!result && count < KEYS_MAX) {
+		fill_bytes(value, sizeof(value), count);
+		result = kv_put(fixture->kv, ORDERED, &count, sizeof(count), value, sizeof(value),
+				NULL);
+		count += !result;
+	}
+	assert_int_equal(result, error);
+	return count;
+}
+
+static void must_have_keys(struct fixture *fixture, unsigned from, unsigned count)
+{
+	static uint8_t expected[VALUE_SIZE];
+	struct kv_slice value;
+	unsigned i;
+
+	kv_read_begin(fixture->kv);
+	for (i = from; i < count; i++) {
+		fill_bytes(expected, sizeof(expected), i);
+		assert_int_equal(kv_get(fixture->kv, ORDERED, &i, sizeof(i), &value), 0);
+		assert_int_equal(value.size, sizeof(expected));
+		assert_memory_equal(value.data, expected, sizeof(expected));
+	}
+	kv_read_end(fixture->kv);
+}
+
+/* One of each ten first: nowhere is much freed before a good deal was written about it. */
+static void delete_keys(struct fixture *fixture, unsigned count)
+{
+	unsigned turn, i;
+
+	for (turn = 0; turn < 10; turn++) {
+		for (i = turn; i < count; i += 10)
+			assert_int_equal(
+				kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
+	}
+	must_sync(fixture);
+}
+
+/* All of it, twice, with a crash between. */
+static void fill_and_delete(struct fixture *fixture, unsigned flags, int error)
+{
+	unsigned count = fill(fixture, error), again;
+	unsigned opens = sim_env_opens(fixture->sim);
+
+	assert_true(count > 200);
+	must_have_keys(fixture, 0, count);
+	must_sync(fixture);
+	/* Opening takes some for a moment. */
+	sim_env_set_opens_max(fixture->sim, 0);
+	must_crash(fixture, SIM_LOSS_ALL, flags);
+	if (error == -EMFILE)
+		sim_env_set_opens_max(fixture->sim, opens);
+	must_have_keys(fixture, 0, count);
+	must_check_clean(fixture);
+	delete_keys(fixture, count);
+	must_check_clean(fixture);
+	again = fill(fixture, error);
+	assert_true(again > count / 2);
+	must_have_keys(fixture, 0, again);
+	must_check_clean(fixture);
+	sim_env_set_opens_max(fixture->sim, 0);
+	must_close(fixture);
+	must_open(fixture, flags);
+	must_have_keys(fixture, 0, again);
+}
+
+static void test_delete_over_quota(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	fill_and_delete(fixture, 0, -EDQUOT);
+}
+
+static void test_delete_over_quota_inline(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	fill_and_delete(fixture, KV_OPEN_INLINE, -EDQUOT);
+}
+
+/* The smallest in which there is a segment to go on with beside the reserve, and on from there. */
+static void test_small_quotas(void **state)
+{
+	unsigned blocks;
+
+	for (blocks = 4 * SEGMENT_SIZE / ENV_DIRECT_ALIGN + 8;
+	     blocks < 7 * SEGMENT_SIZE / ENV_DIRECT_ALIGN; blocks += 29) {
+		struct fixture fixture = {0};
+		struct sim_options options = {.quota = (uint64_t)blocks * ENV_DIRECT_ALIGN};
+		unsigned count;
+
+		assert_int_equal(sim_env_new(&options, &fixture.sim), 0);
+		fixture.env = sim_env_table(fixture.sim);
+		assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options,
+					   fixture_hear, &fixture), 0);
+		must_open(&fixture, KV_OPEN_INLINE);
+		count = fill(&fixture, -EDQUOT);
+		assert_true(count > 40);
+		delete_keys(&fixture, count);
+		assert_true(fill(&fixture, -EDQUOT) > count / 2);
+		must_check_clean(&fixture);
+		must_close(&fixture);
+		sim_env_free(fixture.sim);
+	}
+}
+
+static void rest(struct fixture *fixture)
+{
+	unsigned turn;
+
+	/* The first round finds what has happened until now. */
+	for (turn = 0; turn < REST_TURNS; turn++) {
+		maintain_round(fixture->kv);
+		sim_env_advance_us(fixture->sim, REST_US);
+	}
+}
+
+/* Somebody else takes all that is left of the quota. */
+static void take_rest_of_quota(struct fixture *fixture)
+{
+	uint64_t avail, total;
+
+	assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+	sim_env_set_quota(fixture->sim, total - avail);
+}
+
+/* What deleting needs is not given away, neither at rest nor by closing, where no more is left. */
+static void test_reserve_is_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned count;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	count = fill(fixture, -EDQUOT);
+	rest(fixture);
+	take_rest_of_quota(fixture);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	rest(fixture);
+	take_rest_of_quota(fixture);
+	delete_keys(fixture, count);
+	must_check_clean(fixture);
+	assert_true(fill(fixture, -EDQUOT) > count / 2);
+}
+
+static uint64_t used(struct fixture *fixture)
+{
+	uint64_t avail, total;
+
+	assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+	return total - avail;
+}
+
+/* Of a quota that was met and is met no more nothing is held back. */
+static void test_reserve_is_given_back(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t before;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	(void)fill(fixture, -EDQUOT);
+	rest(fixture);
+	before = used(fixture);
+	sim_env_set_quota(fixture->sim, 2 * QUOTA);
+	must_put(fixture, HASHED, "key", "value");
+	rest(fixture);
+	assert_true(used(fixture) + SEGMENT_SIZE <= before);
+}
+
+#define LARGE_LOG (200 * (uint64_t)SEGMENT_SIZE)
+
+/* A large store keeps the reserve whatever is left, for others may take that meanwhile. */
+static void test_large_store_keeps_reserve(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+	unsigned wanted;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	(void)fill(fixture, -EDQUOT);
+	sim_env_set_quota(fixture->sim, 0);
+	must_put(fixture, HASHED, "key", "value");
+	/* That it is large it only believes. */
+	store_add(&kv->log_bytes, LARGE_LOG);
+	wanted = log_reserve_wanted(kv);
+	assert_true(wanted > 4);
+	must_put(fixture, HASHED, "key", "value");
+	assert_int_equal(log_keep_reserve(kv, 3), 0);
+	rest(fixture);
+	assert_int_equal(segments_count_free(&kv->segments), wanted);
+	store_add(&kv->log_bytes, -LARGE_LOG);
+	must_put(fixture, HASHED, "key", "value");
+	rest(fixture);
+	assert_int_equal(segments_count_free(&kv->segments), 0);
+	must_check_clean(fixture);
+}
+
+/* Too little garbage anywhere for what is left: who prunes is told what it is that is missing. */
+static void prune(struct fixture *fixture, int error)
+{
+	struct kv_prune_options options = {.garbage_percent = 1};
+	unsigned i, count = fill(fixture, error);
+
+	for (i = 0; i < count; i += 25)
+		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
+	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), error);
+	must_check_clean(fixture);
+	sim_env_set_quota(fixture->sim, 0);
+	sim_env_set_opens_max(fixture->sim, 0);
+	assert_int_equal(kv_prune(fixture->kv, &options, NULL, NULL, NULL), 0);
+	must_check_clean(fixture);
+}
+
+static void test_prune_over_quota(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_quota(fixture->sim, QUOTA);
+	prune(fixture, -EDQUOT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(test_delete_over_quota),
+		INLINE_TEST(test_delete_over_quota_inline),
+		cmocka_unit_test(test_small_quotas),
+		INLINE_TEST(test_reserve_is_kept),
+		INLINE_TEST(test_reserve_is_given_back),
+		INLINE_TEST(test_large_store_keeps_reserve),
+		INLINE_TEST(test_prune_over_quota),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
