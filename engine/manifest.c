@@ -249,12 +249,19 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 
 int manifest_settle(struct kv *kv)
 {
-	int error = kv->manifest_stale && !kv->info.read_only ? manifest_write(kv) : 0;
+	int error = 0;
 
-	if (error != -ENOSPC && error != -EDQUOT)
+	if (kv->info.read_only)
+		return 0;
+	if (kv->manifest_stale)
+		error = manifest_write(kv);
+	else
+		/* Freeing segments must not wait for a descriptor: all may be theirs by then. */
+		(void)open_file(kv);
+	if (!env_is_full(error))
 		return error;
 	/* The manifest is written before any segment is freed, or none is freed. */
-	store_report(kv, KV_WARNING, "%s: the disk is full; it stays as it is",
-		     FORMAT_MANIFEST_NAME);
+	store_report(kv, KV_WARNING, "%s: %s; it stays as it is", FORMAT_MANIFEST_NAME,
+		     strerror(-error));
 	return 0;
 }

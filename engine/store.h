@@ -308,7 +308,7 @@ struct kv {
 	unsigned lost_segments; /* that are passed over, as their headers are lost */
 	uint32_t missing_segments; /* that should be there; by recovery */
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
-	struct env_file *manifest; /* the list of segments, once it was written to; the
+	struct env_file *manifest; /* the list of segments, open to be written; the
 				      maintainer's, as the next */
 	uint64_t manifest_generation;
 	unsigned manifest_first;   /* the copy to begin with: the other one is whole */

@@ -386,14 +386,16 @@ static void must_have_no_list(struct fixture *fixture)
 static void test_no_room_to_make_the_list(void **state)
 {
 	struct fixture *fixture = *state;
-	uint64_t avail, total;
+	uint64_t avail, total, full;
 
 	make_garbage(fixture, ROUNDS, false);
 	must_sync(fixture);
 	assert_int_equal(fixture->env->dir_space(fixture->kv->dir, &avail, &total), 0);
+	full = total - avail - FORMAT_MANIFEST_COPIES * FORMAT_MANIFEST_PAGE_SIZE;
 	assert_int_equal(fixture->env->unlink(fixture->kv->dir, FORMAT_MANIFEST_NAME), 0);
+	sim_env_set_capacity(fixture->sim, full);
+	must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
 	watch(fixture);
-	sim_env_set_capacity(fixture->sim, total - avail);
 	compact_step(fixture->kv);
 	must_be_put_off(fixture);
 	must_have_no_list(fixture);
@@ -403,7 +405,7 @@ static void test_no_room_to_make_the_list(void **state)
 	step_later(fixture);
 	must_be_put_off(fixture);
 	must_have_no_list(fixture);
-	sim_env_set_capacity(fixture->sim, total - avail);
+	sim_env_set_capacity(fixture->sim, full);
 	unwatch(fixture);
 	must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
 	must_have_it(fixture, ROUNDS, false);

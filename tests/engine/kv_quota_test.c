@@ -16,6 +16,7 @@
 #define QUOTA (12 * (uint64_t)SEGMENT_SIZE)
 #define REST_US 40000000u
 #define REST_TURNS 3u
+#define DESCRIPTORS 24u /* beyond those of a new store: two for each segment at most */
 
 /* Puts until it is refused, with this error: the number of keys that were put. */
 static unsigned fill(struct fixture *fixture, int error)
@@ -224,6 +225,14 @@ static void test_large_store_keeps_reserve(void **state)
 	must_check_clean(fixture);
 }
 
+static void test_delete_without_descriptors(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_opens_max(fixture->sim, sim_env_opens(fixture->sim) + DESCRIPTORS);
+	fill_and_delete(fixture, 0, -EMFILE);
+}
+
 /* Too little garbage anywhere for what is left: who prunes is told what it is that is missing. */
 static void prune(struct fixture *fixture, int error)
 {
@@ -248,6 +257,14 @@ static void test_prune_over_quota(void **state)
 	prune(fixture, -EDQUOT);
 }
 
+static void test_prune_without_descriptors(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_set_opens_max(fixture->sim, sim_env_opens(fixture->sim) + DESCRIPTORS);
+	prune(fixture, -EMFILE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,7 +274,9 @@ int main(void)
 		INLINE_TEST(test_reserve_is_kept),
 		INLINE_TEST(test_reserve_is_given_back),
 		INLINE_TEST(test_large_store_keeps_reserve),
+		FIXTURE_TEST(test_delete_without_descriptors),
 		INLINE_TEST(test_prune_over_quota),
+		INLINE_TEST(test_prune_without_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
