@@ -67,6 +67,15 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
+void fixture_set_fate(struct fixture *fixture, unsigned fate)
+{
+	uint64_t number;
+
+	while (fate--)
+		assert_int_equal(
+			fixture->env->random(fixture->env, &number, sizeof(number)), 0);
+}
+
 int fixture_open(struct fixture *fixture, unsigned flags)
 {
 	struct kv_open_options options = {

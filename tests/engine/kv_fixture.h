@@ -44,6 +44,8 @@ int fixture_setup_empty(void **state);
 /* Closes the store if it is open, and finds that nothing of it is left open. */
 int fixture_teardown(void **state);
 
+/* What the disk loses from here on follows from this number: 0 changes nothing. */
+void fixture_set_fate(struct fixture *fixture, unsigned fate);
 void fixture_hear(void *arg, enum kv_severity severity, const char *message);
 int fixture_open(struct fixture *fixture, unsigned flags);
 void must_open(struct fixture *fixture, unsigned flags);

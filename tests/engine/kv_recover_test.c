@@ -415,12 +415,10 @@ static void test_dropped_segment_is_not_back(void **state)
 	for (unsigned life = 0; life < LIVES; life++) {
 		struct fixture *fixture;
 		unsigned puts = 0;
-		uint64_t chance;
 
 		assert_int_equal(fixture_setup_inline(state), 0);
 		fixture = *state;
-		for (unsigned i = 0; i < life; i++)
-			assert_int_equal(fixture->env->random(fixture->env, &chance, 8), 0);
+		fixture_set_fate(fixture, life);
 		assert_true(free_below_spare(fixture));
 		sim_env_cut(fixture->sim);
 		kv_close(fixture->kv);

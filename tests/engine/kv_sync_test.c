@@ -489,6 +489,46 @@ static void test_failed_rename(void **state)
 	fail_next_segment(*state, SIM_FAULT_RENAME);
 }
 
+#define SIZE_LIVES 12u
+#define SIZE_VALUE 50000u
+#define SIZE_VALUES 30u /* more than a segment */
+
+/*
+ * The sync of a new segment's header fails, and loses with it, or not, that the file is as long as
+ * a segment: then it is made so again before anything stands in it.
+ */
+static void test_lost_size(void **state)
+{
+	static uint8_t value[SIZE_VALUE];
+	char key[16];
+
+	for (unsigned life = 0; life < SIZE_LIVES; life++) {
+		struct fixture *fixture;
+		unsigned failures = 0;
+
+		assert_int_equal(fixture_setup_inline(state), 0);
+		fixture = *state;
+		fixture_set_fate(fixture, life);
+		sim_env_fail(fixture->sim, SIM_FAULT_SYNC, 1, 1, -EIO);
+		for (unsigned i = 0; i < SIZE_VALUES; i++) {
+			snprintf(key, sizeof(key), "key %u", i);
+			fill_bytes(value, sizeof(value), i);
+			while (kv_put(fixture->kv, HASHED, key, strlen(key), value, sizeof(value),
+				NULL))
+				assert_int_equal(failures++, 0);
+		}
+		assert_int_equal(failures, 1);
+		must_sync(fixture);
+		must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+		assert_int_equal(fixture->errors, 0);
+		for (unsigned i = 0; i < SIZE_VALUES; i++) {
+			snprintf(key, sizeof(key), "key %u", i);
+			must_have_filled(fixture, HASHED, key, sizeof(value), i);
+		}
+		assert_int_equal(fixture_teardown(state), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -509,6 +549,7 @@ int main(void)
 		INLINE_TEST(test_failed_allocation),
 		FIXTURE_TEST(test_failed_dir_sync),
 		FIXTURE_TEST(test_failed_rename),
+		cmocka_unit_test(test_lost_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
