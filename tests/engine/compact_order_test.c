@@ -529,6 +529,66 @@ static void test_checkpoint_given_up(void **state)
 	assert_true(step > 4);
 }
 
+/* One that is kept for the checkpoint, and one whose freeing was put off. */
+static bool keeps_both(const struct kv *kv)
+{
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+	bool named = false, unnamed = false;
+
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		named |= segment && segment->kept && segment->named;
+		unnamed |= segment && segment->kept && !segment->named;
+	}
+	return named && unnamed;
+}
+
+static int (*rename_file)(struct env_dir *dir, const char *from, const char *to);
+
+static int rename_in_vain(struct env_dir *dir, const char *from, const char *to)
+{
+	if (!strcmp(to, FORMAT_CHECKPOINT_NAME))
+		sim_env_fail(names.sim, SIM_FAULT_DIR_SYNC, 1, 1, -EIO);
+	return rename_file(dir, from, to);
+}
+
+/*
+ * The one before it may be back while its name is not durable: what that names is not freed with
+ * what was put off.
+ */
+static void test_checkpoint_without_a_name(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned step, turn, i;
+	bool ended = false;
+
+	for (step = 1; !ended; step++) {
+		for (turn = 0; turn < TURNS; turn++) {
+			make_garbage(fixture, FEW_ROUNDS, true);
+			assert_int_equal(kv_checkpoint(fixture->kv), 0);
+			watch(fixture);
+			names.list_full_at = 1;
+			make_garbage(fixture, FEW_ROUNDS, true);
+			must_sync(fixture);
+			for (i = 0; i < 20 && !keeps_both(fixture->kv); i++)
+				compact_step(fixture->kv);
+			assert_true(keeps_both(fixture->kv));
+			unwatch(fixture);
+			rename_file = fixture->env->rename;
+			fixture->env->rename = rename_in_vain;
+			assert_int_equal(kv_checkpoint(fixture->kv), -EIO);
+			fixture->env->rename = rename_file;
+			sim_env_advance_us(fixture->sim, 2000000);
+			sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+			compact_step(fixture->kv);
+			ended = !sim_env_is_cut(fixture->sim);
+			must_miss_nothing(fixture, SIM_LOSS_ANY, FEW_ROUNDS);
+		}
+	}
+	assert_true(step > 4);
+}
+
 /*
  * The list of segments does not speak of one that the disk may still lose with its name: freeing
  * was put off, and copies of others stand in a segment that is new.
@@ -603,6 +663,7 @@ int main(void)
 		ORDER_TEST(test_no_room_to_make_the_list),
 		ORDER_TEST(test_deleted_snapshot_is_not_back),
 		ORDER_TEST(test_checkpoint_given_up),
+		ORDER_TEST(test_checkpoint_without_a_name),
 		ORDER_TEST(test_list_names_what_is_durable),
 		ORDER_TEST(test_damaged_copy),
 	};
