@@ -53,11 +53,14 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	return error;
 }
 
-/* Are the segment's name and its records durable? If not, nobody has missed them yet. */
+/*
+ * Are the segment's name and something in it durable? If not, nobody has missed it yet, and who
+ * opens the store may take it for one that was prepared and not used. Only of the one that copies
+ * go to this may not be so; it counts as written when its name is durable as well.
+ */
 static bool is_durable(const struct kv *kv, const struct segment *segment)
 {
-	return (segment->sealed || segment == kv->cold.active) &&
-	       segment->rename <= atomic_load(&kv->segments.renames_synced);
+	return segment != kv->cold.active || segment->written > FORMAT_SEGMENT_HEADER_SIZE;
 }
 
 /* In the order of the ids. */

@@ -13,6 +13,7 @@
 #include "checkpoint.h"
 #include "cold.h"
 #include "compact.h"
+#include "segment_file.h"
 #include "snapshot.h"
 #include "store.h"
 
@@ -589,35 +590,76 @@ static void test_checkpoint_without_a_name(void **state)
 	assert_true(step > 4);
 }
 
-/*
- * The list of segments does not speak of one that the disk may still lose with its name: freeing
- * was put off, and copies of others stand in a segment that is new.
- */
+/* Emptied segments stay for want of room for the list, and copies go to a new one from here on. */
+static void put_off_freeing(struct fixture *fixture)
+{
+	make_garbage(fixture, ROUNDS, true);
+	must_sync(fixture);
+	watch(fixture);
+	names.list_full_at = 1;
+	compact_step(fixture->kv);
+	unwatch(fixture);
+	assert_true(fixture->kv->compaction.free_at_us > 0);
+	pthread_mutex_lock(&fixture->kv->maintain.lock);
+	assert_int_equal(cold_close(fixture->kv), 0);
+	pthread_mutex_unlock(&fixture->kv->maintain.lock);
+}
+
+/* What was put off is freed now; the power fails at this step. True: it was over before. */
+static bool free_until(struct fixture *fixture, unsigned step)
+{
+	bool over;
+
+	sim_env_advance_us(fixture->sim, 2000000);
+	sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+	compact_step(fixture->kv);
+	over = !sim_env_is_cut(fixture->sim);
+	must_miss_nothing(fixture, SIM_LOSS_ALL, ROUNDS);
+	return over;
+}
+
+/* The list of segments does not speak of one that the disk may still lose with its name. */
 static void test_list_names_what_is_durable(void **state)
 {
 	struct fixture *fixture = *state;
-	bool ended = false;
+	bool over = false;
 	unsigned step;
 
-	for (step = 1; !ended; step++) {
-		make_garbage(fixture, ROUNDS, true);
-		must_sync(fixture);
-		watch(fixture);
-		names.list_full_at = 1;
-		compact_step(fixture->kv);
-		unwatch(fixture);
-		assert_true(fixture->kv->compaction.free_at_us > 0);
-		pthread_mutex_lock(&fixture->kv->maintain.lock);
-		assert_int_equal(cold_close(fixture->kv), 0);
-		pthread_mutex_unlock(&fixture->kv->maintain.lock);
+	for (step = 1; !over; step++) {
+		put_off_freeing(fixture);
 		compact_until(fixture, has_new_copies);
-		sim_env_advance_us(fixture->sim, 2000000);
-		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
-		compact_step(fixture->kv);
-		ended = !sim_env_is_cut(fixture->sim);
-		must_miss_nothing(fixture, SIM_LOSS_ALL, ROUNDS);
+		over = free_until(fixture, step);
 	}
 	assert_true(step > 4);
+}
+
+/* The log's last segment was begun, and nothing in it is durable. */
+static void begin_tail(struct fixture *fixture)
+{
+	const struct log_tail *tail = &fixture->kv->log.hot;
+	unsigned puts = 0;
+
+	while (tail->active->written > FORMAT_SEGMENT_HEADER_SIZE) {
+		assert_true(puts < 100);
+		put_numbered(fixture, "key", ROUND_KEYS, VALUE, puts++);
+	}
+}
+
+/*
+ * Nor of one in which nothing is durable yet: where nothing is in the last one either, the next
+ * opening takes both for segments that were prepared and not used.
+ */
+static void test_list_names_what_was_used(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put_off_freeing(fixture);
+	begin_tail(fixture);
+	compact_until(fixture, has_new_copies);
+	assert_int_equal(segments_sync_names(&fixture->kv->segments), 0);
+	assert_int_equal(fixture->kv->log.hot.active->written, FORMAT_SEGMENT_HEADER_SIZE);
+	/* Behind the two copies of the list. */
+	assert_false(free_until(fixture, 3));
 }
 
 /* ---- damage ---------------------------------------------------------------------------------- */
@@ -665,6 +707,7 @@ int main(void)
 		ORDER_TEST(test_checkpoint_given_up),
 		ORDER_TEST(test_checkpoint_without_a_name),
 		ORDER_TEST(test_list_names_what_is_durable),
+		ORDER_TEST(test_list_names_what_was_used),
 		ORDER_TEST(test_damaged_copy),
 	};
 
