@@ -6,6 +6,7 @@
 #include "kv_fixture.h"
 
 #include "compact.h"
+#include "maintain.h"
 #include "snapshot.h"
 
 #define FILLER_SIZE 10000u
@@ -227,9 +228,30 @@ static void test_list_of_what_is_lost(void **state)
 	shows(fixture, "new", "1", NULL);
 }
 
+/* What a snapshot saw that the log turns out to delete takes no room when the store is opened. */
+static void test_nothing_kept_for_the_deleted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+
+	put_both(fixture, "a", "1");
+	snapshot(fixture, "s");
+	assert_int_equal(snapshots_save_all(fixture->kv), 0);
+	put_both(fixture, "a", "2");
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "s", NULL), 0);
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	maintain_round(fixture->kv);
+	stats = stats_of(fixture);
+	assert_int_equal(stats.versions, 0);
+	assert_int_equal(stats.kept_bytes, 0);
+	must_check_clean(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		INLINE_TEST(test_nothing_kept_for_the_deleted),
 		FIXTURE_TEST(test_late_tombstones),
 		INLINE_TEST(test_late_tombstones),
 		INLINE_TEST(test_ended_by_what_is_not_durable),
