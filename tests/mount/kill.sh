@@ -22,7 +22,7 @@
 
 limit=1200
 cases=(judge_is_strict judge_knows_the_order judge_knows_snapshots kill_under_load
-	kill_while_mounting kill_after_sync kill_after_commit_interval
+	kill_mkfs kill_while_mounting kill_after_sync kill_after_commit_interval
 	kill_with_unlinked_open kill_with_many_kinds_open
 	kill_in_the_background)
 # shellcheck source-path=SCRIPTDIR
@@ -307,6 +307,30 @@ case_kill_under_load() {
 	store_mount
 	writers_verify "at the end"
 	echo "$count kills, seeds to $seed"
+}
+
+# What is left is a store, or no command takes it for one; and nothing is made in the same place.
+case_kill_mkfs() {
+	local round status whole=0 parts=0
+	needs_kvfs
+	for round in $(seq "$(rounds 40 8 400)"); do
+		rm -rf "$store"
+		status=0
+		command_killed mkfs "$store" || status=$?
+		if "$KVFS" check "$store" >check.log 2>&1; then
+			whole=$((whole + 1))
+		elif [ "$status" = 0 ]; then
+			fail "what kvfs mkfs made is no store: $(tail -n 1 check.log)"
+		elif [ -d "$store" ]; then
+			parts=$((parts + 1))
+			expect_fail 'not a kvfs store|not made to the end' "$KVFS" check "$store"
+			expect_fail 'not a kvfs store|not made to the end' \
+				"$KVFS" put "$store" key
+			[ -z "$(ls "$store")" ] || expect_fail 'not empty' "$KVFS" mkfs "$store"
+		fi
+	done
+	echo "$whole stores and $parts parts of one"
+	rm -rf "$store"
 }
 
 # Dies while it opens, recovers or mounts; and once more when it is barely up.
