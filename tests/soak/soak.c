@@ -158,7 +158,8 @@ static bool finish(const struct soak_options *options, struct soak_model *model)
 static bool soak(const struct soak_options *options, struct soak_model *model)
 {
 	struct soak_watch watch = {
-		.segment_bytes = options->segment_bytes, .is_short = options->seconds < LONG_RUN_S};
+		.segment_bytes = options->segment_bytes, .is_short = options->seconds < LONG_RUN_S,
+		.lives_are_short = options->life_ms};
 	uint64_t until_ms = now_ms() + options->seconds * 1000ull, said_ms = now_ms();
 	uint64_t random = options->seed, life;
 	unsigned kills = 0;

@@ -19,6 +19,7 @@ void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *dire
 struct soak_watch {
 	uint32_t segment_bytes;
 	bool is_short; /* too short to judge the disk */
+	bool lives_are_short;
 	unsigned lives;
 	struct soak_sample early; /* peaks of the first lives */
 	struct soak_sample peak;  /* of all */
