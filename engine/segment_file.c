@@ -251,6 +251,14 @@ int segments_keep_free(struct segments *segments, uint32_t wanted)
 	return error;
 }
 
+static bool has_its_space(const struct segments *segments, const struct segment *segment)
+{
+	uint64_t size, allocated;
+
+	return !segments->env->file_size(segment->file, &size) && size == segments->size &&
+	       !segments->env->file_allocated(segment->file, &allocated) && allocated >= size;
+}
+
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
 {
 	struct segment *segment;
@@ -259,9 +267,12 @@ int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
 	if (slot >= segments->slots_max || segments->table[slot])
 		return 0;
 	error = segment_file_open(segments, slot, false, read_only ? ENV_READ_ONLY : 0, &segment);
-	if (!error)
-		segment_file_enter(segments, segment);
-	return error;
+	if (error)
+		return error;
+	if (has_its_space(segments, segment))
+		segment->hole = 0;
+	segment_file_enter(segments, segment);
+	return 0;
 }
 
 int segment_remove(struct segments *segments, struct segment *segment, pthread_mutex_t *lock)

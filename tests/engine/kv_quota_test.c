@@ -12,27 +12,32 @@
 #include "store.h"
 
 #define VALUE_SIZE 20000u
-#define KEYS_MAX 2000u
+#define SMALL_SIZE 500u /* too many for their tombstones to fit into 1/16 of a segment */
+#define KEYS_MAX 100000u
 #define QUOTA (12 * (uint64_t)SEGMENT_SIZE)
 #define REST_US 40000000u
 #define REST_TURNS 3u
 #define DESCRIPTORS 24u /* beyond those of a new store: two for each segment at most */
 
 /* Puts until it is refused, with this error: the number of keys that were put. */
-static unsigned fill(struct fixture *fixture, int error)
+static unsigned fill_sized(struct fixture *fixture, size_t size, int error)
 {
 	static uint8_t value[VALUE_SIZE];
 	unsigned count = 0;
 	int result = 0;
 
 	while (!result && count < KEYS_MAX) {
-		fill_bytes(value, sizeof(value), count);
-		result = kv_put(fixture->kv, ORDERED, &count, sizeof(count), value, sizeof(value),
-				NULL);
+		fill_bytes(value, size, count);
+		result = kv_put(fixture->kv, ORDERED, &count, sizeof(count), value, size, NULL);
 		count += !result;
 	}
 	assert_int_equal(result, error);
 	return count;
+}
+
+static unsigned fill(struct fixture *fixture, int error)
+{
+	return fill_sized(fixture, VALUE_SIZE, error);
 }
 
 static void must_have_keys(struct fixture *fixture, unsigned from, unsigned count)
@@ -161,7 +166,7 @@ static void test_reserve_is_kept(void **state)
 	unsigned count;
 
 	sim_env_set_quota(fixture->sim, QUOTA);
-	count = fill(fixture, -EDQUOT);
+	count = fill_sized(fixture, SMALL_SIZE, -EDQUOT);
 	rest(fixture);
 	take_rest_of_quota(fixture);
 	must_close(fixture);
@@ -170,7 +175,7 @@ static void test_reserve_is_kept(void **state)
 	take_rest_of_quota(fixture);
 	delete_keys(fixture, count);
 	must_check_clean(fixture);
-	assert_true(fill(fixture, -EDQUOT) > count / 2);
+	assert_true(fill_sized(fixture, SMALL_SIZE, -EDQUOT) > count / 2);
 }
 
 static uint64_t used(struct fixture *fixture)
