@@ -3,7 +3,7 @@
 #
 # full_disk.sh - the disk under the store is full: ENOSPC to whoever writes, nothing acknowledged lost, deleting works
 
-cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others filled_while_at_rest fill_without_mount mkfs_on_full_disk)
+cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others filled_while_at_rest over_quota fill_without_mount mkfs_on_full_disk)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -92,6 +92,35 @@ case_delete_all_and_fill_again() {
 	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/again/f" 2>error || true
 	second=$(find "$mnt/again" -size +14k | wc -l)
 	[ "$second" -gt $((first / 2)) ] || fail "$first files the first time, $second the second"
+}
+
+# The same over a quota, of which the disk does not tell: EDQUOT to whoever writes, also behind a remount and a rest.
+case_over_quota() {
+	local first second
+	disk_make 64M
+	store_unmount
+	quota_mount
+	mkdir "$mnt/dir"
+	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/dir/f" 2>error && fail "a quota of 64 MiB never fills"
+	grep -qi 'quota' error || fail "the error was \"$(cat error)\", not that the quota is used up"
+	first=$(find "$mnt/dir" -size +14k | wc -l)
+	[ "$first" -gt 1500 ] || fail "full after $first files of 15 KB"
+	store_unmount
+	quota_mount
+	sleep 4 # a store at rest: what it gives back others take
+	dd if=/dev/zero of=disk/filler bs=64k status=none 2>/dev/null || true
+	rm -rf "$mnt/dir" 2>error || fail "deleting over a quota: $(find "$mnt/dir" | wc -l) names of $first left, $(tail -n 1 error)"
+	expect_same "names left" "" "$(ls -A "$mnt")"
+	rm disk/filler
+	await "space after all was deleted" store_takes_at_most 32768
+	mkdir "$mnt/again"
+	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/again/f" 2>error || true
+	second=$(find "$mnt/again" -size +14k | wc -l)
+	[ "$second" -gt $((first / 2)) ] || fail "$first files the first time, $second the second: $(tail -n 1 error)"
+}
+
+quota_mount() {
+	LD_PRELOAD=$QUOTA ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 store_mount
 }
 
 half_is_free() {
