@@ -12,6 +12,7 @@
 
 #include "fs.h"
 #include "keyspaces.h"
+#include "orphan.h"
 
 #define ROUNDS 2000u
 #define LARGE_PIECES 20000u
@@ -285,6 +286,33 @@ static void test_freed_behind(void **state)
 	expect_gone(store, file);
 }
 
+/* ---- what was not trimmed to its end --------------------------------------------------------- */
+
+/* A truncation that stopped early has left a note: it goes with the file. */
+static void test_half_trimmed(void **state)
+{
+	static const char data[100000];
+	struct fixture *store = *state;
+	uint64_t file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	struct change change;
+	struct inode inode;
+
+	assert_int_equal(kvfs_write(store->fs, file, data, sizeof(data), 0, 0), sizeof(data));
+	assert_int_equal(change_begin(store->fs, &change), 0);
+	change_lock(&change, &file, 1);
+	assert_int_equal(inode_load(&change, file, &inode), 0);
+	inode.flags |= INODE_TRIM;
+	inode.size = 1000;
+	assert_int_equal(inode_put(&change, &inode), 0);
+	assert_int_equal(orphan_put(&change, file), 0);
+	assert_int_equal(change_commit(&change), 0);
+	change_unlock(&change);
+	change_end(&change);
+	fixture_assert_clean(store);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	expect_gone(store, file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +329,7 @@ int main(void)
 			test_removed_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_many_small, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_freed_behind, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_half_trimmed, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_race, fixture_setup, fixture_teardown),
 	};
 
