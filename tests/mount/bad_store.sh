@@ -111,7 +111,7 @@ case_damaged_super() {
 	local position
 	needs_kvfs_here
 	filled_store
-	for position in 0 8 20 24 40 72 80 83 90 4000; do
+	for position in $(rounds "0 8 20 24 40 72 80 83 90 4000" "0 8 83 4000"); do
 		cp "$store.good/super" "$store/super"
 		byte_flip "$store/super" "$position"
 		super_mended
@@ -130,7 +130,7 @@ case_truncated_super() {
 	local size
 	needs_kvfs_here
 	filled_store
-	for size in 0 1 8 100 4095; do
+	for size in $(rounds "0 1 8 100 4095" "0 100 4095"); do
 		cp "$store.good/super" "$store/super"
 		truncate -s "$size" "$store/super"
 		super_mended
