@@ -13,7 +13,7 @@ cases=(rollback_killed rollback_mounted_killed)
 large_tree_make() {
 	local i
 	tree_make "$1"
-	for i in $(seq "$(rounds 12 4 20)"); do cp -a "$1/many" "$1/many$i"; done
+	for i in $(seq "$(rounds 12 3 20)"); do cp -a "$1/many" "$1/many$i"; done
 }
 
 # large_tree_change DIR - each of its files, and some are gone

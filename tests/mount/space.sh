@@ -95,7 +95,8 @@ case_df_follows_files() {
 
 # What df calls available can be written, and what is removed can be written again.
 case_full_and_empty_again() {
-	local round avail written
+	local round avail written size_mib
+	size_mib=$(rounds 200 100)
 	space_make
 	for round in $(seq "$(rounds 3 2)"); do
 		avail=$(df_of avail)
