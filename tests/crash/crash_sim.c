@@ -3,7 +3,8 @@
  * crash_sim.c - crashes stores at every step of every script, and at random steps of long lives.
  *
  *   crash_sim [--seed S]                       one round of everything
- *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over
+ *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over; with
+ *                                              KVFS_TEST_QUICK in the environment half of it
  *   crash_sim --points N [--seed S]            rounds until so many crashes and failed calls were survived;
  *                                              says after each how many there were
  *   crash_sim --script NAME                    this script alone
@@ -339,7 +340,7 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			settings.seconds = strtod(optarg, NULL);
+			settings.seconds = strtod(optarg, NULL) / (getenv("KVFS_TEST_QUICK") ? 2 : 1);
 			break;
 		case 'p':
 			settings.points = strtoull(optarg, NULL, 10);
