@@ -49,11 +49,12 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 
 static int reserve_log(struct kv *kv, const struct kv_batch *batch, uint64_t size)
 {
+	enum log_purpose purpose = batch->frees ? LOG_FREES : LOG_ANY;
 	int error;
 
 	if (!batch->never_waits)
-		return log_reserve(kv, size, batch->frees);
-	error = log_try_reserve(kv, size, batch->frees);
+		return log_reserve(kv, size, purpose);
+	error = log_try_reserve(kv, size, purpose);
 	if (error == -EAGAIN)
 		kv->log.freeing_waits |= batch->frees;
 	return error;

@@ -384,7 +384,7 @@ static struct segment *choose_for_space(struct kv *kv)
 	struct segment *victim;
 
 	victim = compact_pick_for_space(kv, 0);
-	if (victim || !compact_pick_for_space(kv, 1) || log_use_reserve(kv, true))
+	if (victim || !compact_pick_for_space(kv, 1) || log_use_reserve(kv, LOG_COPIES))
 		return victim;
 	return compact_pick_for_space(kv, 0);
 }

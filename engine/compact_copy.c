@@ -362,7 +362,7 @@ static int copy_cold(struct kv *kv, struct run *run)
 static int copy_hot(struct kv *kv, struct item *item, bool for_space)
 {
 	uint64_t keys[FORMAT_KEYSPACES] = {0}, length = format_record_length(item->record);
-	int error = log_try_reserve(kv, lead_size(item) + length, for_space);
+	int error = log_try_reserve(kv, lead_size(item) + length, for_space ? LOG_COPIES : LOG_ANY);
 	uint8_t *at;
 
 	if (error)

@@ -75,8 +75,8 @@ static struct segment *take_spare(struct log *log)
 	log->spares = spare->next;
 	spare->next = NULL;
 	log->spare_count--;
-	log->starved |= log->spare_reserved;
-	log->spare_reserved = false;
+	log->starved |= log->spare_for != LOG_ANY;
+	log->spare_for = LOG_ANY;
 	log->sought_to = 0;
 	return spare;
 }
@@ -105,26 +105,26 @@ static void switch_segment(struct kv *kv, struct log_tail *tail)
 }
 
 /* The spare segment, if a batch of this kind may go on in it. */
-static struct segment *usable_spare(const struct log *log, bool frees)
+static struct segment *usable_spare(const struct log *log, enum log_purpose purpose)
 {
-	return log->spare_reserved && !frees ? NULL : log->spares;
+	return purpose < log->spare_for ? NULL : log->spares;
 }
 
 /* No spare segment is there that may be used; nor is one while this one is only short for now. */
-static bool must_wait(const struct log *log, bool frees)
+static bool must_wait(const struct log *log, enum log_purpose purpose)
 {
-	return log->hot.trimmed || !usable_spare(log, frees);
+	return log->hot.trimmed || !usable_spare(log, purpose);
 }
 
 /* Waits for a spare segment, or the space of this one, or for the news that there will be none. */
-static int await_spare(struct kv *kv, bool frees)
+static int await_spare(struct kv *kv, enum log_purpose purpose)
 {
 	struct log *log = &kv->log;
 	uint64_t attempts = log->spare_attempts;
 
 	store_add(&kv->waits, 1);
 	log->spare_wanted = true;
-	log->freeing_waits |= frees;
+	log->freeing_waits |= purpose != LOG_ANY;
 	log->spare_waiters++;
 	if (kv->inline_maintenance) {
 		pthread_mutex_unlock(&log->lock);
@@ -132,14 +132,14 @@ static int await_spare(struct kv *kv, bool frees)
 		pthread_mutex_lock(&log->lock);
 	} else {
 		maintain_kick(kv);
-		while (must_wait(log, frees) && log->spare_attempts == attempts &&
+		while (must_wait(log, purpose) && log->spare_attempts == attempts &&
 		       !atomic_load(&kv->failed))
 			pthread_cond_wait(&log->room, &log->lock);
 	}
 	log->spare_waiters--;
 	if (atomic_load(&kv->failed))
 		return -EROFS;
-	if (!must_wait(log, frees))
+	if (!must_wait(log, purpose))
 		return 0;
 	/* Somebody else has used it already: ask again. */
 	return log->spare_error ? log->spare_error : 0;
@@ -185,12 +185,13 @@ static uint32_t reserve_of(const struct kv *kv)
 	return log->starved ? log->hot.limit : kv->segments.size / LOG_RESERVE_DIVISOR;
 }
 
-int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
+int log_try_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
 {
 	struct log *log = &kv->log;
 	struct log_tail *tail = &log->hot;
 	uint64_t need = size + FORMAT_RECORD_HEADER_SIZE; /* with a MARK */
 	uint32_t reserve = kv->segments.size / LOG_RESERVE_DIVISOR;
+	bool frees = purpose != LOG_ANY;
 	bool fits = tail->offset + need <= tail->limit;
 
 	if (atomic_load_explicit(&kv->failed, memory_order_relaxed))
@@ -212,12 +213,12 @@ int log_try_reserve(struct kv *kv, uint64_t size, bool frees)
 			maintain_kick(kv);
 		}
 	}
-	if (!fits && usable_spare(log, frees)) {
+	if (!fits && usable_spare(log, purpose)) {
 		switch_segment(kv, tail);
 		fits = true;
 	}
 	if (!fits ||
-	    (!usable_spare(log, frees) && !frees &&
+	    (!usable_spare(log, purpose) && !frees &&
 	     tail->offset + need > tail->limit - reserve_of(kv))) {
 		log->spare_wanted = true;
 		return -EAGAIN;
@@ -238,24 +239,23 @@ static void seek_room(struct kv *kv, uint64_t size)
 {
 	struct log *log = &kv->log;
 
-	if (!log->starved || log->spares || log->hot.offset + size <= log->sought_to)
+	if (!log->starved || !log->hot.limit || usable_spare(log, LOG_FREES) ||
+	    log->hot.offset + size <= log->sought_to)
 		return;
 	log->sought_to = log->hot.offset + (uint32_t)size + kv->segments.size / LOG_RESERVE_DIVISOR;
-	(void)await_spare(kv, false);
+	(void)await_spare(kv, LOG_ANY);
 }
 
-int log_reserve(struct kv *kv, uint64_t size, bool frees)
+int log_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
 {
-	int error;
+	int error, refused = 0;
 
-	if (frees)
+	if (purpose != LOG_ANY)
 		seek_room(kv, size);
-	while ((error = log_try_reserve(kv, size, frees)) == -EAGAIN) {
-		error = await_spare(kv, frees);
-		if (error)
-			break;
-	}
-	return error;
+	/* Others who waited may have begun a segment meanwhile that has room for this too. */
+	while ((error = log_try_reserve(kv, size, purpose)) == -EAGAIN && !refused)
+		refused = await_spare(kv, purpose);
+	return error == -EAGAIN ? refused : error;
 }
 
 /* What is durable, said again in the log whenever that has become more. */

@@ -25,7 +25,7 @@ void log_fini(struct log *log);
  * when a new segment is due. Called with the lock; frees: the bytes free more than they take, and
  * may use the reserve. -ENOSPC, -EROFS (poisoned), -EIO
  */
-int log_reserve(struct kv *kv, uint64_t size, bool frees);
+int log_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose);
 /*
  * The address and the memory of the next `size` bytes, which log_reserve has made sure of. The
  * caller fills them before it unlocks.
@@ -70,7 +70,7 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 	const struct log *log = &kv->log;
 	uint64_t end = log->hot.offset + size + FORMAT_RECORD_HEADER_SIZE;
 
-	bool has_spare = (log->spares != NULL) & !log->spare_reserved & !log->hot.trimmed;
+	bool has_spare = (log->spares != NULL) & (log->spare_for == LOG_ANY) & !log->hot.trimmed;
 
 	/*
 	 * Both are 0 of a tail that rests. The reserve of one that is trimmed stays, whatever comes
@@ -80,7 +80,7 @@ static inline bool log_has_room(const struct kv *kv, uint64_t size)
 }
 
 /* As log_reserve, but never waits: -EAGAIN where that would, and asks for a spare segment. */
-int log_try_reserve(struct kv *kv, uint64_t size, bool frees);
+int log_try_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose);
 
 /* The offset behind the last record of a segment, 0 of a spare one. Called with the lock. */
 static inline uint32_t log_segment_end(const struct log *log, const struct segment *segment)

@@ -52,7 +52,7 @@ static bool space_is_scarce(struct kv *kv)
 	       (uint64_t)(SCARCE_SEGMENTS + log_reserve_wanted(kv)) * kv->segments.size;
 }
 
-static int add_spare(struct kv *kv, bool reserved)
+static int add_spare(struct kv *kv, enum log_purpose purpose)
 {
 	struct log *log = &kv->log;
 	struct segment *spare, **link;
@@ -66,33 +66,48 @@ static int add_spare(struct kv *kv, bool reserved)
 		;
 	*link = spare;
 	log->spare_count++;
-	log->spare_reserved = reserved;
+	log->spare_for = purpose;
 	store_add(&kv->log_bytes, FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&log->lock);
 	return 0;
 }
 
-/* Without all of it only what frees is appended. */
-static void note_reserve(struct kv *kv, bool is_whole)
+static bool is_reserved(const struct log *log)
+{
+	return log->spares && log->spare_for != LOG_ANY;
+}
+
+/* Without all of the reserve, of which so many files are there, only what frees is appended. */
+static void note_reserve(struct kv *kv, unsigned files)
 {
 	struct log *log = &kv->log;
 
 	pthread_mutex_lock(&log->lock);
-	log->starved = !is_whole;
-	if (!is_whole && !log->spares)
+	log->starved = files + is_reserved(log) < log_reserve_wanted(kv);
+	if (!log->starved)
+		log->sought_to = 0;
+	else if (!log->spares || is_reserved(log))
 		log->hot.spare_at = 0;
 	pthread_mutex_unlock(&log->lock);
 }
 
 void log_begin_reserve(struct kv *kv)
 {
-	unsigned there = segments_count_free(&kv->segments);
-	bool is_whole = there >= log_reserve_wanted(kv);
+	unsigned files = segments_count_free(&kv->segments);
 
 	/* It was given back, or never needed. A crash may have come while all of it was in use. */
-	if (!there)
-		is_whole = log_rests(kv) || atomic_load(&kv->log_bytes) < kv->segments.size;
-	note_reserve(kv, is_whole && !space_is_scarce(kv));
+	if (!files && (log_rests(kv) || atomic_load(&kv->log_bytes) < kv->segments.size))
+		files = log_reserve_wanted(kv);
+	note_reserve(kv, space_is_scarce(kv) ? 0 : files);
+}
+
+/* There is one: nobody waits, and nothing has to go for another. */
+static int keep_to_one(struct log *log)
+{
+	pthread_mutex_lock(&log->lock);
+	log->spares_target = 1;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
 }
 
 int log_prepare_spare(struct kv *kv)
@@ -103,7 +118,7 @@ int log_prepare_spare(struct kv *kv)
 	int error;
 
 	pthread_mutex_lock(&log->lock);
-	reserved = log->spares && log->spare_reserved;
+	reserved = is_reserved(log);
 	if (scarce)
 		log->spares_target = 1;
 	count = log->spare_count;
@@ -112,14 +127,13 @@ int log_prepare_spare(struct kv *kv)
 	if (!reserved && count >= target)
 		return 0;
 	error = log_keep_reserve(kv, !reserved);
-	if (error) {
-		note_reserve(kv, !segments_keep_free(&kv->segments,
-						     log_reserve_wanted(kv) - reserved));
+	note_reserve(kv, segments_count_free(&kv->segments));
+	if (env_is_short(error) && count && !reserved)
+		return keep_to_one(log);
+	if (error)
 		return error;
-	}
-	note_reserve(kv, true);
 	if (!reserved)
-		return add_spare(kv, false);
+		return add_spare(kv, LOG_ANY);
 	log_replace_reserve(kv);
 	return 0;
 }
@@ -127,7 +141,8 @@ int log_prepare_spare(struct kv *kv)
 void log_replace_reserve(struct kv *kv)
 {
 	pthread_mutex_lock(&kv->log.lock);
-	kv->log.spare_reserved = false;
+	kv->log.spare_for = LOG_ANY;
+	kv->log.starved = false;
 	pthread_mutex_unlock(&kv->log.lock);
 }
 
@@ -142,18 +157,22 @@ int log_sync_spares(struct kv *kv)
 	return last ? segment_sync_name(&kv->segments, last) : 0;
 }
 
-int log_use_reserve(struct kv *kv, bool to_copy)
+int log_use_reserve(struct kv *kv, enum log_purpose purpose)
 {
+	struct log *log = &kv->log;
+	unsigned files = segments_count_free(&kv->segments);
 	bool has_spare;
-	int error;
 
-	pthread_mutex_lock(&kv->log.lock);
-	has_spare = kv->log.spares;
-	pthread_mutex_unlock(&kv->log.lock);
+	/* The last one is for copies. */
+	pthread_mutex_lock(&log->lock);
+	has_spare = log->spares;
+	if (has_spare && purpose < log->spare_for && files)
+		log->spare_for = purpose;
+	has_spare &= purpose >= log->spare_for;
+	pthread_mutex_unlock(&log->lock);
 	if (has_spare)
 		return 0;
-	error = to_copy ? 0 : segments_keep_free(&kv->segments, 2);
-	return error ? error : add_spare(kv, true);
+	return purpose == LOG_COPIES || files > 1 ? add_spare(kv, purpose) : -ENOSPC;
 }
 
 /* Out of the list: the newest ones, which the next to be prepared replace. */
@@ -164,7 +183,7 @@ static struct segment *take_newest_spares(struct kv *kv, unsigned keep)
 	unsigned kept;
 
 	pthread_mutex_lock(&log->lock);
-	if (!log->spare_reserved && !log->spare_waiters) {
+	if (!is_reserved(log) && !log->spare_waiters) {
 		for (kept = 0; *link && kept < keep; kept++)
 			link = &(*link)->next;
 		taken = *link;
@@ -205,7 +224,7 @@ void log_spare_attempted(struct kv *kv, int error)
 
 	pthread_mutex_lock(&log->lock);
 	/* More of them are wanted as long as that works. */
-	log->spare_wanted = !error && !log->spare_reserved &&
+	log->spare_wanted = !error && !is_reserved(log) &&
 			    log->spare_count < log->spares_target;
 	log->freeing_waits = false;
 	log->spare_error = error;

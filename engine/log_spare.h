@@ -43,7 +43,7 @@ int log_sync_spares(struct kv *kv);
  * The maintainer's, where no more is to be had: a segment of the reserve becomes the spare, for
  * what frees alone; the last one only to copy to.
  */
-int log_use_reserve(struct kv *kv, bool to_copy);
+int log_use_reserve(struct kv *kv, enum log_purpose purpose);
 /* The maintainer's: another free file has taken its place, and the spare is anybody's. */
 void log_replace_reserve(struct kv *kv);
 /*

@@ -71,7 +71,7 @@ static int prepare_spare(struct kv *kv)
 	freeing_waits = kv->log.freeing_waits;
 	pthread_mutex_unlock(&kv->log.lock);
 	if (env_is_short(error) && freeing_waits)
-		(void)log_use_reserve(kv, false);
+		(void)log_use_reserve(kv, LOG_FREES);
 	log_spare_attempted(kv, error);
 	return error;
 }

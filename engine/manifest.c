@@ -261,7 +261,7 @@ int manifest_settle(struct kv *kv)
 	else
 		/* Freeing segments must not wait for a descriptor: all may be theirs by then. */
 		(void)open_file(kv);
-	if (!env_is_full(error))
+	if (!env_is_short(error))
 		return error;
 	/* The manifest is written before any segment is freed, or none is freed. */
 	store_report(kv, KV_WARNING, "%s: %s; it stays as it is", FORMAT_MANIFEST_NAME,

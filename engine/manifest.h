@@ -33,7 +33,7 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));
 /*
  * Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`.
- * -EIO; env_is_full: one copy at least is whole, and it can be tried again.
+ * -EIO; env_is_short: one copy at least is whole, and it can be tried again.
  */
 int manifest_write(struct kv *kv);
 

@@ -232,13 +232,13 @@ uint32_t segments_count_free(const struct segments *segments)
 
 int segments_keep_free(struct segments *segments, uint32_t wanted)
 {
-	uint32_t slot, count = atomic_load(&segments->count), ready = 0;
+	uint32_t slot, count = atomic_load(&segments->count), ready = segments_count_free(segments);
 	struct segment *segment;
 	int error = 0;
 
 	for (slot = 0; slot < count && ready < wanted && !error; slot++) {
 		segment = segments->table[slot];
-		if (!segment || segment->id)
+		if (!segment || segment->id || !segment->hole)
 			continue;
 		error = segment_file_allocate(segments, segment);
 		ready++;

@@ -10,6 +10,8 @@
 
 #include "checkpoint.h"
 #include "dictionary.h"
+#include "log_spare.h"
+#include "segment_file.h"
 #include "version.h"
 
 uint64_t kv_live_bytes(const struct kv *kv)
@@ -26,7 +28,7 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t total, needed;
+	uint64_t total, needed, reserve = (uint64_t)log_reserve_wanted(kv) * segments->size;
 
 	out->disk_bytes = FORMAT_SUPER_SIZE;
 	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))
@@ -48,6 +50,8 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 	/* What the files hold beyond what is needed comes back by itself when it is wanted. */
 	if (out->disk_bytes > needed)
 		out->avail_bytes += out->disk_bytes - needed;
+	/* But for what nothing except deleting may use. */
+	out->avail_bytes -= out->avail_bytes < reserve ? out->avail_bytes : reserve;
 	pthread_mutex_lock(&segments->pool_lock);
 	out->memory_resident_bytes = (uint64_t)segments->buffers * segments->size;
 	pthread_mutex_unlock(&segments->pool_lock);

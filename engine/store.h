@@ -52,6 +52,9 @@ struct log_tail {
 					   flusher's */
 };
 
+/* What is appended: who comes later may go where those before him may not, on a full disk. */
+enum log_purpose { LOG_ANY, LOG_FREES, LOG_COPIES };
+
 /* The log: its end (log.c), and the segments that come next (log_spare.c). */
 struct log {
 	pthread_mutex_t lock;
@@ -59,7 +62,7 @@ struct log {
 	struct log_tail hot;	   /* what is committed */
 	struct segment *spares;	   /* prepared, linked by `next`, rising ids; protected by lock */
 	unsigned spare_count;	   /* protected by lock */
-	bool spare_reserved;	   /* only for what frees: the disk is full; protected by lock */
+	enum log_purpose spare_for; /* who may use it, and those behind him; protected by lock */
 	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
 	bool starved;		   /* the reserve is in use: only what frees is appended; protected
 				      by lock */

@@ -63,7 +63,9 @@ void fuse_entry_fill(const struct kvfs_attr *attr, struct fuse_entry_param *out)
 
 bool fuse_try_again(fuse_req_t req, ssize_t rc, unsigned *tries)
 {
-	return rc == -ENOSPC && (*tries)++ < TRIES && kvfs_await_space(fuse_front_of(req)->fs);
+	if ((rc != -ENOSPC && rc != -EDQUOT) || (*tries)++ >= TRIES)
+		return false;
+	return kvfs_await_space(fuse_front_of(req)->fs);
 }
 
 /* ---- at once --------------------------------------------------------------------------------- */

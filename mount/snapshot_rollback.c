@@ -180,7 +180,7 @@ static int roll_back_mount(const struct snapshot_place *place, const char *name,
 
 void snapshot_explain_rollback(const char *path, const char *name, const char *keep, int rc)
 {
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC || rc == -EDQUOT)
 		message(KV_ERROR, "%s: there is no room for what snapshot %s would bring back",
 			path, name);
 	else if (rc == -EEXIST && keep)

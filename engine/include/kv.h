@@ -303,7 +303,7 @@ KV_API size_t kv_batch_count(const struct kv_batch *batch);
  * or not at all; empties the batch. The sequence number is for kv_sync. An empty batch gets the
  * number of the last commit. Memory speed; waits only when the disk cannot keep up.
  * Errors: -EROFS read-only or poisoned; -ENOSPC disk full, -EDQUOT over a quota, -EFBIG a segment
- * is larger than the process may make files, -EMFILE and -ENFILE too many open files, -ENOMEM (of
+ * is larger than the process may make files (that ignores SIGXFSZ), -EMFILE and -ENFILE too many open files, -ENOMEM (of
  * all these: nothing changed, the batch is kept); -EEXIST, -ESTALE a condition does not hold (see
  * kv_batch_expect); -EIO.
  */

@@ -133,7 +133,7 @@ static void test_copies_say_no_number(void **state)
 	second = kv->log.hot.active;
 	assert_ptr_not_equal(second, first);
 	pthread_mutex_lock(&kv->log.lock);
-	assert_int_equal(log_reserve(kv, LARGE, false), 0);
+	assert_int_equal(log_reserve(kv, LARGE, LOG_ANY), 0);
 	memset(log_append(kv, LARGE, &address), 0, LARGE);
 	pthread_mutex_unlock(&kv->log.lock);
 	refuse(fixture);
