@@ -7,7 +7,8 @@
 #include "segment_file.h"
 
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
-#define SLACK_BYTES ((uint64_t)64 << 10)
+#define WORTH_LAST_DIVISOR 64u /* where deleting waits for them: as much as its reserve is of all */
+#define SLACK_DIVISOR 256u     /* for MARKs and the END */
 #define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
 #define NEAR_END_SEGMENTS 64u /* of free disk, or such a part of it: space is what is wanted */
 #define NEAR_END_DIVISOR 8u
@@ -240,46 +241,92 @@ struct space {
 	uint64_t tail;	/* that is left of the log's last segment */
 	uint64_t room;	/* with the spare segments */
 	uint64_t avail; /* that the disk has */
+	uint64_t worth; /* less is not worth the copies */
+	const struct segment *oldest; /* or NULL */
 };
+
+/* There is nothing that the oldest one's tombstones could hide. */
+static uint64_t needed_for_space(const struct segment *segment, const struct space *space)
+{
+	return segment == space->oldest ? atomic_load(&segment->live_bytes) : needed_of(segment);
+}
+
+static uint64_t gain_of(const struct kv *kv, const struct segment *segment,
+			const struct space *space)
+{
+	uint64_t of_tombstones = needed_of(segment) - needed_for_space(segment, space);
+
+	return garbage_of(kv, segment) + of_tombstones;
+}
+
+/* The longest record in it; of a damaged one, as much as may be. */
+static uint32_t longest_of(const struct kv *kv, struct segment *segment)
+{
+	const uint8_t *base = segments_base(&kv->segments, segment->slot);
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, longest = FORMAT_RECORD_HEADER_SIZE;
+
+	while (!segment->longest && offset < segment->end) {
+		int64_t length = segment_validate(&kv->segments, segment, base, offset);
+
+		if (length <= 0)
+			length = kv->segments.size;
+		if (length > longest)
+			longest = (uint32_t)length;
+		offset += (uint32_t)length;
+	}
+	if (!segment->longest)
+		segment->longest = longest;
+	return segment->longest;
+}
+
+/*
+ * Copies that go on in a spare segment leave behind what the tail had no room for: less than one
+ * record. What they do not take has to be more than that, or it would go round for ever.
+ */
+static bool gains_enough(const struct kv *kv, struct segment *segment, const struct space *space)
+{
+	uint64_t needed = needed_for_space(segment, space), left;
+	uint64_t slack = kv->segments.size / SLACK_DIVISOR, gain = gain_of(kv, segment, space);
+
+	if (needed + slack <= space->tail || gain >= space->tail + space->worth)
+		return needed + slack <= space->room;
+	left = longest_of(kv, segment);
+	if (left > space->tail)
+		left = space->tail;
+	return needed + slack + left <= space->room && gain >= left + space->worth;
+}
 
 static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const struct segment *best,
 				void *arg)
 {
 	const struct space *space = arg;
-	uint64_t needed = needed_of(segment);
+	uint64_t needed = needed_for_space(segment, space), gain = gain_of(kv, segment, space);
 
-	if (garbage_of(kv, segment) < kv->segments.size / WORTH_DIVISOR)
-		return false;
-	/*
-	 * With what switching to the spare may leave unused, and the MARKs and the END that may
-	 * come between.
-	 */
-	if (needed && needed + SLACK_BYTES > space->room)
-		return false;
-	/*
-	 * Copies that begin a spare segment leave the rest of the tail behind. What they do not take
-	 * of it has to be more than that was, or it would go round for ever.
-	 */
-	if (needed && needed + SLACK_BYTES > space->tail &&
-	    kv->segments.size - needed < space->tail + kv->segments.size / WORTH_DIVISOR)
+	if (gain < space->worth || (best && gain <= gain_of(kv, best, space)))
 		return false;
 	/*
 	 * Its file would be no new segment: the copies take room, and what they free is too little.
 	 */
 	if (needed && atomic_load(&segment->hole) > space->avail)
 		return false;
-	return !best || garbage_of(kv, segment) > garbage_of(kv, best);
+	return !needed || gains_enough(kv, segment, space);
 }
 
 struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
 {
 	const struct log_tail *tail = &kv->log.hot;
-	struct space space = {.avail = segments_space(&kv->segments, NULL)};
+	uint32_t size = kv->segments.size;
+	struct space space;
 
+	space.avail = segments_space(&kv->segments, NULL);
+	space.oldest = best_of(kv, is_older, NULL);
+	if (space.oldest && !compact_is_oldest(kv, space.oldest))
+		space.oldest = NULL;
 	pthread_mutex_lock(&kv->log.lock);
+	space.worth = size / (kv->log.freeing_waits ? WORTH_LAST_DIVISOR : WORTH_DIVISOR);
 	space.tail = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
-	space.room = space.tail + (uint64_t)(kv->log.spare_count + more) *
-		      (kv->segments.size - FORMAT_SEGMENT_HEADER_SIZE);
+	space.room = space.tail +
+		     (uint64_t)(kv->log.spare_count + more) * (size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
 	return best_of(kv, fits_and_frees_more, &space);
 }

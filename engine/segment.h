@@ -87,6 +87,8 @@ struct segment {
 	uint32_t damaged_bytes;	      /* found by the scrub; the maintainer's */
 	uint64_t gained;	      /* bytes of garbage that compaction has passed in it; the
 					 maintainer's */
+	uint32_t longest;	      /* record in it, once it is sealed and somebody had to know;
+					 0: nobody had; the maintainer's */
 	uint64_t snapshots_seq;	      /* of its youngest record of a snapshot; under the log's
 					 lock */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */

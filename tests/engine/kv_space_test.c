@@ -110,6 +110,67 @@ static void test_largest_on_full_disk(void **state)
 	}
 }
 
+#define LONG_KEY 2000u
+#define LONG_KEYS_MAX 20000u
+
+static const void *long_key(unsigned number)
+{
+	static uint8_t key[LONG_KEY];
+
+	fill_bytes(key, sizeof(key), number);
+	memcpy(key, &number, sizeof(number));
+	return key;
+}
+
+/* Keys of which a tombstone is as large as the record: how many there was room for. */
+static unsigned fill_with_keys(struct fixture *fixture)
+{
+	unsigned count = 0;
+	int result = 0;
+
+	for (; !result && count < LONG_KEYS_MAX; count += !result)
+		result = kv_put(fixture->kv, ORDERED, long_key(count), LONG_KEY, "v", 1, NULL);
+	assert_int_equal(result, -ENOSPC);
+	return count;
+}
+
+/* Of all segments a little, again and again: deleting goes on, and all the room comes back. */
+static void test_tombstones_on_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned count, step;
+
+	sim_env_set_capacity(fixture->sim, 20 * (uint64_t)SEGMENT_SIZE);
+	count = fill_with_keys(fixture);
+	assert_true(count > 5000);
+	step = count / 89;
+	for (unsigned i = 0; i < step; i++)
+		for (unsigned j = i; j < count; j += step)
+			assert_int_equal(
+				kv_delete(fixture->kv, ORDERED, long_key(j), LONG_KEY, NULL), 0);
+	must_check_clean(fixture);
+	assert_true(fill_with_keys(fixture) > count / 10 * 9);
+	must_check_clean(fixture);
+}
+
+/* A part of what is in each segment goes: others have most of its room at once. */
+static void test_deleted_part_comes_back(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t value[VALUE_SIZE];
+	unsigned count, deleted = 0, key;
+
+	sim_env_set_capacity(fixture->sim, 30 * (uint64_t)SEGMENT_SIZE);
+	count = fill_disk(fixture);
+	for (unsigned i = 0; i < count; i += 3, deleted++)
+		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
+	key = count;
+	while (!kv_put(fixture->kv, ORDERED, &key, sizeof(key), value, sizeof(value), NULL))
+		key++;
+	assert_true(key - count > deleted / 2);
+	must_check_clean(fixture);
+}
+
 /* More room appears: writing goes on without opening again. */
 static void test_disk_grows(void **state)
 {
@@ -190,6 +251,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_delete_on_full_disk),
 		INLINE_TEST(test_delete_on_full_disk_inline),
+		FIXTURE_TEST(test_tombstones_on_full_disk),
+		INLINE_TEST(test_tombstones_on_full_disk),
+		FIXTURE_TEST(test_deleted_part_comes_back),
 		FIXTURE_TEST(test_disk_grows),
 		cmocka_unit_test(test_largest_on_full_disk),
 		FIXTURE_TEST(test_files_are_given_back),
