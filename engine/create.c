@@ -15,6 +15,10 @@
 #include "kv.h"
 #include "manifest.h"
 
+#define SEGMENT_SIZE_SMALL (2u << 20)
+#define SEGMENTS_OF_DISK 32u /* at least, where that leaves them large enough */
+#define SEGMENTS_OF_SPACE 8u
+
 __attribute__((format(printf, 4, 5))) static void
 say(kv_report_fn *report, void *arg, enum kv_severity severity, const char *format, ...)
 {
@@ -37,6 +41,20 @@ static bool is_taken(const struct format_super *super, unsigned count, const cha
 			return true;
 	}
 	return false;
+}
+
+/* Of a small disk a tail, a spare segment and the reserve of the usual size would be too much. */
+static uint32_t segment_size_for(struct kv_env *env, struct env_dir *dir)
+{
+	uint64_t avail, total;
+	uint32_t size = FORMAT_SEGMENT_SIZE_DEFAULT;
+
+	if (env->dir_space(dir, &avail, &total))
+		return size;
+	while (size > SEGMENT_SIZE_SMALL &&
+	       (total / SEGMENTS_OF_DISK < size || avail / SEGMENTS_OF_SPACE < size))
+		size /= 2;
+	return size;
 }
 
 static int fill_super(struct format_super *super, struct kv_env *env,
@@ -155,6 +173,10 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 		error = env->dir_list(dir, count_entry, &entries);
 		if (!error && entries)
 			error = -EEXIST;
+		if (!options->segment_size) {
+			super.segment_size = segment_size_for(env, dir);
+			format_super_seal(&super);
+		}
 		if (!error)
 			error = write_files(env, dir, &super);
 		env->dir_close(dir);

@@ -107,7 +107,7 @@ static void explain(const char *path, int rc, const char *reason)
 		break;
 	case -ENOSPC:
 	case -EDQUOT:
-		message(KV_ERROR, "%s: %s: a store begins with a file of --segment-size (16M)",
+		message(KV_ERROR, "%s: %s: a store takes four times its --segment-size, which is 2M at least",
 			path, message_error(rc));
 		break;
 	default:
@@ -174,7 +174,8 @@ const struct command mkfs_command = {
 		"they\n"
 		"                                      are written or later (default: background)\n"
 		"  -s, --segment-size SIZE             size of the log's files, a power of two\n"
-		"                                      from 2M to 1G (default: 16M)\n"
+		"                                      from 2M to 1G (default: 16M, less\n"
+		"                                      on a small disk)\n"
 		"  -l, --size-limit SIZE               the most the store may hold (kvfs limit "
 		"changes it)\n",
 	.usage_code = MKFS_FAILED,

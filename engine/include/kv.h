@@ -88,7 +88,8 @@ struct kv_create_options {
 	enum kv_hash hash;			  /* 0: KV_HASH_XXH3 */
 	enum kv_compress compress;
 	int compress_level;    /* zstd level; 0: 1, in the background 3 */
-	uint32_t segment_size; /* bytes, a power of two, 1 MiB..1 GiB; 0: 16 MiB */
+	uint32_t segment_size; /* bytes, a power of two, 1 MiB..1 GiB; 0: 16 MiB, less on
+				  a disk of less than 512 MiB, 2 MiB at least */
 	uint64_t application;  /* whose store it is: returned by kv_info, never interpreted */
 };
 

@@ -50,6 +50,30 @@ static void test_create_refuses(void **state)
 	assert_true(fixture->errors > 0);
 }
 
+static uint32_t size_chosen(struct fixture *fixture, uint64_t capacity)
+{
+	struct kv_create_options options = fixture_create_options;
+	struct kv_info info;
+
+	options.segment_size = 0;
+	sim_env_set_capacity(fixture->sim, capacity);
+	assert_int_equal(create_with(fixture, &options), 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	kv_info(fixture->kv, &info);
+	must_close(fixture);
+	return info.segment_size;
+}
+
+static void test_create_on_small_disk(void **state)
+{
+	assert_int_equal(size_chosen(*state, (uint64_t)40 << 20), 2 << 20);
+}
+
+static void test_create_on_middling_disk(void **state)
+{
+	assert_int_equal(size_chosen(*state, (uint64_t)128 << 20), 4 << 20);
+}
+
 static void test_create_keeps_what_is_there(void **state)
 {
 	struct fixture *fixture = *state;
@@ -578,6 +602,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EMPTY_TEST(test_create_refuses),
+		EMPTY_TEST(test_create_on_middling_disk),
+		EMPTY_TEST(test_create_on_small_disk),
 		EMPTY_TEST(test_create_keeps_what_is_there),
 		EMPTY_TEST(test_create_loses_a_race),
 		cmocka_unit_test(test_file_names),
