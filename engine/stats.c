@@ -50,8 +50,8 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 	/* What the files hold beyond what is needed comes back by itself when it is wanted. */
 	if (out->disk_bytes > needed)
 		out->avail_bytes += out->disk_bytes - needed;
-	/* But for what nothing except deleting may use. */
-	out->avail_bytes -= out->avail_bytes < reserve ? out->avail_bytes : reserve;
+	out->reserve_bytes = out->avail_bytes < reserve ? out->avail_bytes : reserve;
+	out->avail_bytes -= out->reserve_bytes;
 	pthread_mutex_lock(&segments->pool_lock);
 	out->memory_resident_bytes = (uint64_t)segments->buffers * segments->size;
 	pthread_mutex_unlock(&segments->pool_lock);
@@ -118,6 +118,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->brakes = atomic_load(&kv->brake.waits);
 	out->brake_us = atomic_load(&kv->brake.waited_us);
 	out->damaged = atomic_load(&kv->damaged);
+	out->failed = atomic_load(&kv->failed) != 0;
 	out->recovered_batches = kv->recovered_batches;
 	out->recovered_bytes = kv->recovered_bytes;
 	out->checkpoints = atomic_load(&kv->checkpoints.written);

@@ -114,6 +114,7 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		{"brakes", stats->brakes},
 		{"brake_us", stats->brake_us},
 		{"damaged", stats->damaged},
+		{"failed", stats->failed},
 		{"scrubs", stats->scrubs},
 		{"scrubbed_bytes", stats->scrubbed_bytes},
 		{"scrub_findings", stats->scrub_findings},

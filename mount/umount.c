@@ -136,6 +136,26 @@ static int release(const char *directory, bool lazy, bool force)
 }
 
 /*
+ * What a store that has failed could not write is lost when its mount ends: here somebody can still
+ * tell.
+ */
+static bool loses_something(const char *directory)
+{
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
+	uint64_t failed = 0;
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) /* not ours to look into */
+		return false;
+	/* whether they succeed is not the question: they do not where the root alone is damaged */
+	(void)!syncfs(fd);
+	(void)!fsync(fd);
+	close(fd);
+	return status_read_mount(directory, lines, sizeof(lines)) > 0 &&
+	       status_number(lines, "failed", &failed) && failed;
+}
+
+/*
  * The mount that `name` means: its directory, or its store. ask: the server which store it has, and
  * wait until it says so; else it must be the store's only one. What is wrong is said, but not
  * -ENOTUNIQ.
@@ -178,6 +198,7 @@ static int umount_run(int argc, char **argv)
 	bool lazy = false, force = false;
 	struct mount_entry entry;
 	int letter, server, code, rc;
+	bool loses;
 
 	/* -n, -r, -v, -t and -N are what umount(8) may pass on */
 	while ((letter = options_next(&umount_command, argc, argv, ":lfnrvt:N:h", names)) != -1) {
@@ -192,11 +213,18 @@ static int umount_run(int argc, char **argv)
 	if (rc)
 		return MOUNT_FAILED;
 	server = lazy || force ? -1 : server_open(entry.directory);
+	loses = !lazy && !force && loses_something(entry.directory);
 	code = release(entry.directory, lazy, force);
 	if (code == MOUNT_OK && server >= 0)
 		server_wait(entry.directory, server);
 	else if (server >= 0)
 		close(server);
+	if (code == MOUNT_OK && loses) {
+		message(KV_ERROR,
+			"%s: unmounted, but its store had failed: what was written last is lost",
+			entry.directory);
+		code = MOUNT_FAILED;
+	}
 	mount_entry_fini(&entry);
 	return code;
 }

@@ -53,6 +53,7 @@ struct kv_stats {
 	uint64_t capacity_bytes; /* what the store's files take, and what the disk has free */
 	uint64_t avail_bytes; /* what can still be put in: free on the disk, or garbage in the
 				 store's files */
+	uint64_t reserve_bytes; /* as free, but for what frees more than it takes */
 	uint64_t segments;		 /* of the log */
 	uint64_t memory_index_bytes, memory_order_bytes, memory_resident_bytes;
 	uint64_t memory_versions_bytes;
@@ -73,6 +74,7 @@ struct kv_stats {
 	uint64_t brakes, brake_us; /* commits that waited for compaction, because the log had far
 				      too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
+	uint64_t failed; /* 1: a write or a sync failed, and every change is refused (kv.h, Failure) */
 	uint64_t scrubs, scrubbed_bytes; /* passes over the log in the background, and what they
 					    verified */
 	uint64_t scrub_findings; /* segments in which they found damage, or more of it; in

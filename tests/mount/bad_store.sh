@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_value
-	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount
+	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount disk_that_fails
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -337,7 +337,8 @@ case_random_damage() {
 		if timeout "$patience" "$KVFS" mount "$store" "$mnt" >mount.out 2>&1; then
 			timeout "$patience" find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || [ $? -lt 124 ] || fail "reading hung"
 			echo new >"$mnt/new" 2>/dev/null || true
-			unmount "$mnt"
+			"$KVFS" umount "$mnt" >umount.out 2>&1 || grep -q 'store had failed' umount.out ||
+				fail "umount: $(cat umount.out)"
 		fi
 		repaired "$round"
 	done
@@ -414,6 +415,31 @@ case_read_only_mount() {
 	cmp large "$mnt/large"
 	store_unmount
 	expect_same "the store's files" "$before" "$(cd "$store" && sha256sum -- *)"
+}
+
+# ext4_fails DIR - from here on its device takes nothing and gives nothing (EXT4_IOC_SHUTDOWN)
+ext4_fails() {
+	python3 -c 'import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))' "$1"
+}
+
+# Who ends a mount whose store could not write is told.
+case_disk_that_fails() {
+	needs_kvfs_here
+	ext4_make image disk 64M
+	"$KVFS" mkfs disk/store
+	store=$SCRATCH/disk/store
+	store_mount
+	echo kept >"$mnt/kept"
+	sync "$mnt/kept"
+	ext4_fails disk
+	echo lost >"$mnt/lost" || true
+	expect_fail 'store had failed' "$KVFS" umount "$mnt"
+	! is_mounted "$mnt" || fail "still mounted"
+	umount disk
+	mount -o loop image disk
+	store_mount
+	expect_same "what was synced" kept "$(cat "$mnt/kept")"
 }
 
 # A part of the store that is a symlink is not followed.
