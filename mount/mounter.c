@@ -300,6 +300,15 @@ int mounter_start(const struct session_config *config, bool background, struct m
 	return 0;
 }
 
+static int mounter_unmount(void *arg, bool force)
+{
+	struct mounter *mounter = arg;
+	struct answer answer;
+	int fd, rc = send_order(mounter->fd, force ? ORDER_BREAK : ORDER_UNMOUNT, NULL);
+
+	return rc || force ? rc : receive_answer(mounter->fd, &answer, &fd);
+}
+
 static int mounter_mount(void *arg, const char *directory, int *fd)
 {
 	struct mounter *mounter = arg;
@@ -309,18 +318,12 @@ static int mounter_mount(void *arg, const char *directory, int *fd)
 	if (!rc)
 		rc = receive_answer(mounter->fd, &answer, fd);
 	mounter->explained = answer.explained;
-	if (!rc && *fd < 0)
-		rc = -EPROTO;
+	/* it is mounted, but there was no room for one descriptor more: nobody could serve it */
+	if (!rc && *fd < 0) {
+		(void)mounter_unmount(mounter, true);
+		rc = -EMFILE;
+	}
 	return rc;
-}
-
-static int mounter_unmount(void *arg, bool force)
-{
-	struct mounter *mounter = arg;
-	struct answer answer;
-	int fd, rc = send_order(mounter->fd, force ? ORDER_BREAK : ORDER_UNMOUNT, NULL);
-
-	return rc || force ? rc : receive_answer(mounter->fd, &answer, &fd);
 }
 
 const struct session_mounter mounter_session = {mounter_mount, mounter_unmount};
