@@ -125,23 +125,29 @@ static bool is_ready(const struct segments *segments, const struct segment *segm
 	       segment->rename <= atomic_load(&segments->renames_synced);
 }
 
-/* A free file; one that can be used as it is, if there is one. */
+/*
+ * A free file; one that can be used as it is, if there is one. Before all others one that a
+ * preparation which failed half-way has left under a segment's name: its header has the number that
+ * the next one gets.
+ */
 static struct segment *free_file(const struct segments *segments)
 {
 	uint32_t slot, count = atomic_load(&segments->count);
-	struct segment *found = NULL;
+	struct segment *ready = NULL, *found = NULL;
 
 	for (slot = 0; slot < count; slot++) {
 		struct segment *segment = segments->table[slot];
 
 		if (!segment || segment->id)
 			continue;
-		if (is_ready(segments, segment))
+		if (segment->listed)
 			return segment;
+		if (!ready && is_ready(segments, segment))
+			ready = segment;
 		if (!found || !segment->hole)
 			found = segment;
 	}
-	return found;
+	return ready ? ready : found;
 }
 
 /* New files come last: reused ones sync faster. */
@@ -153,7 +159,6 @@ int segment_file_take(struct segments *segments, struct segment **out)
 	if (!found)
 		return slot_new(segments, out);
 	*out = found;
-	/* A preparation that failed half-way leaves the name behind. */
 	error = found->listed ? segment_erase(segments, found) : 0;
 	/* The log must not find the file under its old name once it is overwritten. */
 	return error ? error : segment_sync_name(segments, found);

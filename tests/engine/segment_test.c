@@ -7,7 +7,9 @@
 
 #include "log.h"
 #include "log_rest.h"
+#include "log_spare.h"
 #include "read.h"
+#include "segment_file.h"
 
 #define KEYS 300u
 #define VALUE_SIZE 1000u
@@ -153,6 +155,24 @@ static void test_address_that_lies(void **state)
 	have_all(fixture);
 }
 
+/* A preparation failed half-way: its file has the number, and is the next one's, not another. */
+static void test_half_prepared(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segments *segments = &fixture->kv->segments;
+	struct segment *left = NULL;
+
+	assert_int_equal(segments_keep_free(segments, 2), 0);
+	for (uint32_t slot = 0; slot < atomic_load(&segments->count); slot++)
+		if (segments->table[slot] && !segments->table[slot]->id)
+			left = segments->table[slot];
+	assert_int_equal(segment_file_rename(segments, left, true), 0);
+	assert_int_equal(log_prepare_spare(fixture->kv), 0);
+	assert_ptr_equal(fixture->kv->log.spares, left);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +180,7 @@ int main(void)
 		INLINE_TEST(test_proved_then_mapped),
 		INLINE_TEST(test_not_proved),
 		INLINE_TEST(test_address_that_lies),
+		INLINE_TEST(test_half_prepared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
