@@ -15,6 +15,7 @@
 #define FAST_SWITCH_US 1000000u
 #define SPARE_LOOKS 16u	      /* in a segment, whether it is time for the next one */
 #define SPARE_LEAD_US 250000u /* before it is full */
+#define FREEING_TRIES 3u      /* of making room: one that was under way did not know who waits */
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
 void log_init(struct log *log)
@@ -248,13 +249,16 @@ static void seek_room(struct kv *kv, uint64_t size)
 
 int log_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
 {
+	unsigned tries = purpose == LOG_ANY ? 1 : FREEING_TRIES;
 	int error, refused = 0;
 
 	if (purpose != LOG_ANY)
 		seek_room(kv, size);
 	/* Others who waited may have begun a segment meanwhile that has room for this too. */
-	while ((error = log_try_reserve(kv, size, purpose)) == -EAGAIN && !refused)
+	while ((error = log_try_reserve(kv, size, purpose)) == -EAGAIN && tries > 0) {
 		refused = await_spare(kv, purpose);
+		tries -= refused != 0;
+	}
 	return error == -EAGAIN ? refused : error;
 }
 
