@@ -40,5 +40,16 @@ void ledger_done(const struct ledger *ledger, uint64_t done[WRITERS_MAX])
 
 bool is_gone(int error)
 {
-	return error == ENOTCONN || error == ECONNABORTED || error == ECANCELED || error == EINTR;
+	switch (error) {
+	case ENOTCONN:
+	case ECONNABORTED:
+	/* The others where a thread that is being killed was to be handed the request. */
+	case ECANCELED:
+	case EINTR:
+	case EFAULT:
+	case EAGAIN:
+		return true;
+	default:
+		return false;
+	}
 }

@@ -71,7 +71,10 @@ struct ledger *ledger_open(const char *path);
 void ledger_raise(_Atomic uint64_t *number, uint64_t value);
 void ledger_done(const struct ledger *ledger, uint64_t done[WRITERS_MAX]);
 
-/* What the kernel answers for a server that died, before and after it notices. */
+/*
+ * What the kernel answers for a server that died, before and after it notices. Whoever hears it
+ * looks whether the server is gone indeed: a living one may not say so.
+ */
 bool is_gone(int error);
 
 #endif
