@@ -15,7 +15,6 @@
 #define FAST_SWITCH_US 1000000u
 #define SPARE_LOOKS 16u	      /* in a segment, whether it is time for the next one */
 #define SPARE_LEAD_US 250000u /* before it is full */
-#define FREEING_TRIES 3u      /* of making room: one that was under way did not know who waits */
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
 void log_init(struct log *log)
@@ -117,14 +116,19 @@ static bool must_wait(const struct log *log, enum log_purpose purpose)
 	return log->hot.trimmed || !usable_spare(log, purpose);
 }
 
-/* Waits for a spare segment, or the space of this one, or for the news that there will be none. */
+/*
+ * Waits for a spare segment, or the space of this one, or for the news that there will be none. An
+ * attempt that is under way gives no such news: it looked for room before all that has been freed
+ * by now, and did not know who waits.
+ */
 static int await_spare(struct kv *kv, enum log_purpose purpose)
 {
 	struct log *log = &kv->log;
-	uint64_t attempts = log->spare_attempts;
+	uint64_t attempt = log->spare_attempts + log->attempting + 1;
 
 	store_add(&kv->waits, 1);
 	log->spare_wanted = true;
+	log->spare_awaited = attempt;
 	log->freeing_waits |= purpose != LOG_ANY;
 	log->spare_waiters++;
 	if (kv->inline_maintenance) {
@@ -133,7 +137,7 @@ static int await_spare(struct kv *kv, enum log_purpose purpose)
 		pthread_mutex_lock(&log->lock);
 	} else {
 		maintain_kick(kv);
-		while (must_wait(log, purpose) && log->spare_attempts == attempts &&
+		while (must_wait(log, purpose) && log->spare_attempts < attempt &&
 		       !atomic_load(&kv->failed))
 			pthread_cond_wait(&log->room, &log->lock);
 	}
@@ -249,16 +253,13 @@ static void seek_room(struct kv *kv, uint64_t size)
 
 int log_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
 {
-	unsigned tries = purpose == LOG_ANY ? 1 : FREEING_TRIES;
 	int error, refused = 0;
 
 	if (purpose != LOG_ANY)
 		seek_room(kv, size);
 	/* Others who waited may have begun a segment meanwhile that has room for this too. */
-	while ((error = log_try_reserve(kv, size, purpose)) == -EAGAIN && tries > 0) {
+	while ((error = log_try_reserve(kv, size, purpose)) == -EAGAIN && !refused)
 		refused = await_spare(kv, purpose);
-		tries -= refused != 0;
-	}
 	return error == -EAGAIN ? refused : error;
 }
 

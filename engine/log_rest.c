@@ -19,6 +19,7 @@
 
 #include "epoch.h"
 #include "log.h"
+#include "log_spare.h"
 #include "segment_file.h"
 
 #define WORTH_DIVISOR 8u /* of a segment: less is not given back */
@@ -105,10 +106,7 @@ int log_extend(struct kv *kv)
 	log->hot.trimmed = false;
 	if (!error) {
 		log->hot.limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
-		log->spare_wanted = log->freeing_waits = false;
-		log->spare_error = 0;
-		log->spare_attempts++;
-		pthread_cond_broadcast(&log->room);
+		log_end_attempt(log, 0);
 	}
 	pthread_mutex_unlock(&log->lock);
 	return error;
@@ -185,10 +183,7 @@ int log_wake(struct kv *kv)
 		map = segment_use_buffer(&kv->segments, segment, buffer);
 		log->hot.limit = limit;
 	}
-	log->spare_wanted = false;
-	log->spare_error = error;
-	log->spare_attempts++;
-	pthread_cond_broadcast(&log->room);
+	log_end_attempt(log, error);
 	pthread_mutex_unlock(&log->lock);
 	if (!map)
 		return error;

@@ -218,17 +218,42 @@ int log_drop_spares(struct kv *kv, unsigned keep)
 	return error;
 }
 
-void log_spare_attempted(struct kv *kv, int error)
+void log_begin_spare(struct kv *kv)
+{
+	pthread_mutex_lock(&kv->log.lock);
+	kv->log.attempting = true;
+	pthread_mutex_unlock(&kv->log.lock);
+}
+
+bool log_freeing_waits(struct kv *kv)
+{
+	bool waits;
+
+	pthread_mutex_lock(&kv->log.lock);
+	waits = kv->log.freeing_waits;
+	pthread_mutex_unlock(&kv->log.lock);
+	return waits;
+}
+
+void log_end_attempt(struct log *log, int error)
+{
+	log->attempting = false;
+	log->spare_attempts++;
+	log->spare_error = error;
+	/* Who came meanwhile waits for the next one. */
+	log->spare_wanted = log->spare_attempts < log->spare_awaited;
+	log->freeing_waits &= log->spare_wanted;
+	pthread_cond_broadcast(&log->room);
+}
+
+void log_end_spare(struct kv *kv, int error)
 {
 	struct log *log = &kv->log;
 
 	pthread_mutex_lock(&log->lock);
+	log_end_attempt(log, error);
 	/* More of them are wanted as long as that works. */
-	log->spare_wanted = !error && !is_reserved(log) &&
-			    log->spare_count < log->spares_target;
-	log->freeing_waits = false;
-	log->spare_error = error;
-	log->spare_attempts++;
-	pthread_cond_broadcast(&log->room);
+	if (!error && !is_reserved(log) && log->spare_count < log->spares_target)
+		log->spare_wanted = true;
 	pthread_mutex_unlock(&log->lock);
 }

@@ -52,7 +52,15 @@ void log_replace_reserve(struct kv *kv);
  * back behind it.
  */
 int log_drop_spares(struct kv *kv, unsigned keep);
-/* Tells those who wait for a spare segment how preparing one has ended. */
-void log_spare_attempted(struct kv *kv, int error);
+/* Does one who frees wait for a spare segment? */
+bool log_freeing_waits(struct kv *kv);
+/*
+ * The maintainer's, around an attempt to prepare a spare segment: those who waited before it began
+ * are told how it has ended.
+ */
+void log_begin_spare(struct kv *kv);
+void log_end_spare(struct kv *kv, int error);
+/* The same for other ways to get room. Called with the lock. */
+void log_end_attempt(struct log *log, int error);
 
 #endif

@@ -61,18 +61,15 @@ static int prepare_of_parts(struct kv *kv)
  */
 static int prepare_spare(struct kv *kv)
 {
-	bool freeing_waits;
 	int error;
 
+	log_begin_spare(kv);
 	do {
 		error = prepare_of_parts(kv);
 	} while (env_is_short(error) && make_space(kv));
-	pthread_mutex_lock(&kv->log.lock);
-	freeing_waits = kv->log.freeing_waits;
-	pthread_mutex_unlock(&kv->log.lock);
-	if (env_is_short(error) && freeing_waits)
+	if (env_is_short(error) && log_freeing_waits(kv))
 		(void)log_use_reserve(kv, LOG_FREES);
-	log_spare_attempted(kv, error);
+	log_end_spare(kv, error);
 	return error;
 }
 

@@ -63,7 +63,6 @@ struct log {
 	struct segment *spares;	   /* prepared, linked by `next`, rising ids; protected by lock */
 	unsigned spare_count;	   /* protected by lock */
 	enum log_purpose spare_for; /* who may use it, and those behind him; protected by lock */
-	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
 	bool starved;		   /* the reserve is in use: only what frees is appended; protected
 				      by lock */
 	uint32_t sought_to;	   /* then: up to where in the tail compaction has been asked
@@ -71,7 +70,10 @@ struct log {
 	unsigned spares_target;	   /* more when segments fill up fast; protected by lock */
 	_Atomic bool spare_wanted; /* stored under lock */
 	unsigned spare_waiters;	   /* who waits for one; protected by lock */
-	uint64_t spare_attempts;   /* protected by lock */
+	bool freeing_waits;	   /* one that frees waits for a spare; protected by lock */
+	bool attempting;	   /* to prepare one; protected by lock */
+	uint64_t spare_attempts;   /* that have ended; protected by lock */
+	uint64_t spare_awaited;	   /* the last attempt that somebody waits for; protected by lock */
 	_Atomic int spare_error;   /* of the last attempt */
 	uint64_t next_id;	   /* the maintainer's */
 	_Atomic uint64_t last_seq; /* stored under lock */

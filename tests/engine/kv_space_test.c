@@ -3,6 +3,11 @@
  * comes back. */
 #include "kv_fixture.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
+#include "store.h"
+
 #define VALUE_SIZE 20000u
 #define KEYS_MAX 2000u
 
@@ -171,6 +176,84 @@ static void test_deleted_part_comes_back(void **state)
 	must_check_clean(fixture);
 }
 
+/*
+ * An attempt to make room that finds none, and is held until another writer waits too; what comes
+ * behind it succeeds.
+ */
+static struct {
+	struct fixture *fixture;
+	int (*real)(struct env_file *file, uint64_t size);
+	uint64_t waits;   /* before anybody waits */
+	uint64_t refused; /* this attempt */
+	_Atomic bool begins, holds;
+} scarce;
+
+static uint64_t attempt_now(void)
+{
+	struct log *log = &scarce.fixture->kv->log;
+	uint64_t attempt;
+
+	pthread_mutex_lock(&log->lock);
+	attempt = log->spare_attempts + 1;
+	pthread_mutex_unlock(&log->lock);
+	return attempt;
+}
+
+static uint64_t waits_now(void)
+{
+	return stats_of(scarce.fixture).waits - scarce.waits;
+}
+
+static int allocate_scarcely(struct env_file *file, uint64_t size)
+{
+	if (!atomic_load(&scarce.begins))
+		return scarce.real(file, size);
+	if (!scarce.refused && waits_now()) {
+		scarce.refused = attempt_now();
+		atomic_store(&scarce.holds, true);
+		while (waits_now() < 2)
+			usleep(100);
+	}
+	if (!scarce.refused || attempt_now() == scarce.refused)
+		return -ENOSPC;
+	return scarce.real(file, size);
+}
+
+static void *put_until_refused(void *arg)
+{
+	static uint8_t value[VALUE_SIZE];
+	unsigned key;
+
+	for (key = 0; !kv_put(arg, HASHED, &key, sizeof(key), value, sizeof(value), NULL); key++)
+		if (atomic_load(&scarce.holds))
+			return NULL;
+	return NULL;
+}
+
+/* The answer to an attempt that was under way is none to who comes then. */
+static void test_late_waiter(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t value[SEGMENT_SIZE / 4 * 3];
+	pthread_t other;
+
+	scarce.fixture = fixture;
+	scarce.real = fixture->env->file_allocate;
+	fixture->env->file_allocate = allocate_scarcely;
+	assert_int_equal(kv_create(fixture->env, STORE_PATH, &fixture_create_options,
+				   fixture_hear, fixture), 0);
+	must_open(fixture, 0);
+	scarce.waits = stats_of(fixture).waits;
+	atomic_store(&scarce.begins, true);
+	assert_int_equal(pthread_create(&other, NULL, put_until_refused, fixture->kv), 0);
+	while (!atomic_load(&scarce.holds))
+		usleep(100);
+	assert_int_equal(
+		kv_put(fixture->kv, ORDERED, "late", 4, value, sizeof(value), NULL), 0);
+	assert_int_equal(pthread_join(other, NULL), 0);
+	must_check_clean(fixture);
+}
+
 /* More room appears: writing goes on without opening again. */
 static void test_disk_grows(void **state)
 {
@@ -254,6 +337,7 @@ int main(void)
 		FIXTURE_TEST(test_tombstones_on_full_disk),
 		INLINE_TEST(test_tombstones_on_full_disk),
 		FIXTURE_TEST(test_deleted_part_comes_back),
+		EMPTY_TEST(test_late_waiter),
 		FIXTURE_TEST(test_disk_grows),
 		cmocka_unit_test(test_largest_on_full_disk),
 		FIXTURE_TEST(test_files_are_given_back),
