@@ -76,6 +76,13 @@ void fixture_set_fate(struct fixture *fixture, unsigned fate)
 			fixture->env->random(fixture->env, &number, sizeof(number)), 0);
 }
 
+struct fixture *fixture_begin(void **state, unsigned fate)
+{
+	assert_int_equal(fixture_setup_inline(state), 0);
+	fixture_set_fate(*state, fate);
+	return *state;
+}
+
 int fixture_open(struct fixture *fixture, unsigned flags)
 {
 	struct kv_open_options options = {
@@ -257,4 +264,37 @@ void must_have_range(struct fixture *fixture, unsigned from, unsigned to, unsign
 		numbered_value(value, i, round);
 		must_have(fixture, i & 1, key, value);
 	}
+}
+
+#define FILL_KEYS_MAX 100000u
+
+unsigned fill_disk(struct fixture *fixture, size_t size, int error)
+{
+	static uint8_t value[FILL_SIZE_MAX];
+	unsigned count = 0;
+	int result = 0;
+
+	while (!result && count < FILL_KEYS_MAX) {
+		fill_bytes(value, size, count);
+		result = kv_put(fixture->kv, ORDERED, &count, sizeof(count), value, size, NULL);
+		count += !result;
+	}
+	assert_int_equal(result, error);
+	return count;
+}
+
+void must_have_filled_disk(struct fixture *fixture, unsigned from, unsigned to)
+{
+	static uint8_t expected[FILL_SIZE_MAX];
+	struct kv_slice value;
+	unsigned i;
+
+	kv_read_begin(fixture->kv);
+	for (i = from; i < to; i++) {
+		fill_bytes(expected, sizeof(expected), i);
+		assert_int_equal(kv_get(fixture->kv, ORDERED, &i, sizeof(i), &value), 0);
+		assert_int_equal(value.size, sizeof(expected));
+		assert_memory_equal(value.data, expected, sizeof(expected));
+	}
+	kv_read_end(fixture->kv);
 }

@@ -44,6 +44,8 @@ int fixture_setup_empty(void **state);
 /* Closes the store if it is open, and finds that nothing of it is left open. */
 int fixture_teardown(void **state);
 
+/* The same again and again in one test, each time with another fate: inline. */
+struct fixture *fixture_begin(void **state, unsigned fate);
 /* What the disk loses from here on follows from this number: 0 changes nothing. */
 void fixture_set_fate(struct fixture *fixture, unsigned fate);
 void fixture_hear(void *arg, enum kv_severity severity, const char *message);
@@ -82,6 +84,15 @@ void numbered_key(char key[16], unsigned number);
 void numbered_value(char value[128], unsigned number, unsigned round);
 void must_put_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round);
 void must_have_range(struct fixture *fixture, unsigned from, unsigned to, unsigned round);
+
+/*
+ * Puts until it is refused, with this error: keys of four bytes, ordered, which are numbers from 0
+ * on; how many. Values have FILL_SIZE_MAX bytes at most, which follow from the number.
+ */
+#define FILL_SIZE_MAX 20000u
+unsigned fill_disk(struct fixture *fixture, size_t size, int error);
+/* Those of [from, to), of FILL_SIZE_MAX bytes each. */
+void must_have_filled_disk(struct fixture *fixture, unsigned from, unsigned to);
 
 #define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 #define INLINE_TEST(test)                                                                          \

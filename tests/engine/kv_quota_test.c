@@ -11,50 +11,11 @@
 #include "segment_file.h"
 #include "store.h"
 
-#define VALUE_SIZE 20000u
 #define SMALL_SIZE 500u /* too many for their tombstones to fit into 1/16 of a segment */
-#define KEYS_MAX 100000u
 #define QUOTA (12 * (uint64_t)SEGMENT_SIZE)
 #define REST_US 40000000u
 #define REST_TURNS 3u
 #define DESCRIPTORS 24u /* beyond those of a new store: two for each segment at most */
-
-/* Puts until it is refused, with this error: the number of keys that were put. */
-static unsigned fill_sized(struct fixture *fixture, size_t size, int error)
-{
-	static uint8_t value[VALUE_SIZE];
-	unsigned count = 0;
-	int result = 0;
-
-	while (!result && count < KEYS_MAX) {
-		fill_bytes(value, size, count);
-		result = kv_put(fixture->kv, ORDERED, &count, sizeof(count), value, size, NULL);
-		count += !result;
-	}
-	assert_int_equal(result, error);
-	return count;
-}
-
-static unsigned fill(struct fixture *fixture, int error)
-{
-	return fill_sized(fixture, VALUE_SIZE, error);
-}
-
-static void must_have_keys(struct fixture *fixture, unsigned from, unsigned count)
-{
-	static uint8_t expected[VALUE_SIZE];
-	struct kv_slice value;
-	unsigned i;
-
-	kv_read_begin(fixture->kv);
-	for (i = from; i < count; i++) {
-		fill_bytes(expected, sizeof(expected), i);
-		assert_int_equal(kv_get(fixture->kv, ORDERED, &i, sizeof(i), &value), 0);
-		assert_int_equal(value.size, sizeof(expected));
-		assert_memory_equal(value.data, expected, sizeof(expected));
-	}
-	kv_read_end(fixture->kv);
-}
 
 /* One of each ten first: nowhere is much freed before a good deal was written about it. */
 static void delete_keys(struct fixture *fixture, unsigned count)
@@ -72,29 +33,29 @@ static void delete_keys(struct fixture *fixture, unsigned count)
 /* All of it, twice, with a crash between. */
 static void fill_and_delete(struct fixture *fixture, unsigned flags, int error)
 {
-	unsigned count = fill(fixture, error), again;
+	unsigned count = fill_disk(fixture, FILL_SIZE_MAX, error), again;
 	unsigned opens = sim_env_opens(fixture->sim);
 
 	assert_true(count > 200);
-	must_have_keys(fixture, 0, count);
+	must_have_filled_disk(fixture, 0, count);
 	must_sync(fixture);
 	/* Opening takes some for a moment. */
 	sim_env_set_opens_max(fixture->sim, 0);
 	must_crash(fixture, SIM_LOSS_ALL, flags);
 	if (error == -EMFILE)
 		sim_env_set_opens_max(fixture->sim, opens);
-	must_have_keys(fixture, 0, count);
+	must_have_filled_disk(fixture, 0, count);
 	must_check_clean(fixture);
 	delete_keys(fixture, count);
 	must_check_clean(fixture);
-	again = fill(fixture, error);
+	again = fill_disk(fixture, FILL_SIZE_MAX, error);
 	assert_true(again > count / 2);
-	must_have_keys(fixture, 0, again);
+	must_have_filled_disk(fixture, 0, again);
 	must_check_clean(fixture);
 	sim_env_set_opens_max(fixture->sim, 0);
 	must_close(fixture);
 	must_open(fixture, flags);
-	must_have_keys(fixture, 0, again);
+	must_have_filled_disk(fixture, 0, again);
 }
 
 static void test_delete_over_quota(void **state)
@@ -129,10 +90,10 @@ static void test_small_quotas(void **state)
 		assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options,
 					   fixture_hear, &fixture), 0);
 		must_open(&fixture, KV_OPEN_INLINE);
-		count = fill(&fixture, -EDQUOT);
+		count = fill_disk(&fixture, FILL_SIZE_MAX, -EDQUOT);
 		assert_true(count > 40);
 		delete_keys(&fixture, count);
-		assert_true(fill(&fixture, -EDQUOT) > count / 2);
+		assert_true(fill_disk(&fixture, FILL_SIZE_MAX, -EDQUOT) > count / 2);
 		must_check_clean(&fixture);
 		must_close(&fixture);
 		sim_env_free(fixture.sim);
@@ -166,7 +127,7 @@ static void test_reserve_is_kept(void **state)
 	unsigned count;
 
 	sim_env_set_quota(fixture->sim, QUOTA);
-	count = fill_sized(fixture, SMALL_SIZE, -EDQUOT);
+	count = fill_disk(fixture, SMALL_SIZE, -EDQUOT);
 	rest(fixture);
 	take_rest_of_quota(fixture);
 	must_close(fixture);
@@ -175,7 +136,7 @@ static void test_reserve_is_kept(void **state)
 	take_rest_of_quota(fixture);
 	delete_keys(fixture, count);
 	must_check_clean(fixture);
-	assert_true(fill_sized(fixture, SMALL_SIZE, -EDQUOT) > count / 2);
+	assert_true(fill_disk(fixture, SMALL_SIZE, -EDQUOT) > count / 2);
 }
 
 static uint64_t used(struct fixture *fixture)
@@ -193,7 +154,7 @@ static void test_reserve_is_given_back(void **state)
 	uint64_t before;
 
 	sim_env_set_quota(fixture->sim, QUOTA);
-	(void)fill(fixture, -EDQUOT);
+	(void)fill_disk(fixture, FILL_SIZE_MAX, -EDQUOT);
 	rest(fixture);
 	before = used(fixture);
 	sim_env_set_quota(fixture->sim, 2 * QUOTA);
@@ -212,7 +173,7 @@ static void test_large_store_keeps_reserve(void **state)
 	unsigned wanted;
 
 	sim_env_set_quota(fixture->sim, QUOTA);
-	(void)fill(fixture, -EDQUOT);
+	(void)fill_disk(fixture, FILL_SIZE_MAX, -EDQUOT);
 	sim_env_set_quota(fixture->sim, 0);
 	must_put(fixture, HASHED, "key", "value");
 	/* That it is large it only believes. */
@@ -242,7 +203,7 @@ static void test_delete_without_descriptors(void **state)
 static void prune(struct fixture *fixture, int error)
 {
 	struct kv_prune_options options = {.garbage_percent = 1};
-	unsigned i, count = fill(fixture, error);
+	unsigned i, count = fill_disk(fixture, FILL_SIZE_MAX, error);
 
 	for (i = 0; i < count; i += 25)
 		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);

@@ -413,12 +413,9 @@ static void test_dropped_segment_is_not_back(void **state)
 	static const uint8_t value[FILLER];
 
 	for (unsigned life = 0; life < LIVES; life++) {
-		struct fixture *fixture;
+		struct fixture *fixture = fixture_begin(state, life);
 		unsigned puts = 0;
 
-		assert_int_equal(fixture_setup_inline(state), 0);
-		fixture = *state;
-		fixture_set_fate(fixture, life);
 		assert_true(free_below_spare(fixture));
 		sim_env_cut(fixture->sim);
 		kv_close(fixture->kv);

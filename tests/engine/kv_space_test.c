@@ -8,52 +8,17 @@
 
 #include "store.h"
 
-#define VALUE_SIZE 20000u
-#define KEYS_MAX 2000u
-
-/* Puts until the disk is full: the number of keys that were put. */
-static unsigned fill_disk(struct fixture *fixture)
-{
-	static uint8_t value[VALUE_SIZE];
-	unsigned count = 0;
-	int result = 0;
-
-	while (result == 0 && count < KEYS_MAX) {
-		fill_bytes(value, sizeof(value), count);
-		result = kv_put(
-			fixture->kv, ORDERED, &count, sizeof(count), value, sizeof(value), NULL);
-		count += result == 0;
-	}
-	assert_int_equal(result, -ENOSPC);
-	return count;
-}
-
-static void must_have_keys(struct fixture *fixture, unsigned from, unsigned count)
-{
-	static uint8_t expected[VALUE_SIZE];
-	struct kv_slice value;
-
-	kv_read_begin(fixture->kv);
-	for (unsigned i = from; i < count; i++) {
-		fill_bytes(expected, sizeof(expected), i);
-		assert_int_equal(kv_get(fixture->kv, ORDERED, &i, sizeof(i), &value), 0);
-		assert_int_equal(value.size, sizeof(expected));
-		assert_memory_equal(value.data, expected, sizeof(expected));
-	}
-	kv_read_end(fixture->kv);
-}
-
 static void fill_and_delete(struct fixture *fixture, unsigned flags)
 {
 	unsigned count, again;
 
 	sim_env_set_capacity(fixture->sim, 12 * (uint64_t)SEGMENT_SIZE);
-	count = fill_disk(fixture);
+	count = fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC);
 	assert_true(count > 200);
-	must_have_keys(fixture, 0, count);
+	must_have_filled_disk(fixture, 0, count);
 	must_sync(fixture);
 	must_crash(fixture, SIM_LOSS_ALL, flags);
-	must_have_keys(fixture, 0, count);
+	must_have_filled_disk(fixture, 0, count);
 	must_check_clean(fixture);
 
 	/* Every key can be deleted, and what they took is there for others. */
@@ -61,13 +26,13 @@ static void fill_and_delete(struct fixture *fixture, unsigned flags)
 		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
 	must_sync(fixture);
 	must_check_clean(fixture);
-	again = fill_disk(fixture);
+	again = fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC);
 	assert_true(again > count / 2);
-	must_have_keys(fixture, 0, again);
+	must_have_filled_disk(fixture, 0, again);
 	must_check_clean(fixture);
 	must_close(fixture);
 	must_open(fixture, flags);
-	must_have_keys(fixture, 0, again);
+	must_have_filled_disk(fixture, 0, again);
 }
 
 static void test_delete_on_full_disk(void **state)
@@ -162,11 +127,11 @@ static void test_tombstones_on_full_disk(void **state)
 static void test_deleted_part_comes_back(void **state)
 {
 	struct fixture *fixture = *state;
-	static uint8_t value[VALUE_SIZE];
+	static uint8_t value[FILL_SIZE_MAX];
 	unsigned count, deleted = 0, key;
 
 	sim_env_set_capacity(fixture->sim, 30 * (uint64_t)SEGMENT_SIZE);
-	count = fill_disk(fixture);
+	count = fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC);
 	for (unsigned i = 0; i < count; i += 3, deleted++)
 		assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
 	key = count;
@@ -221,7 +186,7 @@ static int allocate_scarcely(struct env_file *file, uint64_t size)
 
 static void *put_until_refused(void *arg)
 {
-	static uint8_t value[VALUE_SIZE];
+	static uint8_t value[FILL_SIZE_MAX];
 	unsigned key;
 
 	for (key = 0; !kv_put(arg, HASHED, &key, sizeof(key), value, sizeof(value), NULL); key++)
@@ -261,13 +226,12 @@ static void test_disk_grows(void **state)
 	unsigned count;
 
 	sim_env_set_capacity(fixture->sim, 6 * (uint64_t)SEGMENT_SIZE);
-	count = fill_disk(fixture);
+	count = fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC);
 	sim_env_set_capacity(fixture->sim, 10 * (uint64_t)SEGMENT_SIZE);
-	assert_true(fill_disk(fixture) > count);
+	assert_true(fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC) > count);
 	must_check_clean(fixture);
 }
 
-/* Overwriting the same keys for ever needs no more room than they take, and some. */
 struct files {
 	unsigned used, unused;
 };
@@ -308,10 +272,11 @@ static void test_files_are_given_back(void **state)
 	must_check_clean(fixture);
 }
 
+/* Overwriting the same keys for ever needs no more room than they take, and some. */
 static void test_overwriting_stays_bounded(void **state)
 {
 	struct fixture *fixture = *state;
-	static uint8_t value[VALUE_SIZE];
+	static uint8_t value[FILL_SIZE_MAX];
 
 	sim_env_set_capacity(fixture->sim, 20 * (uint64_t)SEGMENT_SIZE);
 	for (unsigned round = 0; round < 40; round++) {
@@ -322,11 +287,11 @@ static void test_overwriting_stays_bounded(void **state)
 				0);
 		}
 	}
-	must_have_keys(fixture, 0, 100);
+	must_have_filled_disk(fixture, 0, 100);
 	must_check_clean(fixture);
 	must_close(fixture);
 	must_open(fixture, 0);
-	must_have_keys(fixture, 0, 100);
+	must_have_filled_disk(fixture, 0, 100);
 }
 
 int main(void)

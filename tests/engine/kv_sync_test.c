@@ -503,12 +503,9 @@ static void test_lost_size(void **state)
 	char key[16];
 
 	for (unsigned life = 0; life < SIZE_LIVES; life++) {
-		struct fixture *fixture;
+		struct fixture *fixture = fixture_begin(state, life);
 		unsigned failures = 0;
 
-		assert_int_equal(fixture_setup_inline(state), 0);
-		fixture = *state;
-		fixture_set_fate(fixture, life);
 		sim_env_fail(fixture->sim, SIM_FAULT_SYNC, 1, 1, -EIO);
 		for (unsigned i = 0; i < SIZE_VALUES; i++) {
 			snprintf(key, sizeof(key), "key %u", i);
