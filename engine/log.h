@@ -22,8 +22,8 @@ void log_fini(struct log *log);
 
 /*
  * Makes sure that `size` bytes and a MARK fit behind the tail. May let go of the lock, and wait,
- * when a new segment is due. Called with the lock; frees: the bytes free more than they take, and
- * may use the reserve. -ENOSPC, -EROFS (poisoned), -EIO
+ * when a new segment is due. Called with the lock. Only what frees more than it takes, and copies,
+ * may use the reserve. env_is_short, -EROFS (poisoned), -ENOMEM, -EIO
  */
 int log_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose);
 /*
