@@ -8,10 +8,12 @@
 #include "mount_table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void unescape(char *text)
 {
@@ -50,6 +52,7 @@ static bool line_parse(char *line, struct mount_entry *entry)
 
 	line[strcspn(line, "\n")] = '\0';
 	field = strtok_r(line, " ", &save);
+	entry->id = field ? strtoul(field, NULL, 10) : 0;
 	for (i = 1; field && i < 5; i++)
 		field = strtok_r(NULL, " ", &save);
 	entry->directory = field;
@@ -69,7 +72,7 @@ static bool line_parse(char *line, struct mount_entry *entry)
 static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 {
 	struct mount_entry copy = {strdup(entry->directory), strdup(entry->type),
-		strdup(entry->source), entry->user};
+		strdup(entry->source), entry->id, entry->user};
 
 	if (!copy.directory || !copy.type || !copy.source) {
 		mount_entry_fini(&copy);
@@ -79,9 +82,10 @@ static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 	return 0;
 }
 
-/* What is looked for: the last line with the directory, or the first of ours with the source. */
+/* What is looked for: the mount with this number, or the first of ours with the source. */
 struct wanted {
 	const char *directory, *source; /* one is NULL */
+	unsigned long id;               /* with the directory */
 	bool (*is_it)(const struct mount_entry *entry, const char *source);
 	bool only; /* -ENOTUNIQ where a second one is met */
 };
@@ -89,7 +93,7 @@ struct wanted {
 static bool is_wanted(const struct wanted *wanted, const struct mount_entry *entry)
 {
 	if (wanted->directory)
-		return !strcmp(entry->directory, wanted->directory);
+		return entry->id == wanted->id && !strcmp(entry->directory, wanted->directory);
 	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, wanted->source) &&
 	       wanted->is_it(entry, wanted->source);
 }
@@ -111,10 +115,8 @@ static int table_find(const struct wanted *wanted, struct mount_entry *out)
 			rc = -ENOTUNIQ;
 			break;
 		}
-		mount_entry_fini(&found);
-		found = (struct mount_entry){0};
 		rc = entry_copy(&entry, &found);
-		if (rc || (wanted->source && !wanted->only))
+		if (rc || !wanted->only)
 			break;
 	}
 	free(line);
@@ -126,9 +128,40 @@ static int table_find(const struct wanted *wanted, struct mount_entry *out)
 	return rc;
 }
 
+/*
+ * The number of the mount that a path is in, which is what the kernel would unmount: what is on top
+ * the order of the table does not say, as mounts can be moved. What is opened so asks no server.
+ */
+static int id_of_path(const char *path, unsigned long *id)
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), rc = -ENOENT;
+	char name[64], line[128];
+	FILE *info;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
+	info = fopen(name, "re");
+	if (!info)
+		rc = -errno;
+	while (info && rc && fgets(line, sizeof(line), info)) {
+		if (!strncmp(line, "mnt_id:", strlen("mnt_id:"))) {
+			*id = strtoul(line + strlen("mnt_id:"), NULL, 10);
+			rc = 0;
+		}
+	}
+	if (info)
+		fclose(info);
+	close(fd);
+	return rc;
+}
+
 int mount_table_at(const char *directory, struct mount_entry *out)
 {
-	return table_find(&(struct wanted){.directory = directory}, out);
+	struct wanted wanted = {.directory = directory};
+	int rc = id_of_path(directory, &wanted.id);
+
+	return rc ? rc : table_find(&wanted, out);
 }
 
 int mount_table_of(const char *source,
@@ -137,12 +170,17 @@ int mount_table_of(const char *source,
 	return table_find(&(struct wanted){.source = source, .is_it = is_it}, out);
 }
 
-int mount_table_only(const char *source, struct mount_entry *out)
+int mount_table_only(const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
-	const struct wanted wanted = {
-		.source = source, .is_it = mount_entry_is_trusted, .only = true};
+	return table_find(&(struct wanted){.source = source, .is_it = is_it, .only = true}, out);
+}
 
-	return table_find(&wanted, out);
+bool mount_entry_is_topmost(const struct mount_entry *entry)
+{
+	unsigned long id;
+
+	return !id_of_path(entry->directory, &id) && id == entry->id;
 }
 
 bool mount_entry_is_trusted(const struct mount_entry *entry, const char *source)

@@ -12,12 +12,13 @@
 
 struct mount_entry {
 	char *directory, *type, *source;
+	unsigned long id;   /* of the mount, among those that are there now */
 	unsigned long user; /* who mounted it, as FUSE says; 0 where that is not said */
 };
 
 /*
  * The topmost mount on exactly this directory (absolute, without links). -ENOENT if there is none.
- * The entry is freed by mount_entry_fini.
+ * No server is asked. The entry is freed by mount_entry_fini.
  */
 int mount_table_at(const char *directory, struct mount_entry *out)
 	__attribute__((warn_unused_result));
@@ -28,9 +29,15 @@ int mount_table_at(const char *directory, struct mount_entry *out)
 int mount_table_of(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 	__attribute__((warn_unused_result));
-/* Likewise the only one that is trusted, see below. -ENOTUNIQ: there are several. */
-int mount_table_only(const char *source, struct mount_entry *out)
+/* Likewise the only one. -ENOTUNIQ: there are several. */
+int mount_table_only(const char *source,
+	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 	__attribute__((warn_unused_result));
+/*
+ * Is it what a path to its directory leads to? Something else may be mounted on top of it, or over
+ * a directory above.
+ */
+bool mount_entry_is_topmost(const struct mount_entry *entry);
 /*
  * Was it made by root, or by the owner of what is at `source` now? Anybody may call his own mount
  * as he likes. No server is asked.

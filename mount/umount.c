@@ -156,9 +156,8 @@ static bool loses_something(const char *directory)
 }
 
 /*
- * The mount that `name` means: its directory, or its store. ask: the server which store it has, and
- * wait until it says so; else it must be the store's only one. What is wrong is said, but not
- * -ENOTUNIQ.
+ * The mount that `name` means: its directory, or the store that has no other. ask: the server which
+ * store it has, and wait until it says so. What is wrong is said, but not -ENOTUNIQ.
  */
 static int find(const char *name, bool ask, struct mount_entry *entry)
 {
@@ -171,8 +170,8 @@ static int find(const char *name, bool ask, struct mount_entry *entry)
 	}
 	rc = mount_table_at(path, entry);
 	if (rc == -ENOENT)
-		rc = ask ? mount_table_of(path, status_is_mount_of, entry)
-			 : mount_table_only(path, entry);
+		rc = mount_table_only(
+			path, ask ? status_is_mount_of : mount_entry_is_trusted, entry);
 	if (rc == -ENOENT) {
 		message(KV_ERROR, "%s: nothing is mounted here", name);
 	} else if (rc && rc != -ENOTUNIQ) {
@@ -182,6 +181,12 @@ static int find(const char *name, bool ask, struct mount_entry *entry)
 			entry->type);
 		mount_entry_fini(entry);
 		rc = -EINVAL;
+	} else if (!rc && !mount_entry_is_topmost(entry)) {
+		message(KV_ERROR,
+			"%s: %s does not lead to its mount; is something else mounted over it?",
+			name, entry->directory);
+		mount_entry_fini(entry);
+		rc = -EBUSY;
 	}
 	free(path);
 	return rc;

@@ -5,7 +5,7 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike odd_paths closed_streams nobody_reads no_descriptors)
+	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike covered odd_paths closed_streams nobody_reads no_descriptors)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -200,19 +200,46 @@ case_called_alike() {
 	! is_mounted "$mnt" || fail "umount -l left the store's mount"
 	wait "$daemon"
 	daemon=
-	for option in -l -f; do
-		expect_fail 'nothing is mounted' "$KVFS" umount "$option" "$store"
+	for option in '' -l -f; do
+		# shellcheck disable=SC2086 # or none
+		expect_fail 'nothing is mounted' "$KVFS" umount $option "$store"
 	done
 	store_mount -o ro
 	"$KVFS" mount -o ro "$store" "$SCRATCH/second"
-	for option in -l -f; do
+	for option in '' -l -f; do
 		status=0
-		"$KVFS" umount "$option" "$store" 2>error || status=$?
+		# shellcheck disable=SC2086
+		"$KVFS" umount $option "$store" 2>error || status=$?
 		expect_same "status of umount $option, of two" 1 "$status"
 		grep -q 'several mounts.*DIR' error || fail "umount $option: $(cat error)"
 	done
 	unmount "$SCRATCH/second"
 	is_mounted "$mnt" && is_mounted "$SCRATCH/his" || fail "another one went"
+}
+
+# What was moved on top of a store's mount does not go in its place, though the table has it before that.
+case_covered() {
+	prepare
+	mkdir older
+	mount -t tmpfs none older || skip "cannot mount a tmpfs here"
+	store_mount
+	export -f covered expect_fail fail
+	export KVFS SCRATCH store mnt patience
+	unshare -m bash -euc covered
+	unmount "$SCRATCH/older" umount
+}
+
+covered() {
+	local option
+	mount --move older "$mnt"
+	for option in '' -l -f; do
+		# shellcheck disable=SC2086 # or none
+		expect_fail 'is something else mounted' "$KVFS" umount $option "$store"
+		# shellcheck disable=SC2086
+		expect_fail 'not a kvfs mount' "$KVFS" umount $option "$mnt"
+	done
+	umount "$mnt"
+	grep -q " $mnt .* fuse.kvfs " /proc/self/mountinfo || fail "the store's mount went"
 }
 
 # Blanks, commas, backslashes, quotes, newlines, other alphabets; relative paths and links.
