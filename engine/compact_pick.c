@@ -9,6 +9,7 @@
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
 #define WORTH_LAST_DIVISOR 64u /* where deleting waits for them: as much as its reserve is of all */
 #define SLACK_DIVISOR 256u     /* for MARKs and the END */
+#define LONGEST_MIN FORMAT_RECORD_HEADER_SIZE
 #define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
 #define NEAR_END_SEGMENTS 64u /* of free disk, or such a part of it: space is what is wanted */
 #define NEAR_END_DIVISOR 8u
@@ -259,12 +260,19 @@ static uint64_t gain_of(const struct kv *kv, const struct segment *segment,
 	return garbage_of(kv, segment) + of_tombstones;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* The longest record in it; of a damaged one, as much as may be. */
 static uint32_t longest_of(const struct kv *kv, struct segment *segment)
 {
 	const uint8_t *base = segments_base(&kv->segments, segment->slot);
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, longest = FORMAT_RECORD_HEADER_SIZE;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, longest = LONGEST_MIN;
 
+	if (!segment->longest)
+		kv->env->map_advise(base, segment->end, ENV_ADVICE_WILLNEED);
 	while (!segment->longest && offset < segment->end) {
 		int64_t length = segment_validate(&kv->segments, segment, base, offset);
 
@@ -290,9 +298,11 @@ static bool gains_enough(const struct kv *kv, struct segment *segment, const str
 
 	if (needed + slack <= space->tail || gain >= space->tail + space->worth)
 		return needed + slack <= space->room;
-	left = longest_of(kv, segment);
-	if (left > space->tail)
-		left = space->tail;
+	/* To know it better takes reading the whole segment. */
+	left = smaller(LONGEST_MIN, space->tail);
+	if (needed + slack + left > space->room || gain < left + space->worth)
+		return false;
+	left = smaller(longest_of(kv, segment), space->tail);
 	return needed + slack + left <= space->room && gain >= left + space->worth;
 }
 

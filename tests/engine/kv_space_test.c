@@ -141,6 +141,30 @@ static void test_deleted_part_comes_back(void **state)
 	must_check_clean(fixture);
 }
 
+/* Which segments the copies of fit is mostly known without a look into them. */
+static void test_few_segments_are_read(void **state)
+{
+	struct fixture *fixture = *state;
+	struct segments *segments = &fixture->kv->segments;
+	static const uint8_t value[FILL_SIZE_MAX];
+	unsigned count, key, slot, looked_into = 0, all = 0;
+
+	sim_env_set_capacity(fixture->sim, 50 * (uint64_t)SEGMENT_SIZE);
+	count = fill_disk(fixture, FILL_SIZE_MAX, -ENOSPC);
+	for (key = 0; key < count; key += 3)
+		assert_int_equal(kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL), 0);
+	/* The deletions fit into what is left for them. */
+	assert_int_equal(kv_put(fixture->kv, HASHED, "key", 3, value, sizeof(value), NULL), 0);
+	for (slot = 0; slot < atomic_load(&segments->count); slot++) {
+		const struct segment *segment = segments->table[slot];
+
+		all += segment && segment->id;
+		looked_into += segment && segment->id && segment->longest;
+	}
+	assert_true(all > 30);
+	assert_true(looked_into < all / 4);
+}
+
 /*
  * An attempt to make room that finds none, and is held until another writer waits too; what comes
  * behind it succeeds.
@@ -302,6 +326,7 @@ int main(void)
 		FIXTURE_TEST(test_tombstones_on_full_disk),
 		INLINE_TEST(test_tombstones_on_full_disk),
 		FIXTURE_TEST(test_deleted_part_comes_back),
+		INLINE_TEST(test_few_segments_are_read),
 		EMPTY_TEST(test_late_waiter),
 		FIXTURE_TEST(test_disk_grows),
 		cmocka_unit_test(test_largest_on_full_disk),
