@@ -100,8 +100,8 @@ static int give_back(struct kv *kv, unsigned keep, bool tail)
 
 	if (!may_trim(kv))
 		return 0;
-	/* Where space was refused before. */
-	if (segments_count_free(&kv->segments))
+	/* It goes, and may: another file could be had. Where it stays, who writes next looks for it. */
+	if (!reserve_at_rest(kv) && segments_count_free(&kv->segments))
 		log_replace_reserve(kv);
 	error = log_drop_spares(kv, keep);
 	segments_drop_free(&kv->segments, reserve_at_rest(kv), &kv->log.lock);

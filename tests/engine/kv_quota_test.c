@@ -191,6 +191,29 @@ static void test_large_store_keeps_reserve(void **state)
 	must_check_clean(fixture);
 }
 
+/* Where it stays at rest, and something else than space is short, it is not taken for whole. */
+static void test_reserve_in_use_at_rest(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv *kv = fixture->kv;
+	unsigned i, count;
+
+	sim_env_set_opens_max(fixture->sim, sim_env_opens(fixture->sim) + DESCRIPTORS);
+	count = fill_disk(fixture, SMALL_SIZE, -EMFILE);
+	store_add(&kv->log_bytes, LARGE_LOG);
+	for (i = 0; i < count && !kv->log.starved; i++)
+		assert_int_equal(kv_delete(kv, ORDERED, &i, sizeof(i), NULL), 0);
+	assert_true(kv->log.starved);
+	assert_true(segments_count_free(&kv->segments) > 0);
+	rest(fixture);
+	assert_true(kv->log.starved);
+	sim_env_set_opens_max(fixture->sim, 0);
+	must_put(fixture, HASHED, "key", "value");
+	assert_false(kv->log.starved);
+	store_add(&kv->log_bytes, -LARGE_LOG);
+	must_check_clean(fixture);
+}
+
 static void test_delete_without_descriptors(void **state)
 {
 	struct fixture *fixture = *state;
@@ -240,6 +263,7 @@ int main(void)
 		INLINE_TEST(test_reserve_is_kept),
 		INLINE_TEST(test_reserve_is_given_back),
 		INLINE_TEST(test_large_store_keeps_reserve),
+		INLINE_TEST(test_reserve_in_use_at_rest),
 		FIXTURE_TEST(test_delete_without_descriptors),
 		INLINE_TEST(test_prune_over_quota),
 		INLINE_TEST(test_prune_without_descriptors),
