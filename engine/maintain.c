@@ -61,14 +61,17 @@ static int prepare_of_parts(struct kv *kv)
  */
 static int prepare_spare(struct kv *kv)
 {
-	int error;
+	int error, refused = 0;
 
 	log_begin_spare(kv);
 	do {
 		error = prepare_of_parts(kv);
 	} while (env_is_short(error) && make_space(kv));
 	if (env_is_short(error) && log_freeing_waits(kv))
-		(void)log_use_reserve(kv, LOG_FREES);
+		refused = log_use_reserve(kv, LOG_FREES);
+	/* What failed there is no shortage. */
+	if (refused && !env_is_short(refused))
+		error = refused;
 	log_end_spare(kv, error);
 	return error;
 }
