@@ -185,7 +185,7 @@ int segment_file_allocate(struct segments *segments, struct segment *segment)
 	if (!error)
 		segment->hole = 0;
 	if (!error || env_is_full(error))
-		segments->refused = error;
+		segments->refused = error != 0;
 	return error;
 }
 
@@ -322,7 +322,11 @@ unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock)
 	return dropped;
 }
 
-/* Of `unused` free files, those that lack space, or have all of it; until no more than so many stay. */
+/*
+ * Of `unused` free files, those that lack space, or have all of it; until no more than so many stay.
+ * One that a preparation which failed half-way has left has another name, and is the next to be
+ * used.
+ */
 static uint32_t drop_some(struct segments *segments, uint32_t unused, uint32_t keep, bool lack,
 			  pthread_mutex_t *lock)
 {
@@ -331,7 +335,7 @@ static uint32_t drop_some(struct segments *segments, uint32_t unused, uint32_t k
 	while (slot-- > 0 && unused > keep) {
 		struct segment *segment = segments->table[slot];
 
-		if (!segment || segment->id || lack != (segment->hole > 0))
+		if (!segment || segment->id || segment->listed || lack != (segment->hole > 0))
 			continue;
 		if (segment_remove(segments, segment, lock))
 			break;
