@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "log_spare.h"
+#include "reserve.h"
 #include "segment_file.h"
 #include "sync.h"
 
@@ -165,7 +165,7 @@ static int open_next(struct kv *kv)
 		id = cold->last_id + 1;
 	if (id >= before || is_scarce(kv))
 		return -EAGAIN;
-	error = log_keep_reserve(kv, 1);
+	error = reserve_keep(kv, 1);
 	if (!error)
 		error = segment_prepare(&kv->segments, id, &segment);
 	if (error)

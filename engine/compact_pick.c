@@ -4,10 +4,10 @@
 
 #include "compact.h"
 #include "log_spare.h"
+#include "reserve.h"
 #include "segment_file.h"
 
 #define WORTH_DIVISOR 16u /* on a full disk: less garbage in a segment is not worth the copies */
-#define WORTH_LAST_DIVISOR 64u /* where deleting waits for them: as much as its reserve is of all */
 #define SLACK_DIVISOR 256u     /* for MARKs and the END */
 #define LONGEST_MIN FORMAT_RECORD_HEADER_SIZE
 #define SEGMENTS_MIN 4u	  /* smaller stores are left alone */
@@ -333,7 +333,7 @@ struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
 	if (space.oldest && !compact_is_oldest(kv, space.oldest))
 		space.oldest = NULL;
 	pthread_mutex_lock(&kv->log.lock);
-	space.worth = size / (kv->log.freeing_waits ? WORTH_LAST_DIVISOR : WORTH_DIVISOR);
+	space.worth = size / (kv->log.freeing_waits ? RESERVE_DIVISOR : WORTH_DIVISOR);
 	space.tail = tail->limit > tail->offset ? tail->limit - tail->offset : 0;
 	space.room = space.tail +
 		     (uint64_t)(kv->log.spare_count + more) * (size - FORMAT_SEGMENT_HEADER_SIZE);

@@ -106,7 +106,7 @@ int log_extend(struct kv *kv)
 	log->hot.trimmed = false;
 	if (!error) {
 		log->hot.limit = kv->segments.size - FORMAT_RECORD_HEADER_SIZE;
-		log_end_attempt(log, 0);
+		log_note_attempt(log, 0);
 	}
 	pthread_mutex_unlock(&log->lock);
 	return error;
@@ -183,7 +183,7 @@ int log_wake(struct kv *kv)
 		map = segment_use_buffer(&kv->segments, segment, buffer);
 		log->hot.limit = limit;
 	}
-	log_end_attempt(log, error);
+	log_note_attempt(log, error);
 	pthread_mutex_unlock(&log->lock);
 	if (!map)
 		return error;

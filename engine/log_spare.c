@@ -2,12 +2,9 @@
 /* log_spare.c - see log_spare.h. */
 #include "log_spare.h"
 
-#include "log_rest.h"
+#include "reserve.h"
 #include "segment_file.h"
 
-#define RESERVE_MIN 2u	     /* segments; more of a larger log: */
-#define RESERVE_DIVISOR 64u
-#define SCARCE_SEGMENTS 4u   /* of free disk, beside the reserve: one spare is enough */
 #define STREAM_END_US 2000000u
 
 bool log_is_streaming(struct kv *kv)
@@ -34,24 +31,6 @@ bool log_spare_wanted(struct kv *kv, bool *pressed)
 	return wanted;
 }
 
-unsigned log_reserve_wanted(const struct kv *kv)
-{
-	uint64_t log = atomic_load(&kv->log_bytes) / kv->segments.size;
-
-	return RESERVE_MIN + (unsigned)(log / RESERVE_DIVISOR);
-}
-
-int log_keep_reserve(struct kv *kv, unsigned beside)
-{
-	return segments_keep_free(&kv->segments, log_reserve_wanted(kv) + beside);
-}
-
-static bool space_is_scarce(struct kv *kv)
-{
-	return segments_space(&kv->segments, NULL) <=
-	       (uint64_t)(SCARCE_SEGMENTS + log_reserve_wanted(kv)) * kv->segments.size;
-}
-
 static int add_spare(struct kv *kv, enum log_purpose purpose)
 {
 	struct log *log = &kv->log;
@@ -72,35 +51,6 @@ static int add_spare(struct kv *kv, enum log_purpose purpose)
 	return 0;
 }
 
-static bool is_reserved(const struct log *log)
-{
-	return log->spares && log->spare_for != LOG_ANY;
-}
-
-/* Without all of the reserve, of which so many files are there, only what frees is appended. */
-static void note_reserve(struct kv *kv, unsigned files)
-{
-	struct log *log = &kv->log;
-
-	pthread_mutex_lock(&log->lock);
-	log->starved = files + is_reserved(log) < log_reserve_wanted(kv);
-	if (!log->starved)
-		log->sought_to = 0;
-	else if (!log->spares || is_reserved(log))
-		log->hot.spare_at = 0;
-	pthread_mutex_unlock(&log->lock);
-}
-
-void log_begin_reserve(struct kv *kv)
-{
-	unsigned files = segments_count_free(&kv->segments);
-
-	/* It was given back, or never needed. A crash may have come while all of it was in use. */
-	if (!files && (log_rests(kv) || atomic_load(&kv->log_bytes) < kv->segments.size))
-		files = log_reserve_wanted(kv);
-	note_reserve(kv, space_is_scarce(kv) ? 0 : files);
-}
-
 /* There is one: nobody waits, and nothing has to go for another. */
 static int keep_to_one(struct log *log)
 {
@@ -113,12 +63,12 @@ static int keep_to_one(struct log *log)
 int log_prepare_spare(struct kv *kv)
 {
 	struct log *log = &kv->log;
-	bool reserved, scarce = space_is_scarce(kv);
+	bool reserved, scarce = reserve_is_scarce(kv);
 	unsigned count, target;
 	int error;
 
 	pthread_mutex_lock(&log->lock);
-	reserved = is_reserved(log);
+	reserved = reserve_is_spare(log);
 	if (scarce)
 		log->spares_target = 1;
 	count = log->spare_count;
@@ -126,24 +76,16 @@ int log_prepare_spare(struct kv *kv)
 	pthread_mutex_unlock(&log->lock);
 	if (!reserved && count >= target)
 		return 0;
-	error = log_keep_reserve(kv, !reserved);
-	note_reserve(kv, segments_count_free(&kv->segments));
+	error = reserve_keep(kv, !reserved);
+	reserve_note(kv);
 	if (env_is_short(error) && count && !reserved)
 		return keep_to_one(log);
 	if (error)
 		return error;
 	if (!reserved)
 		return add_spare(kv, LOG_ANY);
-	log_replace_reserve(kv);
+	reserve_replace(kv);
 	return 0;
-}
-
-void log_replace_reserve(struct kv *kv)
-{
-	pthread_mutex_lock(&kv->log.lock);
-	kv->log.spare_for = LOG_ANY;
-	kv->log.starved = false;
-	pthread_mutex_unlock(&kv->log.lock);
 }
 
 int log_sync_spares(struct kv *kv)
@@ -183,7 +125,7 @@ static struct segment *take_newest_spares(struct kv *kv, unsigned keep)
 	unsigned kept;
 
 	pthread_mutex_lock(&log->lock);
-	if (!is_reserved(log) && !log->spare_waiters) {
+	if (!reserve_is_spare(log) && !log->spare_waiters) {
 		for (kept = 0; *link && kept < keep; kept++)
 			link = &(*link)->next;
 		taken = *link;
@@ -218,7 +160,7 @@ int log_drop_spares(struct kv *kv, unsigned keep)
 	return error;
 }
 
-void log_begin_spare(struct kv *kv)
+void log_begin_attempt(struct kv *kv)
 {
 	pthread_mutex_lock(&kv->log.lock);
 	kv->log.attempting = true;
@@ -235,7 +177,7 @@ bool log_freeing_waits(struct kv *kv)
 	return waits;
 }
 
-void log_end_attempt(struct log *log, int error)
+void log_note_attempt(struct log *log, int error)
 {
 	log->attempting = false;
 	log->spare_attempts++;
@@ -246,14 +188,14 @@ void log_end_attempt(struct log *log, int error)
 	pthread_cond_broadcast(&log->room);
 }
 
-void log_end_spare(struct kv *kv, int error)
+void log_end_attempt(struct kv *kv, int error)
 {
 	struct log *log = &kv->log;
 
 	pthread_mutex_lock(&log->lock);
-	log_end_attempt(log, error);
+	log_note_attempt(log, error);
 	/* More of them are wanted as long as that works. */
-	if (!error && !is_reserved(log) && log->spare_count < log->spares_target)
+	if (!error && !reserve_is_spare(log) && log->spare_count < log->spares_target)
 		log->spare_wanted = true;
 	pthread_mutex_unlock(&log->lock);
 }

@@ -63,7 +63,7 @@ static int prepare_spare(struct kv *kv)
 {
 	int error, refused = 0;
 
-	log_begin_spare(kv);
+	log_begin_attempt(kv);
 	do {
 		error = prepare_of_parts(kv);
 	} while (env_is_short(error) && make_space(kv));
@@ -72,7 +72,7 @@ static int prepare_spare(struct kv *kv)
 	/* What failed there is no shortage. */
 	if (refused && !env_is_short(refused))
 		error = refused;
-	log_end_spare(kv, error);
+	log_end_attempt(kv, error);
 	return error;
 }
 

@@ -10,7 +10,7 @@
 
 #include "checkpoint.h"
 #include "dictionary.h"
-#include "log_spare.h"
+#include "reserve.h"
 #include "segment_file.h"
 #include "version.h"
 
@@ -28,7 +28,7 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 {
 	struct segments *segments = &kv->segments;
 	uint32_t slot, count = atomic_load(&segments->count);
-	uint64_t total, needed, reserve = (uint64_t)log_reserve_wanted(kv) * segments->size;
+	uint64_t total, needed, reserve = (uint64_t)reserve_wanted(kv) * segments->size;
 
 	out->disk_bytes = FORMAT_SUPER_SIZE;
 	if (kv->env->dir_space(kv->dir, &out->avail_bytes, &total))

@@ -17,9 +17,9 @@
 #include "large.h"
 #include "log.h"
 #include "log_rest.h"
-#include "log_spare.h"
 #include "maintain.h"
 #include "recover.h"
+#include "reserve.h"
 #include "scrub.h"
 #include "snapshot.h"
 #include "super.h"
@@ -280,7 +280,7 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	/* What was too much when the last process ended is too much now; and so with what lacked. */
 	if (!error && !read_only) {
 		(void)brake_check(kv);
-		log_begin_reserve(kv);
+		reserve_judge(kv);
 	}
 	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)

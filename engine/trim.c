@@ -5,6 +5,7 @@
 #include "brake.h"
 #include "log_rest.h"
 #include "log_spare.h"
+#include "reserve.h"
 #include "segment_file.h"
 
 #define REST_US 3000000u       /* without a change: a spare segment is left where it will be
@@ -14,7 +15,6 @@
 #define PAUSE_US 1000u
 #define WORTH_DIVISOR 8u       /* of a segment: less is not given back */
 #define SCARCE_SEGMENTS 16u    /* of free disk, beside the reserve */
-#define RESERVE_SEGMENTS 192u  /* of log: from there on the reserve stays */
 
 /* Whatever uses, or makes, spare segments and free files counts here. */
 static uint64_t activity(const struct kv *kv)
@@ -24,19 +24,8 @@ static uint64_t activity(const struct kv *kv)
 }
 
 /*
- * The reserve stays where it is a small part of all: what others may take of the disk meanwhile
- * would be missing for the next deletion.
- */
-static unsigned reserve_at_rest(const struct kv *kv)
-{
-	uint64_t log = atomic_load(&kv->log_bytes) / kv->segments.size;
-
-	return log < RESERVE_SEGMENTS ? 0 : log_reserve_wanted(kv);
-}
-
-/*
- * Where any of it is to go, or space was refused before, another file can be had now, whatever the
- * disk says.
+ * Where any of the reserve is to go, or space was refused before, another file can be had now,
+ * whatever the disk says.
  */
 static bool has_space(struct kv *kv)
 {
@@ -45,7 +34,7 @@ static bool has_space(struct kv *kv)
 	uint64_t avail, total;
 
 	if (kv->env->dir_space(kv->dir, &avail, &total) ||
-	    avail < (uint64_t)(SCARCE_SEGMENTS + log_reserve_wanted(kv)) * segments->size)
+	    avail < (uint64_t)(SCARCE_SEGMENTS + reserve_wanted(kv)) * segments->size)
 		return false;
 	return (!segments->refused && there <= reserve_at_rest(kv)) ||
 	       !segments_keep_free(segments, there + 1);
@@ -102,7 +91,7 @@ static int give_back(struct kv *kv, unsigned keep, bool tail)
 		return 0;
 	/* It goes, and may: another file could be had. Where it stays, who writes next looks for it. */
 	if (!reserve_at_rest(kv) && segments_count_free(&kv->segments))
-		log_replace_reserve(kv);
+		reserve_replace(kv);
 	error = log_drop_spares(kv, keep);
 	segments_drop_free(&kv->segments, reserve_at_rest(kv), &kv->log.lock);
 	release_ends(kv);

@@ -6,8 +6,8 @@
  */
 #include "kv_fixture.h"
 
-#include "log_spare.h"
 #include "maintain.h"
+#include "reserve.h"
 #include "segment_file.h"
 #include "store.h"
 
@@ -178,10 +178,10 @@ static void test_large_store_keeps_reserve(void **state)
 	must_put(fixture, HASHED, "key", "value");
 	/* That it is large it only believes. */
 	store_add(&kv->log_bytes, LARGE_LOG);
-	wanted = log_reserve_wanted(kv);
+	wanted = reserve_wanted(kv);
 	assert_true(wanted > 4);
 	must_put(fixture, HASHED, "key", "value");
-	assert_int_equal(log_keep_reserve(kv, 3), 0);
+	assert_int_equal(reserve_keep(kv, 3), 0);
 	rest(fixture);
 	assert_int_equal(segments_count_free(&kv->segments), wanted);
 	store_add(&kv->log_bytes, -LARGE_LOG);
