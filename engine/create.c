@@ -17,7 +17,7 @@
 
 #define SEGMENT_SIZE_SMALL (2u << 20)
 #define SEGMENTS_OF_DISK 32u /* at least, where that leaves them large enough */
-#define SEGMENTS_OF_SPACE 8u
+#define SEGMENTS_OF_SPACE 8u /* and of what is available */
 
 __attribute__((format(printf, 4, 5))) static void
 say(kv_report_fn *report, void *arg, enum kv_severity severity, const char *format, ...)

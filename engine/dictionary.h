@@ -40,8 +40,8 @@ int dictionary_decoder(struct kv *kv, unsigned number, const struct ZSTD_DDict_s
 struct ZSTD_CCtx_s *dictionary_encoder(struct kv *kv);
 struct dictionary_choice *dictionary_choice(struct kv *kv, unsigned keyspace);
 /*
- * Commits a new dictionary and chooses it. -EAGAIN, -ENOSPC: not now, -E2BIG: all numbers are in
- * use, -ENOMEM, -EIO
+ * Commits a new dictionary and chooses it. -EAGAIN: not now, -E2BIG: all numbers are in use,
+ * -ENOMEM, -EIO
  */
 int dictionary_add(struct kv *kv, unsigned keyspace, const void *bytes, size_t size, double ratio);
 /* Deletes those that no value needs any more. What was freed must be so durably. */

@@ -83,8 +83,9 @@ static int direct_open(struct env_dir *dir, const char *name, const struct stat 
 }
 
 /*
- * To a file that was just created: the mode is what it says, not what somebody's umask leaves of it;
- * and what root creates in somebody else's store is that user's, who could not open it otherwise.
+ * To a file that was just created: the mode is what it says, not what somebody's umask leaves of
+ * it; and what root creates in somebody else's store is that user's, who could not open it
+ * otherwise.
  */
 static int created_settle(struct env_dir *dir, int fd)
 {

@@ -144,10 +144,8 @@ static int await_spare(struct kv *kv, enum log_purpose purpose)
 	log->spare_waiters--;
 	if (atomic_load(&kv->failed))
 		return -EROFS;
-	if (!must_wait(log, purpose))
-		return 0;
-	/* Somebody else has used it already: ask again. */
-	return log->spare_error ? log->spare_error : 0;
+	/* 0 behind a success: somebody else has used it already, ask again. */
+	return must_wait(log, purpose) ? log->spare_error : 0;
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)

@@ -14,7 +14,7 @@
 
 /*
  * Fills the indexes; unless read-only, leaves an active segment to append to. -EUCLEAN, -EIO,
- * -ENOMEM, -ENOSPC; -ESTALE: a part of the checkpoint that the replay needed cannot be read.
+ * -ENOMEM, env_is_short; -ESTALE: a part of the checkpoint that the replay needed cannot be read.
  */
 int recover(struct kv *kv);
 

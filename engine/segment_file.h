@@ -34,8 +34,8 @@ int segments_sync_names(struct segments *segments);
 int segment_sync_name(struct segments *segments, const struct segment *segment);
 
 /*
- * Bytes that can still be allocated as far as can be told, and in all (NULL: not wanted): none, once
- * space was refused, whatever the disk says.
+ * Bytes that can still be allocated as far as can be told, and in all (NULL: not wanted): none,
+ * once space was refused, whatever the disk says.
  */
 uint64_t segments_space(struct segments *segments, uint64_t *total_bytes);
 /* A free file that may be written to, or a new one. env_is_short, -EIO */

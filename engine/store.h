@@ -52,7 +52,10 @@ struct log_tail {
 					   flusher's */
 };
 
-/* What is appended: who comes later may go where those before him may not, on a full disk. */
+/*
+ * What is appended. In this order: where a full disk has no room for all, a spare segment is for
+ * its purpose and those behind it.
+ */
 enum log_purpose { LOG_ANY, LOG_FREES, LOG_COPIES };
 
 /* The log: its end (log.c), and the segments that come next (log_spare.c). */
@@ -62,7 +65,7 @@ struct log {
 	struct log_tail hot;	   /* what is committed */
 	struct segment *spares;	   /* prepared, linked by `next`, rising ids; protected by lock */
 	unsigned spare_count;	   /* protected by lock */
-	enum log_purpose spare_for; /* who may use it, and those behind him; protected by lock */
+	enum log_purpose spare_for; /* this, and what is behind it; protected by lock */
 	bool starved;		   /* the reserve is in use: only what frees is appended; protected
 				      by lock */
 	uint32_t sought_to;	   /* then: up to where in the tail compaction has been asked

@@ -120,7 +120,7 @@ void times_sample(struct kv *kv)
 	    kv_batch_new(kv, &batch))
 		return;
 	batch->never_waits = true;
-	/* Behind the number: what is committed meanwhile was not there at that time. */
+	/* The number first: what comes between the two is not said to be as old as that. */
 	sample.time_us = kv->env->time_us(kv->env);
 	/*
 	 * Where others committed in between, their number is not the sample's, and the next one is

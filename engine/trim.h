@@ -5,7 +5,8 @@
  *
  * After some seconds without a change they go, but for one spare segment where the log's last one
  * is nearly full, for who writes now and then; after half a minute, and when the store is closed,
- * that as well. On a disk that is nearly full they stay: they are the reserve.
+ * that as well. They stay where another file is not to be had, and the reserve does in a large
+ * store (reserve.h).
  *
  * The maintainer's.
  */

@@ -89,7 +89,8 @@ struct kv_create_options {
 	enum kv_compress compress;
 	int compress_level;    /* zstd level; 0: 1, in the background 3 */
 	uint32_t segment_size; /* bytes, a power of two, 1 MiB..1 GiB; 0: 16 MiB, less on
-				  a disk of less than 512 MiB, 2 MiB at least */
+				  a disk of less than 512 MiB, or with less than 128 MiB
+				  available; 2 MiB at least */
 	uint64_t application;  /* whose store it is: returned by kv_info, never interpreted */
 };
 
@@ -304,9 +305,9 @@ KV_API size_t kv_batch_count(const struct kv_batch *batch);
  * or not at all; empties the batch. The sequence number is for kv_sync. An empty batch gets the
  * number of the last commit. Memory speed; waits only when the disk cannot keep up.
  * Errors: -EROFS read-only or poisoned; -ENOSPC disk full, -EDQUOT over a quota, -EFBIG a segment
- * is larger than the process may make files (that ignores SIGXFSZ), -EMFILE and -ENFILE too many open files, -ENOMEM (of
- * all these: nothing changed, the batch is kept); -EEXIST, -ESTALE a condition does not hold (see
- * kv_batch_expect); -EIO.
+ * is larger than the process may make files (that ignores SIGXFSZ), -EMFILE and -ENFILE too many
+ * open files, -ENOMEM (of all these: nothing changed, the batch is kept); -EEXIST, -ESTALE a
+ * condition does not hold (see kv_batch_expect); -EIO.
  */
 KV_API KV_MUST_CHECK int kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq);
 
@@ -389,8 +390,8 @@ KV_API KV_MUST_CHECK int kv_resize(struct kv *kv, unsigned keyspace, const void 
 KV_API KV_MUST_CHECK int kv_stream_open(struct kv *kv, unsigned keyspace, const void *key,
 					size_t key_size, struct kv_stream **out);
 /*
- * Errors: as kv_commit; after one only kv_stream_abort is left, but -EFBIG
- * (KV_LARGE_VALUE_SIZE_MAX) changes nothing.
+ * Errors: as kv_commit; after one only kv_stream_abort is left, but where the value would be larger
+ * than KV_LARGE_VALUE_SIZE_MAX, -EFBIG changes nothing.
  */
 KV_API KV_MUST_CHECK int kv_stream_append(struct kv_stream *stream, const void *data, size_t size);
 /* Frees the stream if it returns 0; after an error it may be tried again, or aborted. */
@@ -582,8 +583,8 @@ struct kv_snapshot {
 };
 
 /*
- * -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX, and as
- * kv_commit
+ * -EEXIST the name is taken, -EINVAL it is none, -EMFILE there are KV_SNAPSHOTS_MAX (or too many
+ * open files), and as kv_commit
  */
 KV_API KV_MUST_CHECK int kv_snapshot_create(struct kv *kv, const char *name, uint64_t *seq);
 /*

@@ -100,7 +100,7 @@ KV_API uint64_t kv_live_bytes(const struct kv *kv);
 /*
  * Writes a checkpoint now, beside readers and writers: after a crash only what is committed from
  * here on is replayed. The store does that by itself whenever there is a good deal to replay.
- * Errors: -EROFS, -EIO, -ENOSPC, -ENOMEM, -EAGAIN the store grows too fast at the moment.
+ * Errors: as kv_commit, and -EAGAIN the store grows too fast at the moment.
  */
 KV_API KV_MUST_CHECK int kv_checkpoint(struct kv *kv);
 
@@ -203,8 +203,8 @@ KV_API KV_MUST_CHECK int kv_time_of(struct kv *kv, uint64_t seq, uint64_t *after
  * the precision of kv_time_of away from that, nothing. Works beside readers and writers, in
  * constant memory; an entry that is put meanwhile stays. kv_prune gives back the space. progress
  * (may be NULL) gets entries instead of bytes; what is done when it stops the work stays done. Out
- * (may be NULL), also on an error: how many were deleted. Errors: -EINVAL keyspace, -EROFS, -EIO,
- * -ENOSPC, -ENOMEM, -ECANCELED by progress.
+ * (may be NULL), also on an error: how many were deleted. Errors: -EINVAL keyspace, -ECANCELED by
+ * progress, and as kv_commit.
  */
 KV_API KV_MUST_CHECK int kv_expire(struct kv *kv, unsigned keyspace, uint64_t before_us,
 				   kv_progress_fn *progress, void *progress_arg, uint64_t *expired);
