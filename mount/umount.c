@@ -136,23 +136,53 @@ static int release(const char *directory, bool lazy, bool force)
 }
 
 /*
- * What a store that has failed could not write is lost when its mount ends: here somebody can still
- * tell.
+ * Writes back what was stored into maps of files, and syncs the store. What could not be written
+ * back is lost, which the kernel tells once, so it is said here. Where the store could not write,
+ * it tells itself that it has failed; the fsync fails also where only the root is damaged.
  */
-static bool loses_something(const char *directory)
+static bool sync_loses(const char *directory)
 {
-	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
-	uint64_t failed = 0;
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool loses;
 
 	if (fd < 0) /* not ours to look into */
 		return false;
-	/* whether they succeed is not the question: they do not where the root alone is damaged */
-	(void)!syncfs(fd);
+	loses = syncfs(fd);
+	if (loses)
+		message(KV_ERROR,
+			"%s: not all that was stored into maps of files could be written back: %s",
+			directory, strerror(errno));
 	(void)!fsync(fd);
 	close(fd);
+	return loses;
+}
+
+/* What a store that has failed could not write is lost when its mount ends. */
+static bool has_failed(const char *directory)
+{
+	char lines[FUSE_FRONT_STATUS_SIZE_MAX + 1];
+	uint64_t failed = 0;
+
 	return status_read_mount(directory, lines, sizeof(lines)) > 0 &&
 	       status_number(lines, "failed", &failed) && failed;
+}
+
+/* Ends a mount and waits for its server, and tells of what went with it. */
+static int end(const char *directory)
+{
+	int server = server_open(directory);
+	bool loses = sync_loses(directory), failed = has_failed(directory);
+	int code = release(directory, false, false);
+
+	if (code == MOUNT_OK && server >= 0)
+		server_wait(directory, server);
+	else if (server >= 0)
+		close(server);
+	if (code == MOUNT_OK && failed)
+		message(KV_ERROR,
+			"%s: unmounted, but its store had failed: what was written last is lost",
+			directory);
+	return code == MOUNT_OK && (loses || failed) ? MOUNT_FAILED : code;
 }
 
 /*
@@ -202,8 +232,7 @@ static int umount_run(int argc, char **argv)
 	};
 	bool lazy = false, force = false;
 	struct mount_entry entry;
-	int letter, server, code, rc;
-	bool loses;
+	int letter, code, rc;
 
 	/* -n, -r, -v, -t and -N are what umount(8) may pass on */
 	while ((letter = options_next(&umount_command, argc, argv, ":lfnrvt:N:h", names)) != -1) {
@@ -217,19 +246,7 @@ static int umount_run(int argc, char **argv)
 			argv[optind]);
 	if (rc)
 		return MOUNT_FAILED;
-	server = lazy || force ? -1 : server_open(entry.directory);
-	loses = !lazy && !force && loses_something(entry.directory);
-	code = release(entry.directory, lazy, force);
-	if (code == MOUNT_OK && server >= 0)
-		server_wait(entry.directory, server);
-	else if (server >= 0)
-		close(server);
-	if (code == MOUNT_OK && loses) {
-		message(KV_ERROR,
-			"%s: unmounted, but its store had failed: what was written last is lost",
-			entry.directory);
-		code = MOUNT_FAILED;
-	}
+	code = lazy || force ? release(entry.directory, lazy, force) : end(entry.directory);
 	mount_entry_fini(&entry);
 	return code;
 }

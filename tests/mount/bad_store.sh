@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_value
-	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount disk_that_fails
+	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -440,6 +440,27 @@ case_disk_that_fails() {
 	mount -o loop image disk
 	store_mount
 	expect_same "what was synced" kept "$(cat "$mnt/kept")"
+}
+
+store_has_failed() {
+	"$KVFS" stat "$mnt" | grep -qx 'failed  *1'
+}
+
+# So is he who may not look into its root.
+case_closed_root_of_one_that_fails() {
+	needs_kvfs_here
+	ext4_make image disk 64M
+	"$KVFS" mkfs disk/store
+	store=$SCRATCH/disk/store
+	store_mount
+	chmod 300 "$mnt"
+	ext4_fails disk
+	echo lost >"$mnt/lost" || true
+	await "a store that has failed" store_has_failed
+	expect_fail 'store had failed' setpriv --bounding-set=-dac_override,-dac_read_search "$KVFS" umount "$mnt"
+	wait "$daemon" || true
+	daemon=
+	uncheckable=1
 }
 
 # A part of the store that is a symlink is not followed.

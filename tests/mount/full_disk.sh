@@ -3,7 +3,7 @@
 #
 # full_disk.sh - the disk under the store is full: ENOSPC to whoever writes, nothing acknowledged lost, deleting works
 
-cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others filled_while_at_rest over_quota fill_without_mount mkfs_on_full_disk)
+cases=(fill_with_synced_files delete_all_and_fill_again fill_with_one_file filled_by_others filled_while_at_rest over_quota map_beyond_the_limit fill_without_mount mkfs_on_full_disk)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -196,6 +196,25 @@ case_filled_by_others() {
 	files_same 21 "space again"
 	store_remount
 	files_same 21 "after a remount"
+}
+
+# What was stored into a map has no place when it is written back; whoever ends the mount is told, and then it is closed.
+case_map_beyond_the_limit() {
+	local status=0
+	needs_kvfs
+	store_make --size-limit 8M --compress none
+	store_mount
+	python3 -c 'import mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 16 << 20)
+map = mmap.mmap(file, 16 << 20)
+map[:] = os.urandom(16 << 20)' "$mnt/file"
+	"$KVFS" umount "$mnt" 2>error || status=$?
+	expect_same "status of umount" 32 "$status"
+	grep -q 'written back: No space left' error || fail "umount: $(cat error)"
+	! is_mounted "$mnt" || fail "still mounted"
+	wait "$daemon"
+	daemon=
 }
 
 case_fill_without_mount() {
