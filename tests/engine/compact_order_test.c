@@ -18,6 +18,7 @@
 #include "store.h"
 
 #define ROUNDS 40u
+#define SOME_ROUNDS 12u
 #define ROUND_KEYS 9u
 #define VALUE 90000u
 #define STAYING 20000u
@@ -591,9 +592,9 @@ static void test_checkpoint_without_a_name(void **state)
 }
 
 /* Emptied segments stay for want of room for the list, and copies go to a new one from here on. */
-static void put_off_freeing(struct fixture *fixture)
+static void put_off_freeing(struct fixture *fixture, unsigned rounds)
 {
-	make_garbage(fixture, ROUNDS, true);
+	make_garbage(fixture, rounds, true);
 	must_sync(fixture);
 	watch(fixture);
 	names.list_full_at = 1;
@@ -606,7 +607,7 @@ static void put_off_freeing(struct fixture *fixture)
 }
 
 /* What was put off is freed now; the power fails at this step. True: it was over before. */
-static bool free_until(struct fixture *fixture, unsigned step)
+static bool free_until(struct fixture *fixture, unsigned rounds, unsigned step)
 {
 	bool over;
 
@@ -614,7 +615,7 @@ static bool free_until(struct fixture *fixture, unsigned step)
 	sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
 	compact_step(fixture->kv);
 	over = !sim_env_is_cut(fixture->sim);
-	must_miss_nothing(fixture, SIM_LOSS_ALL, ROUNDS);
+	must_miss_nothing(fixture, SIM_LOSS_ALL, rounds);
 	return over;
 }
 
@@ -626,9 +627,9 @@ static void test_list_names_what_is_durable(void **state)
 	unsigned step;
 
 	for (step = 1; !over; step++) {
-		put_off_freeing(fixture);
+		put_off_freeing(fixture, SOME_ROUNDS);
 		compact_until(fixture, has_new_copies);
-		over = free_until(fixture, step);
+		over = free_until(fixture, SOME_ROUNDS, step);
 	}
 	assert_true(step > 4);
 }
@@ -653,13 +654,13 @@ static void test_list_names_what_was_used(void **state)
 {
 	struct fixture *fixture = *state;
 
-	put_off_freeing(fixture);
+	put_off_freeing(fixture, ROUNDS);
 	begin_tail(fixture);
 	compact_until(fixture, has_new_copies);
 	assert_int_equal(segments_sync_names(&fixture->kv->segments), 0);
 	assert_int_equal(fixture->kv->log.hot.active->written, FORMAT_SEGMENT_HEADER_SIZE);
 	/* Behind the two copies of the list. */
-	assert_false(free_until(fixture, 3));
+	assert_false(free_until(fixture, ROUNDS, 3));
 }
 
 /* ---- damage ---------------------------------------------------------------------------------- */
