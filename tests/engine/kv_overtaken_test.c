@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kv_overtaken_test.c - pieces of large values are found to be unneeded, and are needed again, or
- * something else is to be done about them, before their deletion is committed. The linker leads that
- * commit here (--wrap), so that somebody comes before it each time.
+ * something else is to be done about them, before their deletion is committed. The linker leads
+ * that commit here (--wrap), so that somebody comes before it each time.
  */
 #include "kv_fixture.h"
 
 #include <unistd.h>
 
-#include "store.h"
+#include "batch.h"
 
 #define PIECE ((size_t)65536)
 #define PIECES 4u
@@ -24,7 +24,8 @@ int __wrap_kv_commit(struct kv *kv, struct kv_batch *batch, uint64_t *seq)
 {
 	void (*first)(struct fixture *fixture) = NULL;
 
-	if (batch == kv->large.deletions)
+	/* The maintainer's deletions alone: nobody else has a condition and does not wait. */
+	if (batch->check && batch->never_waits)
 		first = atomic_exchange(&overtake, NULL);
 	if (first)
 		first(overtaken);
@@ -52,6 +53,17 @@ static void must_read(struct fixture *fixture, unsigned piece, uint64_t seed)
 	assert_memory_equal(bytes, expected, PIECE);
 }
 
+/* Not while the maintainer looks for pieces: until it has found any, it says that none are left. */
+static bool sleeps(struct kv *kv)
+{
+	bool sleeps;
+
+	pthread_mutex_lock(&kv->maintain.lock);
+	sleeps = !atomic_load(&overtake) && !atomic_load(&kv->large.awake);
+	pthread_mutex_unlock(&kv->maintain.lock);
+	return sleeps;
+}
+
 /* Half of the value goes, and before its pieces do, this happens. */
 static void halve(struct fixture *fixture, void (*meanwhile)(struct fixture *fixture))
 {
@@ -62,7 +74,7 @@ static void halve(struct fixture *fixture, void (*meanwhile)(struct fixture *fix
 	overtaken = fixture;
 	atomic_store(&overtake, meanwhile);
 	assert_int_equal(kv_resize(fixture->kv, HASHED, "key", 3, PIECES / 2 * PIECE, NULL), 0);
-	while (atomic_load(&overtake) || atomic_load(&fixture->kv->large.awake)) {
+	while (!sleeps(fixture->kv)) {
 		assert_true(ms++ < PATIENCE_MS);
 		usleep(1000);
 	}
