@@ -8,6 +8,8 @@
 
 #include "store.h"
 
+#define PATIENCE_MS 60000u
+
 static void fill_and_delete(struct fixture *fixture, unsigned flags)
 {
 	unsigned count, again;
@@ -195,13 +197,15 @@ static uint64_t waits_now(void)
 
 static int allocate_scarcely(struct env_file *file, uint64_t size)
 {
+	unsigned ms;
+
 	if (!atomic_load(&scarce.begins))
 		return scarce.real(file, size);
 	if (!scarce.refused && waits_now()) {
 		scarce.refused = attempt_now();
 		atomic_store(&scarce.holds, true);
-		while (waits_now() < 2)
-			usleep(100);
+		for (ms = 0; waits_now() < 2 && ms < PATIENCE_MS; ms++)
+			usleep(1000);
 	}
 	if (!scarce.refused || attempt_now() == scarce.refused)
 		return -ENOSPC;
@@ -225,6 +229,8 @@ static void test_late_waiter(void **state)
 	struct fixture *fixture = *state;
 	static uint8_t value[SEGMENT_SIZE / 4 * 3];
 	pthread_t other;
+	unsigned ms = 0;
+	int error;
 
 	scarce.fixture = fixture;
 	scarce.real = fixture->env->file_allocate;
@@ -235,11 +241,13 @@ static void test_late_waiter(void **state)
 	scarce.waits = stats_of(fixture).waits;
 	atomic_store(&scarce.begins, true);
 	assert_int_equal(pthread_create(&other, NULL, put_until_refused, fixture->kv), 0);
-	while (!atomic_load(&scarce.holds))
-		usleep(100);
-	assert_int_equal(
-		kv_put(fixture->kv, ORDERED, "late", 4, value, sizeof(value), NULL), 0);
+	while (!atomic_load(&scarce.holds) && ms++ < PATIENCE_MS)
+		usleep(1000);
+	error = kv_put(fixture->kv, ORDERED, "late", 4, value, sizeof(value), NULL);
 	assert_int_equal(pthread_join(other, NULL), 0);
+	assert_true(atomic_load(&scarce.holds));
+	assert_true(waits_now() >= 2);
+	assert_int_equal(error, 0);
 	must_check_clean(fixture);
 }
 
