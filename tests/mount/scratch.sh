@@ -312,8 +312,10 @@ failure_line() {
 scratch_keep() {
 	local kept
 	kept=$KVFS_TEST_KEEP/$(basename "$SCRATCH")
-	mkdir -p "$kept"
-	cp "$SCRATCH.log" "$kept/"
+	if ! mkdir -p "$kept" || ! cp "$SCRATCH.log" "$kept/"; then
+		echo "#   cannot be kept: $kept" # it is swept away all the same
+		return 0
+	fi
 	timeout 60 cp -ax "$SCRATCH/." "$kept/" 2>/dev/null || true # a mount whose server is dead cannot be read
 	echo "#   kept: $kept"
 }
