@@ -371,17 +371,17 @@ print(min(taken(i) for i in range(100)) // 1000)' "$snapshots")
 	expect_same "files in the last" 100 "$(ls "$snapshots/99/many/d7" | wc -l)"
 }
 
-# find_us DIR - processor time of the daemon for a look at every file, none of which the kernel knows: puts it into $us where
-# that is more
+# find_us DIR - processor time of the daemon for a look at every file, none of which the kernel knows: $us becomes that where it
+# was more
 find_us() {
-	local before
+	local began took
 	store_remount
-	before=$(daemon_us)
+	began=$(daemon_us)
 	find "$1" -size +1k -newermt 2100-01-01 >found
 	[ ! -s found ] || fail "found $(head -n 1 found)"
 	cat "$1"/many/d1?/* >/dev/null
-	before=$(($(daemon_us) - before))
-	[ "$before" -ge "$us" ] || us=$before
+	took=$(($(daemon_us) - began))
+	[ "$took" -ge "$us" ] || us=$took
 }
 
 daemon_us() {
