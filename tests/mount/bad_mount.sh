@@ -5,7 +5,8 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike covered odd_paths closed_streams nobody_reads no_descriptors)
+	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike covered odd_paths closed_streams nobody_reads no_descriptors
+	too_few_descriptors)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -315,7 +316,6 @@ reader_is_gone() {
 
 # A server that has no descriptor left ends as any other: with all that was done.
 case_no_descriptors() {
-	local status=0
 	needs_kvfs
 	store_make --segment-size 2M --compress none
 	(
@@ -329,15 +329,30 @@ case_no_descriptors() {
 	rm "$mnt/large"
 	store_unmount
 	expect_same "what is there" file "$("$KVFS" list "$store")"
-	# nor does one that has too few to begin with leave anything
-	(ulimit -n 16 && exec timeout "$patience" "$KVFS" mount "$store" "$mnt") >out 2>&1 || status=$?
-	if [ "$status" = 0 ]; then
-		unmount "$mnt"
-	else
-		[ "$status" = 32 ] || fail "mount ended with $status: $(cat out)"
-		! is_mounted "$mnt" || fail "a mount that failed is left"
-		! grep -qi abort out || fail "mount said $(cat out)"
-	fi
+}
+
+# One that has too few to begin with leaves nothing, whichever it is that it cannot have.
+case_too_few_descriptors() {
+	local count status refused=0 mounted=0
+	prepare
+	for count in {6..20}; do
+		status=0
+		(ulimit -n "$count" && exec timeout "$patience" "$KVFS" mount "$store" "$mnt") >out 2>&1 || status=$?
+		case $status in
+		0)
+			echo "$count" >"$mnt/file" || fail "with $count descriptors: mounted, but nothing can be written"
+			unmount "$mnt"
+			mounted=$((mounted + 1))
+			;;
+		32)
+			! is_mounted "$mnt" || fail "with $count descriptors: a mount that failed is left"
+			grep -qi 'too many open files' out && ! grep -qi abort out || fail "with $count descriptors: mount said $(cat out)"
+			refused=$((refused + 1))
+			;;
+		*) fail "with $count descriptors: mount ended with $status: $(cat out)" ;;
+		esac
+	done
+	[ "$mounted" -gt 0 ] && [ "$refused" -gt 0 ] || fail "$mounted mounted, $refused refused: none is the first that is enough"
 }
 
 scratch_main "$@"
