@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* statfs_test.c - what is free and what is available, on a simulated disk that nobody else fills. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs.h"
+#include "sim_env.h"
+
+#define SEGMENT_SIZE ((uint64_t)2 << 20)
+#define CAPACITY ((uint64_t)40 << 20)
+#define LIMIT ((uint64_t)8 << 20)
+#define CHUNK 4096u
+
+static struct sim_env *sim; /* the disk */
+
+static void ignore_report(void *arg, enum kv_severity severity, const char *message)
+{
+}
+
+static int setup(void **state)
+{
+	struct kvfs_create_options create = {.segment_size = SEGMENT_SIZE};
+	struct sim_options options = {.seed = 1, .capacity = CAPACITY};
+	struct fixture *store = calloc(1, sizeof(*store));
+
+	assert_non_null(store);
+	assert_int_equal(sim_env_new(&options, &sim), 0);
+	*store = (struct fixture){
+		.env = sim_env_table(sim),
+		.path = "store",
+		.open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}},
+	};
+	assert_int_equal(kvfs_create(store->env, store->path, &create, fixture_report, NULL), 0);
+	fixture_open(store);
+	*state = store;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *store = *state;
+
+	fixture_assert_clean(store);
+	fixture_close(store);
+	sim_env_free(sim);
+	free(store);
+	return 0;
+}
+
+static struct kvfs_statfs space(struct fixture *store)
+{
+	struct kvfs_statfs out;
+
+	assert_int_equal(kvfs_statfs(store->fs, &out), 0);
+	assert_int_equal(out.block_size, CHUNK);
+	return out;
+}
+
+static void fill(struct fixture *store)
+{
+	static char bytes[CHUNK];
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	int64_t at = 0;
+	ssize_t done;
+
+	while ((done = kvfs_write(store->fs, ino, bytes, CHUNK, at, 0)) > 0)
+		at += done;
+	assert_int_equal(done, -ENOSPC);
+}
+
+/*
+ * What only deleting may use is free, as nothing is in it, but not available. On a full disk that
+ * is what is left, and what does not make up a segment: of the disk, and of garbage.
+ */
+static void test_reserve(void **state)
+{
+	struct fixture *store = *state;
+	struct kvfs_statfs empty = space(store), full;
+	struct kv_stats stats;
+
+	kv_stats(store->fs->kv, &stats);
+	assert_true(stats.reserve_bytes >= SEGMENT_SIZE);
+	assert_int_equal((empty.blocks_free - empty.blocks_avail) * CHUNK, stats.reserve_bytes);
+	assert_in_range(empty.blocks_free * CHUNK, CAPACITY - SEGMENT_SIZE, CAPACITY);
+	fill(store);
+	full = space(store);
+	kv_stats(store->fs->kv, &stats);
+	assert_true(stats.reserve_bytes >= SEGMENT_SIZE);
+	assert_int_equal((full.blocks_free - full.blocks_avail) * CHUNK, stats.reserve_bytes);
+	assert_true(full.blocks_avail * CHUNK < 2 * SEGMENT_SIZE);
+}
+
+/* Where the store's own limit comes first there is no reserve in question. */
+static void test_limit(void **state)
+{
+	struct fixture *store = *state;
+	struct kvfs_statfs found;
+
+	assert_int_equal(kvfs_set_size_limit(store->fs, LIMIT), 0);
+	found = space(store);
+	assert_int_equal(found.blocks * CHUNK, LIMIT);
+	assert_int_equal(found.blocks_avail, found.blocks_free);
+	fill(store);
+	assert_int_equal(space(store).blocks_free, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_reserve, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
