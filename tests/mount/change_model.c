@@ -12,6 +12,11 @@
 
 #define PAGE_BYTES 4096u /* the smallest any kernel has */
 
+uint64_t model_seed(uint64_t seed, unsigned writer)
+{
+	return seed * 1000003 + writer * 100000007ull;
+}
+
 void model_init(struct model *model, uint64_t seed)
 {
 	unsigned char *bytes = mmap(NULL, MODEL_FILES * MODEL_FILE_SIZE_MAX, PROT_READ | PROT_WRITE,

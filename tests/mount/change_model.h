@@ -20,6 +20,7 @@
 #define MODEL_TOGGLES 4u            /* directories that come and go */
 #define MODEL_FILE_SIZE_MAX 300000u /* bytes */
 #define MODEL_WRITE_SIZE_MAX 90000u /* bytes; less than what any mount puts into one request */
+#define MODEL_MARK "user.mark"      /* the xattr */
 
 enum change_kind {
 	CHANGE_CREATE,
@@ -63,6 +64,8 @@ struct model {
 	bool toggles[MODEL_TOGGLES];
 };
 
+/* For one of several writers, of whom each has a row of its own. */
+uint64_t model_seed(uint64_t seed, unsigned writer);
 /* Running out of memory ends the program. */
 void model_init(struct model *model, uint64_t seed);
 void model_fini(struct model *model);

@@ -145,7 +145,7 @@ int change_make(const struct model *model, const struct change *change)
 	case CHANGE_EXTEND:
 		return allocate(path, 0, change);
 	case CHANGE_MARK:
-		return setxattr(path, MARK, &mark, sizeof(mark), 0);
+		return setxattr(path, MODEL_MARK, &mark, sizeof(mark), 0);
 	case CHANGE_TOGGLE:
 		return toggle(model->toggles[change->file % MODEL_TOGGLES],
 			change->file % MODEL_TOGGLES);

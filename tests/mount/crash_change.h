@@ -7,8 +7,6 @@
 
 #include "change_model.h"
 
-#define MARK "user.mark" /* the attribute that CHANGE_MARK sets */
-
 /* Makes the one that comes next. 0, or -1 and errno; a short one ends the program. */
 int change_make(const struct model *model, const struct change *change);
 

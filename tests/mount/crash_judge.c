@@ -43,11 +43,6 @@ struct view {
 	char at_first[192];   /* how it differs there */
 };
 
-uint64_t writer_seed(uint64_t seed, unsigned writer)
-{
-	return seed * 1000003 + writer * 100000007ull;
-}
-
 static void moment_add(struct moments *moments, struct snapshot_account *snapshot)
 {
 	struct moment *moment = &moments->all[moments->count++];
@@ -157,7 +152,7 @@ static void judge_writer(
 		err(2, "memory");
 	for (i = 0; i < moments->count; i++)
 		view_load(&views[i], &moments->all[i], account, writer);
-	model_init(&model, writer_seed(seed, writer));
+	model_init(&model, model_seed(seed, writer));
 	for (;;) {
 		for (i = 0; i < moments->count; i++)
 			view_compare(&views[i], &model, writer);

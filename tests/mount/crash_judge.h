@@ -7,8 +7,6 @@
 
 #include "crash_ledger.h"
 
-/* Of one writer's changes. */
-uint64_t writer_seed(uint64_t seed, unsigned writer);
 /*
  * Judges the trees of the first `writers` in the working directory, the snapshots if it has any,
  * and the stream, by the ledger, which then goes on from what was found. What cannot be ends the

@@ -3,7 +3,6 @@
  * crash_tree.c - reading a tree, comparing it
  */
 #include "crash_tree.h"
-#include "crash_change.h"
 #include "pattern.h"
 
 #include <dirent.h>
@@ -49,7 +48,7 @@ static void bytes_load(int fd, const char *path, const struct stat *st, struct m
 		errx(1, "%s: read %zd of %lld bytes", path, size, (long long)st->st_size);
 	file->size = st->st_size;
 	file->links = st->st_nlink;
-	size = fgetxattr(fd, MARK, &file->mark, sizeof(file->mark));
+	size = fgetxattr(fd, MODEL_MARK, &file->mark, sizeof(file->mark));
 	if (size < 0 && errno != ENODATA)
 		err(1, "%s: xattr", path);
 }

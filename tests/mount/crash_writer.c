@@ -86,7 +86,7 @@ static void run(uint64_t seed, unsigned writer, uint64_t count)
 			return;
 		err(1, "%s", path);
 	}
-	model_init(&model, writer_seed(seed, writer));
+	model_init(&model, model_seed(seed, writer));
 	while (model.done < atomic_load(&ledger->accounts[writer].kept)) {
 		struct change change = model_next(&model);
 
