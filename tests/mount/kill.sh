@@ -10,59 +10,28 @@
 # such a moment, and the same one for ever. Then it goes on from there.
 #
 # Environment
-#	CRASH_WRITER		the program crash_writer
-#	KVFS_TEST_SEED		a number instead of one at random; how the writers interleave
-#				does not follow from it
-#	KVFS_TEST_KILLS		so many kills under load, instead of 100, or 2,000 with
-#				KVFS_TEST_LONG
+#	CRASH_WRITER, KVFS_TEST_SEED	see writers.sh
+#	KVFS_TEST_KILLS			so many kills under load, instead of 100, or 2,000
+#					with KVFS_TEST_LONG
 #
 # A thousand kills, and the store of one that fails is kept:
 #	KVFS_TEST_KILLS=1000 KVFS_TEST_KEEP=/var/tmp/kept \
 #	meson test -C build kill -t 5 --test-args kill_under_load
 
 limit=1200
-cases=(judge_is_strict judge_knows_the_order judge_knows_snapshots kill_under_load
-	kill_mkfs kill_while_mounting kill_after_sync kill_after_commit_interval
-	kill_with_unlinked_open kill_with_many_kinds_open
+cases=(kill_under_load kill_mkfs kill_while_mounting kill_after_sync
+	kill_after_commit_interval kill_with_unlinked_open kill_with_many_kinds_open
 	kill_in_the_background)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
-
-writers=4
-seed=${KVFS_TEST_SEED:-$RANDOM}
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/writers.sh"
 
 # daemon_dies [OPTION...] - and the store is mounted again
 daemon_dies() {
 	daemon_kill
 	mount_clear
 	store_mount "$@"
-}
-
-# writers_verify WHEN - judges what all writers did
-writers_verify() {
-	local output
-	output=$("$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers" 2>&1) ||
-		fail "seed $seed, $1: $output"
-}
-
-# writers_begin SECONDS - lets them run for so long, and longer
-writers_begin() {
-	"$CRASH_WRITER" load "$mnt" "$SCRATCH/ledger" "$seed" "$writers" &
-	load=$!
-	sleep "$1"
-	kill -0 "$load" 2>/dev/null ||
-		fail "seed $seed: a writer ended before the kill (it says why above)"
-}
-
-# writers_end - they have
-writers_end() {
-	wait "$load" || fail "seed $seed: a writer failed (it says how above)"
-}
-
-# writers_stop - they end while the daemon lives
-writers_stop() {
-	"$CRASH_WRITER" stop "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
-	writers_end
 }
 
 # writers_kill SECONDS - lets the writers run so long and kills the daemon under them
@@ -101,40 +70,6 @@ mount_killed() {
 # short_sleep MS - less than that
 short_sleep() {
 	sleep "0.$(printf %03d $((RANDOM % $1)))"
-}
-
-# store_fresh [OPTION...] - kvfs mkfs
-store_fresh() {
-	rm -rf "$store" "$SCRATCH/ledger" put.* named
-	seed=$((seed + 1))
-	store_make "$@"
-}
-
-# On a plain directory: the judge finds everything good, and every kind of loss bad.
-case_judge_is_strict() {
-	local damage file
-	mkdir plain
-	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
-	cp -a plain before
-	"$CRASH_WRITER" verify plain ledger "$seed" 1
-	cp ledger ledger.good
-	"$CRASH_WRITER" run plain ledger "$seed" 0 400
-	"$CRASH_WRITER" verify plain ledger "$seed" 1
-	# a state of before the last acknowledged sync
-	expect_fail 'no state' "$CRASH_WRITER" verify before ledger "$seed" 1
-	for damage in shorten flip remove extra mark; do
-		rm -rf damaged
-		cp -a plain damaged
-		file=$(find damaged/w0/d? -type f -size +1k | sort | head -n 1)
-		case $damage in
-		shorten) truncate -s -1 "$file" ;;
-		flip) printf '\xa5\x5a' | dd of="$file" bs=1 seek=700 conv=notrunc status=none ;;
-		remove) rm "$file" ;;
-		extra) touch damaged/w0/d0/new ;;
-		mark) setfattr -n user.mark -v 12345678 "$file" ;;
-		esac
-		expect_fail 'no state|names' "$CRASH_WRITER" verify damaged ledger "$seed" 1
-	done
 }
 
 # command_killed COMMAND... - a command on the store that is not mounted dies on its way, or comes
@@ -219,62 +154,6 @@ orphans_none() {
 makings=("" "-s 2M -c none" "-s 2M" "-s 2M -c inline" "-s 4M -H blake2b")
 mountings=("" "-o commit=0.02" "-o no_io_uring" "-o noatime,commit=30")
 
-# What one writer had done before another began something is there where that is.
-case_judge_knows_the_order() {
-	mkdir plain
-	"$CRASH_WRITER" run plain ledger "$seed" 0 300
-	cp -a plain/w0 before
-	"$CRASH_WRITER" verify plain ledger "$seed" 1
-	"$CRASH_WRITER" run plain ledger "$seed" 0 300
-	"$CRASH_WRITER" run plain ledger "$seed" 1 300
-	# nothing that the first one did was durable
-	dd if=/dev/zero of=ledger bs=8 seek=2 count=1 conv=notrunc status=none
-	cp ledger ledger.good
-	"$CRASH_WRITER" verify plain ledger "$seed" 2
-	rm -rf plain/w0
-	mv before plain/w0
-	expect_fail 'had done 600 before' "$CRASH_WRITER" verify plain ledger.good "$seed" 2
-}
-
-# A snapshot that is lost, and one that is another than it was; and a stream that lost its end.
-case_judge_knows_snapshots() {
-	local first
-	needs_kvfs
-	store_fresh
-	store_mount
-	writers_verify "at first"
-	until [ -s "$mnt/stream/old" ] &&
-		[ "$(find "$mnt/.snapshots" -mindepth 1 -maxdepth 1 | wc -l)" -ge 2 ]; do
-		writers_begin 0.2
-		writers_stop
-		writers_verify "after it"
-	done
-	cp "$SCRATCH/ledger" "$SCRATCH/ledger.good"
-	truncate -s -1 "$mnt/stream/old"
-	judge_refuses 'is none of the generations'
-	printf x >>"$mnt/stream/old"
-	judge_refuses 'is none of the generations'
-	for first in "$mnt/.snapshots"/s*; do break; done
-	rmdir "$first"
-	judge_refuses 'missing, and it was durable'
-	touch "$mnt/w0/d0/new"
-	mkdir "$first"
-	rm "$mnt/w0/d0/new"
-	judge_refuses 'names, expected'
-	rmdir "$first"
-	truncate -s +1 "$(find "$mnt/w1" -type f | head -n 1)"
-	mkdir "$first"
-	judge_refuses 'is not what it was'
-	mkdir "$mnt/.snapshots/s9999"
-	judge_refuses 'not what it was|nobody has made'
-}
-
-# judge_refuses PATTERN - what is mounted, by the ledger of before
-judge_refuses() {
-	cp "$SCRATCH/ledger.good" "$SCRATCH/ledger"
-	expect_fail "$1" "$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
-}
-
 case_kill_under_load() {
 	local round count making mounting
 	needs_kvfs
@@ -287,6 +166,7 @@ case_kill_under_load() {
 			mounting=${mountings[round / 10 % ${#mountings[@]}]}
 			# shellcheck disable=SC2086 # several words, or none
 			store_fresh $making
+			rm -f put.* named
 		fi
 		# shellcheck disable=SC2086
 		store_mount $mounting

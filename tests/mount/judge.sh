@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# judge.sh - who judges what a kill has left finds everything good, and every kind of loss bad
+#
+# The daemon is not killed here, and most of it needs none: a tree is taken back to what it was, or
+# damaged, and crash_writer.c has to say so.
+#
+# Environment: CRASH_WRITER, KVFS_TEST_SEED; see writers.sh
+
+cases=(is_strict knows_the_order knows_snapshots)
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/scratch.sh"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/writers.sh"
+
+# judge_refuses PATTERN - what is mounted, by the ledger of before
+judge_refuses() {
+	cp "$SCRATCH/ledger.good" "$SCRATCH/ledger"
+	expect_fail "$1" "$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
+}
+
+case_is_strict() {
+	local damage file
+	mkdir plain
+	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
+	cp -a plain before
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
+	cp ledger ledger.good
+	"$CRASH_WRITER" run plain ledger "$seed" 0 400
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
+	# a state of before the last acknowledged sync
+	expect_fail 'no state' "$CRASH_WRITER" verify before ledger "$seed" 1
+	for damage in shorten flip remove extra mark; do
+		rm -rf damaged
+		cp -a plain damaged
+		file=$(find damaged/w0/d? -type f -size +1k | sort | head -n 1)
+		case $damage in
+		shorten) truncate -s -1 "$file" ;;
+		flip) printf '\xa5\x5a' | dd of="$file" bs=1 seek=700 conv=notrunc status=none ;;
+		remove) rm "$file" ;;
+		extra) touch damaged/w0/d0/new ;;
+		mark) setfattr -n user.mark -v 12345678 "$file" ;;
+		esac
+		expect_fail 'no state|names' "$CRASH_WRITER" verify damaged ledger "$seed" 1
+	done
+}
+
+# What one writer had done before another began something is there where that is.
+case_knows_the_order() {
+	mkdir plain
+	"$CRASH_WRITER" run plain ledger "$seed" 0 300
+	cp -a plain/w0 before
+	"$CRASH_WRITER" verify plain ledger "$seed" 1
+	"$CRASH_WRITER" run plain ledger "$seed" 0 300
+	"$CRASH_WRITER" run plain ledger "$seed" 1 300
+	# nothing that the first one did was durable
+	dd if=/dev/zero of=ledger bs=8 seek=2 count=1 conv=notrunc status=none
+	cp ledger ledger.good
+	"$CRASH_WRITER" verify plain ledger "$seed" 2
+	rm -rf plain/w0
+	mv before plain/w0
+	expect_fail 'had done 600 before' "$CRASH_WRITER" verify plain ledger.good "$seed" 2
+}
+
+# A snapshot that is lost, and one that is another than it was; and a stream that lost its end.
+case_knows_snapshots() {
+	local first
+	needs_kvfs
+	store_fresh
+	store_mount
+	writers_verify "at first"
+	until [ -s "$mnt/stream/old" ] &&
+		[ "$(find "$mnt/.snapshots" -mindepth 1 -maxdepth 1 | wc -l)" -ge 2 ]; do
+		writers_begin 0.2
+		writers_stop
+		writers_verify "after it"
+	done
+	cp "$SCRATCH/ledger" "$SCRATCH/ledger.good"
+	truncate -s -1 "$mnt/stream/old"
+	judge_refuses 'is none of the generations'
+	printf x >>"$mnt/stream/old"
+	judge_refuses 'is none of the generations'
+	for first in "$mnt/.snapshots"/s*; do break; done
+	rmdir "$first"
+	judge_refuses 'missing, and it was durable'
+	touch "$mnt/w0/d0/new"
+	mkdir "$first"
+	rm "$mnt/w0/d0/new"
+	judge_refuses 'names, expected'
+	rmdir "$first"
+	truncate -s +1 "$(find "$mnt/w1" -type f | head -n 1)"
+	mkdir "$first"
+	judge_refuses 'is not what it was'
+	mkdir "$mnt/.snapshots/s9999"
+	judge_refuses 'not what it was|nobody has made'
+}
+
+scratch_main "$@"
