@@ -25,7 +25,7 @@ struct account {
 	_Atomic uint64_t begun; /* whose system call was made */
 	_Atomic uint64_t done;  /* whose system call came back */
 	/* that must survive: an fsync, fdatasync or O_SYNC write came back after them, its own or
-	 * another writer's; a sync covers everything that was done when it began */
+	 * another writer's; each of these covers everything that was done when it began */
 	_Atomic uint64_t kept;
 	_Atomic uint64_t judged; /* that were there when they were last judged */
 };

@@ -44,12 +44,14 @@ static void saw(unsigned writer, uint64_t number, const uint64_t done[WRITERS_MA
 static void account_done(struct account *account, const struct model *model,
 	const struct change *change, const uint64_t done[WRITERS_MAX])
 {
+	bool is_write = change->kind == CHANGE_WRITE || change->kind == CHANGE_APPEND;
+
 	atomic_store(&account->done, model->done);
-	if (change->kind == CHANGE_SYNC)
-		for (unsigned i = 0; i < WRITERS_MAX; i++)
-			ledger_raise(&ledger->accounts[i].kept, done[i]);
-	else if (change->durable && (change->kind == CHANGE_WRITE || change->kind == CHANGE_APPEND))
-		ledger_raise(&account->kept, model->done);
+	if (change->kind != CHANGE_SYNC && !(is_write && change->durable))
+		return;
+	for (unsigned i = 0; i < WRITERS_MAX; i++)
+		ledger_raise(&ledger->accounts[i].kept, done[i]);
+	ledger_raise(&account->kept, model->done);
 }
 
 static void changes_make(struct model *model, unsigned writer, uint64_t count)
@@ -184,9 +186,10 @@ static bool is_nothing_known(void)
 int main(int argc, char **argv)
 {
 	unsigned writers = argc < 6 ? 0 : strtoul(argv[5], NULL, 10);
+	bool is_one = argc > 1 && !strcmp(argv[1], "run"); /* and its number counts from 0 */
 	uint64_t seed, count;
 
-	if (argc < 6 || argc > 7 || writers > WRITERS_MAX)
+	if (argc < 6 || argc > 7 || writers > WRITERS_MAX - is_one)
 		errx(2,
 			"usage: crash_writer run|load|stop|verify DIR LEDGER SEED WRITER(S) "
 			"[COUNT]");
@@ -204,7 +207,7 @@ int main(int argc, char **argv)
 		atomic_store(&ledger->stopping, true);
 		return 0;
 	}
-	if (!strcmp(argv[1], "run")) {
+	if (is_one) {
 		directories_make(writers + 1);
 		run(seed, writers, count);
 		return 0;

@@ -8,7 +8,7 @@
 #
 # Environment: CRASH_WRITER, KVFS_TEST_SEED; see writers.sh
 
-cases=(is_strict knows_the_order knows_snapshots)
+cases=(is_strict knows_the_order knows_what_is_kept knows_snapshots)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -20,9 +20,20 @@ judge_refuses() {
 	expect_fail "$1" "$CRASH_WRITER" verify "$mnt" "$SCRATCH/ledger" "$seed" "$writers"
 }
 
+# kept WRITER - how many of its changes are durable, as the ledger has it
+kept() {
+	od -A n -t u8 -j $(($1 * 32 + 16)) -N 8 ledger | tr -d ' '
+}
+
+# kept_forget WRITER - none are
+kept_forget() {
+	dd if=/dev/zero of=ledger bs=8 seek=$(($1 * 4 + 2)) count=1 conv=notrunc status=none
+}
+
 case_is_strict() {
 	local damage file
 	mkdir plain
+	expect_fail usage "$CRASH_WRITER" run plain ledger "$seed" 4
 	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
 	cp -a plain before
 	"$CRASH_WRITER" verify plain ledger "$seed" 1
@@ -53,13 +64,31 @@ case_knows_the_order() {
 	"$CRASH_WRITER" verify plain ledger "$seed" 1
 	"$CRASH_WRITER" run plain ledger "$seed" 0 300
 	"$CRASH_WRITER" run plain ledger "$seed" 1 300
-	# nothing that the first one did was durable
-	dd if=/dev/zero of=ledger bs=8 seek=2 count=1 conv=notrunc status=none
+	kept_forget 0
 	cp ledger ledger.good
 	"$CRASH_WRITER" verify plain ledger "$seed" 2
 	rm -rf plain/w0
 	mv before plain/w0
 	expect_fail 'of writer 0, who had done [0-9]+ before' "$CRASH_WRITER" verify plain ledger.good "$seed" 2
+}
+
+# Whatever makes a change of one writer durable does so for all that another one had done before,
+# O_SYNC writes too: here the one whose syncs are few.
+case_knows_what_is_kept() {
+	local writer=$((1 - seed % 2)) round own others
+	local other=$((1 - writer))
+	mkdir plain
+	"$CRASH_WRITER" verify plain ledger "$seed" 2
+	"$CRASH_WRITER" run plain ledger "$seed" "$other" 100
+	for round in $(seq 12); do
+		"$CRASH_WRITER" verify plain ledger "$seed" 2
+		own=$(kept "$writer")
+		others=$(kept "$other")
+		kept_forget "$other"
+		"$CRASH_WRITER" run plain ledger "$seed" "$writer" 20
+		[ "$(kept "$writer")" = "$own" ] ||
+			expect_same "kept in round $round" "$others" "$(kept "$other")"
+	done
 }
 
 # A snapshot that is lost, and one that is another than it was; and a stream that lost its end.
