@@ -29,7 +29,7 @@ static bool is_there(const struct snapshot_account *snapshot)
 	return state == SNAPSHOT_MADE || state == SNAPSHOT_KEPT;
 }
 
-/* False: the server is gone, or there is no room in the ledger. */
+/* Or not, where the number's place in the ledger is not free. False: the server is gone. */
 static bool take(struct ledger *ledger)
 {
 	uint32_t number = atomic_fetch_add(&ledger->snapshot_next, 1);
@@ -39,7 +39,7 @@ static bool take(struct ledger *ledger)
 	unsigned i;
 
 	if (atomic_load(&snapshot->state) != SNAPSHOT_NONE)
-		return false;
+		return true;
 	snapshot->number = number;
 	ledger_done(ledger, done);
 	for (i = 0; i < WRITERS_MAX; i++) {

@@ -11,9 +11,8 @@
  * Each writer (0..3) makes the changes of change_model.h in DIR/wN, one after the other, and
  * keeps its account in the ledger (crash_ledger.h). `run` is one of them, and ends with 0 after
  * COUNT changes, or when the file system is gone; any other error is a failure. `load` is the
- * first WRITERS of them at once, with one who takes snapshots (where there are any) and one who
- * writes a stream; `stop` ends it too. `verify` (crash_judge.h) makes what all of them need, and
- * finds out where they are.
+ * first WRITERS of them at once, with one who takes snapshots and one who writes a stream; `stop`
+ * ends it too. `verify` (crash_judge.h) makes what all of them need, and finds out where they are.
  */
 #include "crash_change.h"
 #include "crash_judge.h"
@@ -101,36 +100,34 @@ static void run(uint64_t seed, unsigned writer, uint64_t count)
 /* One of those who work at once: 0.. a writer, then the others. */
 static void part_run(uint64_t seed, unsigned part, unsigned writers)
 {
-	struct stat st;
-
 	if (part < writers)
 		run(seed, part, 0);
 	else if (part == writers)
 		stream_run(ledger, seed);
-	else if (!stat(SNAPSHOTS_DIR, &st))
+	else
 		snapshots_run(ledger, seed);
 }
 
-static pid_t part_begin(uint64_t seed, unsigned part, unsigned writers)
+static void part_begin(uint64_t seed, unsigned part, unsigned writers)
 {
 	pid_t pid = fork();
 
 	if (pid < 0)
 		err(2, "fork");
 	if (pid)
-		return pid;
+		return;
 	part_run(seed, part, writers);
 	exit(0);
 }
 
 /* A part has ended. Had it a reason? */
-static bool part_may_end(const char *dir, int status, bool takes_snapshots)
+static bool part_may_end(const char *dir, int status)
 {
 	struct statfs st;
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return false;
-	if (takes_snapshots || atomic_load(&ledger->stopping))
+	if (atomic_load(&ledger->stopping))
 		return true;
 	if (statfs(dir, &st) && is_gone(errno)) /* which the kernel does not answer by itself */
 		return true;
@@ -140,16 +137,15 @@ static bool part_may_end(const char *dir, int status, bool takes_snapshots)
 
 static int load(const char *dir, uint64_t seed, unsigned writers)
 {
-	pid_t pid, last = 0;
 	unsigned part;
 	int status, result = 0;
 
 	for (part = 0; part < writers + 2; part++)
-		last = part_begin(seed, part, writers);
+		part_begin(seed, part, writers);
 	if (chdir("/")) /* only those who work are in there */
 		err(2, "/");
-	for (; part && (pid = wait(&status)) > 0; part--)
-		if (!part_may_end(dir, status, pid == last)) {
+	for (; part && wait(&status) > 0; part--)
+		if (!part_may_end(dir, status)) {
 			result = 1;
 			atomic_store(&ledger->stopping, true);
 		}

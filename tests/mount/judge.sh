@@ -3,12 +3,13 @@
 #
 # judge.sh - who judges what a kill has left finds everything good, and every kind of loss bad
 #
-# The daemon is not killed here, and most of it needs none: a tree is taken back to what it was, or
-# damaged, and crash_writer.c has to say so.
+# Nothing is lost here by a kill, and most of it needs no daemon: a tree is taken back to what it
+# was, or damaged, and crash_writer.c has to say so.
 #
 # Environment: CRASH_WRITER, KVFS_TEST_SEED; see writers.sh
 
-cases=(is_strict knows_the_order knows_what_is_kept knows_snapshots)
+cases=(is_strict knows_the_order knows_what_is_kept knows_snapshots
+	knows_who_lives)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 # shellcheck source-path=SCRIPTDIR
@@ -122,6 +123,26 @@ case_knows_snapshots() {
 	judge_refuses 'is not what it was'
 	mkdir "$mnt/.snapshots/s9999"
 	judge_refuses 'not what it was|nobody has made'
+}
+
+# Whoever is told that the server is gone, a writer, the stream or who takes snapshots, and it is
+# there. Here the file system lives, and what one of them works in is another one, which is dead.
+case_knows_who_lives() {
+	local part
+	needs_kvfs
+	store_make
+	store_mount
+	daemon_kill
+	for part in w1 stream .snapshots; do
+		rm -rf plain ledger
+		mkdir -p plain/.snapshots
+		"$CRASH_WRITER" verify plain ledger "$seed" 2
+		rm -rf "plain/$part"
+		ln -s "$mnt" "plain/$part"
+		expect_fail 'is gone, and it is there' \
+			"$CRASH_WRITER" load "$SCRATCH/plain" ledger "$seed" 2
+	done
+	mount_clear
 }
 
 scratch_main "$@"
