@@ -27,6 +27,8 @@ cases=(kill_under_load kill_mkfs kill_while_mounting kill_after_sync
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/writers.sh"
 
+prune= # process of the one beside the writers, while there is one
+
 # daemon_dies [OPTION...] - and the store is mounted again
 daemon_dies() {
 	daemon_kill
@@ -37,7 +39,9 @@ daemon_dies() {
 # writers_kill SECONDS - lets the writers run so long and kills the daemon under them
 writers_kill() {
 	writers_begin "$1"
+	[ -z "$prune" ] || kill -0 "$prune" 2>/dev/null || prune_end
 	daemon_kill
+	prune_end 1
 	writers_end
 	[ $((RANDOM % 4)) != 0 ] || store_check # beside what the dead daemon left mounted
 	mount_clear
@@ -46,15 +50,40 @@ writers_kill() {
 # writers_kill_closing SECONDS - the same, but that the writers have stopped and the daemon dies
 # while it writes what is left, or just not
 writers_kill_closing() {
+	local status=0 umount_status=0 umount
 	writers_begin "$1"
 	writers_stop
+	prune_end
 	"$KVFS" umount "$mnt" >umount.log 2>&1 &
-	short_sleep 30
+	umount=$!
+	short_sleep $((RANDOM % 2 ? 30 : 400)) # which on a busy machine is little
 	kill -9 "$daemon" 2>/dev/null || true
-	wait "$daemon" 2>/dev/null || true
+	wait "$daemon" 2>/dev/null || status=$?
 	daemon=
-	wait $! || true
+	wait "$umount" || umount_status=$?
+	sanitizer_silent
+	[ "$status" = 0 ] || [ "$status" = 137 ] ||
+		fail "seed $seed: the daemon ended with $status: $(tail -n 1 "$SCRATCH/daemon.log")"
+	# of a dead daemon's mount it may say what it likes
+	[ "$umount_status" = 0 ] || { [ "$status" = 137 ] && [ "$umount_status" -lt 126 ]; } ||
+		fail "seed $seed: kvfs umount ended with $umount_status: $(tail -n 1 umount.log)"
 	mount_clear
+}
+
+# prune_begin - beside the writers
+prune_begin() {
+	"$KVFS" prune "$mnt" >prune.log 2>&1 &
+	prune=$!
+}
+
+# prune_end [STATUS] - it has ended well, or else so, as it may where the daemon died
+prune_end() {
+	local status=0
+	[ -n "$prune" ] || return 0
+	wait "$prune" || status=$?
+	prune=
+	[ "$status" = 0 ] || [ "$status" = "${1:-0}" ] ||
+		fail "seed $seed: kvfs prune ended with $status: $(tail -n 1 prune.log)"
 }
 
 # mount_killed - a mount dies on its way
@@ -174,8 +203,7 @@ case_kill_under_load() {
 		put_judge
 		snapshot_judge
 		await "an end of what had no name" orphans_none
-		[ $((RANDOM % 4)) != 0 ] ||
-			{ "$KVFS" prune "$mnt" >>command.log 2>&1 || true; } &
+		[ $((RANDOM % 4)) != 0 ] || prune_begin
 		if [ $((RANDOM % 8)) = 0 ]; then
 			writers_kill_closing "0.$(printf %03d $((RANDOM % 400)))"
 		else
