@@ -33,6 +33,7 @@ kept_forget() {
 
 case_is_strict() {
 	local damage file
+	seed_use
 	mkdir plain
 	expect_fail usage "$CRASH_WRITER" run plain ledger "$seed" 4
 	"$CRASH_WRITER" run plain ledger "$seed" 0 1000
@@ -59,6 +60,7 @@ case_is_strict() {
 
 # What one writer had done before another began something is there where that is.
 case_knows_the_order() {
+	seed_use
 	mkdir plain
 	"$CRASH_WRITER" run plain ledger "$seed" 0 300
 	cp -a plain/w0 before
@@ -78,6 +80,7 @@ case_knows_the_order() {
 case_knows_what_is_kept() {
 	local writer=$((1 - seed % 2)) round own others
 	local other=$((1 - writer))
+	seed_use
 	mkdir plain
 	"$CRASH_WRITER" verify plain ledger "$seed" 2
 	"$CRASH_WRITER" run plain ledger "$seed" "$other" 100

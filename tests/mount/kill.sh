@@ -14,9 +14,11 @@
 #	KVFS_TEST_KILLS			so many kills under load, instead of 100, or 2,000
 #					with KVFS_TEST_LONG
 #
-# A thousand kills, and the store of one that fails is kept:
+# A thousand kills, and the store of one that fails is kept; and that store once more:
 #	KVFS_TEST_KILLS=1000 KVFS_TEST_KEEP=/var/tmp/kept \
 #	meson test -C build kill -t 5 --test-args kill_under_load
+#	KVFS_TEST_KILLS=10 KVFS_TEST_SEED=12345 \
+#	meson test -C build kill --test-args kill_under_load
 
 limit=1200
 cases=(kill_under_load kill_mkfs kill_while_mounting kill_after_sync
@@ -98,7 +100,9 @@ mount_killed() {
 
 # short_sleep MS - less than that
 short_sleep() {
-	sleep "0.$(printf %03d $((RANDOM % $1)))"
+	local seconds
+	draw_seconds "$1"
+	sleep "$seconds"
 }
 
 # command_killed COMMAND... - a command on the store that is not mounted dies on its way, or comes
@@ -168,8 +172,12 @@ something_killed() {
 	4) command_killed prune "$store" || true ;;
 	5) command_killed check --repair "$store" || true ;;
 	6)
-		[ ! -e named ] || command_killed snapshot clone "$store" named clone || true
-		rm -rf clone
+		if [ -e named ]; then
+			command_killed snapshot clone "$store" named clone || true
+			rm -rf clone
+		else
+			snapshot_killed
+		fi
 		;;
 	esac
 }
@@ -179,20 +187,20 @@ orphans_none() {
 	"$KVFS" stat "$mnt" | grep -q '^keys.orphan *0$'
 }
 
-# What stores are made with, and how they are mounted, in turn.
+# What stores are made with, and how they are mounted, by their seeds.
 makings=("" "-s 2M -c none" "-s 2M" "-s 2M -c inline" "-s 4M -H blake2b")
 mountings=("" "-o commit=0.02" "-o no_io_uring" "-o noatime,commit=30")
 
 case_kill_under_load() {
-	local round count making mounting
+	local round count making mounting seconds
 	needs_kvfs
-	RANDOM=$seed
 	count=${KVFS_TEST_KILLS:-$(rounds 100 10 2000)}
 	for round in $(seq "$count"); do
-		# a new store now and then: the writers begin their rows anew
+		# a new store now and then, with a seed of its own: the writers begin their rows anew
 		if [ $((round % 10)) = 1 ]; then
-			making=${makings[round / 10 % ${#makings[@]}]}
-			mounting=${mountings[round / 10 % ${#mountings[@]}]}
+			[ "$round" = 1 ] || seed=$((seed + 1))
+			making=${makings[seed % ${#makings[@]}]}
+			mounting=${mountings[seed % ${#mountings[@]}]}
 			# shellcheck disable=SC2086 # several words, or none
 			store_fresh $making
 			rm -f put.* named
@@ -204,10 +212,11 @@ case_kill_under_load() {
 		snapshot_judge
 		await "an end of what had no name" orphans_none
 		[ $((RANDOM % 4)) != 0 ] || prune_begin
+		draw_seconds 400
 		if [ $((RANDOM % 8)) = 0 ]; then
-			writers_kill_closing "0.$(printf %03d $((RANDOM % 400)))"
+			writers_kill_closing "$seconds"
 		else
-			writers_kill "0.$(printf %03d $((RANDOM % 400)))"
+			writers_kill "$seconds"
 		fi
 		something_killed
 		store_check
@@ -221,6 +230,7 @@ case_kill_under_load() {
 case_kill_mkfs() {
 	local round status whole=0 parts=0
 	needs_kvfs
+	seed_use
 	for round in $(seq "$(rounds 40 8 400)"); do
 		rm -rf "$store"
 		status=0

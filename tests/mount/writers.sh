@@ -6,16 +6,29 @@
 #
 # Environment
 #	CRASH_WRITER		the program crash_writer
-#	KVFS_TEST_SEED		a number instead of one at random; how the writers interleave
-#				does not follow from it
+#	KVFS_TEST_SEED		the number that a case begins with, instead of one at random, to
+#				repeat what failed. All follows from it but how the writers
+#				interleave.
 
 writers=4
 seed=${KVFS_TEST_SEED:-$RANDOM}
 
-# store_fresh [OPTION...] - kvfs mkfs
+# seed_use - what is drawn follows from the seed from here on
+seed_use() {
+	RANDOM=$seed
+	echo "seed $seed"
+}
+
+# draw_seconds MS - $seconds are less than that. Not said on the standard output: in the process of
+# a $(), or any other one, RANDOM does not follow from the seed.
+draw_seconds() {
+	printf -v seconds 0.%03d $((RANDOM % $1))
+}
+
+# store_fresh [OPTION...] - kvfs mkfs, and writers who know nothing yet
 store_fresh() {
 	rm -rf "$store" "$SCRATCH/ledger"
-	seed=$((seed + 1))
+	seed_use
 	store_make "$@"
 }
 
