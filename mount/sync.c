@@ -77,7 +77,7 @@ static int sync_run(int argc, char **argv)
 
 const struct command sync_command = {
 	.name = "sync",
-	.arguments = "DIR...",
+	.arguments = "STORE|DIR...",
 	.summary = "Makes durable what was done under a mount",
 	.details =
 		"  sync(1) and syncfs(2) do not reach a FUSE file system; this does, as fsync(2) does.\n",

@@ -253,12 +253,13 @@ static int umount_run(int argc, char **argv)
 
 const struct command umount_command = {
 	.name = "umount",
-	.arguments = "[-l] [-f] DIR",
+	.arguments = "[-l] [-f] STORE|DIR",
 	.summary = "Ends a mount, and waits until everything is written and the store is closed",
 	.details =
 		"  -l, --lazy   take it out of the tree now, end it when nobody uses it any more;\n"
 		"               does not wait\n"
-		"  -f, --force  also if the process that serves it does not answer; does not wait\n",
+		"  -f, --force  for root: also if the process that serves it does not answer;\n"
+		"               does not wait\n",
 	.usage_code = MOUNT_USAGE,
 	.run = umount_run,
 };

@@ -355,11 +355,12 @@ options_of() {
 
 # What the program takes and shows is in the manual and in the completion, and the other way round.
 case_documented() {
-	local command option name help manual mount_manual completion shown
+	local command option name help manual mount_manual completion shown synopsis
 	prepare
 	manual=$(plain "$REPOSITORY/mount/man/kvfs.8")
 	mount_manual=$(plain "$REPOSITORY/mount/man/mount.kvfs.8")
 	completion=$(cat "$REPOSITORY/mount/completion/kvfs")
+	synopsis=$(sed -n '/^SYNOPSIS/,/DESCRIPTION$/{/^kvfs$/,/^\.YS/p}' <<<"$manual" | tr -d ' \n' | sed 's/\.YS/\n/g')
 	mapfile -t commands < <("$KVFS" help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 	[ "${#commands[@]}" -ge 14 ] || fail "no commands: ${commands[*]}"
 	mapfile -t verbs < <("$KVFS" snapshot --help | sed -n 's/^  \([a-z]*\) .*/snapshot \1/p')
@@ -372,6 +373,8 @@ case_documented() {
 		# shellcheck disable=SC2086
 		help=$("$KVFS" $command --help)
 		grep -q '^usage: kvfs ' <<<"$help" || fail "$command --help: $help"
+		[ "$command" = snapshot ] || grep -qxF -- "$(sed -n 's/^usage: //p' <<<"$help" | tr -d ' ')" <<<"$synopsis" ||
+			fail "$command has another synopsis in the manual than in its help"
 		for option in $(options_of "$help"); do
 			shown+=" $option"
 			grep -qF -- "$option" <<<"$manual" || fail "$command $option is not in the manual"
@@ -393,7 +396,7 @@ case_documented() {
 	# rows of the statistics, with something in each that there can be
 	store_mount
 	echo text >"$mnt/file"
-	"$KVFS" sync "$mnt"
+	"$KVFS" sync "$mnt" "$store"
 	manual=$(sed -n '/STATISTICS$/,/EXIT STATUS$/p' <<<"$manual" | tr ',' '\n' | sed 's/^ *//; s/ *$//')
 	"$KVFS" stat "$mnt" >rows
 	[ "$(wc -l <rows)" -gt 60 ] || fail "no statistics"
