@@ -88,17 +88,32 @@ await() {
 	done
 }
 
-# unmount DIR [COMMAND...] - takes a mount away by kvfs umount, or by the command, and again while it is in use: whoever reads of
-# a process in /proc holds what that had mapped, and a ring's files are closed after the end of its process
+# unmount DIR [COMMAND...] - takes a mount away by kvfs umount, or by the command
 unmount() {
+	unmount_when_free "$@" || fail "umount of $1 ended with $?: $(cat "$SCRATCH/unmount.error")"
+}
+
+# unmount_telling PATTERN DIR [COMMAND...] - the same of a mount that something is lost with: whoever ends it is told
+unmount_telling() {
+	local pattern=$1 status=0
+	shift
+	unmount_when_free "$@" || status=$?
+	expect_same "status of an umount that tells of a loss" 32 "$status"
+	grep -qE -- "$pattern" "$SCRATCH/unmount.error" || fail "umount said \"$(cat "$SCRATCH/unmount.error")\", not /$pattern/"
+	! is_mounted "$1" || fail "still mounted after umount: $1"
+}
+
+# unmount_when_free DIR [COMMAND...] - the status of kvfs umount, or of the command, which is tried again while the mount is in
+# use: whoever reads of a process in /proc holds what that had mapped, and a ring's files are closed after the end of its process.
+# What it says is in unmount.error.
+unmount_when_free() {
 	local directory=$1 status end=$((SECONDS + patience))
 	shift
 	[ $# != 0 ] || set -- "$KVFS" umount
 	while :; do
 		status=0
 		"$@" "$directory" 2>"$SCRATCH/unmount.error" || status=$?
-		[ "$status" != 0 ] || return 0
-		grep -qiE 'busy|in use' "$SCRATCH/unmount.error" || fail "$* $directory ended with $status: $(cat "$SCRATCH/unmount.error")"
+		[ "$status" != 0 ] && grep -qiE 'busy|in use' "$SCRATCH/unmount.error" || return "$status"
 		[ "$SECONDS" -lt "$end" ] || fail "after $patience s: $(cat "$SCRATCH/unmount.error")"
 		sleep 0.1
 	done
