@@ -52,7 +52,7 @@ files_same() {
 }
 
 case_fill_with_synced_files() {
-	local count error free
+	local count error avail free blocks
 	disk_make "$(rounds 64M 40M)"
 	mkdir "$mnt/dir"
 	read -r count error < <(files_fill)
@@ -62,12 +62,13 @@ case_fill_with_synced_files() {
 	# full is full: again, and again ENOSPC, never something else
 	expect_fail 'no space' dd if=/dev/zero of="$mnt/more" bs=1M count=100 conv=fsync
 	files_same "$count" "after one more attempt"
-	free=$(stat -f -c %a "$mnt")
+	read -r avail free blocks < <(stat -f -c '%a %f %b' "$mnt")
+	[ "$free" -gt "$avail" ] || fail "$free blocks are free, and $avail of them available: none is there for deleting alone"
 	rm -f "$mnt/more" "$mnt/dir/next"
 	rm "$mnt"/dir/file*[02468] || fail "deleting on a full disk: ended with $?"
 	sync "$mnt" || fail "sync after deleting ended with $?"
 	expect_same "files left" "$(seq "$count" | grep -vc '[02468]$')" "$(find "$mnt/dir" -type f | wc -l)"
-	[ "$(stat -f -c %a "$mnt")" -ge "$free" ] || fail "less free space after deleting than before"
+	await "the space of half of the files" blocks_are_available $((avail + (blocks - free) / 3))
 	kill -0 "$daemon" || fail "the daemon ended"
 	store_unmount
 	store_check
@@ -75,56 +76,65 @@ case_fill_with_synced_files() {
 	files_same "$count" "after a remount" 2
 }
 
-# Thousands of files, all of them deleted while the disk is full: that needs no room, and gives it all back.
-case_delete_all_and_fill_again() {
-	local first second
-	disk_make 64M
+# small_files_fill ERROR LEAST - files into $mnt/dir until one fails with this error; $count: how many are whole, which are at least
+# so many
+small_files_fill() {
 	mkdir "$mnt/dir"
 	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/dir/f" 2>error && fail "64 MiB never fill"
-	grep -qi 'no space' error || fail "the error was \"$(cat error)\", not that there is no space"
-	first=$(find "$mnt/dir" -size +14k | wc -l)
-	[ "$first" -gt 1500 ] || fail "full after $first files of 15 KB"
-	rm -rf "$mnt/dir" 2>error || fail "deleting on a full disk: $(find "$mnt/dir" | wc -l) names of $first left, $(tail -n 1 error)"
+	grep -qi "$1" error || fail "the error was \"$(cat error)\", not /$1/"
+	count=$(find "$mnt/dir" -size +14k | wc -l)
+	[ "$count" -ge "$2" ] || fail "full after $count files of 15 KB, which is not $2"
+}
+
+# All of them, while nothing more can be had: that needs no room.
+small_files_delete() {
+	rm -rf "$mnt/dir" 2>error || fail "deleting when full: $(find "$mnt/dir" | wc -l) names of $count left, $(tail -n 1 error)"
 	expect_same "names left" "" "$(ls -A "$mnt")"
-	mkdir "$mnt/again"
+}
+
+# Thousands of files, all of them deleted while the disk is full: that gives all the room back.
+case_delete_all_and_fill_again() {
+	local count
+	disk_make 64M
+	small_files_fill 'no space' 1500
+	small_files_delete
 	# what a background task gives back may take a moment
-	await "half of the space after all was deleted" half_is_free
-	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/again/f" 2>error || true
-	second=$(find "$mnt/again" -size +14k | wc -l)
-	[ "$second" -gt $((first / 2)) ] || fail "$first files the first time, $second the second"
+	await "half of the space after all was deleted" blocks_are_available $(($(stat -f -c %b "$mnt") / 2))
+	small_files_fill 'no space' $((count / 2))
 }
 
 # The same over a quota, of which the disk does not tell: EDQUOT to whoever writes, also behind a remount and a rest.
 case_over_quota() {
-	local first second
+	local count taken
 	disk_make 64M
 	store_unmount
 	quota_mount
-	mkdir "$mnt/dir"
-	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/dir/f" 2>error && fail "a quota of 64 MiB never fills"
-	grep -qi 'quota' error || fail "the error was \"$(cat error)\", not that the quota is used up"
-	first=$(find "$mnt/dir" -size +14k | wc -l)
-	[ "$first" -gt 1500 ] || fail "full after $first files of 15 KB"
+	small_files_fill quota 1500
+	taken=$(du -sk "$store" | cut -f 1)
 	store_unmount
+	touch before
 	quota_mount
-	sleep 4 # a store at rest: what it gives back others take
+	await "a store that has been at rest" rests_since before "$taken"
+	# what it gives back others take
 	dd if=/dev/zero of=disk/filler bs=64k status=none 2>/dev/null || true
-	rm -rf "$mnt/dir" 2>error || fail "deleting over a quota: $(find "$mnt/dir" | wc -l) names of $first left, $(tail -n 1 error)"
-	expect_same "names left" "" "$(ls -A "$mnt")"
+	small_files_delete
 	rm disk/filler
 	await "space after all was deleted" store_takes_at_most 32768
-	mkdir "$mnt/again"
-	head -c 100M /dev/urandom | split -b 15000 -a 4 - "$mnt/again/f" 2>error || true
-	second=$(find "$mnt/again" -size +14k | wc -l)
-	[ "$second" -gt $((first / 2)) ] || fail "$first files the first time, $second the second: $(tail -n 1 error)"
+	small_files_fill quota $((count / 2))
+}
+
+# rests_since FILE KILOBYTES - the store gives back what it can have again, and takes less than that; or else it has tried for a
+# free file since this one was made, and could not have the space
+rests_since() {
+	[ -n "$(find "$store" -name 'free-*' -size 0 -newercm "$1")" ] || store_takes_at_most $(($2 - 1))
 }
 
 quota_mount() {
 	LD_PRELOAD=$QUOTA ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 store_mount
 }
 
-half_is_free() {
-	[ "$(stat -f -c '%a' "$mnt")" -gt $(($(stat -f -c '%b' "$mnt") / 2)) ]
+blocks_are_available() {
+	[ "$(stat -f -c %a "$mnt")" -ge "$1" ]
 }
 
 case_fill_with_one_file() {
