@@ -163,7 +163,7 @@ static bool backing_off(const struct kv *kv)
 static void give_way(struct kv *kv)
 {
 	kv->compaction.victim = NULL;
-	if (!compact_for_space(kv))
+	if (!compact_for_space(kv, kv->segments.births))
 		kv->compaction.retry_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
 }
 
@@ -372,24 +372,26 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		finish_victim(kv);
 	if (error && (error != -EAGAIN || kv->log.spare_error)) {
 		compaction->victim = NULL;
-		error = compact_for_space(kv) ? 0 : error == -EAGAIN ? kv->log.spare_error : error;
+		if (error == -EAGAIN)
+			error = kv->log.spare_error;
+		if (compact_for_space(kv, born_max))
+			error = 0;
 	}
 	atomic_fetch_add_explicit(&kv->compact_us, kv->env->clock_us(kv->env) - started_us,
 				  memory_order_relaxed);
 	return error ? error : 1;
 }
 
-static struct segment *choose_for_space(struct kv *kv)
+static struct segment *choose_for_space(struct kv *kv, uint64_t born_max)
 {
-	struct segment *victim;
+	struct segment *victim = compact_pick_for_space(kv, 0, born_max);
 
-	victim = compact_pick_for_space(kv, 0);
-	if (victim || !compact_pick_for_space(kv, 1) || log_use_reserve(kv, LOG_COPIES))
+	if (victim || !compact_pick_for_space(kv, 1, born_max) || log_use_reserve(kv, LOG_COPIES))
 		return victim;
-	return compact_pick_for_space(kv, 0);
+	return compact_pick_for_space(kv, 0, born_max);
 }
 
-bool compact_for_space(struct kv *kv)
+bool compact_for_space(struct kv *kv, uint64_t born_max)
 {
 	struct compaction *compaction = &kv->compaction;
 	struct segment *victim;
@@ -407,7 +409,7 @@ bool compact_for_space(struct kv *kv)
 	/* Segments that are full but not yet written can be emptied as well, once they are. */
 	if (sync_flush(kv))
 		return false;
-	victim = choose_for_space(kv);
+	victim = choose_for_space(kv, born_max);
 	if (!victim)
 		return false;
 	/* One that was half done starts again later: what it had copied is garbage there now. */

@@ -23,9 +23,10 @@ uint64_t compact_pause_us(const struct kv *kv);
  */
 int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /*
- * Empties one segment at once, into what is left of the log and, if need be, the reserve. False:
- * none is worth it.
+ * Empties one segment at once, into what is left of the log and, if need be, the reserve; of those
+ * that were there at born_max (segments.births): who asks again and again passes each once,
+ * whatever comes of it. False: none is worth it.
  */
-bool compact_for_space(struct kv *kv);
+bool compact_for_space(struct kv *kv, uint64_t born_max);
 
 #endif

@@ -315,6 +315,7 @@ static void copy_item(struct kv *kv, struct item *item, uint64_t length)
 	struct segment *cold = kv->cold.active;
 	uint8_t *at = put_lead(item, cold_append(kv, length, &item->copy_address), cold->salt);
 
+	cold->leads += lead_size(item);
 	if (kv->compaction.as_is)
 		cold->raw |= dictionary_may_compress(item->record);
 	if (kv->compaction.as_is || !make_packed_copy(kv, item, at, cold->salt))
@@ -372,6 +373,7 @@ static int copy_hot(struct kv *kv, struct item *item, bool for_space)
 	if (error)
 		return error;
 	at = log_append(kv, lead_size(item) + length, &item->copy_address);
+	kv->log.hot.active->leads += lead_size(item);
 	make_copy(kv, item, put_lead(item, at, kv->log.hot.active->salt),
 		  kv->log.hot.active->salt);
 	dictionary_note(kv->log.hot.active, item->copy);

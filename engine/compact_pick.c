@@ -14,10 +14,27 @@
 #define NEAR_END_SEGMENTS 64u /* of free disk, or such a part of it: space is what is wanted */
 #define NEAR_END_DIVISOR 8u
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * Bytes of records whose key's newest they are, or that a snapshot needs, with what the copies of
+ * the latter have before them. Some of that may be needed no more, but what it belonged to is
+ * garbage then, and at least as long.
+ */
+static uint64_t kept_of(const struct segment *segment)
+{
+	uint64_t live = atomic_load(&segment->live_bytes);
+
+	return live + smaller(segment->leads, live);
+}
+
 /* Bytes of records that may have to be copied. */
 static uint64_t needed_of(const struct segment *segment)
 {
-	return atomic_load(&segment->live_bytes) + segment->tombstone_bytes;
+	return kept_of(segment) + segment->tombstone_bytes;
 }
 
 /* And what was never used of the file. */
@@ -243,13 +260,14 @@ struct space {
 	uint64_t room;	/* with the spare segments */
 	uint64_t avail; /* that the disk has */
 	uint64_t worth; /* less is not worth the copies */
+	uint64_t born_max; /* of segments that were there before */
 	const struct segment *oldest; /* or NULL */
 };
 
 /* There is nothing that the oldest one's tombstones could hide. */
 static uint64_t needed_for_space(const struct segment *segment, const struct space *space)
 {
-	return segment == space->oldest ? atomic_load(&segment->live_bytes) : needed_of(segment);
+	return segment == space->oldest ? kept_of(segment) : needed_of(segment);
 }
 
 static uint64_t gain_of(const struct kv *kv, const struct segment *segment,
@@ -258,11 +276,6 @@ static uint64_t gain_of(const struct kv *kv, const struct segment *segment,
 	uint64_t of_tombstones = needed_of(segment) - needed_for_space(segment, space);
 
 	return garbage_of(kv, segment) + of_tombstones;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* The longest record in it; of a damaged one, as much as may be. */
@@ -312,6 +325,8 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	const struct space *space = arg;
 	uint64_t needed = needed_for_space(segment, space), gain = gain_of(kv, segment, space);
 
+	if (segment->born > space->born_max)
+		return false;
 	if (gain < space->worth || (best && gain <= gain_of(kv, best, space)))
 		return false;
 	/*
@@ -322,12 +337,13 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	return !needed || gains_enough(kv, segment, space);
 }
 
-struct segment *compact_pick_for_space(struct kv *kv, unsigned more)
+struct segment *compact_pick_for_space(struct kv *kv, unsigned more, uint64_t born_max)
 {
 	const struct log_tail *tail = &kv->log.hot;
 	uint32_t size = kv->segments.size;
 	struct space space;
 
+	space.born_max = born_max;
 	space.avail = segments_space(&kv->segments, NULL);
 	space.oldest = best_of(kv, is_older, NULL);
 	if (space.oldest && !compact_is_oldest(kv, space.oldest))

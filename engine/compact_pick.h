@@ -31,9 +31,9 @@ struct segment *compact_pick_raw(struct kv *kv, uint64_t closed_us, uint64_t bor
 uint64_t compact_sum_any(struct kv *kv, unsigned garbage_permille, uint64_t born_max);
 /*
  * The one with the most garbage among those whose needed records fit into the log as it is, or
- * would with so many spare segments more.
+ * would with so many spare segments more; of those that were there at born_max.
  */
-struct segment *compact_pick_for_space(struct kv *kv, unsigned more);
+struct segment *compact_pick_for_space(struct kv *kv, unsigned more, uint64_t born_max);
 /* One of which nothing is needed: it only has to be freed. */
 struct segment *compact_pick_dead(struct kv *kv);
 bool compact_is_dead(const struct segment *segment);

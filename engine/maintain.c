@@ -38,10 +38,10 @@ void maintain_fini(struct maintain *maintain)
 
 /* ---- the segments that come next ------------------------------------------------------------- */
 
-static bool make_space(struct kv *kv)
+static bool make_space(struct kv *kv, uint64_t born_max)
 {
 	store_need_orders(kv);
-	return checkpoint_discard(kv) || large_free_now(kv) || compact_for_space(kv);
+	return checkpoint_discard(kv) || large_free_now(kv) || compact_for_space(kv, born_max);
 }
 
 /* Of several files with holes one becomes that has none. */
@@ -61,12 +61,13 @@ static int prepare_of_parts(struct kv *kv)
  */
 static int prepare_spare(struct kv *kv)
 {
+	uint64_t born_max = kv->segments.births;
 	int error, refused = 0;
 
 	log_begin_attempt(kv);
 	do {
 		error = prepare_of_parts(kv);
-	} while (env_is_short(error) && make_space(kv));
+	} while (env_is_short(error) && make_space(kv, born_max));
 	if (env_is_short(error) && log_freeing_waits(kv))
 		refused = log_use_reserve(kv, LOG_FREES);
 	/* What failed there is no shortage. */

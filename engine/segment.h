@@ -89,6 +89,9 @@ struct segment {
 					 maintainer's */
 	uint32_t longest;	      /* record in it, once it is sealed and somebody had to know;
 					 0: nobody had; the maintainer's */
+	uint32_t leads;		      /* bytes before copies in it that snapshots need, as far
+					 as they were made since it was opened; the
+					 maintainer's */
 	uint64_t snapshots_seq;	      /* of its youngest record of a snapshot; under the log's
 					 lock */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */

@@ -323,9 +323,9 @@ unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock)
 }
 
 /*
- * Of `unused` free files, those that lack space, or have all of it; until no more than so many stay.
- * One that a preparation which failed half-way has left has another name, and is the next to be
- * used.
+ * Of `unused` free files, those that lack space, or have all of it; until no more than so many
+ * stay. One that a preparation which failed half-way has left has another name, and is the next to
+ * be used.
  */
 static uint32_t drop_some(struct segments *segments, uint32_t unused, uint32_t keep, bool lack,
 			  pthread_mutex_t *lock)

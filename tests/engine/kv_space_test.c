@@ -94,6 +94,16 @@ static const void *long_key(unsigned number)
 	return key;
 }
 
+static int put_long(struct fixture *fixture, unsigned number)
+{
+	return kv_put(fixture->kv, ORDERED, long_key(number), LONG_KEY, "v", 1, NULL);
+}
+
+static int delete_long(struct fixture *fixture, unsigned number)
+{
+	return kv_delete(fixture->kv, ORDERED, long_key(number), LONG_KEY, NULL);
+}
+
 /* Keys of which a tombstone is as large as the record: how many there was room for. */
 static unsigned fill_with_keys(struct fixture *fixture)
 {
@@ -101,7 +111,7 @@ static unsigned fill_with_keys(struct fixture *fixture)
 	int result = 0;
 
 	for (; !result && count < LONG_KEYS_MAX; count += !result)
-		result = kv_put(fixture->kv, ORDERED, long_key(count), LONG_KEY, "v", 1, NULL);
+		result = put_long(fixture, count);
 	assert_int_equal(result, -ENOSPC);
 	return count;
 }
@@ -118,8 +128,7 @@ static void test_tombstones_on_full_disk(void **state)
 	step = count / 89;
 	for (unsigned i = 0; i < step; i++)
 		for (unsigned j = i; j < count; j += step)
-			assert_int_equal(
-				kv_delete(fixture->kv, ORDERED, long_key(j), LONG_KEY, NULL), 0);
+			assert_int_equal(delete_long(fixture, j), 0);
 	must_check_clean(fixture);
 	assert_true(fill_with_keys(fixture) > count / 10 * 9);
 	must_check_clean(fixture);
@@ -140,6 +149,65 @@ static void test_deleted_part_comes_back(void **state)
 	while (!kv_put(fixture->kv, ORDERED, &key, sizeof(key), value, sizeof(value), NULL))
 		key++;
 	assert_true(key - count > deleted / 2);
+	must_check_clean(fixture);
+}
+
+#define TURNS_MAX 100000u
+#define TURN_US 100u
+
+/* What a snapshot kept comes back in the background. */
+static void have_patience(unsigned *turns)
+{
+	assert_true(++*turns < TURNS_MAX);
+	usleep(TURN_US);
+}
+
+#define SMALL_VALUE 60u
+#define SMALL_KEYS 15000u
+
+static int put_small(struct fixture *fixture, unsigned key, unsigned round)
+{
+	uint8_t value[SMALL_VALUE];
+
+	fill_bytes(value, sizeof(value), key + (uint64_t)SMALL_KEYS * round);
+	return kv_put(fixture->kv, ORDERED, &key, sizeof(key), value, sizeof(value), NULL);
+}
+
+/*
+ * What snapshots keep is copied with a record of its own before it, which takes a part of a segment
+ * that is worth copying, but is not gained by that: it ends.
+ */
+static void test_old_versions_on_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned key, round, turns = 0;
+	int result = 0;
+	char name[24];
+
+	sim_env_set_capacity(fixture->sim, 16 * (uint64_t)SEGMENT_SIZE);
+	for (round = 0; !result; round++) {
+		for (key = 0; key < SMALL_KEYS && !result; key++)
+			result = put_small(fixture, key, round);
+		snprintf(name, sizeof(name), "round %u", round);
+		if (!result)
+			result = kv_snapshot_create(fixture->kv, name, NULL);
+	}
+	assert_int_equal(result, -ENOSPC);
+	assert_true(round > 3);
+	for (key = 0; key < SMALL_KEYS; key++) {
+		result = kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL);
+		assert_true(!result || result == -ENOSPC);
+	}
+	must_check_clean(fixture);
+	while (round-- > 1) {
+		snprintf(name, sizeof(name), "round %u", round - 1);
+		assert_int_equal(kv_snapshot_delete(fixture->kv, name, NULL), 0);
+	}
+	for (key = 0; key < SMALL_KEYS; key++) {
+		while ((result = put_small(fixture, key, 0)) == -ENOSPC)
+			have_patience(&turns);
+		assert_int_equal(result, 0);
+	}
 	must_check_clean(fixture);
 }
 
@@ -335,6 +403,8 @@ int main(void)
 		INLINE_TEST(test_tombstones_on_full_disk),
 		FIXTURE_TEST(test_deleted_part_comes_back),
 		INLINE_TEST(test_few_segments_are_read),
+		FIXTURE_TEST(test_old_versions_on_full_disk),
+		INLINE_TEST(test_old_versions_on_full_disk),
 		EMPTY_TEST(test_late_waiter),
 		FIXTURE_TEST(test_disk_grows),
 		cmocka_unit_test(test_largest_on_full_disk),

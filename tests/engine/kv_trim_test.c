@@ -443,7 +443,7 @@ static bool has_victim(struct fixture *fixture)
 	bool has;
 
 	pthread_mutex_lock(&kv->maintain.lock);
-	has = compact_pick_for_space(kv, 0);
+	has = compact_pick_for_space(kv, 0, UINT64_MAX);
 	pthread_mutex_unlock(&kv->maintain.lock);
 	return has;
 }
