@@ -46,7 +46,7 @@ void kv_batch_reset(struct kv_batch *batch)
 
 void kv_batch_set_frees(struct kv_batch *batch)
 {
-	batch->frees = true;
+	batch->purpose = LOG_FREES;
 }
 
 size_t kv_batch_count(const struct kv_batch *batch)

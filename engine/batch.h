@@ -28,7 +28,7 @@ struct kv_batch {
 	struct batch_entry *entries;
 	unsigned count, entries_capacity;
 	bool lent; /* some value is lent */
-	bool frees;
+	enum log_purpose purpose;
 	bool never_waits; /* the maintainer's: -EAGAIN where there is no room in the log */
 	/*
 	 * Called under the log's lock before anything is changed; what it returns, if not 0, is
@@ -49,7 +49,7 @@ static inline void batch_clear_all_but_keys(struct kv_batch *batch)
 	batch->used = 0;
 	batch->count = 0;
 	batch->lent = false;
-	batch->frees = false;
+	batch->purpose = LOG_ANY;
 	batch->never_waits = false;
 	batch->check = NULL;
 	batch->key_bytes = 0;

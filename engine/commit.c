@@ -49,14 +49,13 @@ static int place_and_apply(struct kv *kv, const struct kv_batch *batch, uint8_t 
 
 static int reserve_log(struct kv *kv, const struct kv_batch *batch, uint64_t size)
 {
-	enum log_purpose purpose = batch->frees ? LOG_FREES : LOG_ANY;
 	int error;
 
 	if (!batch->never_waits)
-		return log_reserve(kv, size, purpose);
-	error = log_try_reserve(kv, size, purpose);
+		return log_reserve(kv, size, batch->purpose);
+	error = log_try_reserve(kv, size, batch->purpose);
 	if (error == -EAGAIN)
-		kv->log.freeing_waits |= batch->frees;
+		kv->log.freeing_waits |= batch->purpose != LOG_ANY;
 	return error;
 }
 

@@ -14,6 +14,8 @@
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
 #define SPARE_LOOKS 16u	      /* in a segment, whether it is time for the next one */
+#define LAST_BYTES 4096u      /* of a full disk's log: to delete snapshots in, when nothing else is
+				 left and what they keep is all there is to free */
 #define SPARE_LEAD_US 250000u /* before it is full */
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
@@ -180,12 +182,14 @@ static bool spare_is_due(struct kv *kv, struct log_tail *tail)
 	return due;
 }
 
-/* Where only what frees goes, of a tail without a spare segment behind it. */
-static uint32_t reserve_of(const struct kv *kv)
+/* What this leaves for those behind it, of a tail without a spare segment for it. */
+static uint32_t left_by(const struct kv *kv, enum log_purpose purpose)
 {
 	const struct log *log = &kv->log;
 
-	return log->starved ? log->hot.limit : kv->segments.size / LOG_RESERVE_DIVISOR;
+	if (purpose == LOG_ANY)
+		return log->starved ? log->hot.limit : kv->segments.size / LOG_RESERVE_DIVISOR;
+	return purpose == LOG_FREES ? smaller(LAST_BYTES, log->hot.limit) : 0;
 }
 
 int log_try_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
@@ -221,8 +225,8 @@ int log_try_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)
 		fits = true;
 	}
 	if (!fits ||
-	    (!usable_spare(log, purpose) && !frees &&
-	     tail->offset + need > tail->limit - reserve_of(kv))) {
+	    (!usable_spare(log, purpose) &&
+	     tail->offset + need > tail->limit - left_by(kv, purpose))) {
 		log->spare_wanted = true;
 		return -EAGAIN;
 	}

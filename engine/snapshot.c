@@ -211,7 +211,7 @@ static int change(struct kv *kv, const struct request *request, uint64_t *seq)
 				      sizeof(time_us), 0);
 	} else {
 		error = batch_delete(&batch, FORMAT_KEYSPACE_ENGINE, key, 1 + name_size);
-		kv_batch_set_frees(&batch);
+		batch.purpose = LOG_COPIES;
 	}
 	return error ? error : batch_commit(kv, &batch, seq);
 }

@@ -56,7 +56,11 @@ struct log_tail {
  * What is appended. In this order: where a full disk has no room for all, a spare segment is for
  * its purpose and those behind it.
  */
-enum log_purpose { LOG_ANY, LOG_FREES, LOG_COPIES };
+enum log_purpose {
+	LOG_ANY,
+	LOG_FREES,  /* more than it takes, unless snapshots keep it */
+	LOG_COPIES, /* that space comes of for sure: and the deletion of a snapshot */
+};
 
 /* The log: its end (log.c), and the segments that come next (log_spare.c). */
 struct log {

@@ -211,6 +211,38 @@ static void test_old_versions_on_full_disk(void **state)
 	must_check_clean(fixture);
 }
 
+#define KEPT_KEYS 100000u
+
+/*
+ * Where a snapshot keeps what is deleted, that frees nothing, and ends once there is no more room
+ * for it. Deleting the snapshot goes on.
+ */
+static void test_snapshot_on_full_disk(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned key, turns = 0;
+	int result = 0;
+
+	sim_env_set_capacity(fixture->sim, 7 * (uint64_t)SEGMENT_SIZE);
+	for (key = 0; key < KEPT_KEYS; key++)
+		assert_int_equal(
+			kv_put(fixture->kv, ORDERED, &key, sizeof(key), "v", 1, NULL), 0);
+	assert_int_equal(kv_snapshot_create(fixture->kv, "all", NULL), 0);
+	for (key = 0; key < KEPT_KEYS && !result; key++)
+		result = kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL);
+	assert_int_equal(result, -ENOSPC);
+	must_check_clean(fixture);
+	assert_int_equal(kv_snapshot_delete(fixture->kv, "all", NULL), 0);
+	/* From the one that was refused. */
+	for (key--; key < KEPT_KEYS; key++) {
+		while ((result = kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL)) ==
+			-ENOSPC)
+			have_patience(&turns);
+		assert_int_equal(result, 0);
+	}
+	must_check_clean(fixture);
+}
+
 /* Which segments the copies of fit is mostly known without a look into them. */
 static void test_few_segments_are_read(void **state)
 {
@@ -405,6 +437,8 @@ int main(void)
 		INLINE_TEST(test_few_segments_are_read),
 		FIXTURE_TEST(test_old_versions_on_full_disk),
 		INLINE_TEST(test_old_versions_on_full_disk),
+		FIXTURE_TEST(test_snapshot_on_full_disk),
+		INLINE_TEST(test_snapshot_on_full_disk),
 		EMPTY_TEST(test_late_waiter),
 		FIXTURE_TEST(test_disk_grows),
 		cmocka_unit_test(test_largest_on_full_disk),
