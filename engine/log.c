@@ -14,8 +14,9 @@
 #define AHEAD_LINES_MAX 8u   /* of longer copies the processor itself sees what comes */
 #define FAST_SWITCH_US 1000000u
 #define SPARE_LOOKS 16u	      /* in a segment, whether it is time for the next one */
-#define LAST_BYTES 4096u      /* of a full disk's log: to delete snapshots in, when nothing else is
-				 left and what they keep is all there is to free */
+#define LAST_BYTES 4096u      /* of a full disk's log, and for each snapshot: to delete them in, when
+				 what they keep is all there is to free */
+#define LAST_BYTES_EACH (FORMAT_RECORD_HEADER_SIZE * 2 + KV_SNAPSHOT_NAME_MAX + 1)
 #define SPARE_LEAD_US 250000u /* before it is full */
 #define WRITE_BEHIND_MAX ((uint32_t)4 << 20) /* bytes at a time */
 
@@ -182,6 +183,15 @@ static bool spare_is_due(struct kv *kv, struct log_tail *tail)
 	return due;
 }
 
+/* There may be nothing to free before the last one is gone. Of very many, the most will do. */
+static uint32_t last_bytes(const struct kv *kv)
+{
+	uint64_t bytes = LAST_BYTES + (uint64_t)kv->snapshots.count * LAST_BYTES_EACH;
+	uint32_t most = smaller(kv->segments.size / LOG_RESERVE_DIVISOR, kv->log.hot.limit);
+
+	return bytes < most ? (uint32_t)bytes : most;
+}
+
 /* What this leaves for those behind it, of a tail without a spare segment for it. */
 static uint32_t left_by(const struct kv *kv, enum log_purpose purpose)
 {
@@ -189,7 +199,7 @@ static uint32_t left_by(const struct kv *kv, enum log_purpose purpose)
 
 	if (purpose == LOG_ANY)
 		return log->starved ? log->hot.limit : kv->segments.size / LOG_RESERVE_DIVISOR;
-	return purpose == LOG_FREES ? smaller(LAST_BYTES, log->hot.limit) : 0;
+	return purpose == LOG_FREES ? last_bytes(kv) : 0;
 }
 
 int log_try_reserve(struct kv *kv, uint64_t size, enum log_purpose purpose)

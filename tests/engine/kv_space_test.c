@@ -212,27 +212,40 @@ static void test_old_versions_on_full_disk(void **state)
 }
 
 #define KEPT_KEYS 100000u
+#define KEPT_SNAPSHOTS 200u /* of names that are as long as may be */
+
+static const char *snapshot_name(char name[KV_SNAPSHOT_NAME_MAX + 1], unsigned number)
+{
+	snprintf(name, KV_SNAPSHOT_NAME_MAX + 1, "%0*u", (int)KV_SNAPSHOT_NAME_MAX, number);
+	return name;
+}
 
 /*
- * Where a snapshot keeps what is deleted, that frees nothing, and ends once there is no more room
- * for it. Deleting the snapshot goes on.
+ * Where snapshots keep what is deleted, that frees nothing, and ends once there is no more room
+ * for it. Deleting the snapshots goes on.
  */
 static void test_snapshot_on_full_disk(void **state)
 {
 	struct fixture *fixture = *state;
-	unsigned key, turns = 0;
+	char name[KV_SNAPSHOT_NAME_MAX + 1];
+	unsigned key, i, turns = 0;
 	int result = 0;
 
 	sim_env_set_capacity(fixture->sim, 7 * (uint64_t)SEGMENT_SIZE);
 	for (key = 0; key < KEPT_KEYS; key++)
 		assert_int_equal(
 			kv_put(fixture->kv, ORDERED, &key, sizeof(key), "v", 1, NULL), 0);
-	assert_int_equal(kv_snapshot_create(fixture->kv, "all", NULL), 0);
+	for (i = 0; i < KEPT_SNAPSHOTS; i++)
+		assert_int_equal(
+			kv_snapshot_create(fixture->kv, snapshot_name(name, i), NULL), 0);
 	for (key = 0; key < KEPT_KEYS && !result; key++)
 		result = kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL);
 	assert_int_equal(result, -ENOSPC);
 	must_check_clean(fixture);
-	assert_int_equal(kv_snapshot_delete(fixture->kv, "all", NULL), 0);
+	/* It is only the last one that helps. */
+	for (i = 0; i < KEPT_SNAPSHOTS; i++)
+		assert_int_equal(
+			kv_snapshot_delete(fixture->kv, snapshot_name(name, i), NULL), 0);
 	/* From the one that was refused. */
 	for (key--; key < KEPT_KEYS; key++) {
 		while ((result = kv_delete(fixture->kv, ORDERED, &key, sizeof(key), NULL)) ==
