@@ -139,8 +139,10 @@ int size_set(struct change *change, struct inode *inode, uint64_t size)
 		return err;
 	if (inode->contents == INODE_EXTENTS && size < inode->size)
 		return cut(change, inode, size);
-	if (inode->contents == INODE_INLINE && size < inode->body.size)
+	if (inode->contents == INODE_INLINE && size < inode->body.size) {
+		kv_batch_set_frees(change->batch);
 		inode->body.size = size;
+	}
 	inode->size = size;
 	return 0;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* statfs_test.c - what is free and what is available, on a simulated disk that nobody else fills. */
+/*
+ * space_test.c - what is free and what is available, and what a full disk still allows, on a
+ * simulated one that nobody else fills.
+ */
 #include "fixture.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fs.h"
@@ -12,6 +16,8 @@
 #define CAPACITY ((uint64_t)40 << 20)
 #define LIMIT ((uint64_t)8 << 20)
 #define CHUNK 4096u
+#define SMALL_FILES 1000u
+#define SMALL 2000u /* bytes: in their inode's record */
 
 static struct sim_env *sim; /* the disk */
 
@@ -106,11 +112,51 @@ static void test_limit(void **state)
 	assert_int_equal(space(store).blocks_free, 0);
 }
 
+/* The small files that there is room for, until there is none. */
+static void make_empty_files(struct fixture *store)
+{
+	struct kvfs_attr attr;
+	char name[16];
+	int err = 0;
+
+	for (unsigned i = 0; !err; i++) {
+		snprintf(name, sizeof(name), "empty%u", i);
+		err = kvfs_mknod(store->fs, &fixture_root, KVFS_ROOT_INO, name, S_IFREG | 0644, 0,
+			&attr);
+	}
+	assert_int_equal(err, -ENOSPC);
+}
+
+/* A full disk lets files become shorter, down to nothing, also those that take only a record. */
+static void test_small_files_shrink(void **state)
+{
+	static char bytes[SMALL];
+	struct fixture *store = *state;
+	uint64_t inos[SMALL_FILES];
+	char name[16];
+	unsigned i;
+
+	for (i = 0; i < SMALL_FILES; i++) {
+		snprintf(name, sizeof(name), "small%u", i);
+		inos[i] = fixture_mkfile(store, KVFS_ROOT_INO, name);
+		assert_int_equal(kvfs_write(store->fs, inos[i], bytes, SMALL, 0, 0), SMALL);
+	}
+	fill(store);
+	make_empty_files(store);
+	for (i = 0; i < SMALL_FILES; i++) {
+		struct kvfs_attr attr = {.size = i % 2 ? 0 : SMALL - 1};
+
+		assert_int_equal(
+			kvfs_setattr(store->fs, inos[i], &attr, KVFS_SET_SIZE, &attr), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_reserve, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_small_files_shrink, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
