@@ -30,7 +30,8 @@ struct kvfs {
 	uint64_t name_secret; /* seed of the name hash */
 	enum kvfs_atime atime;
 	bool nodiratime;
-	_Atomic(time_t) orphaned_s; /* when a file that was held lost its last name; a hint */
+	_Atomic uint64_t orphaned_ns; /* when a file that was held lost its last name; a hint */
+	_Atomic uint64_t waited_ns;   /* from when on somebody may wait for space (limit.c) */
 	bool read_only;
 	bool borrows; /* the store is another's: this is a snapshot that he opened */
 	unsigned meta_lost; /* records of meta that cannot be read, for a repair: META_LOST_... */

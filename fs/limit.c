@@ -8,9 +8,22 @@
 #include "meta_record.h"
 #include "record.h"
 
+#define SECOND_NS ((uint64_t)1000000000)
+#define ORPHANED_NS SECOND_NS
 #define AWAIT_PAUSE_NS 1000000
 #define AWAIT_IDLE 200u /* pauses in which nothing comes free */
 #define AWAIT_PAUSES 1000u
+/* Of all that time may be waited so much, and no more than a second for all that was not. */
+#define AWAIT_SHARE 16u
+#define AWAIT_WINDOW_NS (AWAIT_SHARE * SECOND_NS)
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+}
 
 int limit_load(struct kvfs *fs)
 {
@@ -40,34 +53,58 @@ void limit_space(const struct kvfs *fs, uint64_t *avail_bytes, uint64_t *capacit
 		*avail_bytes = limit;
 }
 
-void limit_orphaned(struct kvfs *fs, const struct timespec *now)
+void limit_orphaned(struct kvfs *fs)
 {
-	atomic_store_explicit(&fs->orphaned_s, now->tv_sec, memory_order_relaxed);
+	atomic_store_explicit(&fs->orphaned_ns, now_ns(), memory_order_relaxed);
 }
 
 /* A holder who has not let go of a file a second after its last name went is going to keep it. */
-static bool orphaned_lately(const struct kvfs *fs)
+static bool orphaned_lately(const struct kvfs *fs, uint64_t now)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec - atomic_load_explicit(&fs->orphaned_s, memory_order_relaxed) <= 1;
+	return now < atomic_load(&fs->orphaned_ns) + ORPHANED_NS;
 }
 
-bool kvfs_await_space(struct kvfs *fs)
+/* Who waits keeps his thread from all others, so it is not up to him how often. */
+static bool may_wait(const struct kvfs *fs, uint64_t now)
+{
+	return atomic_load(&fs->waited_ns) <= now;
+}
+
+static void note_wait(struct kvfs *fs, uint64_t began, uint64_t ended)
+{
+	uint64_t least = began < AWAIT_WINDOW_NS ? 0 : began - AWAIT_WINDOW_NS;
+	uint64_t old = atomic_load(&fs->waited_ns), next;
+
+	do
+		next = (old < least ? least : old) + (ended - began) * AWAIT_SHARE;
+	while (!atomic_compare_exchange_weak(&fs->waited_ns, &old, next));
+}
+
+/* Until the limit is not reached any more, or it seems that this is not going to happen. */
+static void await_orphans(struct kvfs *fs, bool lately)
 {
 	const struct timespec pause = {.tv_nsec = AWAIT_PAUSE_NS};
 	uint64_t live = kv_live_bytes(fs->kv);
+	unsigned idle = lately ? 0 : AWAIT_IDLE - 1;
 	struct kv_stats stats;
-	unsigned idle = orphaned_lately(fs) ? 0 : AWAIT_IDLE - 1;
 
 	for (unsigned i = 0; i < AWAIT_PAUSES && idle < AWAIT_IDLE && limit_reached(fs); i++) {
 		kv_stats(fs->kv, &stats);
 		if (!stats.keys[KEYSPACE_ORPHAN])
-			return false;
+			break;
 		nanosleep(&pause, NULL);
 		idle = kv_live_bytes(fs->kv) < live ? 0 : idle + 1;
 		live = kv_live_bytes(fs->kv);
+	}
+}
+
+bool kvfs_await_space(struct kvfs *fs)
+{
+	uint64_t began = now_ns();
+
+	if (may_wait(fs, began)) {
+		await_orphans(fs, orphaned_lately(fs, began));
+		note_wait(fs, began, now_ns());
 	}
 	return atomic_load(&fs->size_limit) && !limit_reached(fs);
 }

@@ -22,8 +22,8 @@ static inline bool limit_reached(const struct kvfs *fs)
 	return limit && kv_live_bytes(fs->kv) >= limit;
 }
 
-/* A file that somebody holds has lost its last name at this time. */
-void limit_orphaned(struct kvfs *fs, const struct timespec *now);
+/* A file that somebody holds is losing its last name. */
+void limit_orphaned(struct kvfs *fs);
 
 /* The space that is left, and all there is, bounded by the limit. */
 void limit_space(const struct kvfs *fs, uint64_t *avail_bytes, uint64_t *capacity_bytes);

@@ -102,7 +102,7 @@ static int unlink_last(struct change *change, struct inode *inode, enum orphan_f
 		err = erase_step(change, inode, &done);
 		*fate = done ? ORPHAN_NAMED : ORPHAN_UNDONE;
 	} else {
-		limit_orphaned(change->fs, &change->now);
+		limit_orphaned(change->fs);
 	}
 	if (!err && !done)
 		err = orphan_put(change, inode->ino);

@@ -428,7 +428,9 @@ KV_API uint64_t kvfs_size_limit(const struct kvfs *fs);
 /*
  * After a -ENOSPC: whether it is worth another try. What was removed just now may still be on its
  * way out (its last holder lets go a moment later, and large files are freed in steps); then this
- * waits for it: 0.2 s at most in which nothing comes free, and a second in all.
+ * waits for it: 0.2 s at most in which nothing comes free, and a second in all. Of a store's time a
+ * sixteenth is waited at most (but always a second of the last sixteen); beyond that it says at once
+ * how it stands.
  */
 KV_API bool kvfs_await_space(struct kvfs *fs);
 

@@ -150,26 +150,52 @@ static void test_awaited(void **state)
 	assert_false(kvfs_await_space(store->fs)); /* the disk's limit is another matter */
 }
 
+/* Seconds in which a file that stays held was waited for. */
+static double wait_in_vain(struct fixture *store)
+{
+	uint64_t ino = orphan(store);
+	struct timespec began, ended;
+
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	assert_false(kvfs_await_space(store->fs));
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	kvfs_release(store->fs, ino, 1);
+	return (double)(ended.tv_sec - began.tv_sec) +
+		(double)(ended.tv_nsec - began.tv_nsec) / 1e9;
+}
+
 /*
  * A holder is given his time to let go, unless the machine took that time before we began to wait.
  */
 static void test_held_on(void **state)
 {
 	struct fixture *store = *state;
-	struct timespec began, ended;
 	double waited = 0;
 
-	for (int i = 0; i < 50 && waited < 0.15; i++) {
-		uint64_t ino = orphan(store);
-
-		clock_gettime(CLOCK_MONOTONIC, &began);
-		assert_false(kvfs_await_space(store->fs));
-		clock_gettime(CLOCK_MONOTONIC, &ended);
-		kvfs_release(store->fs, ino, 1);
-		waited = (double)(ended.tv_sec - began.tv_sec) +
-			(double)(ended.tv_nsec - began.tv_nsec) / 1e9;
-	}
+	for (int i = 0; i < 50 && waited < 0.15; i++)
+		waited = wait_in_vain(store);
 	assert_true(waited >= 0.15);
+}
+
+/* Those who let others wait again and again are waited for a second, and then rarely. */
+static void test_patience_ends(void **state)
+{
+	struct fixture *store = *state;
+	struct timespec began, ended;
+	double longest = 0, sum = 0, all, waited;
+
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	for (int i = 0; i < 20; i++) {
+		waited = wait_in_vain(store);
+		if (waited < 0.15)
+			continue;
+		sum += waited;
+		longest = waited > longest ? waited : longest;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	all = (double)(ended.tv_sec - began.tv_sec) + 1;
+	assert_true(sum > 0);
+	assert_true(sum < 1 + all / 16 + longest);
 }
 
 int main(void)
@@ -180,6 +206,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changed, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_awaited, setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_held_on, setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_patience_ends, setup, fixture_teardown),
 	};
 
 	/* Not compressible, should a store ever compress. */
