@@ -73,6 +73,12 @@ static int conclude(const char *path, const struct kv_prune_report *report, int 
 	struct progress *progress)
 {
 	progress_clear(progress);
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		message(KV_ERROR, "%s: %s: what is needed of a segment is copied before the rest is "
+			"freed; delete files or snapshots, or make room on the disk", path,
+			message_error(rc));
+		return 1;
+	}
 	if (rc && rc != -ECANCELED) {
 		message(KV_ERROR, "%s: %s", path, message_error(rc));
 		return 1;
