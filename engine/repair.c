@@ -340,17 +340,9 @@ static int mend_log(struct repair *repair)
 {
 	struct kv_open_options options = {
 		.flags = KV_OPEN_INLINE, .report = pass_on, .report_arg = repair};
-	struct env_dir *dir;
 	struct kv *kv;
-	int closed, error = repair->env->dir_open(repair->env, repair->path, &dir);
+	int closed, error = store_open_anew(repair->env, repair->path, &options, &kv);
 
-	if (error)
-		return error;
-	error = repair->env->unlink(dir, FORMAT_CHECKPOINT_NAME);
-	repair->env->dir_close(dir);
-	if (error && error != -ENOENT)
-		return error;
-	error = kv_open(repair->env, repair->path, &options, &kv);
 	if (error)
 		return error;
 	repair->result.mended += atomic_load(&kv->damaged);

@@ -233,11 +233,22 @@ static int start_threads(struct kv *kv)
 	return error;
 }
 
-/*
- * Without a checkpoint: as if there were none. -ESTALE: there is one, but it must be done without.
- */
+enum checkpoint_fate {
+	CHECKPOINT_USED,
+	CHECKPOINT_IGNORED, /* as if there were none */
+	CHECKPOINT_REMOVED, /* when the store is locked */
+};
+
+static int remove_checkpoint(struct kv *kv)
+{
+	int error = kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
+
+	return error == -ENOENT ? 0 : error;
+}
+
+/* -ESTALE: there is a checkpoint, but it must be done without. */
 static int open_with(struct kv_env *env, const char *path, const struct kv_open_options *options,
-		     bool without_checkpoint, struct kv **out)
+		     enum checkpoint_fate fate, struct kv **out)
 {
 	bool read_only = options->flags & KV_OPEN_READ_ONLY;
 	uint64_t started_us;
@@ -253,7 +264,7 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	kv->report_arg = options->report_arg;
 	kv->warm_size = memory_size() / WARM_MEMORY_SHARE;
 	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
-	kv->without_checkpoint = without_checkpoint;
+	kv->without_checkpoint = fate != CHECKPOINT_USED;
 	kv->checkpoint_interval = options->checkpoint_interval;
 	kv->commit_interval_us =
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
@@ -273,6 +284,8 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 		goto out;
 	fill_info(kv, &kv->super_block, read_only);
 	error = init_parts(kv, &kv->super_block, options->resident_size);
+	if (!error && fate == CHECKPOINT_REMOVED)
+		error = remove_checkpoint(kv);
 	if (!error)
 		error = recover(kv);
 	if (!error)
@@ -301,15 +314,22 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 	    struct kv **out)
 {
 	static const struct kv_open_options defaults;
-	int error = open_with(env, path, options ? options : &defaults, false, out);
+	int error = open_with(env, path, options ? options : &defaults, CHECKPOINT_USED, out);
 
 	if (error == -ESTALE) {
-		error = open_with(env, path, options ? options : &defaults, true, out);
+		error = open_with(env, path, options ? options : &defaults, CHECKPOINT_IGNORED,
+				  out);
 		/* Of the checkpoint, which was said. */
 		if (!error)
 			store_add(&(*out)->damaged, 1);
 	}
 	return error;
+}
+
+int store_open_anew(struct kv_env *env, const char *path, const struct kv_open_options *options,
+		    struct kv **out)
+{
+	return open_with(env, path, options, CHECKPOINT_REMOVED, out);
 }
 
 int kv_close(struct kv *kv)

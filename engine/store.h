@@ -385,6 +385,12 @@ struct kv {
 	struct counters counters[STORE_STRIPES];
 };
 
+/*
+ * kv_open, for writing, from the log alone: the checkpoint is removed. Not before the store is
+ * locked, as it may be that of somebody who has it open.
+ */
+int store_open_anew(struct kv_env *env, const char *path, const struct kv_open_options *options,
+		    struct kv **out) __attribute__((warn_unused_result));
 __attribute__((format(printf, 3, 4))) void store_report(struct kv *kv, enum kv_severity severity,
 							const char *format, ...);
 /* A keyspace's name, for messages. */

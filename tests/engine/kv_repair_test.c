@@ -410,6 +410,56 @@ static void test_crashes(void **state)
 	free_image(&image);
 }
 
+/* ---- nobody else's ---------------------------------------------------------------------------- */
+
+/* Whoever takes the checkpoint away has the store to himself. */
+static struct {
+	struct fixture *fixture;
+	int (*unlink)(struct env_dir *dir, const char *name);
+	bool within; /* the attempt to open it */
+	unsigned removed, refused;
+} gap;
+
+static int watched_unlink(struct env_dir *dir, const char *name)
+{
+	if (!gap.within && !strcmp(name, FORMAT_CHECKPOINT_NAME)) {
+		int result;
+
+		gap.within = true;
+		result = fixture_open(gap.fixture, KV_OPEN_INLINE);
+		if (!result)
+			must_close(gap.fixture);
+		gap.within = false;
+		gap.removed++;
+		gap.refused += result == -EBUSY;
+	}
+	return gap.unlink(dir, name);
+}
+
+static void test_locked_meanwhile(void **state)
+{
+	const struct kind *kind = *state;
+	struct kv_repair_report report;
+	struct fixture fixture = {0};
+	struct image image = {0};
+	unsigned heard = 0;
+
+	make_image(kind, &image);
+	mount_image(&fixture, &image);
+	assert_int_equal(sim_env_flip(fixture.sim, image.files[1].name, 5000, 1), 0);
+	memset(&gap, 0, sizeof(gap));
+	gap.fixture = &fixture;
+	gap.unlink = fixture.env->unlink;
+	fixture.env->unlink = watched_unlink;
+	assert_int_equal(kv_repair(fixture.env, STORE_PATH, count_finding, &heard, &report), 0);
+	fixture.env->unlink = gap.unlink;
+	assert_true(report.mended > 0);
+	assert_true(gap.removed > 0);
+	assert_int_equal(gap.refused, gap.removed);
+	unmount(&fixture);
+	free_image(&image);
+}
+
 #define KIND(test, number) {#test, test, NULL, NULL, (void *)&kinds[number]}
 #define KINDS(test) KIND(test, 0), KIND(test, 1), KIND(test, 2), KIND(test, 3)
 
@@ -422,6 +472,7 @@ int main(void)
 		KIND(test_wrong_super, 0),
 		KINDS(test_nothing_to_do),
 		KINDS(test_crashes),
+		KIND(test_locked_meanwhile, 2),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
