@@ -2,14 +2,15 @@
 /*
  * power.c - a store on a real file system on a disk that is recorded, and then its power fails at each flush
  *
- *	power DIRECTORY SEED STEPS [STATES]
+ *	power DIRECTORY SEED STEPS FLUSHES PARTS
  *	power DIRECTORY SEED STEPS at NUMBER SHAPE
  *
  * A store is made and changed (power_store.h) on an ext4 on a loop device on a disk that records (power_disk.h). Then that disk is
- * made what it was when the power failed, for STATES moments spread over the record (0: each flush and each write): directly after a flush, and with
- * the writes behind it there in part. Each time the kernel mounts it, which replays ext4's journal, and the store is opened and judged.
- * DIRECTORY, on another file system, is empty. The second form is one such state again, as a failure names it; but what is recorded depends on how fast the machine
- * is, so it may be another.
+ * made what it was when the power failed: before so many of its flushes, with nothing that came behind the one before; and after so
+ * many of its writes, with those behind the last flush there in part. Moments are spread over the record; "all": each of them. Each
+ * time the kernel mounts it, which replays ext4's journal, and the store is opened and judged. DIRECTORY, on another file system, is
+ * empty. The second form is one such state again, as a failure names it; but what is recorded depends on how fast the machine is, so
+ * it may be another.
  *
  * Exit code: 0 well, 1 a promise was broken, 2 usage or no such thing here, 77 no loop device, ext4 or FUSE.
  */
@@ -205,30 +206,58 @@ static int judge(struct power_disk *disk, uint64_t seed, size_t number, uint64_t
 	return error;
 }
 
-/* Each state in its turn: the moments rise, and each second one is directly behind a flush. */
-static int judge_all(struct power_disk *disk, uint64_t seed, size_t count, uint64_t states)
+/* Is a state worth having when `number` of the record have come? */
+static bool is_moment(const struct power_disk *disk, size_t count, size_t number, bool in_parts)
 {
-	uint64_t judged = 0, found = 0, lost = 0, flushes = 0;
-	size_t number = 0;
+	return in_parts ? !power_disk_is_flush(disk, number - 1) : number == count || power_disk_is_flush(disk, number);
+}
 
-	for (size_t i = 0; i < count; i++)
-		flushes += power_disk_is_flush(disk, i);
-	for (uint64_t i = 0; i < (states ? states : 2 * count); i++) {
-		number = states ? (size_t)(i * count / states) + pattern_number(seed, i) % (count / states + 1) : i / 2;
-		number = number < count ? number : count;
-		while (i % 2 == 0 && number && !power_disk_is_flush(disk, number - 1))
-			number--;
-		/* Each write is taken once, each flush as well. */
-		if (!states && i % 2 == 0 && number != i / 2)
+/*
+ * The power fails in `states` of the moments behind which the next of the record is a flush (or its end) and nothing behind the one
+ * before has come to the disk: nothing that was promised by then may need it. Or, in parts, in any moment behind a write. One moment
+ * in each of as many equal parts of all; all of them, if there are no more. Out: how many that were, and in how many of them no store
+ * was there yet.
+ */
+static int judge_moments(struct power_disk *disk, uint64_t seed, size_t count, bool in_parts, uint64_t states, uint64_t *judged,
+			 uint64_t *without)
+{
+	uint64_t moments = 0, moment = 0, next, found;
+
+	for (size_t i = 1; i <= count; i++)
+		moments += is_moment(disk, count, i, in_parts);
+	states = states < moments ? states : moments;
+	*judged = *without = 0;
+	for (size_t i = 1; i <= count && *judged < states; i++) {
+		if (!is_moment(disk, count, i, in_parts))
 			continue;
-		if (judge(disk, seed, number, i % 2 ? pattern_number(seed, i) | 1 : 0, &found))
+		next = *judged * moments / states;
+		next += pattern_number(seed, *judged) % ((*judged + 1) * moments / states - next);
+		if (moment++ != next)
+			continue;
+		if (judge(disk, seed, i, in_parts ? pattern_number(seed, i) | 1 : POWER_DISK_NOTHING, &found))
 			return -1;
-		judged++;
-		lost += !found;
+		++*judged;
+		*without += !found;
 	}
-	printf("%" PRIu64 " states of %zu writes and flushes (%" PRIu64 " flushes, %" PRIu64 " KiB): all as promised; %" PRIu64
-	       " of before there was a store\n", judged, count, flushes, power_disk_written(disk) >> 10, lost);
 	return 0;
+}
+
+static int judge_all(struct power_disk *disk, uint64_t seed, size_t count, uint64_t flushes, uint64_t parts)
+{
+	uint64_t without_flushes, without_parts;
+
+	if (judge_moments(disk, seed, count, false, flushes, &flushes, &without_flushes) ||
+	    judge_moments(disk, seed, count, true, parts, &parts, &without_parts))
+		return -1;
+	printf("all as promised at %" PRIu64 " flushes and after %" PRIu64 " writes of %zu in all (%" PRIu64
+	       " KiB); %" PRIu64 " times before there was a store\n",
+	       flushes, parts, count, power_disk_written(disk) >> 10, without_flushes + without_parts);
+	return 0;
+}
+
+static uint64_t states_parse(const char *text)
+{
+	return strcmp(text, "all") ? strtoull(text, NULL, 10) : UINT64_MAX;
 }
 
 int main(int argc, char **argv)
@@ -239,8 +268,8 @@ int main(int argc, char **argv)
 	size_t count;
 	int result;
 
-	if (argc != 4 && argc != 5 && !(argc == 7 && !strcmp(argv[4], "at")))
-		errx(2, "usage: power DIRECTORY SEED STEPS [STATES | at NUMBER SHAPE]");
+	if (argc != 6 && !(argc == 7 && !strcmp(argv[4], "at")))
+		errx(2, "usage: power DIRECTORY SEED STEPS {FLUSHES PARTS | at NUMBER SHAPE}, a number of either or \"all\"");
 	directory = realpath(argv[1], NULL); /* the kernel names a loop device's file so: see is_attached */
 	if (!directory)
 		err(2, "%s", argv[1]);
@@ -258,7 +287,7 @@ int main(int argc, char **argv)
 	if (argc == 7)
 		result = judge(disk, seed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10), &found);
 	else
-		result = judge_all(disk, seed, count, argc == 5 ? strtoull(argv[4], NULL, 10) : 0);
+		result = judge_all(disk, seed, count, states_parse(argv[4]), states_parse(argv[5]));
 	power_disk_free(disk);
 	return result ? 1 : 0;
 }

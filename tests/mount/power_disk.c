@@ -355,8 +355,8 @@ static void judge_init(struct judge *judge, const struct power_disk *disk, size_
 {
 	uint64_t parts = 0;
 
-	*judge = (struct judge){.seed = seed, .style = KEEP_ALL, .part = 4096};
-	if (!seed)
+	*judge = (struct judge){.seed = seed, .style = KEEP_NONE, .part = 4096};
+	if (seed == POWER_DISK_NOTHING)
 		return;
 	judge->style = (enum style)(pattern_number(seed, 0) % STYLES);
 	judge->part = pattern_number(seed, 1) % 2 ? 1024 : 4096;

@@ -42,10 +42,11 @@ bool power_disk_is_flush(const struct power_disk *disk, size_t number);
 uint64_t power_disk_written(const struct power_disk *disk);
 
 /*
- * The power failed when the first `number` of what was recorded had come: the disk is now what it may have been then. What came behind
- * the last flush of them is there whole (seed 0), or in such parts as the seed says, of 1,024 or 4,096 bytes each. Out: the marks of that
+ * The power failed when the first `number` of what was recorded had come: the disk is now what it may have been then. Of what came behind
+ * the last flush of them such parts are there as the seed says, of 1,024 or 4,096 bytes each; or nothing of it. Out: the marks of that
  * moment. Numbers that do not fall from call to call are found fastest.
  */
+#define POWER_DISK_NOTHING 0u /* a seed */
 void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, uint64_t *begun, uint64_t *kept);
 
 #endif
