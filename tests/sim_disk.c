@@ -15,6 +15,7 @@
 
 #define CAPACITY_DEFAULT ((uint64_t)1 << 30)
 #define FILE_SIZE_MAX_DEFAULT ((uint64_t)4 << 20)
+#define IN_FLIGHT_AMONG 3u /* power failures: one that meets all files while they are written */
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -175,12 +176,14 @@ bool sim_env_is_cut(struct sim_env *sim)
 unsigned sim_env_power_on(struct sim_env *sim, enum sim_loss loss)
 {
 	unsigned opens;
+	bool in_flight;
 
 	pthread_mutex_lock(&sim->lock);
 	opens = sim->opens;
+	in_flight = sim_random_below(&sim->random, IN_FLIGHT_AMONG) == 0;
 	sim_names_lose(&sim->names, loss, &sim->random);
 	for (size_t i = 0; i < sim->file_count; i++)
-		sim_file_lose(sim->files[i], loss, &sim->random);
+		sim_file_lose(sim->files[i], loss, in_flight, &sim->random);
 	sim_disk_collect(sim);
 	sim->cut = false;
 	sim->cut_at = 0;

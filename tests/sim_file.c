@@ -8,7 +8,9 @@
  * later changes over earlier ones, so that a sector can hold any of the versions it had. Sectors
  * that were on their way at that moment may be garbage, but only in the bytes that the change would
  * have altered: a device that destroys what it is told to rewrite unchanged would be beyond any
- * store's help.
+ * store's help. On their way are those of the call that was cut, and now and then all that no sync
+ * has covered, of all files: the kernel writes back when it wants to, and a device its cache. Space
+ * that is given back is a matter of the file system's journal, which leaves no garbage.
  *
  * Invariant: beyond `size` live holds zeros, beyond durable_size durable does.
  */
@@ -18,9 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of the sectors on their way one of 8, 16 ... 256 is garbage: of a long write little, or most. */
+#define GARBAGE_AMONG_LEAST 8u
+#define GARBAGE_AMONG_LOG 6u
+
 struct sim_change {
 	struct sim_change *next;
 	bool resize;    /* `position` is the new size; no data */
+	bool release;   /* the data are zeros, which nobody writes */
 	bool in_flight; /* was being written when the power failed */
 	uint64_t position;
 	size_t size; /* bytes */
@@ -139,6 +146,15 @@ int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_
 	return 0;
 }
 
+static struct sim_change *newest_change(struct sim_file *file)
+{
+	struct sim_change *change = file->changes;
+
+	while (change && change->next)
+		change = change->next;
+	return change;
+}
+
 int sim_file_resize(struct sim_file *file, uint64_t size)
 {
 	if (!change_add(file, true, size, NULL, 0))
@@ -172,6 +188,8 @@ int sim_file_release(struct sim_file *file, uint64_t from)
 
 	if (zeros)
 		result = sim_file_write(file, zeros, end - from, from);
+	if (zeros && result == 0)
+		newest_change(file)->release = true;
 	free(zeros);
 	if (result == 0 && from < file->size && from < file->hole)
 		file->hole = from;
@@ -217,9 +235,10 @@ void sim_file_sync(struct sim_file *file)
 
 void sim_file_tear_newest(struct sim_file *file)
 {
-	for (struct sim_change *change = file->changes; change; change = change->next)
-		if (!change->next)
-			change->in_flight = true;
+	struct sim_change *change = newest_change(file);
+
+	if (change)
+		change->in_flight = true;
 }
 
 /* ---- what a power failure leaves ---------------------------------------------------------------
@@ -242,6 +261,7 @@ struct judge {
 	enum style style;
 	uint64_t turn_at; /* sectors, for a prefix or a suffix */
 	uint64_t seen;    /* sectors */
+	uint64_t garbage_among; /* one of so many sectors that are on their way */
 	struct sim_random *random;
 };
 
@@ -284,6 +304,8 @@ static void judge_init(struct judge *judge, const struct sim_file *file, enum si
 		sectors += change_sectors(change);
 	judge->random = random;
 	judge->seen = 0;
+	judge->garbage_among = (uint64_t)GARBAGE_AMONG_LEAST
+			       << sim_random_below(random, GARBAGE_AMONG_LOG);
 	judge->style =
 		loss == SIM_LOSS_ALL ? KEEP_NONE : (enum style)sim_random_below(random, STYLES);
 	judge->turn_at = sim_random_below(random, sectors + 1);
@@ -311,7 +333,7 @@ static void write_lose(struct sim_file *file, const struct sim_change *change, s
 		size_t length = SIM_SECTOR_SIZE - position % SIM_SECTOR_SIZE;
 
 		length = length < left ? length : left;
-		if (may_be_garbage && sim_random_below(judge->random, 8) == 0)
+		if (may_be_garbage && sim_random_below(judge->random, judge->garbage_among) == 0)
 			write_garbage(file, data, length, position, judge->random);
 		else if (judge_keeps(judge))
 			bytes_write(&file->durable, &file->durable_size, data, length, position);
@@ -321,7 +343,8 @@ static void write_lose(struct sim_file *file, const struct sim_change *change, s
 	}
 }
 
-void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random *random)
+void sim_file_lose(
+	struct sim_file *file, enum sim_loss loss, bool in_flight, struct sim_random *random)
 {
 	struct judge judge;
 	bool changed = file->changes || file->diverged || file->page_failed != UINT64_MAX;
@@ -332,7 +355,8 @@ void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random 
 		return;
 	judge_init(&judge, file, loss, random);
 	for (struct sim_change *change = file->changes; change; change = change->next) {
-		bool garbage = loss == SIM_LOSS_ANY && (change->in_flight || file->in_flight);
+		bool garbage = loss == SIM_LOSS_ANY && !change->release &&
+			       (in_flight || change->in_flight || file->in_flight);
 
 		if (!change->resize)
 			write_lose(file, change, &judge, garbage);

@@ -77,8 +77,12 @@ void sim_file_sync(struct sim_file *file);
 void sim_file_sync_failed(struct sim_file *file, struct sim_random *random);
 /* The newest change was being carried out when the power failed: its sectors may be garbage. */
 void sim_file_tear_newest(struct sim_file *file);
-/* The power fails and comes back: afterwards live and durable are the same. */
-void sim_file_lose(struct sim_file *file, enum sim_loss loss, struct sim_random *random);
+/*
+ * The power fails and comes back: afterwards live and durable are the same. `in_flight`: all that
+ * was not synced was being written, whatever call was cut.
+ */
+void sim_file_lose(
+	struct sim_file *file, enum sim_loss loss, bool in_flight, struct sim_random *random);
 /* The page at this position reads as zeros in maps from now on, until the power comes back. */
 void sim_file_fail_page(struct sim_file *file, uint64_t position);
 /* Sets the contents, durably. -EFBIG */

@@ -29,19 +29,19 @@ static void test_sim_sync_survives(void **state)
 	}
 }
 
-/* Of a write that was not synced every outcome must be seen: none, all, some sectors. */
+/* Of a write that was not synced every outcome must be seen: none, all, some sectors, garbage. */
 static void test_sim_unsynced_varies(void **state)
 {
 	struct world *world = *state;
 	struct kv_env *env = world->env;
-	unsigned none = 0, all = 0, some = 0, no_name = 0;
+	unsigned none = 0, all = 0, some = 0, garbage = 0, no_name = 0;
 	uint8_t data[4096];
 
 	memset(data, 'x', sizeof(data));
 	for (unsigned round = 0; round < 200; round++) {
 		struct env_file *file;
 		const uint8_t *bytes;
-		unsigned sectors = 0;
+		unsigned sectors = 0, torn = 0;
 		uint64_t size;
 
 		assert_int_equal(env->file_open(world->dir, "a", ENV_CREATE, &file), 0);
@@ -57,17 +57,83 @@ static void test_sim_unsynced_varies(void **state)
 		if (!bytes)
 			continue;
 		for (unsigned i = 0; i < sizeof(data); i += SIM_SECTOR_SIZE) {
-			assert_true(bytes[i] == 0 || bytes[i] == 'x');
-			assert_memory_equal(bytes + i, bytes + i + 1, SIM_SECTOR_SIZE - 1);
-			sectors += bytes[i] == 'x';
+			bool whole = memcmp(bytes + i, bytes + i + 1, SIM_SECTOR_SIZE - 1) == 0;
+
+			assert_true(!whole || bytes[i] == 0 || bytes[i] == 'x');
+			torn += !whole;
+			sectors += whole && bytes[i] == 'x';
 		}
-		none += sectors == 0;
+		garbage += torn > 0;
+		none += sectors + torn == 0;
 		all += sectors == sizeof(data) / SIM_SECTOR_SIZE;
 		some += sectors > 0 && sectors < sizeof(data) / SIM_SECTOR_SIZE;
 		assert_int_equal(env->unlink(world->dir, "a"), 0);
 		assert_int_equal(env->dir_sync(world->dir), 0);
 	}
-	assert_true(none > 5 && all > 5 && some > 5 && no_name > 5);
+	assert_true(none > 5 && all > 5 && some > 5 && garbage > 5 && no_name > 5);
+}
+
+/* Of a block that was synced and is written again nothing changes but what the writer changed. */
+static void test_sim_rewritten_keeps(void **state)
+{
+	struct world *world = *state;
+	struct kv_env *env = world->env;
+	struct env_file *file = file_make(world, "a", 4096);
+	unsigned changed = 0;
+	uint8_t data[4096];
+	uint64_t size;
+
+	memset(data, 'x', sizeof(data));
+	for (unsigned round = 0; round < 100; round++) {
+		const uint8_t *bytes;
+
+		assert_int_equal(env->file_write(file, data, 1000, 0, true), 0);
+		assert_int_equal(env->file_write(file, data, sizeof(data), 0, false), 0);
+		env->file_close(file);
+		env->dir_close(world->dir);
+		assert_int_equal(sim_env_power_on(world->sim, SIM_LOSS_ANY), 0);
+		bytes = sim_env_bytes(world->sim, "a", &size);
+		assert_memory_equal(bytes, data, 1000);
+		for (unsigned i = 1000; i < sizeof(data); i++)
+			changed += bytes[i] != 0 && bytes[i] != 'x';
+		assert_int_equal(env->dir_open(env, world->path, &world->dir), 0);
+		assert_int_equal(env->unlink(world->dir, "a"), 0);
+		file = file_make(world, "a", 4096);
+	}
+	assert_true(changed > 0);
+	env->file_close(file);
+}
+
+/* What is given back is there or zeros. */
+static void test_sim_released_has_no_garbage(void **state)
+{
+	struct world *world = *state;
+	struct kv_env *env = world->env;
+	unsigned there = 0, gone = 0;
+	uint8_t data[8192];
+
+	memset(data, 'x', sizeof(data));
+	for (unsigned round = 0; round < 100; round++) {
+		struct env_file *file = file_make(world, "a", sizeof(data));
+		const uint8_t *bytes;
+		uint64_t size;
+
+		assert_int_equal(env->file_write(file, data, sizeof(data), 0, true), 0);
+		assert_int_equal(env->file_release(file, 4096), 0);
+		env->file_close(file);
+		env->dir_close(world->dir);
+		assert_int_equal(sim_env_power_on(world->sim, SIM_LOSS_ANY), 0);
+		bytes = sim_env_bytes(world->sim, "a", &size);
+		for (unsigned i = 4096; i < sizeof(data); i++) {
+			assert_true(bytes[i] == 0 || bytes[i] == 'x');
+			there += bytes[i] == 'x';
+			gone += bytes[i] == 0;
+		}
+		assert_int_equal(env->dir_open(env, world->path, &world->dir), 0);
+		assert_int_equal(env->unlink(world->dir, "a"), 0);
+		assert_int_equal(env->dir_sync(world->dir), 0);
+	}
+	assert_true(there > 0 && gone > 0);
 }
 
 static void test_sim_cut(void **state)
@@ -178,6 +244,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SIM(test_sim_sync_survives),
 		SIM(test_sim_unsynced_varies),
+		SIM(test_sim_rewritten_keeps),
+		SIM(test_sim_released_has_no_garbage),
 		SIM(test_sim_cut),
 		SIM(test_sim_faults),
 		SIM(test_sim_failed_sync_loses),
