@@ -191,7 +191,7 @@ static int subject_close(void *arg)
 
 	if (subject->kv) {
 		result = kv_close(subject->kv);
-		if (result == 0)
+		if (result == 0 && !crash_unverified)
 			kv_model_synced(subject->model, kv_model_last(subject->model));
 	}
 	subject->kv = NULL;

@@ -17,7 +17,6 @@
 
 #define LIVES_FEW 3u            /* crashes outside of recovery, at most */
 #define RECOVERY_CRASHES_MAX 3u /* in a row */
-#define RECOVERY_STEPS 4u       /* about as many as a recovery takes */
 #define EXTRA_ACTS 30u          /* after a recovery */
 #define STEPS_LOG_MAX 5u        /* before the next crash: its logarithm */
 
@@ -86,6 +85,18 @@ static int live(struct life *life)
 	return result < 0 ? crash_fail("closing failed: %s", strerror(-result)) : 0;
 }
 
+/*
+ * Two steps away at most, or four, and so on: a store is met young and old, and a recovery early
+ * and late.
+ */
+static void cut_soon(struct life *life)
+{
+	uint64_t within = (uint64_t)2 << sim_random_below(&life->random, STEPS_LOG_MAX);
+	uint64_t after = sim_random_below(&life->random, within);
+
+	sim_env_cut_at(life->sim, sim_env_steps(life->sim) + 1 + after);
+}
+
 /* The power comes back, perhaps to fail again while the store is being opened; in the end it is
  * open. */
 static int come_back(struct life *life)
@@ -98,9 +109,7 @@ static int come_back(struct life *life)
 		if (power_cycle(life, choose_loss(life)) < 0)
 			return -1;
 		if (failures-- > 0)
-			sim_env_cut_at(
-				life->sim, sim_env_steps(life->sim) + 1 +
-						   sim_random_below(&life->random, RECOVERY_STEPS));
+			cut_soon(life);
 		else
 			failures = 0;
 		result = life->ops->open(life->subject);
@@ -150,14 +159,6 @@ static int end_well(struct life *life)
 	return result < 0 ? crash_fail("closing again failed: %s", strerror(-result)) : 0;
 }
 
-/* Two steps away at most, or four, and so on: a store is met young and old. */
-static void cut_again(struct life *life)
-{
-	uint64_t within = (uint64_t)2 << sim_random_below(&life->random, STEPS_LOG_MAX);
-
-	sim_env_cut_at(life->sim, sim_env_steps(life->sim) + 1 + sim_random_below(&life->random, within));
-}
-
 /*
  * What has led to the step at which the power fails first has cost most of a life. So most lives
  * fail again and again from there on, the others a few times.
@@ -173,7 +174,7 @@ static int live_and_crash(struct life *life)
 			return -1;
 		life->ops->extend(life->subject, EXTRA_ACTS);
 		if (--lives > 0 && (many || sim_random_below(&life->random, 2) == 0))
-			cut_again(life);
+			cut_soon(life);
 	}
 	return result;
 }
