@@ -26,7 +26,7 @@ struct crash_fs_script {
 
 /* crash_fs_scripts.c */
 extern const struct crash_fs_script crash_fs_names, crash_fs_contents, crash_fs_orphans,
-	crash_fs_snapshots, crash_fs_copies, crash_fs_snapshot_copies, crash_fs_random,
-	crash_fs_random_long;
+	crash_fs_snapshots, crash_fs_rollbacks, crash_fs_copies, crash_fs_snapshot_copies,
+	crash_fs_random, crash_fs_random_long;
 
 #endif

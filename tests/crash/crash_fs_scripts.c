@@ -137,6 +137,48 @@ static const struct crash_fs_step snapshots[] = {
 	END,
 };
 
+/*
+ * Hardly anything but going back and forth between two trees that have no bytes in common, so most
+ * crashes are within that: who opens the store finishes it, and the power fails there again.
+ */
+static const struct crash_fs_step rollbacks[] = {
+	OP(MKDIR, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(CREATE, FS_TOP(2), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 0), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 1), 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	OP(WRITE, FS_TOP(2), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 0), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 1), 0, 0, 300000),
+	OP(SETXATTR, FS_TOP(1), 0, 1, 50000),
+	OP(SNAPSHOT, 0, 0, 0, 0),
+	OP(UNLINK, FS_TOP(1), 0, 0, 0),
+	OP(UNLINK, FS_PATH(0, 0), 0, 0, 0),
+	OP(UNLINK, FS_PATH(0, 1), 0, 0, 0),
+	OP(RMDIR, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(0), 0, 0, 0),
+	OP(WRITE, FS_TOP(0), 0, 0, 300000),
+	OP(WRITE, FS_TOP(2), 0, 0, 300000),
+	OP(MKDIR, FS_TOP(1), 0, 0, 0),
+	OP(CREATE, FS_PATH(1, 0), 0, 0, 0),
+	OP(WRITE, FS_PATH(1, 0), 0, 0, 300000),
+	OP(SNAPSHOT, 1, 0, 0, 0),
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(HOLD, FS_TOP(1), 0, 0, 0),
+	OP(UNLINK, FS_TOP(1), 0, 0, 0),
+	OP(ROLLBACK, 1, 0, 0, 0),
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(ROLLBACK, 1, 0, 0, 0),
+	REOPEN,
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(TMPFILE, 0, 0, 0, 0),
+	OP(WRITE_HELD, 0, 0, 0, 90000),
+	OP(ROLLBACK, 1, 0, 0, 0),
+	OP(ROLLBACK, 0, 0, 0, 0),
+	END,
+};
+
 /* The stamp says where a copy goes (fs_copy_range): 1 to the same place, 3 one chunk on. */
 #define COPY(from, to, at, bytes, mark)                                                            \
 	{                                                                                          \
@@ -206,6 +248,7 @@ const struct crash_fs_script crash_fs_names = {names};
 const struct crash_fs_script crash_fs_contents = {contents};
 const struct crash_fs_script crash_fs_orphans = {orphans};
 const struct crash_fs_script crash_fs_snapshots = {snapshots};
+const struct crash_fs_script crash_fs_rollbacks = {rollbacks};
 const struct crash_fs_script crash_fs_copies = {copies};
 const struct crash_fs_script crash_fs_snapshot_copies = {snapshot_copies};
 const struct crash_fs_script crash_fs_random = {life};

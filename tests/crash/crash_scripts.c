@@ -805,6 +805,7 @@ const struct crash_named crash_scripts[] = {
 	{"fs-contents", &crash_fs, &crash_fs_contents},
 	{"fs-orphans", &crash_fs, &crash_fs_orphans},
 	{"fs-snapshots", &crash_fs, &crash_fs_snapshots},
+	{"fs-rollbacks", &crash_fs, &crash_fs_rollbacks},
 	{"fs-copies", &crash_fs, &crash_fs_copies},
 	{"fs-snapshot-copies", &crash_fs, &crash_fs_snapshot_copies},
 	{"fs-random", &crash_fs, &crash_fs_random},
