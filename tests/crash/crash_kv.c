@@ -316,8 +316,8 @@ static int remember(struct subject *subject, uint64_t seq, const struct kv_model
 }
 
 /*
- * On a full disk what may take room is refused, and nothing of it is made. Deleting goes on, and a
- * sync, and opening.
+ * On a full disk what may take room is refused, and nothing of it is made. Deleting goes on, unless
+ * snapshots keep what is deleted; so do deleting these, a sync, and opening.
  */
 static int unless_full(const struct subject *subject, int result)
 {
@@ -326,6 +326,14 @@ static int unless_full(const struct subject *subject, int result)
 	return (result == -ENOSPC && script->capacity) || (result == -EDQUOT && script->quota) ?
 		       0 :
 		       result;
+}
+
+static bool has_snapshots(const struct subject *subject)
+{
+	for (unsigned i = 0; i < KV_MODEL_SNAPSHOTS; i++)
+		if (kv_model_snapshot(subject->model, i))
+			return true;
+	return false;
 }
 
 /* Commits the changes as one batch; what does not fit any more is left out. */
@@ -373,7 +381,7 @@ static int commit_one(struct subject *subject, const struct kv_model_change *cha
 	if (result == 0 && remember(subject, seq, change, 1) < 0)
 		return crash_fail("change got number %llu, %llu was the last",
 			(unsigned long long)seq, (unsigned long long)kv_model_last(subject->model));
-	return change->present ? unless_full(subject, result) : result;
+	return change->present || has_snapshots(subject) ? unless_full(subject, result) : result;
 }
 
 static int commit_batch(struct subject *subject, unsigned key, unsigned count, uint32_t size)
