@@ -3,8 +3,7 @@
  * fuse_reply.c - answers: attributes, entries, results, at once or when durable (see fuse_reply.h).
  *
  * A deferred answer belongs to the store from kvfs_sync_notify until `done`, which gives the answer
- * on the commit thread and puts the struct on the spare list. There are as many as requests ever
- * waited together.
+ * on the commit thread and puts the struct on the spare list, or frees it where that has SPARES_MAX.
  */
 #include "fuse_snapshot.h"
 
@@ -14,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES 3u /* of what may find space when others have let go of theirs */
+#define TRIES 3u       /* of what may find space when others have let go of theirs */
+#define SPARES_MAX 64u /* of those who sync over and over; thousands at once come rarely */
 
 enum deferred_kind { DEFERRED_STATUS, DEFERRED_ENTRY, DEFERRED_ATTR };
 
@@ -131,8 +131,10 @@ static struct deferred *deferred_get(struct fuse_front *front)
 
 	pthread_mutex_lock(&front->deferred_lock);
 	deferred = front->deferred_spare;
-	if (deferred)
+	if (deferred) {
 		front->deferred_spare = deferred->next;
+		front->deferred_spares--;
+	}
 	front->deferred_count++;
 	pthread_mutex_unlock(&front->deferred_lock);
 	if (!deferred)
@@ -143,14 +145,17 @@ static struct deferred *deferred_get(struct fuse_front *front)
 static void deferred_put(struct fuse_front *front, struct deferred *deferred)
 {
 	pthread_mutex_lock(&front->deferred_lock);
-	if (deferred) {
+	if (deferred && front->deferred_spares < SPARES_MAX) {
 		deferred->next = front->deferred_spare;
 		front->deferred_spare = deferred;
+		front->deferred_spares++;
+		deferred = NULL;
 	}
 	assert(front->deferred_count > 0);
 	if (--front->deferred_count == 0)
 		pthread_cond_broadcast(&front->deferred_idle);
 	pthread_mutex_unlock(&front->deferred_lock);
+	free(deferred);
 }
 
 /* On the store's commit thread. */

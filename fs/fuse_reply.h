@@ -83,6 +83,7 @@ struct fuse_front {
 	pthread_mutex_t deferred_lock; /* protects what follows; a leaf */
 	pthread_cond_t deferred_idle;  /* deferred_count became 0 */
 	unsigned deferred_count;       /* requests that wait for the disk */
+	unsigned deferred_spares;      /* in this list */
 	struct deferred *deferred_spare;
 };
 
