@@ -37,7 +37,8 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
 /*
  * Called after the replay: drops snapshots of a future that was lost. A file from there would pass
- * over what comes next, and is replaced. -ENOMEM, and errors of writing
+ * over what comes next, and is replaced, and so is one that is damaged. -ENOMEM, and errors of
+ * writing
  */
 int snapshots_settle(struct kv *kv);
 /*

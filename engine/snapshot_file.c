@@ -100,6 +100,7 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 			     FORMAT_SNAPSHOTS_NAME);
 		return error;
 	}
+	kv->snapshots.damaged = true;
 	store_add(&kv->damaged, 1);
 	store_report(kv, KV_ERROR, "%s cannot be read; the log is searched for snapshots",
 		     FORMAT_SNAPSHOTS_NAME);
@@ -170,6 +171,27 @@ static int replace_file(struct kv *kv)
 	return error;
 }
 
+/* Where there is no room for it the damaged one stays, until there is or the list changes. */
+static int mend_file(struct kv *kv)
+{
+	struct snapshots *snapshots = &kv->snapshots;
+	int error = replace_file(kv);
+
+	if (env_is_short(error)) {
+		store_report(kv, KV_WARNING, "%s: %s; it stays as it is", FORMAT_SNAPSHOTS_NAME,
+			     strerror(-error));
+		return 0;
+	}
+	if (error)
+		return error;
+	atomic_store(&snapshots->saved_seq, atomic_load(&kv->log.last_seq));
+	atomic_store(&snapshots->changed_seq, atomic_load(&kv->log.last_seq));
+	snapshots->damaged = false;
+	store_report(kv, KV_WARNING, "%s: written again; the log has %u snapshots",
+		     FORMAT_SNAPSHOTS_NAME, snapshots->count);
+	return 0;
+}
+
 int snapshots_settle(struct kv *kv)
 {
 	uint64_t last_seq = atomic_load(&kv->log.last_seq);
@@ -189,6 +211,8 @@ int snapshots_settle(struct kv *kv)
 	/* Versions were kept for what the log turned out to delete. */
 	if (atomic_load(&kv->versions.count) && !kv->info.read_only && kv->recovered_batches)
 		version_sweep_whole(kv);
+	if (snapshots->damaged)
+		return kv->info.read_only ? 0 : mend_file(kv);
 	if (atomic_load(&snapshots->saved_seq) <= last_seq)
 		return 0;
 	atomic_store(&snapshots->saved_seq, last_seq);
@@ -215,8 +239,10 @@ int snapshots_save(struct kv *kv, uint64_t seq)
 	error = sync_wait(kv, header->seq);
 	if (!error)
 		error = write_file(kv, header);
-	if (!error)
+	if (!error) {
 		atomic_store(&kv->snapshots.saved_seq, header->seq);
+		kv->snapshots.damaged = false;
+	}
 	free(header);
 	return error;
 }

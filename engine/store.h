@@ -288,6 +288,7 @@ struct snapshots {
 					 log.lock */
 	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the
 				       maintainer's */
+	_Atomic bool damaged; /* the file, and it was not replaced yet; the maintainer's */
 };
 
 /* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */

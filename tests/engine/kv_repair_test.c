@@ -12,8 +12,9 @@
 #include "format.h"
 
 #define KEYS 60u
+#define SNAPSHOT "snapshot"
 #define BATCH 3u /* keys a batch: what a damaged byte may take with it */
-#define FILES_MAX 8u
+#define FILES_MAX 10u
 #define STRIDE 99991u
 
 /* A store's files, as they are on the disk. */
@@ -107,6 +108,15 @@ static void take_image(struct image *image, struct sim_env *sim)
 		(void)!take_file(image, sim, name);
 	}
 	(void)!take_file(image, sim, "checkpoint");
+	(void)!take_file(image, sim, "snapshots");
+}
+
+static bool has_file(const struct image *image, const char *name)
+{
+	for (unsigned i = 0; i < image->count; i++)
+		if (strcmp(image->files[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 static void free_image(struct image *image)
@@ -149,10 +159,12 @@ static void make_image(const struct kind *kind, struct image *image)
 		for (unsigned i = 0; i < 3; i++)
 			must_put_filled(&fixture, HASHED, "often", 150000, i);
 	}
+	assert_int_equal(kv_snapshot_create(fixture.kv, SNAPSHOT, NULL), 0);
 	assert_int_equal(kv_write(fixture.kv, ORDERED, "large", 5, 100000, "end", 3, NULL), 0);
 	must_sync(&fixture);
 	must_close(&fixture);
 	take_image(image, fixture.sim);
+	assert_int_equal(has_file(image, "snapshots"), kind->checkpoint);
 	sim_env_free(fixture.sim);
 }
 
@@ -176,6 +188,13 @@ static unsigned count_intact(struct fixture *fixture)
 static void count_finding(void *arg, enum kv_severity severity, const char *message)
 {
 	++*(unsigned *)arg;
+}
+
+static void must_have_snapshot(struct fixture *fixture)
+{
+	struct kv_snapshot snapshot;
+
+	assert_int_equal(kv_snapshot_stat(fixture->kv, SNAPSHOT, &snapshot), 0);
 }
 
 static uint64_t findings_of(struct fixture *fixture)
@@ -220,6 +239,9 @@ static uint64_t judge(struct fixture *fixture, unsigned lost_max, enum said said
 	/* What it has done is durable. */
 	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
 	must_open(fixture, 0);
+	/* Of the log what is damaged may be the snapshot's record, or all before it. */
+	if (said == SAID_NOW || said == SAID_ALL_BACK)
+		must_have_snapshot(fixture);
 	after = count_intact(fixture);
 	/* Half a batch at the place where a file was cut off is given up. */
 	assert_true(after + (said == SAID_CUT ? BATCH : 0) >= before);
@@ -250,10 +272,13 @@ static bool is_newer_version(const char *name, uint64_t position)
 	return strcmp(name, "super") == 0 && position >= 16 && position < 20;
 }
 
-/* The superblock has copies, a checkpoint can be done without. */
+/*
+ * The superblock has copies, and what the list of snapshots says the log says too; a checkpoint can
+ * be done without.
+ */
 static enum said said_of(const struct image *image, unsigned file, enum said others)
 {
-	return file == 0 ? SAID_NOW :
+	return file == 0 || strcmp(image->files[file].name, "snapshots") == 0 ? SAID_NOW :
 	       strcmp(image->files[file].name, "checkpoint") == 0 ? SAID_ALL_BACK : others;
 }
 
@@ -355,6 +380,94 @@ static void test_wrong_super(void **state)
 		assert_non_null(sim_env_bytes(fixture.sim, image.files[i].name, &image.files[i].used));
 	unmount(&fixture);
 	free_image(&image);
+}
+
+static unsigned errors_of_opening(struct fixture *fixture, unsigned flags)
+{
+	unsigned errors;
+
+	must_open(fixture, flags);
+	errors = fixture->errors;
+	must_close(fixture);
+	return errors;
+}
+
+/*
+ * A damaged list of snapshots is found, and is whole again after a repair, or an opening for
+ * writing, also where the log has none and no change of the list will come.
+ */
+static void damaged_list(void **state, bool repairs)
+{
+	static const uint8_t bytes[] = "any bytes";
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_close(fixture);
+	assert_int_equal(sim_env_put_file(fixture->sim, "snapshots", bytes, sizeof(bytes)), 0);
+	assert_int_equal(errors_of_opening(fixture, KV_OPEN_READ_ONLY), 1);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 1);
+	assert_int_equal(findings_of(fixture), 1);
+	must_close(fixture);
+	if (repairs) {
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 1);
+		assert_int_equal(report.lost_bytes + report.remaining, 0);
+		assert_true(heard > 0);
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 0);
+	} else {
+		assert_int_equal(errors_of_opening(fixture, 0), 1);
+	}
+	assert_int_equal(errors_of_opening(fixture, KV_OPEN_READ_ONLY), 0);
+	must_open(fixture, 0);
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+static void test_damaged_list_repaired(void **state)
+{
+	damaged_list(state, true);
+}
+
+static void test_damaged_list_opened(void **state)
+{
+	damaged_list(state, false);
+}
+
+static int (*open_file)(struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
+
+static int refusing_open(struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	return strcmp(name, FORMAT_SNAPSHOTS_NEW_NAME) ? open_file(dir, name, flags, out) : -ENOSPC;
+}
+
+/* Where there is no room to write it anew the store opens, and it is found until there is. */
+static void test_damaged_list_stays(void **state)
+{
+	static const uint8_t bytes[] = "any bytes";
+	struct fixture *fixture;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_close(fixture);
+	assert_int_equal(sim_env_put_file(fixture->sim, "snapshots", bytes, sizeof(bytes)), 0);
+	open_file = fixture->env->file_open;
+	fixture->env->file_open = refusing_open;
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(findings_of(fixture), 1);
+	assert_int_equal(kv_snapshot_create(fixture->kv, SNAPSHOT, NULL), 0);
+	fixture->env->file_open = open_file;
+	must_close(fixture);
+	assert_int_equal(errors_of_opening(fixture, 0), 1);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 0);
+	must_have_snapshot(fixture);
+	must_check_clean(fixture);
+	fixture_teardown(state);
 }
 
 /* A whole store is left as it is, byte for byte. */
@@ -470,6 +583,9 @@ int main(void)
 		KINDS(test_truncations),
 		KINDS(test_no_super),
 		KIND(test_wrong_super, 0),
+		cmocka_unit_test(test_damaged_list_repaired),
+		cmocka_unit_test(test_damaged_list_opened),
+		cmocka_unit_test(test_damaged_list_stays),
 		KINDS(test_nothing_to_do),
 		KINDS(test_crashes),
 		KIND(test_locked_meanwhile, 2),
