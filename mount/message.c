@@ -12,18 +12,25 @@
 
 #include "session.h"
 
-#define MESSAGE_SIZE_MAX 8192
-
 static bool to_terminal = true;
 static bool to_log;
+static message_log_fn *log_elsewhere; /* NULL: this process itself */
+static void *log_elsewhere_arg;
 static atomic_bool fuse_explained;
+
+void message_log(enum kv_severity severity, const char *text)
+{
+	syslog((int)severity & LOG_PRIMASK, "%s", text);
+}
 
 static void emit(enum kv_severity severity, const char *text)
 {
 	if (to_terminal)
 		fprintf(stderr, "kvfs: %s%s\n", severity == KV_WARNING ? "warning: " : "", text);
-	if (to_log)
-		syslog((int)severity, "%s", text);
+	if (to_log && log_elsewhere)
+		log_elsewhere(log_elsewhere_arg, severity, text);
+	else if (to_log)
+		message_log(severity, text);
 }
 
 void message(enum kv_severity severity, const char *format, ...)
@@ -56,9 +63,20 @@ void message_report(void *arg, enum kv_severity severity, const char *text)
 		emit(severity, text);
 }
 
-void message_use_log(bool and_terminal)
+void message_use_log(pid_t pid, bool and_terminal)
 {
-	openlog("kvfs", LOG_PID, LOG_DAEMON);
+	static char name[32];
+
+	snprintf(name, sizeof(name), "kvfs[%d]", (int)pid);
+	openlog(name, 0, LOG_DAEMON);
+	to_log = true;
+	to_terminal = and_terminal;
+}
+
+void message_use_log_of(message_log_fn *log, void *arg, bool and_terminal)
+{
+	log_elsewhere = log;
+	log_elsewhere_arg = arg;
 	to_log = true;
 	to_terminal = and_terminal;
 }

@@ -4,8 +4,9 @@
  *
  * The two talk through a pair of sockets, a byte for an order and a struct for its answer. An
  * orderly unmount takes as long as the server needs to write back, and may have to be broken off:
- * so it runs in a thread, and the one order that can come meanwhile, to break off, has no answer.
- * When the sockets end, by whatever end of the server, so does this process.
+ * so it runs in a thread, and the orders that can come meanwhile, to break off and to log, have no
+ * answer. When the sockets end, by whatever end of the server, so does this process; what the
+ * server has said before is logged first.
  */
 #include "mounter.h"
 
@@ -32,7 +33,10 @@
 
 extern char **environ;
 
-enum order { ORDER_MOUNT = 'm', ORDER_UNMOUNT = 'u', ORDER_BREAK = 'b' };
+/* ORDER_LOG is followed by a byte, the severity, and the text. */
+enum order { ORDER_MOUNT = 'm', ORDER_UNMOUNT = 'u', ORDER_BREAK = 'b', ORDER_LOG = 'l' };
+
+#define ORDER_SIZE_MAX (2 + MESSAGE_SIZE_MAX)
 
 struct answer {
 	int rc;
@@ -49,6 +53,7 @@ struct mounter {
 struct helper {
 	const struct session_config *config;
 	int fd;
+	pid_t server;
 	bool background;
 	char *directory; /* once it is told */
 };
@@ -212,8 +217,11 @@ static void do_mount(struct helper *helper)
 		(void)unmount(helper->directory, MNT_DETACH);
 	if (fd >= 0)
 		close(fd);
-	if (!answer.rc && helper->background)
+	if (answer.rc)
+		return;
+	if (helper->background)
 		leave_terminal();
+	message_use_log(helper->server, !helper->background);
 }
 
 static void do_unmount(struct helper *helper)
@@ -227,6 +235,7 @@ static void do_unmount(struct helper *helper)
 		pthread_detach(thread);
 }
 
+/* `size` bytes, and a zero behind them. */
 static void obey(struct helper *helper, const char *order, size_t size)
 {
 	switch (order[0]) {
@@ -243,6 +252,11 @@ static void obey(struct helper *helper, const char *order, size_t size)
 		if (helper->directory)
 			(void)unmount(helper->directory, MNT_FORCE | MNT_DETACH);
 		break;
+	case ORDER_LOG: /* nothing that syslogd would tell every terminal */
+		if (size > 2)
+			message_log(order[1] < KV_ERROR ? KV_ERROR : (enum kv_severity)order[1],
+				order + 2);
+		break;
 	default:
 		break;
 	}
@@ -251,7 +265,7 @@ static void obey(struct helper *helper, const char *order, size_t size)
 __attribute__((noreturn)) static void helper_main(struct helper *helper)
 {
 	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-	char order[4096 + 1];
+	char order[ORDER_SIZE_MAX + 1];
 	ssize_t got;
 	size_t i;
 
@@ -260,9 +274,11 @@ __attribute__((noreturn)) static void helper_main(struct helper *helper)
 		signal(ignored[i], SIG_IGN);
 	prctl(PR_SET_NAME, PROCESS_NAME);
 	do {
-		got = recv(helper->fd, order, sizeof(order), 0);
-		if (got > 0)
+		got = recv(helper->fd, order, ORDER_SIZE_MAX, 0);
+		if (got > 0) {
+			order[got] = '\0';
 			obey(helper, order, (size_t)got);
+		}
 	} while (got > 0 || (got < 0 && errno == EINTR));
 	_exit(0);
 }
@@ -272,7 +288,8 @@ __attribute__((noreturn)) static void helper_main(struct helper *helper)
 int mounter_start(const struct session_config *config, bool background, struct mounter **out)
 {
 	struct mounter *mounter = calloc(1, sizeof(*mounter));
-	struct helper helper = {.config = config, .background = background};
+	struct helper helper = {
+		.config = config, .server = getpid(), .background = background};
 	int fds[2];
 
 	if (!mounter)
@@ -327,6 +344,20 @@ static int mounter_mount(void *arg, const char *directory, int *fd)
 }
 
 const struct session_mounter mounter_session = {mounter_mount, mounter_unmount};
+
+/*
+ * Lost where the other process does not take it: it may wait for who reads the log, and nobody who
+ * is served waits with it.
+ */
+void mounter_log(void *arg, enum kv_severity severity, const char *text)
+{
+	const struct mounter *mounter = arg;
+	char head[2] = {ORDER_LOG, (char)severity};
+	struct iovec parts[2] = {{head, sizeof(head)}, {(void *)text, strlen(text)}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+	(void)sendmsg(mounter->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 bool mounter_explained(const struct mounter *mounter)
 {

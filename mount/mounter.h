@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mounter.h - a small process beside the one that serves a mount: it keeps the right to mount and
- * to unmount, which that one gives up (confine.h), and does nothing else.
+ * mounter.h - a small process beside the one that serves a mount: it keeps the rights to mount, to
+ * unmount and to write to the system's log, which that one gives up (confine.h), and does nothing
+ * else.
  *
  * It is there from before the store is opened until the server ends, and unmounts only what it is
  * told to.
@@ -11,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "kv.h"
 #include "session.h"
 
 struct mounter;
@@ -24,6 +26,9 @@ int mounter_start(const struct session_config *config, bool background, struct m
 
 /* For session_config.mounter. arg: the mounter. */
 extern const struct session_mounter mounter_session;
+
+/* A message_log_fn, once the mount is there; arg: the mounter. Any thread, and never waits. */
+void mounter_log(void *arg, enum kv_severity severity, const char *text);
 
 /* Whether it has told of the error with which mounting failed. */
 bool mounter_explained(const struct mounter *mounter);

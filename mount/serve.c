@@ -182,9 +182,19 @@ static int server_close(struct server *server)
 		(void)kvfs_close(server->shown);
 	if (server->fs)
 		rc = store_close(server->request->store, server->fs);
-	mounter_end(server->mounter);
 	free(server->fuse_options);
 	return rc;
+}
+
+/* Who writes this process's messages may go no earlier than the last of them. */
+static void use_log(const struct server *server)
+{
+	bool and_terminal = server->request->foreground;
+
+	if (server->mounter)
+		message_use_log_of(mounter_log, server->mounter, and_terminal);
+	else
+		message_use_log(getpid(), and_terminal);
 }
 
 /*
@@ -244,16 +254,18 @@ int serve(const struct serve_request *request)
 		rc = server_mount(&server);
 	if (rc) {
 		(void)server_close(&server);
+		mounter_end(server.mounter);
 		return MOUNT_FAILED;
 	}
 	if (request->announce)
 		announce(&server);
-	message_use_log(request->foreground);
+	use_log(&server);
 	if (!request->foreground)
 		daemon_ready(ready_fd);
 	rc = server_run(&server);
 	if (server_close(&server))
 		rc = -EIO;
 	message(KV_INFO, "%s: closed", request->store);
+	mounter_end(server.mounter);
 	return rc ? MOUNT_SYSTEM : MOUNT_OK;
 }

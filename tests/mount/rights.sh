@@ -3,10 +3,10 @@
 #
 # rights.sh - what others may not do to a store, and what its server may not do to others
 #
-# Environment: CONFINED, the program confined
+# Environment: CONFINED and LOG_TAKER, the programs confined and log_taker
 
 cases=(private_modes private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
-	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server
+	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server messages_reach_log
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -479,6 +479,39 @@ case_helper_ends_with_server() {
 	kill -9 "$("$KVFS" stat "$mnt" | awk '$1 == "pid" { print $2 }')"
 	processes_end
 	unmount "$mnt" umount
+}
+
+# A server may not reach the log itself; nor may it matter that the log is started later, or again. With a /dev of our own,
+# as another may have a log.
+case_messages_reach_log() {
+	prepare
+	mkdir dev
+	export -f messages_reach_log take_log await fail
+	export patience store mnt
+	unshare -m --propagation slave bash -euc messages_reach_log
+}
+
+take_log() {
+	"$LOG_TAKER" /dev/log >"$1" &
+	log=$!
+	await "a log" grep -q ready "$1"
+}
+
+messages_reach_log() {
+	local pid log
+	mount -t tmpfs none dev
+	cp -a /dev/null /dev/zero /dev/urandom /dev/fuse dev
+	mount --bind dev /dev
+	take_log first
+	"$KVFS" mount "$store" "$mnt" >mount.log 2>&1
+	pid=$("$KVFS" stat "$mnt" | awk '$1 == "pid" { print $2 }')
+	await "a message of the mount" grep -q "^<30>.* kvfs\[$pid\]: $store: mounted on $mnt" first
+	kill "$log"
+	wait "$log" || true
+	take_log second
+	"$KVFS" umount "$mnt"
+	await "a message of the end" grep -q "^<30>.* kvfs\[$pid\]: $store: closed" second
+	kill "$log"
 }
 
 case_default_permissions_always() {
