@@ -6,10 +6,12 @@
  *			is closed without, and for giving its owner the files that come into it
  *	privileges	none can be gained any more (no_new_privs)
  *	files		Landlock: the store, and a second one that is being made; to read: /proc,
- *			programs' and libraries' directories, the time zone
+ *			programs' and libraries' directories, the time zone. Where the kernel can:
+ *			no TCP, no abstract sockets of others, no signals to others
  *	system calls	seccomp: those that the engine, the library, its rings and the C library
  *			use; EPERM for others, which the kernel's log names. No other program can
- *			be started, nobody traced, no socket but local ones
+ *			be started, nobody traced, no socket made or connected, no signal but to
+ *			itself
  *
  * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with
  * a sanitizer is not confined: those map, trace and open as they like.
@@ -32,7 +34,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -53,6 +54,8 @@
 
 /* Of later versions than the headers that this may be compiled with. */
 #define ACCESS_TRUNCATE (1ULL << 14)
+#define ACCESS_NET_TCP 3ULL   /* bind and connect */
+#define SCOPE_OWN_DOMAIN 3ULL /* abstract sockets and signals */
 #define FUSE_CLONE_IOCTL 0x8004e500u
 
 #define ACCESS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -168,12 +171,16 @@ static int allow_made(int ruleset, const char *made, uint64_t access)
 	return rc;
 }
 
+/* As of the sixth version; zeros at the end are no matter to an earlier one. */
+struct ruleset {
+	uint64_t files, net, scoped;
+};
+
 static int restrict_files(const char *store, const char *made)
 {
 	static const char *const readable[] = {"/proc", "/sys/module/fuse", "/sys/devices/system", "/usr", "/lib", "/lib64",
 		"/etc/ld.so.cache", "/etc/localtime", "/etc/fuse.conf"};
-	struct landlock_ruleset_attr attr = {
-		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
+	struct ruleset attr = {.files = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	int ruleset, rc = 0;
 	size_t i;
@@ -181,15 +188,19 @@ static int restrict_files(const char *store, const char *made)
 	if (version < 1)
 		return 0;
 	if (version >= 2)
-		attr.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
+		attr.files |= LANDLOCK_ACCESS_FS_REFER;
 	if (version >= 3)
-		attr.handled_access_fs |= ACCESS_TRUNCATE;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+		attr.files |= ACCESS_TRUNCATE;
+	if (version >= 4)
+		attr.net = ACCESS_NET_TCP;
+	if (version >= 6)
+		attr.scoped = SCOPE_OWN_DOMAIN;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)
 		return -errno;
-	rc = allow_path(ruleset, store, attr.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE);
+	rc = allow_path(ruleset, store, attr.files & ~LANDLOCK_ACCESS_FS_EXECUTE);
 	if (!rc && made)
-		rc = allow_made(ruleset, made, attr.handled_access_fs & ~LANDLOCK_ACCESS_FS_EXECUTE);
+		rc = allow_made(ruleset, made, attr.files & ~LANDLOCK_ACCESS_FS_EXECUTE);
 	for (i = 0; !rc && i < sizeof(readable) / sizeof(readable[0]); i++)
 		rc = allow_path(ruleset, readable[i], ACCESS_READ);
 	if (!rc)
@@ -210,7 +221,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(close), SCMP_SYS(close_range),
 	SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
 	SCMP_SYS(syncfs), SCMP_SYS(fallocate), SCMP_SYS(ftruncate), SCMP_SYS(fchmod),
-	SCMP_SYS(flock), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
+	SCMP_SYS(flock), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
 	SCMP_SYS(readahead), SCMP_SYS(fadvise64), SCMP_SYS(copy_file_range),
 	SCMP_SYS(splice), SCMP_SYS(vmsplice), SCMP_SYS(tee),
 	/* names */
@@ -225,8 +236,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(futex), SCMP_SYS(futex_waitv),
 	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
 	SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
-	SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-	SCMP_SYS(shutdown),
+	SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), /* with the mounter; nothing else is connected */
 	/* memory */
 	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
 	SCMP_SYS(madvise), SCMP_SYS(msync), SCMP_SYS(mincore), SCMP_SYS(mbind), SCMP_SYS(set_mempolicy),
@@ -235,13 +245,13 @@ static const int allowed_calls[] = {
 	/* threads, signals, this process */
 	SCMP_SYS(set_robust_list), SCMP_SYS(get_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit),
 	SCMP_SYS(exit_group), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill), SCMP_SYS(wait4),
+	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack), SCMP_SYS(wait4),
 	SCMP_SYS(waitid), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getuid),
 	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getgroups), SCMP_SYS(setsid),
 	SCMP_SYS(set_tid_address), SCMP_SYS(arch_prctl), SCMP_SYS(sched_yield),
-	SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_setscheduler),
-	SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_getparam), SCMP_SYS(sched_get_priority_max),
-	SCMP_SYS(sched_get_priority_min), SCMP_SYS(getpriority), SCMP_SYS(setpriority), SCMP_SYS(getcpu),
+	SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_getparam),
+	SCMP_SYS(sched_get_priority_max), SCMP_SYS(sched_get_priority_min), SCMP_SYS(getpriority),
+	SCMP_SYS(getcpu),
 	SCMP_SYS(capget), SCMP_SYS(clone3), /* but see below */
 	/* knowing */
 	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
@@ -259,7 +269,22 @@ static const struct {
 	{SCMP_SYS(ioctl), 1, TCGETS},
 	{SCMP_SYS(ioctl), 1, FIONREAD},
 	{SCMP_SYS(ioctl), 1, FUSE_CLONE_IOCTL},
-	{SCMP_SYS(socket), 0, AF_UNIX}, /* to the system's log */
+	/* not F_SETOWN, which has a signal sent to whomever it names */
+	{SCMP_SYS(fcntl), 1, F_DUPFD},
+	{SCMP_SYS(fcntl), 1, F_DUPFD_CLOEXEC},
+	{SCMP_SYS(fcntl), 1, F_GETFD},
+	{SCMP_SYS(fcntl), 1, F_SETFD},
+	{SCMP_SYS(fcntl), 1, F_GETFL},
+	{SCMP_SYS(fcntl), 1, F_SETFL},
+	{SCMP_SYS(fcntl), 1, F_GETLK},
+	{SCMP_SYS(fcntl), 1, F_SETLK},
+	{SCMP_SYS(fcntl), 1, F_OFD_GETLK},
+	{SCMP_SYS(fcntl), 1, F_OFD_SETLK},
+	{SCMP_SYS(fcntl), 1, F_GETPIPE_SZ},
+	{SCMP_SYS(fcntl), 1, F_SETPIPE_SZ},
+	/* the calling thread; others' by no number */
+	{SCMP_SYS(sched_setaffinity), 0, 0},
+	{SCMP_SYS(sched_setscheduler), 0, 0},
 	{SCMP_SYS(prctl), 0, PR_SET_NAME},
 	{SCMP_SYS(prctl), 0, PR_GET_NAME},
 	{SCMP_SYS(prctl), 0, PR_SET_VMA}, /* naming memory, which the C library may do */
@@ -284,6 +309,8 @@ static int allow_by_argument(scmp_filter_ctx filter)
 		SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
 	const struct scmp_arg_cmp ourselves = SCMP_CMP64(0, SCMP_CMP_EQ, 0, 0);
 	const struct scmp_arg_cmp nothing_new = SCMP_CMP64(2, SCMP_CMP_EQ, 0, 0);
+	const struct scmp_arg_cmp own_threads =
+		SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)getpid());
 	int rc = 0;
 	size_t i;
 
@@ -296,6 +323,8 @@ static int allow_by_argument(scmp_filter_ctx filter)
 	if (!rc) /* limits are read, and not set */
 		rc = seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, ourselves, nothing_new);
+	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own_threads);
 	return rc;
 }
 

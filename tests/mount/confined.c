@@ -10,14 +10,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -92,6 +97,7 @@ static bool threads(void)
 
 static void try_allowed(const char *store)
 {
+	cpu_set_t processors;
 	struct stat st;
 
 	must(opens(store, "new", O_RDWR | O_CREAT | O_EXCL), "making a file in the store");
@@ -100,7 +106,55 @@ static void try_allowed(const char *store)
 	must(opens("/proc/self", "status", O_RDONLY), "opening /proc/self/status");
 	must(threads(), "starting a thread");
 	must(!stat("/", &st), "stat");
-	must(socket(AF_UNIX, SOCK_DGRAM, 0) >= 0, "a local socket");
+	must(fcntl(STDOUT_FILENO, F_GETFL) >= 0, "asking for a descriptor's flags");
+	must(!raise(0), "a signal to itself");
+	must(!sched_getaffinity(0, sizeof(processors), &processors) &&
+			!sched_setaffinity(0, sizeof(processors), &processors),
+		"choosing processors");
+}
+
+/* What was made before can still be used. */
+struct before {
+	int socket;   /* connected to nothing */
+	int listener; /* with a path outside */
+	struct sockaddr_un path;
+	int pipe[2];
+};
+
+static void before_init(struct before *before, const char *outside)
+{
+	before->path = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(before->path.sun_path, sizeof(before->path.sun_path), "%s/socket", outside);
+	before->socket = socket(AF_UNIX, SOCK_STREAM, 0);
+	before->listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (before->socket < 0 || before->listener < 0 || pipe(before->pipe) ||
+		bind(before->listener, (struct sockaddr *)&before->path, sizeof(before->path)) ||
+		listen(before->listener, 4)) {
+		perror("a socket to be tried");
+		exit(2);
+	}
+}
+
+static void try_others(const struct before *before)
+{
+	const pid_t other = getppid();
+	struct f_owner_ex owner = {F_OWNER_PID, other};
+	cpu_set_t processors;
+	int pair[2];
+
+	must_not(socket(AF_UNIX, SOCK_STREAM, 0) >= 0, calls, "a local socket");
+	must_not(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair), calls, "a pair of sockets");
+	must_not(!connect(before->socket, (const struct sockaddr *)&before->path, sizeof(before->path)), calls,
+		"connecting to somebody's socket");
+	must_not(!syscall(SYS_tgkill, other, other, 0), calls, "a signal to somebody else");
+	must_not(!kill(other, 0), calls, "a signal by number");
+	must_not(!fcntl(before->pipe[0], F_SETOWN, other), calls, "having a signal sent to somebody else");
+	must_not(!fcntl(before->pipe[0], F_SETOWN_EX, &owner), calls, "the same by the other call");
+	must_not(!sched_getaffinity(other, sizeof(processors), &processors) &&
+			!sched_setaffinity(other, sizeof(processors), &processors),
+		calls, "somebody else's processors");
+	must_not(!setpriority(PRIO_PROCESS, (id_t)other, getpriority(PRIO_PROCESS, (id_t)other)), calls,
+		"somebody else's priority");
 }
 
 static void try_refused(const char *outside)
@@ -119,10 +173,12 @@ static void try_refused(const char *outside)
 
 int main(int argc, char **argv)
 {
+	struct before before;
 	int rc;
 
 	if (argc != 3)
 		return 2;
+	before_init(&before, argv[2]);
 	rc = confine(argv[1], NULL);
 	if (rc) {
 		printf("confine: %s\n", strerror(-rc));
@@ -135,5 +191,6 @@ int main(int argc, char **argv)
 		return 77;
 	try_allowed(argv[1]);
 	try_refused(argv[2]);
+	try_others(&before);
 	return failures ? 1 : 0;
 }

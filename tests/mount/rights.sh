@@ -272,6 +272,13 @@ case_confined_is_confined() {
 	"$CONFINED" "$SCRATCH/store.dir" "$SCRATCH/outside" >out 2>&1 || status=$?
 	[ "$status" != 77 ] || skip "nothing is confined here"
 	[ "$status" = 0 ] || fail "$(cat out)"
+	# processes of the same user may do more to each other than root's without capabilities
+	chmod 755 "$SCRATCH"
+	cp "$CONFINED" confined
+	mkdir store.user outside.user
+	echo secret >outside.user/file
+	chown -R 65534:65534 store.user outside.user
+	(as_user ./confined "$SCRATCH/store.user" "$SCRATCH/outside.user") >out 2>&1 || fail "an ordinary user's: $(cat out)"
 }
 
 confined_here() {
