@@ -213,6 +213,20 @@ void kvfs_release(struct kvfs *fs, uint64_t ino, uint64_t count)
 		orphan_release(fs, ino);
 }
 
+/* The record alone, unless it went with the inode: a full disk has no room to delete it again. */
+static int forget(struct change *change, uint64_t ino)
+{
+	uint8_t key[INODE_KEY_SIZE];
+	int err;
+
+	inode_key_encode(ino, key);
+	err = kv_contains(change->fs->kv, KEYSPACE_ORPHAN, key, sizeof(key));
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	kv_batch_set_frees(change->batch);
+	return orphan_delete(change, ino);
+}
+
 /* Does what one orphan record says, and deletes it. */
 static int recover_one(struct change *change, uint64_t ino)
 {
@@ -230,7 +244,7 @@ static int recover_one(struct change *change, uint64_t ino)
 	else if (!err && !inode.nlink && hold_is_held(&change->fs->holds, ino))
 		err = 0; /* its last holder frees it */
 	else if (!err || err == -ENOENT)
-		err = orphan_delete(change, ino);
+		err = forget(change, ino);
 	if (!err && kv_batch_count(change->batch))
 		err = change_commit(change);
 	change_unlock(change);

@@ -21,8 +21,11 @@
 
 static struct sim_env *sim; /* the disk */
 
-static void ignore_report(void *arg, enum kv_severity severity, const char *message)
+static unsigned complaints;
+
+static void count_complaints(void *arg, enum kv_severity severity, const char *message)
 {
+	complaints += severity != KV_INFO;
 }
 
 static int setup(void **state)
@@ -36,7 +39,7 @@ static int setup(void **state)
 	*store = (struct fixture){
 		.env = sim_env_table(sim),
 		.path = "store",
-		.open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}},
+		.open = {.kv = {.flags = KV_OPEN_INLINE, .report = count_complaints}},
 	};
 	assert_int_equal(kvfs_create(store->env, store->path, &create, fixture_report, NULL), 0);
 	fixture_open(store);
@@ -151,9 +154,29 @@ static void test_small_files_shrink(void **state)
 	}
 }
 
+/* What lost its name while somebody held it is freed by opening, also where there is no room. */
+static void test_opening_frees(void **state)
+{
+	static char bytes[CHUNK];
+	struct fixture *store = *state;
+	uint64_t held = fixture_mkfile(store, KVFS_ROOT_INO, "held");
+	struct kvfs_attr attr;
+
+	assert_int_equal(kvfs_write(store->fs, held, bytes, CHUNK, 0, 0), CHUNK);
+	fill(store);
+	kvfs_hold(store->fs, held, 1);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "held"), 0);
+	make_empty_files(store);
+	complaints = 0;
+	fixture_reopen(store);
+	assert_int_equal(complaints, 0);
+	assert_int_equal(kvfs_getattr(store->fs, held, &attr), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_opening_frees, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reserve, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small_files_shrink, setup, teardown),
