@@ -191,6 +191,27 @@ static bool is_refusal(struct subject *subject, int result)
 	return result == -EROFS || result == -ENOMEM || result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
 }
 
+static bool has_snapshots(const struct subject *subject)
+{
+	for (unsigned i = 0; i < FS_MODEL_SNAPSHOTS; i++)
+		if (subject->model.snapshots[i])
+			return true;
+	return false;
+}
+
+/*
+ * On a full disk what takes room is refused, and nothing of it is done (of a copy: a beginning).
+ * What gives room goes on, unless snapshots keep it; so do deleting these, a sync, and opening.
+ */
+static int unless_full(const struct subject *subject, const struct fs_op *op, int result)
+{
+	bool frees = op->kind == FS_OP_UNLINK || op->kind == FS_OP_RMDIR ||
+		     (op->kind == FS_OP_TRUNCATE && op->size == 0);
+
+	frees = op->kind == FS_OP_SNAPSHOT_DELETE || (frees && !has_snapshots(subject));
+	return result == -ENOSPC && subject->script->capacity && !frees ? 0 : result;
+}
+
 static int do_op(struct subject *subject, const struct fs_op *wanted)
 {
 	struct fs_op tried = *wanted, *op = &tried;
@@ -210,7 +231,7 @@ static int do_op(struct subject *subject, const struct fs_op *wanted)
 	if (possible && is_refusal(subject, result) && !is_unfinished(subject, op))
 		refused(subject, op);
 	if (possible)
-		return result;
+		return unless_full(subject, op, result);
 	if (result == 0)
 		return crash_fail("operation %d could be done", op->kind);
 	return result == -EIO || result == -EROFS || result == -ENOMEM ? result : 0;
@@ -384,7 +405,15 @@ static int subject_verify(void *arg)
 	return result < 0 ? result : check(subject);
 }
 
+static void script_limit(const void *arg, struct sim_options *options)
+{
+	const struct crash_fs_script *script = arg;
+
+	options->capacity = script->capacity;
+}
+
 const struct crash_subject crash_fs = {
+	.limit = script_limit,
 	.name = "fs",
 	.new = subject_new,
 	.free = subject_free,

@@ -22,11 +22,12 @@ struct crash_fs_step {
 
 struct crash_fs_script {
 	const struct crash_fs_step *steps; /* up to CRASH_FS_END */
+	uint64_t capacity; /* of the disk, in bytes: changes may be refused; 0: plenty */
 };
 
 /* crash_fs_scripts.c */
 extern const struct crash_fs_script crash_fs_names, crash_fs_contents, crash_fs_orphans,
 	crash_fs_snapshots, crash_fs_rollbacks, crash_fs_copies, crash_fs_snapshot_copies,
-	crash_fs_random, crash_fs_random_long;
+	crash_fs_full, crash_fs_random, crash_fs_random_long;
 
 #endif

@@ -241,15 +241,61 @@ static const struct crash_fs_step snapshot_copies[] = {
 	END,
 };
 
+/* Little disk, of which as much is wanted as there is, by files and by what snapshots keep of them. */
+static const struct crash_fs_step full[] = {
+	OP(MKDIR, FS_TOP(0), 0, 0, 0),
+	OP(CREATE, FS_TOP(1), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 0), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 1), 0, 0, 0),
+	OP(CREATE, FS_PATH(0, 2), 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 0), 0, 0, 300000),
+	OP(SETXATTR, FS_TOP(1), 0, 1, 50000),
+	OP(SNAPSHOT, 0, 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 1), 0, 0, 300000),
+	SYNC,
+	OP(WRITE, FS_PATH(0, 2), 0, 0, 300000),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	OP(SNAPSHOT, 1, 0, 0, 0),
+	OP(WRITE, FS_PATH(0, 0), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 1), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 2), 0, 0, 300000),
+	OP(CREATE, FS_TOP(2), 0, 0, 0),
+	OP(WRITE, FS_TOP(2), 0, 0, 300000),
+	OP(SETXATTR, FS_TOP(2), 0, 1, 50000),
+	OP(ROLLBACK, 0, 0, 0, 0),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	SYNC,
+	OP(SNAPSHOT_DELETE, 0, 0, 0, 0),
+	OP(TRUNCATE, FS_PATH(0, 0), 0, 0, 70000),
+	OP(WRITE, FS_TOP(1), 0, 0, 300000),
+	OP(RENAME, FS_TOP(1), FS_PATH(0, 0), 0, 0),
+	OP(UNLINK, FS_PATH(0, 1), 0, 0, 0),
+	REOPEN,
+	OP(CREATE, FS_TOP(3), 0, 0, 0),
+	OP(WRITE, FS_TOP(3), 0, 0, 300000),
+	OP(WRITE, FS_PATH(0, 0), 0, 0, 300000),
+	OP(SNAPSHOT_DELETE, 1, 0, 0, 0),
+	OP(UNLINK, FS_PATH(0, 0), 0, 0, 0),
+	OP(WRITE, FS_TOP(3), 0, 0, 300000),
+	OP(TRUNCATE, FS_TOP(3), 0, 0, 0),
+	OP(WRITE, FS_TOP(3), 0, 0, 300000),
+	SYNC,
+	RANDOM(40),
+	END,
+};
+
 static const struct crash_fs_step life[] = {RANDOM(100), REOPEN, RANDOM(50), END};
 static const struct crash_fs_step life_long[] = {RANDOM(700), REOPEN, RANDOM(300), END};
 
-const struct crash_fs_script crash_fs_names = {names};
-const struct crash_fs_script crash_fs_contents = {contents};
-const struct crash_fs_script crash_fs_orphans = {orphans};
-const struct crash_fs_script crash_fs_snapshots = {snapshots};
-const struct crash_fs_script crash_fs_rollbacks = {rollbacks};
-const struct crash_fs_script crash_fs_copies = {copies};
-const struct crash_fs_script crash_fs_snapshot_copies = {snapshot_copies};
-const struct crash_fs_script crash_fs_random = {life};
-const struct crash_fs_script crash_fs_random_long = {life_long};
+const struct crash_fs_script crash_fs_names = {.steps = names};
+const struct crash_fs_script crash_fs_contents = {.steps = contents};
+const struct crash_fs_script crash_fs_orphans = {.steps = orphans};
+const struct crash_fs_script crash_fs_snapshots = {.steps = snapshots};
+const struct crash_fs_script crash_fs_rollbacks = {.steps = rollbacks};
+const struct crash_fs_script crash_fs_copies = {.steps = copies};
+const struct crash_fs_script crash_fs_snapshot_copies = {.steps = snapshot_copies};
+const struct crash_fs_script crash_fs_full = {.steps = full, .capacity = 8 << 20};
+const struct crash_fs_script crash_fs_random = {.steps = life};
+const struct crash_fs_script crash_fs_random_long = {.steps = life_long};

@@ -358,6 +358,15 @@ static int reopen(struct subject *subject)
 	return result == -ENOMEM ? subject_open(subject) : result;
 }
 
+/*
+ * On a full disk what takes room is refused, and nothing of it is made. Deleting goes on, and a
+ * sync, and opening.
+ */
+static int unless_full(const struct subject *subject, int result)
+{
+	return result == -ENOSPC && subject->script->capacity ? 0 : result;
+}
+
 static int act_random(struct subject *subject)
 {
 	unsigned key = (unsigned)sim_random_below(subject->random, KEYS);
@@ -367,23 +376,23 @@ static int act_random(struct subject *subject)
 
 	switch (sim_random_below(subject->random, 12)) {
 	case 0:
-		return put(subject, key, size);
+		return unless_full(subject, put(subject, key, size));
 	case 1:
-		return put(subject, key, size * 6);
+		return unless_full(subject, put(subject, key, size * 6));
 	case 2:
 	case 3:
-		return stream(subject, key, size, true);
+		return unless_full(subject, stream(subject, key, size, true));
 	case 4:
-		return stream(subject, key, size, false);
+		return unless_full(subject, stream(subject, key, size, false));
 	case 5:
 		return delete(subject, key);
 	case 6:
 	case 7:
-		return resize(subject, key, size);
+		return unless_full(subject, resize(subject, key, size));
 	case 8:
 		return sync_all(subject);
 	default:
-		return write_part(subject, key, offset, 1 + size);
+		return unless_full(subject, write_part(subject, key, offset, 1 + size));
 	}
 }
 
@@ -391,15 +400,16 @@ static int act_on(struct subject *subject, const struct crash_large_op *op)
 {
 	switch (op->kind) {
 	case CRASH_LARGE_PUT:
-		return put(subject, op->key, op->size);
+		return unless_full(subject, put(subject, op->key, op->size));
 	case CRASH_LARGE_STREAM:
-		return stream(subject, op->key, op->size, true);
+		return unless_full(subject, stream(subject, op->key, op->size, true));
 	case CRASH_LARGE_ABORT:
-		return stream(subject, op->key, op->size, false);
+		return unless_full(subject, stream(subject, op->key, op->size, false));
 	case CRASH_LARGE_WRITE:
-		return write_part(subject, op->key, op->offset, op->size);
+		return unless_full(subject,
+			write_part(subject, op->key, op->offset, op->size));
 	case CRASH_LARGE_RESIZE:
-		return resize(subject, op->key, op->size);
+		return unless_full(subject, resize(subject, op->key, op->size));
 	case CRASH_LARGE_DELETE:
 		return delete(subject, op->key);
 	case CRASH_LARGE_CLEAR:
@@ -498,7 +508,15 @@ static int subject_verify(void *arg)
 			    : 0;
 }
 
+static void script_limit(const void *arg, struct sim_options *options)
+{
+	const struct crash_large_script *script = arg;
+
+	options->capacity = script->capacity;
+}
+
 const struct crash_subject crash_large = {
+	.limit = script_limit,
 	.name = "large",
 	.new = subject_new,
 	.free = subject_free,

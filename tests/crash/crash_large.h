@@ -29,6 +29,7 @@ struct crash_large_op {
 struct crash_large_script {
 	const struct crash_large_op *ops; /* up to CRASH_LARGE_END */
 	bool compress;
+	uint64_t capacity; /* of the disk, in bytes: changes may be refused; 0: plenty */
 };
 
 #endif

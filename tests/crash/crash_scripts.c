@@ -736,6 +736,30 @@ static const struct crash_large_op deletes[] = {
 	LARGE(END, 0, 0, 0),
 };
 
+/* Little disk, of which as much is wanted as there is, also by a stream that does not come to its end. */
+static const struct crash_large_op large_fulls[] = {
+	LARGE(PUT, 0, 0, 1500000),
+	LARGE(STREAM, 1, 0, 1000000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(STREAM, 2, 0, 1500000),
+	LARGE(WRITE, 0, 700000, 300000),
+	LARGE(PUT, 0, 0, 1800000),
+	LARGE(DELETE, 1, 0, 0),
+	LARGE(ABORT, 1, 0, 1000000),
+	LARGE(STREAM, 1, 0, 2500000),
+	LARGE(SYNC, 0, 0, 0),
+	LARGE(RESIZE, 2, 0, 90000),
+	LARGE(WRITE, 1, 900000, 300000),
+	LARGE(STREAM, 0, 0, 2500000),
+	LARGE(REOPEN, 0, 0, 0),
+	LARGE(PUT, 2, 0, 2000000),
+	LARGE(DELETE, 0, 0, 0),
+	LARGE(PUT, 1, 0, 2000000),
+	LARGE(RANDOM, 0, 0, 20),
+	LARGE(CLEAR, 0, 0, 0),
+	LARGE(END, 0, 0, 0),
+};
+
 static const struct crash_large_op large_life[] = {LARGE(RANDOM, 0, 0, 40), LARGE(CLEAR, 0, 0, 0),
 	LARGE(END, 0, 0, 0)};
 
@@ -743,6 +767,7 @@ static const struct crash_large_script large_streams = {.ops = streams};
 static const struct crash_large_script large_parts = {.ops = parts};
 static const struct crash_large_script large_sizes = {.ops = sizes};
 static const struct crash_large_script large_deletes = {.ops = deletes};
+static const struct crash_large_script large_full = {.ops = large_fulls, .capacity = 6 << 20};
 static const struct crash_large_script large_random = {.ops = large_life};
 static const struct crash_large_script large_random_zstd = {.ops = large_life, .compress = true};
 
@@ -799,6 +824,7 @@ const struct crash_named crash_scripts[] = {
 	{"large-parts", &crash_large, &large_parts},
 	{"large-sizes", &crash_large, &large_sizes},
 	{"large-deletes", &crash_large, &large_deletes},
+	{"large-full", &crash_large, &large_full},
 	{"large-random", &crash_large, &large_random},
 	{"large-random-zstd", &crash_large, &large_random_zstd},
 	{"fs-names", &crash_fs, &crash_fs_names},
@@ -808,6 +834,7 @@ const struct crash_named crash_scripts[] = {
 	{"fs-rollbacks", &crash_fs, &crash_fs_rollbacks},
 	{"fs-copies", &crash_fs, &crash_fs_copies},
 	{"fs-snapshot-copies", &crash_fs, &crash_fs_snapshot_copies},
+	{"fs-full", &crash_fs, &crash_fs_full},
 	{"fs-random", &crash_fs, &crash_fs_random},
 	{"fs-random-long", &crash_fs, &crash_fs_random_long},
 	{0},
