@@ -6,7 +6,8 @@
  *			is closed without, and for giving its owner the files that come into it
  *	privileges	none can be gained any more (no_new_privs)
  *	files		Landlock: the store, and a second one that is being made; to read: /proc,
- *			programs' and libraries' directories, the time zone. Where the kernel can:
+ *			and unless a store is another's, programs' and libraries' directories, the
+ *			time zone. No set-id bits. Where the kernel can:
  *			no TCP, no abstract sockets of others, no signals to others
  *	system calls	seccomp: those that the engine, the library, its rings and the C library
  *			use; EPERM for others, which the kernel's log names. No other program can
@@ -36,6 +37,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -176,10 +178,15 @@ struct ruleset {
 	uint64_t files, net, scoped;
 };
 
-static int restrict_files(const char *store, const char *made)
+/*
+ * Who may give files away could give away what he may read, which Landlock does not look at: no
+ * programs and libraries then.
+ */
+static int restrict_files(const char *store, const char *made, bool gives)
 {
-	static const char *const readable[] = {"/proc", "/sys/module/fuse", "/sys/devices/system", "/usr", "/lib", "/lib64",
-		"/etc/ld.so.cache", "/etc/localtime", "/etc/fuse.conf"};
+	static const char *const readable[] = {"/proc", "/sys/module/fuse", "/sys/devices/system",
+		"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/fuse.conf"};
+	const size_t count = gives ? 3 : sizeof(readable) / sizeof(readable[0]);
 	struct ruleset attr = {.files = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	int ruleset, rc = 0;
@@ -201,7 +208,7 @@ static int restrict_files(const char *store, const char *made)
 	rc = allow_path(ruleset, store, attr.files & ~LANDLOCK_ACCESS_FS_EXECUTE);
 	if (!rc && made)
 		rc = allow_made(ruleset, made, attr.files & ~LANDLOCK_ACCESS_FS_EXECUTE);
-	for (i = 0; !rc && i < sizeof(readable) / sizeof(readable[0]); i++)
+	for (i = 0; !rc && i < count; i++)
 		rc = allow_path(ruleset, readable[i], ACCESS_READ);
 	if (!rc)
 		rc = allow_path(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
@@ -218,9 +225,8 @@ static const int allowed_calls[] = {
 	/* files */
 	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(preadv2),
 	SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
-	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(close), SCMP_SYS(close_range),
-	SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
-	SCMP_SYS(syncfs), SCMP_SYS(fallocate), SCMP_SYS(ftruncate), SCMP_SYS(fchmod),
+	SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(sync_file_range), SCMP_SYS(syncfs), SCMP_SYS(fallocate), SCMP_SYS(ftruncate),
 	SCMP_SYS(flock), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
 	SCMP_SYS(readahead), SCMP_SYS(fadvise64), SCMP_SYS(copy_file_range),
 	SCMP_SYS(splice), SCMP_SYS(vmsplice), SCMP_SYS(tee),
@@ -269,6 +275,8 @@ static const struct {
 	{SCMP_SYS(ioctl), 1, TCGETS},
 	{SCMP_SYS(ioctl), 1, FIONREAD},
 	{SCMP_SYS(ioctl), 1, FUSE_CLONE_IOCTL},
+	/* of any file that can be opened, which Landlock does not look at: programs, too */
+	{SCMP_SYS(fchmod), 1, 0600},
 	/* not F_SETOWN, which has a signal sent to whomever it names */
 	{SCMP_SYS(fcntl), 1, F_DUPFD},
 	{SCMP_SYS(fcntl), 1, F_DUPFD_CLOEXEC},
@@ -303,6 +311,18 @@ static int allow_giving(scmp_filter_ctx filter, const uid_t owners[2])
 	return rc;
 }
 
+/* What is created has no set-id bits: root's, in somebody else's store, he could run. */
+static int allow_opening(scmp_filter_ctx filter, int call, unsigned flags)
+{
+	const struct scmp_arg_cmp nothing_made =
+		SCMP_CMP64(flags, SCMP_CMP_MASKED_EQ, O_CREAT | (O_TMPFILE & ~O_DIRECTORY), 0);
+	const struct scmp_arg_cmp plain_mode =
+		SCMP_CMP64(flags + 1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID | S_ISVTX, 0);
+	int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, nothing_made);
+
+	return rc ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, plain_mode);
+}
+
 static int allow_by_argument(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp threads =
@@ -325,6 +345,10 @@ static int allow_by_argument(scmp_filter_ctx filter)
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, ourselves, nothing_new);
 	if (!rc)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own_threads);
+	if (!rc)
+		rc = allow_opening(filter, SCMP_SYS(open), 1);
+	if (!rc)
+		rc = allow_opening(filter, SCMP_SYS(openat), 2);
 	return rc;
 }
 
@@ -398,7 +422,8 @@ int confine(const char *store, const char *made)
 		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	rc = restrict_files(store, made);
+	tzset(); /* reads its file now */
+	rc = restrict_files(store, made, owners[0] || owners[1]);
 	if (!rc)
 		rc = drop_capabilities(store, made, owners);
 	dropped = !rc;

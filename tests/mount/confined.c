@@ -54,16 +54,35 @@ static void must_not(bool possible, bool can, const char *what)
 	}
 }
 
-static bool opens(const char *directory, const char *name, int how)
+static bool opens_with(const char *directory, const char *name, int how, mode_t mode)
 {
 	char path[4096];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
-	fd = open(path, how, 0600);
+	fd = open(path, how, mode);
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
+}
+
+static bool opens(const char *directory, const char *name, int how)
+{
+	return opens_with(directory, name, how, 0600);
+}
+
+static bool changes_mode(const char *directory, const char *name, mode_t mode)
+{
+	char path[4096];
+	bool changed;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_RDONLY);
+	changed = fd >= 0 && !fchmod(fd, mode);
+	if (fd >= 0)
+		close(fd);
+	return changed;
 }
 
 static bool executes(void)
@@ -102,6 +121,7 @@ static void try_allowed(const char *store)
 
 	must(opens(store, "new", O_RDWR | O_CREAT | O_EXCL), "making a file in the store");
 	must(opens(store, "new", O_RDWR), "opening it");
+	must(changes_mode(store, "new", 0600), "making it private");
 	must(!chdir(store) && !rename("new", "newer") && !unlink("newer"), "renaming and removing it");
 	must(opens("/proc/self", "status", O_RDONLY), "opening /proc/self/status");
 	must(threads(), "starting a thread");
@@ -125,6 +145,7 @@ static void before_init(struct before *before, const char *outside)
 {
 	before->path = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(before->path.sun_path, sizeof(before->path.sun_path), "%s/socket", outside);
+	(void)unlink(before->path.sun_path);
 	before->socket = socket(AF_UNIX, SOCK_STREAM, 0);
 	before->listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (before->socket < 0 || before->listener < 0 || pipe(before->pipe) ||
@@ -155,6 +176,21 @@ static void try_others(const struct before *before)
 		calls, "somebody else's processors");
 	must_not(!setpriority(PRIO_PROCESS, (id_t)other, getpriority(PRIO_PROCESS, (id_t)other)), calls,
 		"somebody else's priority");
+}
+
+/* By which somebody else would get root's rights. */
+static void try_modes(const char *store)
+{
+	struct stat st;
+
+	must(!stat(store, &st), "stat of the store");
+	must_not(opens_with(store, "set-id", O_WRONLY | O_CREAT, 04755), calls, "making a set-user-id program");
+	must_not(opens_with(store, ".", O_WRONLY | O_TMPFILE, 02755), calls, "making a set-group-id program without a name");
+	must(opens_with(store, "plain", O_WRONLY | O_CREAT, 0644), "making a file");
+	must_not(changes_mode(store, "plain", 04755), calls, "making a program set-user-id");
+	must_not(changes_mode(store, "plain", 0666), calls, "letting others write to a file");
+	must_not(geteuid() == 0 && st.st_uid != 0 && opens("/usr/bin", "env", O_RDONLY), files,
+		"opening a program that could be given away");
 }
 
 static void try_refused(const char *outside)
@@ -190,6 +226,7 @@ int main(int argc, char **argv)
 	if (!strcmp(confine_state(), "none"))
 		return 77;
 	try_allowed(argv[1]);
+	try_modes(argv[1]);
 	try_refused(argv[2]);
 	try_others(&before);
 	return failures ? 1 : 0;

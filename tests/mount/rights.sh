@@ -272,6 +272,9 @@ case_confined_is_confined() {
 	"$CONFINED" "$SCRATCH/store.dir" "$SCRATCH/outside" >out 2>&1 || status=$?
 	[ "$status" != 77 ] || skip "nothing is confined here"
 	[ "$status" = 0 ] || fail "$(cat out)"
+	mkdir store.other
+	chown 65534:65534 store.other
+	"$CONFINED" "$SCRATCH/store.other" "$SCRATCH/outside" >out 2>&1 || fail "in another's store: $(cat out)"
 	# processes of the same user may do more to each other than root's without capabilities
 	chmod 755 "$SCRATCH"
 	cp "$CONFINED" confined
