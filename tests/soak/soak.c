@@ -4,15 +4,17 @@
  * compares all that the store holds with a model.
  *
  *	soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB]
- *	     [-c none|inline|background] [-l LIFE_MS] DIRECTORY
+ *	     [-c none|inline|background] [-l LIFE_MS] [-n] DIRECTORY
  *
  * A child opens the store, verifies everything, and then writes, overwrites, deletes, counts,
  * prunes and walks from many threads until the parent kills it, or one time in four asks it to
  * close (soak_work.h). Most lives are short; in a long run some last, to see whether memory,
  * descriptors and disk stay flat (soak_watch.h). With -l all are shorter than that, for many kills:
- * -k 800 -l 200. At the end: everything once more, and the store's own check. The seed that is
- * printed repeats what threads do, though not how they interleave. Exit status 1 if anything was
- * not as the model says.
+ * -k 800 -l 200. With -n there is one life without kills, and the process must have after all of it
+ * what it had after a third, each time at rest: half a minute shows a leak then. At the end:
+ * everything once more, the store's own check, and whether it gives back what it does not need. The
+ * seed that is printed repeats what threads do, though not how they interleave. Exit status 1 if
+ * anything was not as the model says.
  */
 #include <errno.h>
 #include <signal.h>
@@ -155,6 +157,15 @@ static bool finish(const struct soak_options *options, struct soak_model *model)
 	return pid > 0 && ended(pid, false, model);
 }
 
+static bool steady(const struct soak_options *options, struct soak_model *model)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		soak_steady_life(options, model);
+	return pid > 0 && ended(pid, false, model) && finish(options, model);
+}
+
 static bool soak(const struct soak_options *options, struct soak_model *model)
 {
 	struct soak_watch watch = {
@@ -190,7 +201,7 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: soak [-s SECONDS] [-t WRITERS] [-k PAIRS] [-r SEED] [-b SEGMENT_MIB] "
-		"[-c none|inline|background] [-l LIFE_MS] DIRECTORY\n");
+		"[-c none|inline|background] [-l LIFE_MS] [-n] DIRECTORY\n");
 	return 2;
 }
 
@@ -199,8 +210,8 @@ static int parse(int argc, char **argv, struct soak_options *options)
 	static const char *const modes[] = {"none", "inline", "background"};
 	int letter;
 
-	while ((letter = getopt(argc, argv, "s:t:k:r:b:c:l:")) != -1) {
-		unsigned long long number = letter == '?' ? 0 : strtoull(optarg, NULL, 10);
+	while ((letter = getopt(argc, argv, "s:t:k:r:b:c:l:n")) != -1) {
+		unsigned long long number = optarg ? strtoull(optarg, NULL, 10) : 0;
 		unsigned mode = 0;
 
 		switch (letter) {
@@ -218,6 +229,9 @@ static int parse(int argc, char **argv, struct soak_options *options)
 			break;
 		case 'l':
 			options->life_ms = (unsigned)number;
+			break;
+		case 'n':
+			options->steady = true;
 			break;
 		case 'b':
 			options->segment_bytes = (uint32_t)number << 20;
@@ -265,7 +279,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "soak: %s: %s\n", options.directory, strerror(-error));
 		return 1;
 	}
-	if (soak(&options, model))
+	if (options.steady ? steady(&options, model) : soak(&options, model))
 		return 0;
 	fprintf(stderr, "soak: failed; seed %llu, the store is in %s\n",
 		(unsigned long long)options.seed, options.directory);

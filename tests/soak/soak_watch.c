@@ -3,8 +3,12 @@
 #include "soak_watch.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define EARLY_LIVES 30u          /* whose peaks later ones are compared with */
 #define LONG_SAMPLES 150u        /* a life of so many is judged by itself */
@@ -19,6 +23,25 @@
  */
 #define AMPLIFICATION_MAX 5.0
 #define SEGMENTS_ANY 32u
+/*
+ * At rest a store has what it needs, and a tail, spares, a reserve and a checkpoint besides; it goes
+ * there within seconds.
+ */
+#define REST_SEGMENTS 6u
+#define REST_WAIT_MS 60000u
+/*
+ * From one rest to another. The heap is flat but for a MiB, wherever threads ended; what it had at
+ * most, buffers of the log and stacks that are kept for other threads make memory less so.
+ */
+#define REST_HEAP_MAX (3u << 20)
+#define REST_MEMORY_MAX (40u << 20)
+#define REST_DESCRIPTORS_MAX 3u
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define KEEPS_MEMORY 1 /* a sanitizer, of what was freed */
+#else
+#define KEEPS_MEMORY 0
+#endif
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
@@ -60,6 +83,29 @@ static uint32_t entries_of(const char *path)
 	return count;
 }
 
+/* What the files in a directory take. */
+static uint64_t files_bytes(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	uint64_t bytes = 0;
+	struct stat status;
+
+	while (dir && (entry = readdir(dir))) {
+		if (!fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) &&
+			S_ISREG(status.st_mode))
+			bytes += (uint64_t)status.st_blocks * 512;
+	}
+	if (dir)
+		closedir(dir);
+	return bytes;
+}
+
+static uint64_t needed_bytes(const struct kv_stats *stats)
+{
+	return stats->live_bytes - smaller(stats->condemned_bytes, stats->live_bytes);
+}
+
 void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *directory)
 {
 	uint32_t count = atomic_load(&model->sample_count);
@@ -71,7 +117,7 @@ void soak_watch_sample(struct soak_model *model, struct kv *kv, const char *dire
 	model->samples[count] = (struct soak_sample){
 		.memory_bytes = memory_bytes(),
 		.disk_bytes = stats.disk_bytes,
-		.needed_bytes = stats.live_bytes - smaller(stats.condemned_bytes, stats.live_bytes),
+		.needed_bytes = needed_bytes(&stats),
 		.descriptors = entries_of("/proc/self/fd"),
 		.files = entries_of(directory),
 	};
@@ -186,4 +232,72 @@ const char *soak_watch_judge(struct soak_watch *watch, const struct soak_model *
 	else if (!wrong)
 		wrong = compare("over the lives", &watch->early, &watch->last);
 	return wrong;
+}
+
+/* ---- at rest --------------------------------------------------------------------------------- */
+
+static void rest_sample(struct kv *kv, const char *directory, struct soak_rest *out)
+{
+	struct mallinfo2 heap;
+	struct kv_stats stats;
+
+	malloc_trim(0);
+	heap = mallinfo2();
+	kv_stats(kv, &stats);
+	*out = (struct soak_rest){
+		.heap_bytes = heap.uordblks + heap.hblkhd,
+		.memory_bytes = memory_bytes(),
+		.disk_bytes = files_bytes(directory),
+		.needed_bytes = needed_bytes(&stats) - smaller(stats.kept_bytes, needed_bytes(&stats)),
+		.descriptors = entries_of("/proc/self/fd"),
+		.files = entries_of(directory),
+	};
+}
+
+const char *soak_watch_rest(struct kv *kv, const char *directory, uint32_t segment_bytes,
+	struct soak_rest *out)
+{
+	static char message[200];
+	unsigned ms;
+
+	for (ms = 0; ms <= REST_WAIT_MS; ms += SOAK_SAMPLE_MS) {
+		rest_sample(kv, directory, out);
+		if (out->disk_bytes <= out->needed_bytes + REST_SEGMENTS * (uint64_t)segment_bytes)
+			break;
+		usleep(SOAK_SAMPLE_MS * 1000);
+	}
+	fprintf(stderr,
+		"soak: at rest: heap %llu KiB, memory %llu MiB, %u descriptors, %u files of %llu KiB "
+		"for %llu\n",
+		(unsigned long long)out->heap_bytes >> 10,
+		(unsigned long long)out->memory_bytes >> 20, out->descriptors, out->files,
+		(unsigned long long)out->disk_bytes >> 10,
+		(unsigned long long)out->needed_bytes >> 10);
+	if (ms <= REST_WAIT_MS)
+		return NULL;
+	snprintf(message, sizeof(message), "%u files of %llu KiB are on the disk for %llu",
+		out->files, (unsigned long long)out->disk_bytes >> 10,
+		(unsigned long long)out->needed_bytes >> 10);
+	return message;
+}
+
+const char *soak_watch_compare(const struct soak_rest *before, const struct soak_rest *after)
+{
+	uint32_t files = after->files > before->files ? after->files - before->files : 0;
+	static char message[200];
+
+	if (!KEEPS_MEMORY && after->heap_bytes > before->heap_bytes + REST_HEAP_MAX)
+		snprintf(message, sizeof(message), "the heap grew from %llu to %llu KiB",
+			(unsigned long long)before->heap_bytes >> 10,
+			(unsigned long long)after->heap_bytes >> 10);
+	else if (!KEEPS_MEMORY && after->memory_bytes > before->memory_bytes + REST_MEMORY_MAX)
+		snprintf(message, sizeof(message), "memory grew from %llu to %llu MiB",
+			(unsigned long long)before->memory_bytes >> 20,
+			(unsigned long long)after->memory_bytes >> 20);
+	else if (after->descriptors > before->descriptors + 2 * files + REST_DESCRIPTORS_MAX)
+		snprintf(message, sizeof(message), "descriptors grew from %u to %u",
+			before->descriptors, after->descriptors);
+	else
+		return NULL;
+	return message;
 }

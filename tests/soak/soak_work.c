@@ -23,6 +23,7 @@
 #define LARGE_THREADS 2u
 #define PRUNE_MS_MAX 4000u    /* between two */
 #define SNAPSHOT_MS_MAX 1500u /* between two changes of one */
+#define STEADY_HURRY 10u      /* so often as often, in a life that is judged for what it leaves */
 #define CHECK_EACH 16u        /* lives */
 #define THREADS_MAX (SOAK_WRITERS_MAX + COUNTING_THREADS + LARGE_THREADS + 5u)
 
@@ -71,6 +72,8 @@ static void report(void *arg, enum kv_severity severity, const char *message)
 /* What is done that often in an ordinary life. */
 static unsigned pause_ms(unsigned max_ms)
 {
+	if (options->steady)
+		return max_ms / STEADY_HURRY;
 	return options->life_ms && options->life_ms < max_ms ? options->life_ms : max_ms;
 }
 
@@ -533,11 +536,33 @@ static void prefer_snapshots(void)
 	pthread_rwlockattr_destroy(&attributes);
 }
 
+/* All that is done at once. Returns the number of threads. */
+static unsigned start_all(struct worker *workers, struct kv *kv, uint64_t life)
+{
+	unsigned count = 0;
+
+	count = start(workers, count, options->writers, kv, life, write_pairs);
+	count = start(workers, count, COUNTING_THREADS, kv, life, count_up);
+	count = start(workers, count, LARGE_THREADS, kv, life, write_large);
+	count = start(workers, count, 1, kv, life, read_pairs);
+	count = start(workers, count, 1, kv, life, walk);
+	count = start(workers, count, 1, kv, life, prune);
+	return start(workers, count, 1, kv, life, take_snapshots);
+}
+
+static void join_all(struct worker *workers, unsigned count)
+{
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
 void soak_life(
 	const struct soak_options *life_options, struct soak_model *life_model, uint64_t life)
 {
 	static struct worker workers[THREADS_MAX];
-	unsigned count = 0, i;
+	unsigned count;
 	struct kv *kv;
 
 	options = life_options;
@@ -548,19 +573,67 @@ void soak_life(
 		check(kv);
 	prefer_snapshots();
 	atomic_store(&model->working, true);
-	count = start(workers, count, options->writers, kv, life, write_pairs);
-	count = start(workers, count, COUNTING_THREADS, kv, life, count_up);
-	count = start(workers, count, LARGE_THREADS, kv, life, write_large);
-	count = start(workers, count, 1, kv, life, read_pairs);
-	count = start(workers, count, 1, kv, life, walk);
-	count = start(workers, count, 1, kv, life, prune);
-	count = start(workers, count, 1, kv, life, take_snapshots);
+	count = start_all(workers, kv, life);
 	while (!atomic_load(&model->stopping)) {
 		soak_watch_sample(model, kv, options->directory);
 		usleep(SOAK_SAMPLE_MS * 1000);
 	}
-	for (i = 0; i < count; i++)
-		pthread_join(workers[i].thread, NULL);
+	join_all(workers, count);
+	must(kv_close(kv), "close");
+	settle_closed();
+	_exit(0);
+}
+
+/* Nobody works; what only snapshots need is garbage, and all garbage goes. */
+static void come_to_rest(struct kv *kv, struct soak_rest *out)
+{
+	static const struct kv_prune_options all = {.garbage_percent = 1};
+	const char *wrong;
+	unsigned slot;
+
+	for (slot = 0; slot < SOAK_SNAPSHOTS; slot++) {
+		if (atomic_load(&model->snapshots[slot].state) != SOAK_THERE)
+			continue;
+		wrong = soak_snapshot_delete(model, kv, slot);
+		if (wrong)
+			fail("snapshot %u %s", slot, wrong);
+	}
+	must(kv_prune(kv, &all, NULL, NULL, NULL), "prune");
+	wrong = soak_watch_rest(kv, options->directory, options->segment_bytes, out);
+	if (wrong)
+		fail("at rest %s", wrong);
+}
+
+static void work_for(struct kv *kv, unsigned seconds, uint64_t part)
+{
+	static struct worker workers[THREADS_MAX];
+	unsigned count;
+
+	atomic_store(&model->stopping, false);
+	count = start_all(workers, kv, part);
+	sleep(seconds);
+	atomic_store(&model->stopping, true);
+	join_all(workers, count);
+}
+
+void soak_steady_life(const struct soak_options *life_options, struct soak_model *life_model)
+{
+	struct soak_rest early, late;
+	const char *wrong;
+	struct kv *kv;
+
+	options = life_options;
+	model = life_model;
+	kv = open_store();
+	verify_all(kv);
+	prefer_snapshots();
+	work_for(kv, options->seconds / 3, 0);
+	come_to_rest(kv, &early);
+	work_for(kv, options->seconds - options->seconds / 3, 1);
+	come_to_rest(kv, &late);
+	wrong = soak_watch_compare(&early, &late);
+	if (wrong)
+		fail("between two rests %s", wrong);
 	must(kv_close(kv), "close");
 	settle_closed();
 	_exit(0);
@@ -568,6 +641,7 @@ void soak_life(
 
 void soak_finish(const struct soak_options *finish_options, struct soak_model *finish_model)
 {
+	struct soak_rest rest;
 	struct kv *kv;
 
 	options = finish_options;
@@ -575,6 +649,7 @@ void soak_finish(const struct soak_options *finish_options, struct soak_model *f
 	kv = open_store();
 	verify_all(kv);
 	check(kv);
+	come_to_rest(kv, &rest);
 	must(kv_close(kv), "close");
 	_exit(0);
 }

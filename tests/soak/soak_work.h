@@ -13,6 +13,7 @@ struct soak_options {
 	const char *directory;
 	unsigned seconds;
 	unsigned life_ms; /* not 0: longest life, and what happens now and then happens as often */
+	bool steady;      /* one life without kills */
 	unsigned writers;
 	uint32_t pairs;
 	uint64_t seed;
@@ -27,8 +28,15 @@ int soak_create(const struct soak_options *options);
 __attribute__((noreturn)) void soak_life(const struct soak_options *options,
 					 struct soak_model *model, uint64_t life);
 /*
- * Opens it once more, and compares it with the model; then its own check. In a process of its own;
- * does not return.
+ * One that nobody ends: it works for a third of the time, and for the rest of it. After each nobody
+ * works, and what snapshots keep is given back; the process must have then what it had before. In a
+ * process of its own; does not return.
+ */
+__attribute__((noreturn)) void soak_steady_life(const struct soak_options *options,
+						struct soak_model *model);
+/*
+ * Opens it once more, and compares it with the model; then its own check, and what is on the disk at
+ * rest. In a process of its own; does not return.
  */
 __attribute__((noreturn)) void soak_finish(const struct soak_options *options,
 					   struct soak_model *model);
