@@ -19,11 +19,14 @@
  * system call.
  */
 #include "env_ring.h"
+#include "kv.h"
 
 #include <errno.h>
 #include <liburing.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define RING_ENTRIES 4u
 #define BUFFERS_MAX 64u
@@ -39,6 +42,28 @@ static int held[HELD_MAX];		  /* the number + 1 of a descriptor; 0: free */
 static unsigned unheld;			  /* locks that the ring does not hold: nothing is
 					     written through it */
 
+/*
+ * All that this ring ever does, as no filter of system calls sees what is asked of it; and lets it
+ * begin. By system calls: the library has not exported these functions from the start.
+ */
+static int ring_enable(void)
+{
+	struct io_uring_restriction only[] = {
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE_FIXED},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP,
+			.register_op = IORING_REGISTER_BUFFERS_UPDATE},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP,
+			.register_op = IORING_REGISTER_FILES_UPDATE},
+	};
+	long rc = syscall(SYS_io_uring_register, ring.ring_fd, IORING_REGISTER_RESTRICTIONS, only,
+		sizeof(only) / sizeof(only[0]));
+
+	if (rc >= 0)
+		rc = syscall(
+			SYS_io_uring_register, ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return rc < 0 ? -errno : 0;
+}
+
 /* Kernels before 5.19, and sandboxes without io_uring, have no ring: the caller then writes
  * without. */
 static void ring_start(void)
@@ -46,14 +71,21 @@ static void ring_start(void)
 	if (ring_state != RING_UNTRIED)
 		return;
 	ring_state = RING_ABSENT;
-	if (io_uring_queue_init(RING_ENTRIES, &ring, 0) < 0)
+	if (io_uring_queue_init(RING_ENTRIES, &ring, IORING_SETUP_R_DISABLED) < 0)
 		return;
 	if (io_uring_register_buffers_sparse(&ring, BUFFERS_MAX) < 0 ||
-		io_uring_register_files_sparse(&ring, HELD_MAX) < 0) {
+		io_uring_register_files_sparse(&ring, HELD_MAX) < 0 || ring_enable() < 0) {
 		io_uring_queue_exit(&ring);
 		return;
 	}
 	ring_state = RING_READY;
+}
+
+void kv_env_prepare(void)
+{
+	pthread_mutex_lock(&ring_lock);
+	ring_start();
+	pthread_mutex_unlock(&ring_lock);
 }
 
 static int slot_update(unsigned slot, void *base, size_t size)

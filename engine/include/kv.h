@@ -104,6 +104,12 @@ enum kv_severity { KV_ERROR = 3, KV_WARNING = 4, KV_INFO = 6 };
 typedef void kv_report_fn(void *arg, enum kv_severity severity, const char *message);
 
 /*
+ * Makes what a process has one of for all its stores (its ring), for a process that then forbids
+ * itself to make any; without, it is made when it is needed. What cannot be had is done without.
+ */
+KV_API void kv_env_prepare(void);
+
+/*
  * Makes a store in `path`: a directory that does not exist (its parent does) or is empty.
  * Durable on return. Errors, each of which is reported: -EEXIST not empty, -EINVAL options, and
  * those of mkdir(2), open(2) and write(2).
