@@ -14,8 +14,12 @@
  *			be started, nobody traced, no socket made or connected, no signal but to
  *			itself
  *
- * io_uring's operations pass no seccomp filter; they do pass Landlock. A program that is built with
- * a sanitizer is not confined: those map, trace and open as they like.
+ *	rings		what is asked of a ring passes no seccomp filter. So no ring can be made; those
+ *			that there are (the engine's, the library's: fs/session_rings.h) do what these
+ *			two need: write to a descriptor from registered memory, pass FUSE's requests,
+ *			poll
+ *
+ * A program that is built with a sanitizer is not confined: those map, trace and open as they like.
  */
 #include "confine.h"
 
@@ -24,6 +28,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <linux/capability.h>
+#include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/prctl.h>
 #include <sched.h>
@@ -40,6 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kv.h"
 #include "message.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -241,7 +247,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(futex), SCMP_SYS(futex_waitv),
 	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
-	SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	SCMP_SYS(io_uring_enter), /* of rings that are made and restricted by now */
 	SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), /* with the mounter; nothing else is connected */
 	/* memory */
 	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
@@ -275,6 +281,9 @@ static const struct {
 	{SCMP_SYS(ioctl), 1, TCGETS},
 	{SCMP_SYS(ioctl), 1, FIONREAD},
 	{SCMP_SYS(ioctl), 1, FUSE_CLONE_IOCTL},
+	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_BUFFERS_UPDATE},
+	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_FILES_UPDATE},
+	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_FILES},
 	/* of any file that can be opened, which Landlock does not look at: programs, too */
 	{SCMP_SYS(fchmod), 1, 0600},
 	/* not F_SETOWN, which has a signal sent to whomever it names */
@@ -422,7 +431,9 @@ int confine(const char *store, const char *made)
 		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	tzset(); /* reads its file now */
+	/* what could not be made or read any more */
+	kv_env_prepare();
+	tzset();
 	rc = restrict_files(store, made, owners[0] || owners[1]);
 	if (!rc)
 		rc = drop_capabilities(store, made, owners);

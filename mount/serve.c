@@ -28,6 +28,7 @@
 #include "daemon.h"
 #include "message.h"
 #include "mounter.h"
+#include "session_rings.h"
 #include "status.h"
 #include "store.h"
 
@@ -116,6 +117,8 @@ static int server_confine(struct server *server)
 		return rc;
 	server->config.mounter = &mounter_session;
 	server->config.mounter_arg = server->mounter;
+	if (options->transport != SESSION_DEVICE && !session_uring_missing())
+		session_rings_make();
 	return confine(server->request->store, NULL);
 }
 
@@ -199,8 +202,8 @@ static void use_log(const struct server *server)
 
 /*
  * The log's buffers, up to 256 MiB, are registered with the engine's ring, and so count as locked
- * once the capability that waives that is given up. Where the limit cannot be raised each write
- * pins its own pages again.
+ * where it is made without the capability that waives that. Where the limit cannot be raised each
+ * write pins its own pages again.
  */
 static void allow_locked_buffers(void)
 {

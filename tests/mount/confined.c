@@ -9,6 +9,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
+#include <linux/landlock.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,11 +25,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "confine.h"
+#include "session_rings.h"
 
 static bool files, calls;
 static int failures;
@@ -156,6 +161,159 @@ static void before_init(struct before *before, const char *outside)
 	}
 }
 
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+#define ENGINE_RING_ENTRIES 4
+#define LIBRARY_RING_ENTRIES 9
+#define LIBRARY_RINGS_MAX 1024
+
+struct rings {
+	struct io_uring own; /* that nobody restricts */
+	struct io_uring_params engine_params; /* how the kernel lays out such a ring */
+	struct io_uring library[LIBRARY_RINGS_MAX];
+	int library_count;
+	int abstract_client, abstract_listener;
+	struct sockaddr_un abstract;
+	long landlock;
+};
+
+/* Not all kernels, and not all sandboxes, have any. */
+static bool rings_init(struct rings *rings)
+{
+	struct io_uring engine;
+
+	rings->landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	if (io_uring_queue_init(4, &rings->own, 0) < 0)
+		return false;
+	if (io_uring_queue_init_params(ENGINE_RING_ENTRIES, &engine, &rings->engine_params) < 0)
+		return false;
+	io_uring_queue_exit(&engine);
+	rings->abstract = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(rings->abstract.sun_path + 1, sizeof(rings->abstract.sun_path) - 1, "kvfs confined %d", (int)getpid());
+	rings->abstract_client = socket(AF_UNIX, SOCK_STREAM, 0);
+	rings->abstract_listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (bind(rings->abstract_listener, (struct sockaddr *)&rings->abstract, sizeof(rings->abstract)) ||
+		listen(rings->abstract_listener, 4)) {
+		perror("an abstract socket to be tried");
+		exit(2);
+	}
+	session_rings_make();
+	return true;
+}
+
+/* What comes of what was asked for last. */
+static int ring_answer(struct io_uring *ring)
+{
+	struct io_uring_cqe *cqe;
+	int rc = io_uring_submit_and_wait(ring, 1);
+
+	if (rc >= 0)
+		rc = io_uring_wait_cqe(ring, &cqe);
+	if (rc < 0)
+		return rc;
+	rc = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return rc;
+}
+
+/* What is not allowed is refused before anything of it is looked at. */
+static void try_ring(struct io_uring *ring, const char *store, const char *whose)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_rw(IORING_OP_SOCKET, sqe, AF_UNIX, NULL, 0, SOCK_STREAM);
+	must_not(ring_answer(ring) != -EACCES, true, whose);
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_openat(sqe, AT_FDCWD, store, O_RDONLY, 0);
+	must_not(ring_answer(ring) != -EACCES, true, whose);
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_nop(sqe);
+	must_not(ring_answer(ring) != -EACCES, true, whose);
+}
+
+/* As the library does it. */
+static bool take_library_ring(struct io_uring *ring)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SQE128 | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+		.cq_entries = 2 * LIBRARY_RING_ENTRIES};
+
+	return io_uring_queue_init_params(LIBRARY_RING_ENTRIES, ring, &params) == 0;
+}
+
+static void try_library_rings(struct rings *rings, const char *store)
+{
+	int *count = &rings->library_count;
+
+	while (*count < LIBRARY_RINGS_MAX && take_library_ring(&rings->library[*count])) {
+		struct io_uring *ring = &rings->library[(*count)++];
+
+		try_ring(ring, store, "asking a ring of the library's for something else");
+		io_uring_prep_poll_add(io_uring_get_sqe(ring), STDOUT_FILENO, POLLOUT);
+		must(ring_answer(ring) != -EACCES, "a poll by a ring of the library's");
+	}
+	must(*count == get_nprocs_conf(), "a ring of the library's for each processor, and no more");
+}
+
+static bool is_engine_ring(const struct rings *rings, int fd)
+{
+	char name[64], target[64];
+	ssize_t length;
+
+	for (int i = 0; i < rings->library_count; i++)
+		if (rings->library[i].ring_fd == fd)
+			return false;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	length = readlink(name, target, sizeof(target) - 1);
+	if (length < 0 || fd == rings->own.ring_fd)
+		return false;
+	target[length] = '\0';
+	return !strcmp(target, "anon_inode:[io_uring]");
+}
+
+static void try_engine_ring(const struct rings *rings, const char *store)
+{
+	struct io_uring_params params = rings->engine_params;
+	struct io_uring ring;
+	int fd, found = 0;
+
+	for (fd = 3; fd < LIBRARY_RINGS_MAX + 64; fd++) {
+		if (!is_engine_ring(rings, fd))
+			continue;
+		found++;
+		errno = -io_uring_queue_mmap(fd, &params, &ring);
+		must(!errno, "the engine's ring");
+		if (!errno)
+			try_ring(&ring, store, "asking the engine's ring for something else");
+		must_not(io_uring_register_files(&ring, &fd, 1) >= 0, true, "registering by the engine's ring");
+	}
+	must(found == 1, "one ring of the engine's");
+}
+
+/* What Landlock refuses by itself, from its sixth version on. */
+static void try_own_ring(struct rings *rings)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&rings->own);
+
+	io_uring_prep_connect(
+		sqe, rings->abstract_client, (struct sockaddr *)&rings->abstract, sizeof(rings->abstract));
+	must_not(ring_answer(&rings->own) >= 0, files && rings->landlock >= 6, "connecting to somebody's abstract socket");
+}
+
+static void try_rings(struct rings *rings, const char *store)
+{
+	struct io_uring another;
+
+	must_not(io_uring_queue_init(4, &another, 0) >= 0, calls, "making a ring");
+	if (!calls)
+		return;
+	try_library_rings(rings, store);
+	try_engine_ring(rings, store);
+	try_own_ring(rings);
+}
+
+/* ---- others ---------------------------------------------------------------------------------- */
+
 static void try_others(const struct before *before)
 {
 	const pid_t other = getppid();
@@ -209,12 +367,15 @@ static void try_refused(const char *outside)
 
 int main(int argc, char **argv)
 {
+	static struct rings rings;
 	struct before before;
+	bool ringed;
 	int rc;
 
 	if (argc != 3)
 		return 2;
 	before_init(&before, argv[2]);
+	ringed = rings_init(&rings);
 	rc = confine(argv[1], NULL);
 	if (rc) {
 		printf("confine: %s\n", strerror(-rc));
@@ -229,5 +390,7 @@ int main(int argc, char **argv)
 	try_modes(argv[1]);
 	try_refused(argv[2]);
 	try_others(&before);
+	if (ringed)
+		try_rings(&rings, argv[1]);
 	return failures ? 1 : 0;
 }

@@ -290,8 +290,15 @@ confined_here() {
 
 # Every thread of it, over both transports, and it serves all the same.
 case_server_is_confined() {
-	local transport servers='' before
+	local transport servers='' before unconfined
 	prepare
+	store_mount -o no_confine
+	unconfined=$("$KVFS" stat "$mnt" | awk '$1 == "transport" { print $2 }')
+	store_unmount
+	store_mount
+	expect_same "the transport of a confined server" "$unconfined" \
+		"$("$KVFS" stat "$mnt" | awk '$1 == "transport" { print $2 }')"
+	store_unmount
 	# what the kernel has said before may be of processes that had the same numbers
 	before=$(dmesg 2>/dev/null | tail -n 1 | grep -oE '^\[ *[0-9.]+' | tr -d '[ ' || true)
 	for transport in no_io_uring commit=1; do
