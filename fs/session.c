@@ -155,7 +155,7 @@ int session_mount_fd(struct session *session, const char *mountpoint, int *fd)
 static int mount_by_other(struct session *session)
 {
 	char name[32];
-	int fd, rc = session->mounter->mount(session->mounter_arg, session->mountpoint, &fd);
+	int fd, rc = session->mounter->mount(session->mounter_arg, &fd);
 
 	if (rc)
 		return rc;

@@ -44,7 +44,7 @@ enum session_transport {
  * unmount waits for.
  */
 struct session_mounter {
-	int (*mount)(void *arg, const char *mountpoint, int *fd);
+	int (*mount)(void *arg, int *fd);
 	int (*unmount)(void *arg, bool force);
 };
 

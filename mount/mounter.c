@@ -2,6 +2,9 @@
 /*
  * mounter.c - the process that mounts and unmounts (see mounter.h).
  *
+ * It mounts once, and where it was told before the server could be taken over; what it takes away
+ * is on that directory.
+ *
  * The two talk through a pair of sockets, a byte for an order and a struct for its answer. An
  * orderly unmount takes as long as the server needs to write back, and may have to be broken off:
  * so it runs in a thread, and the orders that can come meanwhile, to break off and to log, have no
@@ -55,7 +58,8 @@ struct helper {
 	int fd;
 	pid_t server;
 	bool background;
-	char *directory; /* once it is told */
+	const char *wanted; /* where to mount */
+	char *directory;    /* the same, once it is mounted, without links */
 };
 
 /* ---- talking --------------------------------------------------------------------------------- */
@@ -107,13 +111,12 @@ static int receive_answer(int from, struct answer *answer, int *fd)
 	return answer->rc;
 }
 
-/* An order is its byte and, for a mount, the directory. */
-static int send_order(int to, enum order order, const char *directory)
+/* An order is its byte. */
+static int send_order(int to, enum order order)
 {
 	char byte = (char)order;
-	struct iovec parts[2] = {
-		{&byte, 1}, {(void *)directory, directory ? strlen(directory) : 0}};
-	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
 	return sendmsg(to, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
@@ -208,7 +211,8 @@ static void do_mount(struct helper *helper)
 	uint64_t mounted;
 	int fd = -1;
 
-	answer = (struct answer){.rc = helper->directory ? mount_here(helper, &fd) : -ENOMEM};
+	helper->directory = realpath(helper->wanted, NULL);
+	answer = (struct answer){.rc = helper->directory ? mount_here(helper, &fd) : -errno};
 	answer.explained = message_fuse_explained();
 	mounted = fd >= 0 ? mount_id(helper->directory) : 0;
 	/* The server has died meanwhile; somebody may have mounted something else since. */
@@ -217,8 +221,11 @@ static void do_mount(struct helper *helper)
 		(void)unmount(helper->directory, MNT_DETACH);
 	if (fd >= 0)
 		close(fd);
-	if (answer.rc)
+	if (answer.rc) {
+		free(helper->directory);
+		helper->directory = NULL;
 		return;
+	}
 	if (helper->background)
 		leave_terminal();
 	message_use_log(helper->server, !helper->background);
@@ -241,8 +248,7 @@ static void obey(struct helper *helper, const char *order, size_t size)
 	switch (order[0]) {
 	case ORDER_MOUNT:
 		if (!helper->directory)
-			helper->directory = strndup(order + 1, size - 1);
-		do_mount(helper);
+			do_mount(helper);
 		break;
 	case ORDER_UNMOUNT:
 		if (helper->directory)
@@ -285,11 +291,12 @@ __attribute__((noreturn)) static void helper_main(struct helper *helper)
 
 /* ---- for the server -------------------------------------------------------------------------- */
 
-int mounter_start(const struct session_config *config, bool background, struct mounter **out)
+int mounter_start(const struct session_config *config, const char *directory, bool background,
+	struct mounter **out)
 {
 	struct mounter *mounter = calloc(1, sizeof(*mounter));
 	struct helper helper = {
-		.config = config, .server = getpid(), .background = background};
+		.config = config, .server = getpid(), .background = background, .wanted = directory};
 	int fds[2];
 
 	if (!mounter)
@@ -321,16 +328,16 @@ static int mounter_unmount(void *arg, bool force)
 {
 	struct mounter *mounter = arg;
 	struct answer answer;
-	int fd, rc = send_order(mounter->fd, force ? ORDER_BREAK : ORDER_UNMOUNT, NULL);
+	int fd, rc = send_order(mounter->fd, force ? ORDER_BREAK : ORDER_UNMOUNT);
 
 	return rc || force ? rc : receive_answer(mounter->fd, &answer, &fd);
 }
 
-static int mounter_mount(void *arg, const char *directory, int *fd)
+static int mounter_mount(void *arg, int *fd)
 {
 	struct mounter *mounter = arg;
 	struct answer answer = {0};
-	int rc = send_order(mounter->fd, ORDER_MOUNT, directory);
+	int rc = send_order(mounter->fd, ORDER_MOUNT);
 
 	if (!rc)
 		rc = receive_answer(mounter->fd, &answer, fd);

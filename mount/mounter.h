@@ -18,11 +18,11 @@
 struct mounter;
 
 /*
- * Starts the process, which copies config. Before threads are. With `background` it leaves the
- * terminal once the mount is there. Errors: -ENOMEM, -EAGAIN, -EMFILE
+ * Starts the process, which copies config and directory. Before threads are. With `background` it
+ * leaves the terminal once the mount is there. Errors: -ENOMEM, -EAGAIN, -EMFILE
  */
-int mounter_start(const struct session_config *config, bool background, struct mounter **out)
-	__attribute__((warn_unused_result));
+int mounter_start(const struct session_config *config, const char *directory, bool background,
+	struct mounter **out) __attribute__((warn_unused_result));
 
 /* For session_config.mounter. arg: the mounter. */
 extern const struct session_mounter mounter_session;

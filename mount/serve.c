@@ -112,7 +112,8 @@ static int server_confine(struct server *server)
 	};
 	if (!options->confine)
 		return 0;
-	rc = mounter_start(&server->config, !server->request->foreground, &server->mounter);
+	rc = mounter_start(&server->config, server->request->directory, !server->request->foreground,
+		&server->mounter);
 	if (rc)
 		return rc;
 	server->config.mounter = &mounter_session;

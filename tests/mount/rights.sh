@@ -3,10 +3,11 @@
 #
 # rights.sh - what others may not do to a store, and what its server may not do to others
 #
-# Environment: CONFINED and LOG_TAKER, the programs confined and log_taker
+# Environment: CONFINED and LOG_TAKER, the programs confined and log_taker; WRONG_ORDER, the module wrong_order
 
 cases=(private_modes private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
 	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server messages_reach_log
+	mounts_in_its_place
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -496,6 +497,21 @@ case_helper_ends_with_server() {
 	kill -9 "$("$KVFS" stat "$mnt" | awk '$1 == "pid" { print $2 }')"
 	processes_end
 	unmount "$mnt" umount
+}
+
+# The process that mounts does so where it was told at first, whatever a server that is taken over tells it.
+case_mounts_in_its_place() {
+	prepare
+	mkdir elsewhere
+	WRONG_PLACE=$SCRATCH/elsewhere LD_PRELOAD=$WRONG_ORDER ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 \
+		"$KVFS" mount "$store" "$mnt" >mount.log 2>&1 || fail "$(cat mount.log)"
+	if is_mounted "$SCRATCH/elsewhere"; then
+		umount "$SCRATCH/elsewhere"
+		fail "it is mounted elsewhere"
+	fi
+	is_mounted "$mnt" || fail "it is not mounted"
+	unmount "$mnt" umount
+	processes_end
 }
 
 # A server may not reach the log itself; nor may it matter that the log is started later, or again. With a /dev of our own,
