@@ -255,6 +255,9 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	if (kv->checkpoint_damaged)
 		finding(&check, "%s: damaged; opening without it brings back what it held",
 			FORMAT_CHECKPOINT_NAME);
+	if (kv->manifest_damaged)
+		finding(&check, "%s: missing or damaged, or one of its two copies is",
+			FORMAT_MANIFEST_NAME);
 	if (kv->snapshots.damaged)
 		finding(&check, "%s: damaged; snapshots are those that the log has",
 			FORMAT_SNAPSHOTS_NAME);

@@ -130,37 +130,83 @@ int manifest_write(struct kv *kv)
 	 * something else.
 	 */
 	kv->manifest_generation++;
-	return write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
+	error = write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
+	if (!error)
+		kv->manifest_damaged = false;
+	return error;
 }
 
-/* ---- judging --------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-/* Out: the newest copy that is whole. -ENOENT, -EUCLEAN, or what reading says */
-static int read_newest(struct kv *kv, struct format_manifest_page *out)
+struct copies {
+	struct format_manifest_page pages[FORMAT_MANIFEST_COPIES];
+	int newest; /* of those that are whole; -1: none is */
+	int bad;    /* one that is not; -1: all are */
+	bool torn;  /* it is as a power failure may leave it */
+};
+
+/*
+ * Might this be one that was being written when the power failed? That leaves anything where a
+ * write changes bytes, but these are the same in each.
+ */
+static bool may_be_torn(const struct format_manifest *bad, const struct format_manifest *whole)
 {
-	struct format_manifest_page page;
+	return bad->magic == whole->magic && bad->version == whole->version &&
+	       !memcmp(bad->uuid, whole->uuid, sizeof(bad->uuid)) && bad->zero == whole->zero;
+}
+
+/* -ENOENT, and what opening says; a copy that cannot be read is as good as damaged */
+static int read_copies(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16],
+		       struct copies *out)
+{
+	struct format_manifest_page *pages = out->pages;
 	struct env_file *file;
-	int error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, ENV_READ_ONLY, &file);
-	int found = -EUCLEAN;
-	unsigned i;
+	int i, error = env->file_open(dir, FORMAT_MANIFEST_NAME, ENV_READ_ONLY, &file);
 
 	if (error)
 		return error;
-	for (i = 0; i < FORMAT_MANIFEST_COPIES; i++) {
-		/* A copy that cannot be read is as good as damaged: there is the other one. */
-		error = kv->env->file_read(file, &page, sizeof(page), i * PAGE);
-		if (!error)
-			error = format_manifest_validate(&page, kv->segments.uuid);
+	out->newest = out->bad = -1;
+	out->torn = true;
+	for (i = 0; i < (int)FORMAT_MANIFEST_COPIES; i++) {
+		error = env->file_read(file, &pages[i], sizeof(pages[i]), (uint64_t)i * PAGE);
 		if (error)
-			kv->manifest_first = i;
-		if (error || (!found && page.header.generation <= out->header.generation))
-			continue;
-		*out = page;
-		found = 0;
+			out->torn = false;
+		if (error || format_manifest_validate(&pages[i], uuid))
+			out->bad = i;
+		else if (out->newest < 0 || pages[i].header.generation >
+						    pages[out->newest].header.generation)
+			out->newest = i;
 	}
-	kv->env->file_close(file);
-	return found;
+	env->file_close(file);
+	if (out->newest >= 0 && out->bad >= 0 && out->torn)
+		out->torn = may_be_torn(&pages[out->bad].header, &pages[out->newest].header);
+	return 0;
 }
+
+int manifest_mend(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], bool *mended)
+{
+	struct copies copies;
+	struct env_file *file;
+	int error = read_copies(env, dir, uuid, &copies);
+
+	*mended = false;
+	if (error == -ENOENT)
+		return 0;
+	if (error || copies.newest < 0 || copies.bad < 0)
+		return error;
+	error = env->file_open(dir, FORMAT_MANIFEST_NAME, 0, &file);
+	if (error)
+		return error;
+	error = env->file_allocate(file, FORMAT_MANIFEST_COPIES * PAGE);
+	if (!error)
+		error = env->file_write(file, &copies.pages[copies.newest], PAGE,
+					(uint64_t)copies.bad * PAGE, true);
+	env->file_close(file);
+	*mended = !error;
+	return error;
+}
+
+/* ---- judging --------------------------------------------------------------------------------- */
 
 static void miss(struct kv *kv)
 {
@@ -222,31 +268,55 @@ static void judge_order(struct kv *kv, uint64_t top, struct segment *const *segm
 	}
 }
 
+static void found_damaged(struct kv *kv)
+{
+	store_add(&kv->damaged, 1);
+	kv->manifest_damaged = true;
+	kv->manifest_stale = true;
+}
+
+/* The other one has it all; but who loses that one as well has none. */
+static void judge_bad_copy(struct kv *kv, const struct copies *copies)
+{
+	kv->manifest_first = (unsigned)copies->bad;
+	kv->manifest_stale = true;
+	if (!copies->torn)
+		found_damaged(kv);
+	store_report(kv, KV_WARNING, "%s: one of its two copies is damaged%s; the other is used",
+		     FORMAT_MANIFEST_NAME,
+		     copies->torn ? ", perhaps by a power failure while it was written" : "");
+}
+
 int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 {
-	struct format_manifest_page page = {0};
-	int error = read_newest(kv, &page);
+	const struct format_manifest_page *page;
+	struct copies copies;
+	int error = read_copies(kv->env, kv->dir, kv->segments.uuid, &copies);
 
-	if (error == -ENOENT || error == -EUCLEAN || error == -ENODATA) {
+	if (error == -ENOENT || (!error && copies.newest < 0)) {
+		found_damaged(kv);
 		store_report(kv, KV_WARNING,
 			     "%s: missing or damaged; it is made anew, but a segment that is "
 			     "missing now is not missed",
 			     FORMAT_MANIFEST_NAME);
-		kv->manifest_stale = true;
 		return 0;
 	}
 	if (error)
 		return error;
-	kv->manifest_generation = page.header.generation;
+	page = &copies.pages[copies.newest];
+	if (copies.bad >= 0)
+		judge_bad_copy(kv, &copies);
+	kv->manifest_generation = page->header.generation;
 	/* The missing segment may be one whose header is lost, which was said already. */
 	if (kv->lost_segments)
 		return 0;
-	judge_listed(kv, &page, segments, count);
-	judge_order(kv, page.header.top, segments, count);
+	judge_listed(kv, page, segments, count);
+	judge_order(kv, page->header.top, segments, count);
 	/*
 	 * A segment that was reported missing is not reported for ever: the list is written anew.
 	 */
-	kv->manifest_stale = kv->missing_segments;
+	if (kv->missing_segments)
+		kv->manifest_stale = true;
 	return 0;
 }
 

@@ -20,14 +20,20 @@
  */
 int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16]);
 /*
+ * For a repair: of two copies one of which is not whole, the other is written over it. *mended: it
+ * was. -EIO and what opening says
+ */
+int manifest_mend(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], bool *mended)
+	__attribute__((warn_unused_result));
+/*
  * Tells of segments that should be in the log and are not. `segments`: all that are, by rising id,
  * without those behind its end. Where there is no list, or none that is whole, nothing can be
- * missed; that is said. -EIO, -ENOMEM
+ * missed; that is said, and so is one of two copies that is not whole. -EIO, -ENOMEM
  */
 int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	__attribute__((warn_unused_result));
 /*
- * After the replay: makes it anew if it is not there, or misses some. Not on a full disk: before a
+ * After the replay: makes it anew if it is not there or not whole, or misses some. Not on a full disk: before a
  * segment is freed it is tried again.
  */
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));

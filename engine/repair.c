@@ -2,11 +2,12 @@
 /*
  * repair.c - kv_repair: brings back of a damaged store what can be brought back.
  *
- * First the files, one by one, while nobody has the store open: the superblock and the segments'
- * headers from their copies; files that are too short get their size again, with zeros; a segment
- * whose header is lost for good is renamed, out of the way. Then the log is replayed as a whole,
- * without a checkpoint, which passes over what is damaged in it and tells of it; and segments that
- * hold such bytes are emptied by compaction, so that the store has none any more.
+ * First the files, one by one, while nobody has the store open: the superblock, the segments'
+ * headers and the manifest from their copies; files that are too short get their size again, with
+ * zeros; a segment whose header is lost for good is renamed, out of the way. Then the log is
+ * replayed as a whole, without a checkpoint, which passes over what is damaged in it and tells of
+ * it; and segments that hold such bytes are emptied by compaction, so that the store has none any
+ * more.
  *
  * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store
  * that is whole is not changed.
@@ -19,6 +20,7 @@
 
 #include "compact.h"
 #include "maintain.h"
+#include "manifest.h"
 #include "store.h"
 #include "super.h"
 
@@ -257,6 +259,19 @@ static int mend_segments(struct repair *repair)
 	return error;
 }
 
+static int mend_manifest(struct repair *repair)
+{
+	bool mended;
+	int error = manifest_mend(repair->env, repair->dir, repair->super.uuid, &mended);
+
+	if (error || !mended)
+		return error;
+	repair->result.mended++;
+	say(repair, KV_WARNING, "%s: one of its copies was damaged; written again from the other",
+	    FORMAT_MANIFEST_NAME);
+	return 0;
+}
+
 static int mend_files(struct repair *repair)
 {
 	int error = repair->env->dir_open(repair->env, repair->path, &repair->dir);
@@ -268,6 +283,8 @@ static int mend_files(struct repair *repair)
 		error = mend_super(repair);
 	if (!error)
 		error = mend_segments(repair);
+	if (!error)
+		error = mend_manifest(repair);
 	if (!error && repair->result.mended) {
 		error = repair->env->unlink(repair->dir, FORMAT_CHECKPOINT_NAME);
 		error = error == -ENOENT ? 0 : error;

@@ -325,7 +325,8 @@ struct kv {
 				      maintainer's, as the next */
 	uint64_t manifest_generation;
 	unsigned manifest_first;   /* the copy to begin with: the other one is whole */
-	bool manifest_stale;	   /* it misses some, or is none; by recovery */
+	bool manifest_stale;	   /* it misses some, or is not whole; by recovery */
+	_Atomic bool manifest_damaged; /* not by a power failure, and not written anew yet */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;
 	bool inline_maintenance;

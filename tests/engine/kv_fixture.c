@@ -16,6 +16,7 @@ void fixture_hear(void *arg, enum kv_severity severity, const char *message)
 {
 	struct fixture *fixture = arg;
 
+	fixture->warnings += severity == KV_WARNING;
 	if (severity != KV_ERROR)
 		return;
 	fixture->errors++;
@@ -95,6 +96,7 @@ int fixture_open(struct fixture *fixture, unsigned flags)
 	};
 
 	fixture->errors = 0;
+	fixture->warnings = 0;
 	return kv_open(fixture->env, STORE_PATH, &options, &fixture->kv);
 }
 

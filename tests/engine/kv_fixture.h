@@ -31,7 +31,8 @@ struct fixture {
 	struct kv_env *env;
 	struct kv *kv;        /* NULL: closed */
 	uint64_t checkpoint_interval; /* of what is opened from now on */
-	unsigned errors;      /* reported by the store */
+	unsigned errors;      /* reported by the store since it was opened */
+	unsigned warnings;    /* likewise */
 	char last_error[512]; /* the newest of them */
 };
 

@@ -108,6 +108,7 @@ static void take_image(struct image *image, struct sim_env *sim)
 		(void)!take_file(image, sim, name);
 	}
 	(void)!take_file(image, sim, "checkpoint");
+	assert_int_equal(take_file(image, sim, "manifest"), 0);
 	(void)!take_file(image, sim, "snapshots");
 }
 
@@ -212,6 +213,7 @@ enum said {
 	SAID_CUT,       /* the same, of a file that was cut off */
 	SAID_NOW,       /* in any case */
 	SAID_ALL_BACK,  /* if keys are missing; a repair brings back all of them */
+	SAID_OF_COPY,   /* at least as a warning: the other one has it all */
 	SAID_BEFORE,    /* by a repair that was interrupted, perhaps */
 };
 
@@ -232,15 +234,19 @@ static uint64_t judge(struct fixture *fixture, unsigned lost_max, enum said said
 	findings = findings_of(fixture);
 	if (said != SAID_BEFORE && (said == SAID_NOW || before < KEYS))
 		assert_true(findings > 0 || fixture->errors > 0);
+	if (said == SAID_OF_COPY)
+		assert_true(before == KEYS && fixture->warnings > 0);
 	must_close(fixture);
 
 	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &first), 0);
 	assert_true(!first.mended || heard > 0);
+	if (said == SAID_OF_COPY)
+		assert_int_equal(first.mended, 1);
 	/* What it has done is durable. */
 	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
 	must_open(fixture, 0);
 	/* Of the log what is damaged may be the snapshot's record, or all before it. */
-	if (said == SAID_NOW || said == SAID_ALL_BACK)
+	if (said == SAID_NOW || said == SAID_ALL_BACK || said == SAID_OF_COPY)
 		must_have_snapshot(fixture);
 	after = count_intact(fixture);
 	/* Half a batch at the place where a file was cut off is given up. */
@@ -279,7 +285,18 @@ static bool is_newer_version(const char *name, uint64_t position)
 static enum said said_of(const struct image *image, unsigned file, enum said others)
 {
 	return file == 0 || strcmp(image->files[file].name, "snapshots") == 0 ? SAID_NOW :
+	       strcmp(image->files[file].name, "manifest") == 0 ? SAID_OF_COPY :
 	       strcmp(image->files[file].name, "checkpoint") == 0 ? SAID_ALL_BACK : others;
+}
+
+/* Behind the last entry of a copy nothing counts. */
+static bool counts(const struct image *image, unsigned file, uint64_t position)
+{
+	const struct format_manifest *header = (const void *)image->files[file].bytes;
+
+	return strcmp(image->files[file].name, "manifest") ||
+	       position % FORMAT_MANIFEST_PAGE_SIZE <
+		       sizeof(*header) + header->count * sizeof(struct format_manifest_entry);
 }
 
 static void test_flips(void **state)
@@ -293,7 +310,7 @@ static void test_flips(void **state)
 			struct fixture fixture = {0};
 
 			/* "Made by a newer version" is what it then says. */
-			if (is_newer_version(image.files[i].name, at))
+			if (is_newer_version(image.files[i].name, at) || !counts(&image, i, at))
 				continue;
 			mount_image(&fixture, &image);
 			assert_int_equal(sim_env_flip(fixture.sim, image.files[i].name, at, at % 8), 0);
@@ -327,7 +344,7 @@ static void test_truncations(void **state)
 			mount_image(&fixture, &image);
 			assert_int_equal(sim_env_resize(fixture.sim, image.files[i].name,
 							image.files[i].used), 0);
-			judge(&fixture, 0, SAID_NOW);
+			judge(&fixture, 0, said_of(&image, i, SAID_NOW));
 			unmount(&fixture);
 		}
 	}
@@ -470,6 +487,86 @@ static void test_damaged_list_stays(void **state)
 	fixture_teardown(state);
 }
 
+#define SECOND_COPY FORMAT_MANIFEST_PAGE_SIZE
+
+static const struct manifest_damage {
+	uint64_t positions[2]; /* of damaged bytes, if not 0 */
+	bool missing;
+	unsigned findings;
+} manifest_damages[] = {
+	{{1}, false, 1},
+	{{SECOND_COPY + 30}, false, 1},
+	{{offsetof(struct format_manifest, zero)}, false, 1},
+	{{1, SECOND_COPY + 1}, false, 1},
+	{{0}, true, 1},
+	/* A power failure while it was written leaves the same. */
+	{{offsetof(struct format_manifest, top)}, false, 0},
+	{{offsetof(struct format_manifest, generation) + 1}, false, 0},
+	{{SECOND_COPY + offsetof(struct format_manifest, check)}, false, 0},
+};
+
+static void damage_manifest(struct fixture *fixture, const struct manifest_damage *damage)
+{
+	struct env_dir *dir;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (damage->positions[i])
+			assert_int_equal(sim_env_flip(fixture->sim, FORMAT_MANIFEST_NAME,
+						 damage->positions[i], 3), 0);
+	if (!damage->missing)
+		return;
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, FORMAT_MANIFEST_NAME), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+/*
+ * A damaged list of segments, or one of its copies, is said, found unless a power failure may have
+ * left it so, and whole again after a repair, or an opening for writing.
+ */
+static void damaged_manifest(void **state, const struct manifest_damage *damage, bool repairs)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	damage_manifest(fixture, damage);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->warnings, 1);
+	assert_int_equal(findings_of(fixture), damage->findings);
+	must_close(fixture);
+	if (repairs) {
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 1);
+		assert_int_equal(report.lost_bytes + report.remaining, 0);
+		assert_true(heard > 0);
+	} else {
+		must_open(fixture, 0);
+		must_check_clean(fixture);
+		must_close(fixture);
+	}
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+	assert_int_equal(report.mended, 0);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->warnings + fixture->errors, 0);
+	must_have(fixture, HASHED, "key", "value");
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+static void test_damaged_manifest(void **state)
+{
+	for (unsigned i = 0; i < sizeof(manifest_damages) / sizeof(manifest_damages[0]); i++) {
+		damaged_manifest(state, &manifest_damages[i], true);
+		damaged_manifest(state, &manifest_damages[i], false);
+	}
+}
+
 /* A whole store is left as it is, byte for byte. */
 static void test_nothing_to_do(void **state)
 {
@@ -586,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_list_repaired),
 		cmocka_unit_test(test_damaged_list_opened),
 		cmocka_unit_test(test_damaged_list_stays),
+		cmocka_unit_test(test_damaged_manifest),
 		KINDS(test_nothing_to_do),
 		KINDS(test_crashes),
 		KIND(test_locked_meanwhile, 2),

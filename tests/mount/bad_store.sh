@@ -3,7 +3,7 @@
 #
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
-cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_value
+cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists damaged_value
 	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
@@ -139,6 +139,33 @@ case_truncated_super() {
 	refused 'superblock .*missing.* repair'
 	"$KVFS" check --repair "$store" >check.out 2>&1 || [ $? = 1 ] || fail "check --repair said $(cat check.out)"
 	cmp "$store/super" "$store.good/super"
+}
+
+# list_mended NAME - a list that is damaged is found, and a repair brings it back
+list_mended() {
+	local code=0
+	"$KVFS" check "$store" >check.out 2>&1 || code=$?
+	expect_same "exit code of a check, $1 damaged" 4 "$code"
+	grep -q "^$1: .*damaged" check.out || fail "check said $(cat check.out)"
+	code=0
+	"$KVFS" check --repair "$store" >check.out 2>&1 || code=$?
+	expect_same "exit code of a repair, $1 damaged" 1 "$code"
+	store_check
+	"$KVFS" check --repair "$store" >check.out 2>&1 || fail "a second repair said $(cat check.out)"
+}
+
+case_damaged_lists() {
+	needs_kvfs_here
+	filled_store
+	byte_flip "$store/manifest" 8194
+	list_mended manifest
+	rm "$store/manifest"
+	list_mended manifest
+	echo anything >"$store/snapshots"
+	list_mended snapshots
+	store_mount
+	cmp large "$mnt/large"
+	store_unmount
 }
 
 # value_find NAME - sets $segment and $position to where the value of one file of filled_store is
