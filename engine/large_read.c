@@ -30,9 +30,9 @@ int large_decode(struct kv *kv, const struct format_record *record, struct large
 {
 	if (!large_header_decode(format_record_value(record), record->value_size, out))
 		return 0;
-	store_report(kv, KV_ERROR,
-		     "the header of a large value in keyspace %s holds impossible values",
-		     kv->info.keyspaces[record->keyspace].name);
+	store_report_at(kv, record,
+			"the header of a large value in keyspace %s holds impossible values",
+			kv->info.keyspaces[record->keyspace].name);
 	store_add(&kv->damaged, 1);
 	return -EIO;
 }
@@ -56,9 +56,11 @@ static int mismatch(const struct kv_value *value, uint64_t piece, uint64_t piece
 					  header->key_size, &newest);
 	if (error || (!value->view && newest->seq != header->seq))
 		return -ESTALE;
-	store_report(value->kv, KV_ERROR, "piece %llu of a large value in keyspace %s %s",
-		     (unsigned long long)piece, value->kv->info.keyspaces[header->keyspace].name,
-		     piece_seq ? "is of a state of the value that is lost" : "is lost");
+	/* Where the piece stood nobody knows any more. */
+	store_report_at(value->kv, header,
+			"the header of a large value in keyspace %s, of which piece %llu %s",
+			value->kv->info.keyspaces[header->keyspace].name, (unsigned long long)piece,
+			piece_seq ? "is of a state that is lost" : "is lost");
 	return -EIO;
 }
 

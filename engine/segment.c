@@ -123,6 +123,20 @@ void segments_fini(struct segments *segments)
 	segments->slots_max = 0;
 }
 
+uint64_t segments_find(const struct segments *segments, const void *bytes)
+{
+	uint32_t slot, count = atomic_load(&segments->count);
+
+	for (slot = 0; slot < count; slot++) {
+		uintptr_t base = (uintptr_t)segments_base(segments, slot);
+		uintptr_t offset = (uintptr_t)bytes - base;
+
+		if (base && (uintptr_t)bytes >= base && offset < segments->size)
+			return segments_address(segments, slot, (uint32_t)offset);
+	}
+	return 0;
+}
+
 bool segments_failed(const struct segments *segments, uint64_t address)
 {
 	const struct segment *segment = segments->table[segments_slot(segments, address)];

@@ -230,6 +230,11 @@ static inline bool segment_has_head(const struct segments *segments, const struc
 	return heads && heads_find(heads, segments_offset(segments, address));
 }
 
+/*
+ * For messages: the address of these bytes of a record. 0: they stand in no segment (where none
+ * has a record). Inside an epoch or under the log's lock.
+ */
+uint64_t segments_find(const struct segments *segments, const void *bytes);
 /* Has a page of the segment at this address become unreadable? */
 bool segments_failed(const struct segments *segments, uint64_t address);
 

@@ -49,6 +49,23 @@ void store_report(struct kv *kv, enum kv_severity severity, const char *format, 
 	kv->report(kv->report_arg, severity, text);
 }
 
+void store_report_at(struct kv *kv, const struct format_record *record, const char *format, ...)
+{
+	uint64_t address = segments_find(&kv->segments, record);
+	char text[400];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (address)
+		store_report(kv, KV_ERROR, "segment %u, offset %u: %s",
+			     segments_slot(&kv->segments, address),
+			     segments_offset(&kv->segments, address), text);
+	else
+		store_report(kv, KV_ERROR, "%s", text);
+}
+
 void store_damaged(struct kv *kv, uint64_t address)
 {
 	char name[FORMAT_SEGMENT_NAME_SIZE];

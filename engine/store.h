@@ -395,6 +395,12 @@ int store_open_anew(struct kv_env *env, const char *path, const struct kv_open_o
 		    struct kv **out) __attribute__((warn_unused_result));
 __attribute__((format(printf, 3, 4))) void store_report(struct kv *kv, enum kv_severity severity,
 							const char *format, ...);
+/*
+ * An error of this record, behind where it stands: "segment 7, offset 4096: ". Inside an epoch or
+ * under the log's lock.
+ */
+__attribute__((format(printf, 3, 4), cold)) void
+store_report_at(struct kv *kv, const struct format_record *record, const char *format, ...);
 /* A keyspace's name, for messages. */
 const char *store_keyspace_name(const struct kv *kv, unsigned keyspace);
 /* Counts and reports a record that is not valid. */

@@ -147,9 +147,9 @@ static int decompress(struct kv *kv, const struct format_record *record, uint8_t
 	value->size = size;
 	return 0;
 damaged:
-	store_report(kv, KV_ERROR,
-		     "a compressed value of %u bytes in keyspace %s does not decompress",
-		     record->value_size, store_keyspace_name(kv, record->keyspace));
+	store_report_at(kv, record,
+			"a compressed value of %u bytes in keyspace %s does not decompress",
+			record->value_size, store_keyspace_name(kv, record->keyspace));
 	return -EIO;
 }
 

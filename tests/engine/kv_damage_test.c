@@ -518,6 +518,49 @@ static void test_damaged_manifest(void **state)
 	assert_int_equal(fixture->errors, 0);
 }
 
+/*
+ * Compressed bytes that are not what they were when the record was sealed: the message says where
+ * it stands, and not its key.
+ */
+static void test_bad_compression(void **state)
+{
+	static const char key[] = "a secret name";
+	struct kv_create_options options = fixture_create_options;
+	struct fixture *fixture = *state;
+	const struct format_segment *header;
+	struct format_record *record;
+	struct kv_slice value;
+	char text[4000] = {0}, expected[64];
+	uint8_t *bytes;
+	uint64_t size;
+
+	options.compress = KV_COMPRESS_INLINE;
+	assert_int_equal(kv_create(fixture->env, STORE_PATH, &options, NULL, NULL), 0);
+	must_open(fixture, 0);
+	assert_int_equal(kv_put(fixture->kv, HASHED, key, strlen(key), text, sizeof(text), NULL), 0);
+	must_close(fixture);
+	bytes = malloc(SEGMENT_SIZE);
+	memcpy(bytes, sim_env_bytes(fixture->sim, segment_name, &size), SEGMENT_SIZE);
+	header = (const struct format_segment *)bytes;
+	record = (struct format_record *)((uint8_t *)memmem(bytes, SEGMENT_SIZE, key, strlen(key)) -
+					  sizeof(*record));
+	assert_true(record->flags & FORMAT_RECORD_ZSTD);
+	memset((uint8_t *)format_record_value(record) + record->value_size / 2, 0xff,
+		record->value_size - record->value_size / 2);
+	record->check = format_record_body_hash(record) ^ format_record_place(record, header->salt);
+	snprintf(expected, sizeof(expected), "segment 0, offset %u: ",
+		(unsigned)((uint8_t *)record - bytes));
+	assert_int_equal(sim_env_put_file(fixture->sim, segment_name, bytes, SEGMENT_SIZE), 0);
+	free(bytes);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	kv_read_begin(fixture->kv);
+	assert_int_equal(kv_get(fixture->kv, HASHED, key, strlen(key), &value), -EIO);
+	kv_read_end(fixture->kv);
+	assert_int_equal(fixture->errors, 1);
+	assert_ptr_equal(strstr(fixture->last_error, expected), fixture->last_error);
+	assert_null(strstr(fixture->last_error, key));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,6 +573,7 @@ int main(void)
 		FIXTURE_TEST(test_missing_segment),
 		FIXTURE_TEST(test_missing_without_checkpoint),
 		FIXTURE_TEST(test_damaged_manifest),
+		EMPTY_TEST(test_bad_compression),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

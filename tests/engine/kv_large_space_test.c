@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#include "format.h"
+
 /* What a crash leaves of a stream, of a replaced value and of one cut off is found and freed. */
 static void test_crash_leaves_nothing(void **state)
 {
@@ -36,6 +38,25 @@ static void test_crash_leaves_nothing(void **state)
 	free(value);
 }
 
+/* The last message says where the record of this key stands. */
+static void must_have_named(struct fixture *fixture, const char *key)
+{
+	const struct format_record *record;
+	unsigned slot, offset;
+	const uint8_t *bytes;
+	uint64_t size;
+	char name[16];
+
+	assert_int_equal(sscanf(fixture->last_error, "segment %u, offset %u: ", &slot, &offset), 2);
+	snprintf(name, sizeof(name), "seg-%08x", slot);
+	bytes = sim_env_bytes(fixture->sim, name, &size);
+	assert_non_null(bytes);
+	assert_true(offset + sizeof(*record) + strlen(key) <= size);
+	record = (const struct format_record *)(bytes + offset);
+	assert_int_equal(record->key_size, strlen(key));
+	assert_memory_equal(record->key, key, strlen(key));
+}
+
 /* A piece that is lost is an error, not a hole. */
 static void test_lost_piece(void **state)
 {
@@ -59,6 +80,8 @@ static void test_lost_piece(void **state)
 	kv_stats(fixture->kv, &stats);
 	assert_true(stats.damaged > 0);
 	assert_int_equal(kv_read(fixture->kv, HASHED, "k", 1, 20 * PIECE, buffer, 16, &done), -EIO);
+	must_have_named(fixture, "k");
+	assert_non_null(strstr(fixture->last_error, "piece 20 is lost"));
 	assert_int_equal(kv_read(fixture->kv, HASHED, "k", 1, 19 * PIECE, buffer, 16, &done), 0);
 	assert_memory_equal(buffer, value + 19 * PIECE, 16);
 	assert_int_equal(kv_check(fixture->kv, fixture_hear, fixture, NULL, NULL, &findings), 0);
