@@ -340,26 +340,48 @@ case_truncated_segment() {
 	done
 }
 
+# flip_at_random SEED COUNT - changes so many bytes anywhere in what is used of the store's files, and says which
+flip_at_random() {
+	python3 - "$store" "$@" <<-'END'
+		import os, random, sys
+		store, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+		draw = random.Random(seed)
+		used = {}  # bytes of each file up to the last one that is not 0
+		for name in sorted(os.listdir(store)):
+		    with open(os.path.join(store, name), "rb") as file:
+		        used[name] = len(file.read().rstrip(b"\0"))
+		names = [name for name in used if used[name]]
+		for _ in range(count):
+		    name, mask = draw.choice(names), draw.randrange(1, 256)
+		    position = draw.randrange(used[name])
+		    with open(os.path.join(store, name), "r+b") as file:
+		        file.seek(position)
+		        byte = file.read(1)[0]
+		        file.seek(position)
+		        file.write(bytes([byte ^ mask]))
+		    print(f"{name}:{position}^{mask:02x}", end=" ")
+		print()
+	END
+}
+
 # Bytes flipped at random places, all over the store; then a repair, and a second one that has nothing to do.
+# KVFS_TEST_SEED begins with another number, to repeat what failed.
 case_random_damage() {
-	local round file size status
+	local round status seed=${KVFS_TEST_SEED:-$RANDOM}
 	needs_kvfs_here
 	filled_store
 	uncheckable=1
-	for round in $(seq "$(rounds 12 3)"); do
+	for round in $(seq "$seed" $((seed + $(rounds 12 3) - 1))); do
 		rm -rf "$store"
 		cp -a "$store.good" "$store"
-		for _ in {1..20}; do
-			file=$(find "$store" -type f | sort | shuf -n 1)
-			size=$(stat -c %s "$file")
-			byte_flip "$file" $(((RANDOM * 32768 + RANDOM) % size))
-		done
+		echo "seed $round"
+		flip_at_random "$round" 20
 		status=0
 		timeout "$patience" "$KVFS" check "$store" >check.out 2>&1 || status=$?
-		[ "$status" -lt 124 ] || fail "check ended with $status in round $round"
+		[ "$status" -lt 124 ] || fail "check ended with $status with seed $round"
 		status=0
 		timeout "$patience" "$KVFS" list -r "$store" >list.out 2>&1 || status=$?
-		[ "$status" -lt 124 ] || fail "list ended with $status in round $round"
+		[ "$status" -lt 124 ] || fail "list ended with $status with seed $round"
 		read_all 7
 		if timeout "$patience" "$KVFS" mount "$store" "$mnt" >mount.out 2>&1; then
 			timeout "$patience" find "$mnt" -type f -exec cat {} + >/dev/null 2>&1 || [ $? -lt 124 ] || fail "reading hung"
@@ -373,18 +395,18 @@ case_random_damage() {
 	done
 }
 
-# repaired ROUND - the store's log is whole after a repair, and nothing that could be read is lost by it. What is lost was said
+# repaired SEED - the store's log is whole after a repair, and nothing that could be read is lost by it. What is lost was said
 # by the repair, and is not said again
 repaired() {
 	local status=0 before=$good repaired=1
 	timeout "$patience" "$KVFS" check --repair "$store" >repair.out 2>&1 || status=$?
-	[ "$status" -lt 16 ] || fail "check --repair ended with $status in round $1"
+	[ "$status" -lt 16 ] || fail "check --repair ended with $status with seed $1"
 	grep -q 'made by a newer' repair.out && return
 	read_all 7
-	[ "$good" -ge "$before" ] || fail "$before files could be read, $good after the repair of round $1"
+	[ "$good" -ge "$before" ] || fail "$before files could be read, $good after the repair with seed $1"
 	status=0
 	timeout "$patience" "$KVFS" check --repair "$store" >again.out 2>&1 || status=$?
-	[ "$status" = 0 ] || fail "the second repair of round $1 ended with $status: $(cat again.out)"
+	[ "$status" = 0 ] || fail "the second repair with seed $1 ended with $status: $(cat again.out)"
 }
 
 case_two_mounts() {
