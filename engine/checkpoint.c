@@ -34,8 +34,10 @@ void checkpoint_damaged(struct kv *kv, const char *what)
 {
 	store_add(&kv->damaged, 1);
 	store_report(kv, KV_ERROR, "%s: %s", FORMAT_CHECKPOINT_NAME, what);
-	/* The next opening does without. */
-	if (!kv->info.read_only)
+	/* The next opening does without; where it stays a check is to find it. */
+	if (kv->info.read_only)
+		kv->checkpoint_damaged = true;
+	else
 		(void)kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
 }
 

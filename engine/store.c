@@ -337,8 +337,10 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 		error = open_with(env, path, options ? options : &defaults, CHECKPOINT_IGNORED,
 				  out);
 		/* Of the checkpoint, which was said. */
-		if (!error)
+		if (!error) {
 			store_add(&(*out)->damaged, 1);
+			(*out)->checkpoint_damaged = (*out)->info.read_only;
+		}
 	}
 	return error;
 }
