@@ -35,7 +35,16 @@ struct repair {
 	void *report_arg;
 	struct format_super super;
 	struct env_file *super_file; /* holds the lock */
+	struct cut *cuts;
+	size_t cuts_count;
+	bool checkpoint_damaged;
 	struct kv_repair_report result;
+};
+
+/* What was cut off of a segment's file, and perhaps was a part of the log. */
+struct cut {
+	uint32_t slot;
+	uint64_t bytes;
 };
 
 __attribute__((format(printf, 3, 4))) static void
@@ -121,7 +130,7 @@ static int lost_name(struct repair *repair, uint32_t slot, char name[LOST_NAME_S
 	return -EEXIST;
 }
 
-static int set_aside(struct repair *repair, const char *name, uint32_t slot, uint64_t size)
+static int set_aside(struct repair *repair, const char *name, uint32_t slot)
 {
 	char lost[LOST_NAME_SIZE];
 	int error = lost_name(repair, slot, lost);
@@ -132,28 +141,75 @@ static int set_aside(struct repair *repair, const char *name, uint32_t slot, uin
 	if (error)
 		return error;
 	repair->result.mended++;
-	repair->result.lost_bytes += size;
+	/* All that it held: what is left of the file may be less. */
+	repair->result.lost_bytes += repair->super.segment_size;
 	say(repair, KV_ERROR,
-	    "%s: its header is lost, and with it what its %llu bytes held; the file is %s now",
-	    name, (unsigned long long)size, lost);
+	    "%s: its header is lost, and with it what its %u bytes held; the file is %s now", name,
+	    repair->super.segment_size, lost);
+	return 0;
+}
+
+/* Does the log, or the segment, end before the file does? Then behind it nothing was written. */
+static bool ends_within(struct repair *repair, const uint8_t *base, uint64_t size, uint64_t salt)
+{
+	uint64_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	bool ended = false;
+	int64_t length;
+
+	do {
+		const struct format_record *record = (const struct format_record *)(base + offset);
+
+		length = format_record_validate(record, size - offset, salt,
+						repair->super.keyspace_count);
+		if (length > 0) {
+			ended = record->flags & FORMAT_RECORD_END && format_record_is_bare(record);
+			offset += (uint64_t)length;
+		}
+	} while (length > 0);
+	/* A full segment has no room for an END. */
+	return ended || offset + FORMAT_RECORD_HEADER_SIZE > repair->super.segment_size;
+}
+
+static int note_cut(struct repair *repair, uint32_t slot, uint64_t bytes)
+{
+	struct cut *cuts = realloc(repair->cuts, (repair->cuts_count + 1) * sizeof(*cuts));
+
+	if (!cuts)
+		return -ENOMEM;
+	cuts[repair->cuts_count++] = (struct cut){slot, bytes};
+	repair->cuts = cuts;
 	return 0;
 }
 
 /*
  * Gives the file its full size again: what was cut off is zeros, which replaying takes for what
- * they are.
+ * they are: damage, or the log's end.
  */
-static int lengthen(struct repair *repair, struct env_file *file, const char *name, uint64_t size)
+static int lengthen(struct repair *repair, struct env_file *file, const char *name,
+		    const struct format_segment *header, uint64_t size)
 {
-	int error = repair->env->file_allocate(file, repair->super.segment_size);
+	uint64_t bytes = repair->super.segment_size - size;
+	const void *map;
+	bool ended;
+	int error = repair->env->file_map(file, size, &map);
 
+	if (error)
+		return error;
+	ended = ends_within(repair, map, size, header->salt);
+	repair->env->file_unmap(file, map, size);
+	if (!ended)
+		error = note_cut(repair, header->slot, bytes);
+	if (!error)
+		error = repair->env->file_allocate(file, repair->super.segment_size);
 	if (!error)
 		error = repair->env->file_sync(file);
 	if (error)
 		return error;
 	repair->result.mended++;
-	say(repair, KV_ERROR, "%s: its last %llu bytes are missing", name,
-	    (unsigned long long)(repair->super.segment_size - size));
+	say(repair, KV_ERROR, "%s: its last %llu bytes are missing%s", name,
+	    (unsigned long long)bytes,
+	    ended ? "; nothing was in them" :
+		    "; what they held is lost, and with it the batch that they begin in");
 	return 0;
 }
 
@@ -206,9 +262,9 @@ static int mend_opened(struct repair *repair, struct env_file *file, const char 
 		say(repair, KV_ERROR,
 		    "%s: belongs to another store, or under another name; nothing is done", name);
 	else if (error == -EUCLEAN)
-		return set_aside(repair, name, slot, size);
+		return set_aside(repair, name, slot);
 	if (!error && size < repair->super.segment_size)
-		error = lengthen(repair, file, name, size);
+		error = lengthen(repair, file, name, &header, size);
 	return error ? error : mend_header(repair, file, name, page, &header);
 }
 
@@ -320,6 +376,7 @@ static int findings_of(struct repair *repair, uint64_t *findings, kv_report_fn *
 	if (error)
 		return error;
 	error = kv_check(kv, report, repair, NULL, NULL, findings);
+	repair->checkpoint_damaged |= atomic_load(&kv->checkpoint_damaged);
 	return kv_close(kv) || error ? error : 0;
 }
 
@@ -353,6 +410,24 @@ static int empty_damaged(struct kv *kv)
 	return result < 0 ? result : 0;
 }
 
+/* What was cut off, where replaying took it for the log's end: other damage it has counted. */
+static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < repair->cuts_count; i++) {
+		const struct cut *cut = &repair->cuts[i];
+		const struct segment *segment = cut->slot < atomic_load(&kv->segments.count) ?
+							kv->segments.table[cut->slot] :
+							NULL;
+
+		if (!segment || !segment->id || !segment->damaged)
+			bytes += cut->bytes;
+	}
+	return bytes;
+}
+
 static int mend_log(struct repair *repair)
 {
 	struct kv_open_options options = {
@@ -362,8 +437,13 @@ static int mend_log(struct repair *repair)
 
 	if (error)
 		return error;
+	if (repair->checkpoint_damaged) {
+		repair->result.mended++;
+		say(repair, KV_WARNING, "%s: was damaged; removed, as it can be done without",
+		    FORMAT_CHECKPOINT_NAME);
+	}
 	repair->result.mended += atomic_load(&kv->damaged);
-	repair->result.lost_bytes += kv->passed_over_bytes;
+	repair->result.lost_bytes += kv->passed_over_bytes + cut_bytes(repair, kv);
 	error = empty_damaged(kv);
 	closed = kv_close(kv);
 	return error ? error : closed;
@@ -384,6 +464,13 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 		if (!error)
 			error = findings_of(&repair, &repair.result.remaining, pass_on);
 	}
+	/* The mark of a clean close, for example. */
+	if (!error && findings && !repair.result.mended && !repair.result.remaining) {
+		repair.result.mended++;
+		say(&repair, KV_WARNING,
+		    "what was damaged held nothing, and is not there any more");
+	}
+	free(repair.cuts);
 	if (error)
 		return error;
 	*out = repair.result;

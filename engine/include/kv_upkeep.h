@@ -142,7 +142,8 @@ KV_API KV_MUST_CHECK int kv_digest(struct kv *kv, const struct kv_view *view,
 
 struct kv_repair_report {
 	uint64_t mended;     /* places that were damaged and are not any more */
-	uint64_t lost_bytes; /* of the log, that could not be brought back */
+	uint64_t lost_bytes; /* of the log, that could not be brought back; of a file that was
+				cut off all that is missing, if the log does not end before it */
 	uint64_t remaining;  /* findings that are left */
 };
 
