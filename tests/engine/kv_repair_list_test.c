@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_repair_list_test.c - the list of snapshots, and that of segments, damaged in a store of little
+ * else: found, and whole again after a repair, or an opening for writing.
+ */
+#include "kv_fixture.h"
+
+#include "format.h"
+
+#define SNAPSHOT "snapshot"
+
+static void count_finding(void *arg, enum kv_severity severity, const char *message)
+{
+	++*(unsigned *)arg;
+}
+
+static void must_have_snapshot(struct fixture *fixture)
+{
+	struct kv_snapshot snapshot;
+
+	assert_int_equal(kv_snapshot_stat(fixture->kv, SNAPSHOT, &snapshot), 0);
+}
+
+static uint64_t findings_of(struct fixture *fixture)
+{
+	unsigned heard = 0;
+	uint64_t findings;
+
+	assert_int_equal(kv_check(fixture->kv, count_finding, &heard, NULL, NULL, &findings), 0);
+	assert_int_equal(heard, findings);
+	return findings;
+}
+
+static unsigned errors_of_opening(struct fixture *fixture, unsigned flags)
+{
+	unsigned errors;
+
+	must_open(fixture, flags);
+	errors = fixture->errors;
+	must_close(fixture);
+	return errors;
+}
+
+/*
+ * A damaged list of snapshots is found, and is whole again after a repair, or an opening for
+ * writing, also where the log has none and no change of the list will come.
+ */
+static void damaged_list(void **state, bool repairs)
+{
+	static const uint8_t bytes[] = "any bytes";
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_close(fixture);
+	assert_int_equal(sim_env_put_file(fixture->sim, "snapshots", bytes, sizeof(bytes)), 0);
+	assert_int_equal(errors_of_opening(fixture, KV_OPEN_READ_ONLY), 1);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 1);
+	assert_int_equal(findings_of(fixture), 1);
+	must_close(fixture);
+	if (repairs) {
+		assert_int_equal(
+			kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 1);
+		assert_int_equal(report.lost_bytes + report.remaining, 0);
+		assert_true(heard > 0);
+		assert_int_equal(
+			kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 0);
+	} else {
+		assert_int_equal(errors_of_opening(fixture, 0), 1);
+	}
+	assert_int_equal(errors_of_opening(fixture, KV_OPEN_READ_ONLY), 0);
+	must_open(fixture, 0);
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+static void test_damaged_list_repaired(void **state)
+{
+	damaged_list(state, true);
+}
+
+static void test_damaged_list_opened(void **state)
+{
+	damaged_list(state, false);
+}
+
+static int (*open_file)(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
+
+static int refusing_open(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	return strcmp(name, FORMAT_SNAPSHOTS_NEW_NAME) ? open_file(dir, name, flags, out) : -ENOSPC;
+}
+
+/* Where there is no room to write it anew the store opens, and it is found until there is. */
+static void test_damaged_list_stays(void **state)
+{
+	static const uint8_t bytes[] = "any bytes";
+	struct fixture *fixture;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_close(fixture);
+	assert_int_equal(sim_env_put_file(fixture->sim, "snapshots", bytes, sizeof(bytes)), 0);
+	open_file = fixture->env->file_open;
+	fixture->env->file_open = refusing_open;
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(findings_of(fixture), 1);
+	assert_int_equal(kv_snapshot_create(fixture->kv, SNAPSHOT, NULL), 0);
+	fixture->env->file_open = open_file;
+	must_close(fixture);
+	assert_int_equal(errors_of_opening(fixture, 0), 1);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 0);
+	must_have_snapshot(fixture);
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+#define SECOND_COPY FORMAT_MANIFEST_PAGE_SIZE
+
+static const struct manifest_damage {
+	uint64_t positions[2]; /* of damaged bytes, if not 0 */
+	bool missing;
+	unsigned findings;
+} manifest_damages[] = {
+	{{1}, false, 1},
+	{{SECOND_COPY + 30}, false, 1},
+	{{offsetof(struct format_manifest, zero)}, false, 1},
+	{{1, SECOND_COPY + 1}, false, 1},
+	{{0}, true, 1},
+	/* A power failure while it was written leaves the same. */
+	{{offsetof(struct format_manifest, top)}, false, 0},
+	{{offsetof(struct format_manifest, generation) + 1}, false, 0},
+	{{SECOND_COPY + offsetof(struct format_manifest, check)}, false, 0},
+};
+
+static void damage_manifest(struct fixture *fixture, const struct manifest_damage *damage)
+{
+	struct env_dir *dir;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (damage->positions[i])
+			assert_int_equal(sim_env_flip(fixture->sim, FORMAT_MANIFEST_NAME,
+						 damage->positions[i], 3),
+				0);
+	if (!damage->missing)
+		return;
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, FORMAT_MANIFEST_NAME), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+/*
+ * A damaged list of segments, or one of its copies, is said, found unless a power failure may have
+ * left it so, and whole again after a repair, or an opening for writing.
+ */
+static void damaged_manifest(void **state, const struct manifest_damage *damage, bool repairs)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	damage_manifest(fixture, damage);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->warnings, 1);
+	assert_int_equal(findings_of(fixture), damage->findings);
+	must_close(fixture);
+	if (repairs) {
+		assert_int_equal(
+			kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 1);
+		assert_int_equal(report.lost_bytes + report.remaining, 0);
+		assert_true(heard > 0);
+	} else {
+		must_open(fixture, 0);
+		must_check_clean(fixture);
+		must_close(fixture);
+	}
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+	assert_int_equal(report.mended, 0);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->warnings + fixture->errors, 0);
+	must_have(fixture, HASHED, "key", "value");
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+static void test_damaged_manifest(void **state)
+{
+	for (unsigned i = 0; i < sizeof(manifest_damages) / sizeof(manifest_damages[0]); i++) {
+		damaged_manifest(state, &manifest_damages[i], true);
+		damaged_manifest(state, &manifest_damages[i], false);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_damaged_list_repaired),
+		cmocka_unit_test(test_damaged_list_opened),
+		cmocka_unit_test(test_damaged_list_stays),
+		cmocka_unit_test(test_damaged_manifest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
