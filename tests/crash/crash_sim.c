@@ -2,20 +2,26 @@
 /*
  * crash_sim.c - crashes stores at every step of every script, and at random steps of long lives.
  *
- *   crash_sim [--seed S]                       one round of everything
- *   crash_sim --seconds N [--seed S]           rounds with other seeds until the time is over; with
- *                                              KVFS_TEST_QUICK in the environment half of it
- *   crash_sim --points N [--seed S]            rounds until so many crashes and failed calls were survived;
- *                                              says after each how many there were
+ *   crash_sim                                  one round of everything
+ *   crash_sim --seconds N                      rounds with other seeds until the time is over; with
+ *                                              KVFS_TEST_QUICK in the environment 7.5 s at most
+ *   crash_sim --points N                       rounds until so many crashes and failed calls were
+ *                                              survived; says after each how many there were
+ *   crash_sim --seconds N --points-long M      with KVFS_TEST_LONG --points M, else --seconds N
  *   crash_sim --script NAME                    this script alone
+ *   crash_sim --part K/N                       one in N scripts, the Kth, so that all parts are all
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
- *   crash_sim --faults [...]                   no power failures, only calls that fail: each of each kind in turn
+ *   crash_sim --faults [...]                   no power failures, only calls that fail: each of
+ *                                              each kind in turn
+ *   crash_sim --faults --long [...]            skipped without KVFS_TEST_LONG
  *   crash_sim ... --step N --fault KIND [--opening]  one such life again
  *   crash_sim --list                           the scripts
  *
+ * The seed is --seed, KVFS_TEST_SEED in the environment, or drawn; it is said first.
+ *
  * SIGINT and SIGTERM end a run behind the life that it is at; what it came through is said as ever.
  *
- * Exit code: 0 all is well, 1 a store broke its promise, 2 usage.
+ * Exit code: 0 all is well, 1 a store broke its promise, 2 usage, 77 skipped.
  */
 #include "crash.h"
 #include "crash_scripts.h"
@@ -29,22 +35,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define SLICE_SECONDS 3.0 /* of the processor: each script's in a round of a long run */
 #define FAULTS_DIVISOR 4  /* of the time: for calls that fail */
 #define FAULTS_DIVISOR_LONG 12
 #define LIVES_SHORT 6u
+#define QUICK_SECONDS 7.5
+#define SKIPPED 77 /* for Meson */
 
 struct settings {
 	const char *script;
+	unsigned part, parts; /* of the scripts: 1 to parts */
 	uint64_t seed, step;
-	bool step_given;
-	bool faults_only;
+	bool seed_given, step_given;
+	bool faults_only, only_long;
 	const char *fault; /* one kind, of which `step` is the number */
 	bool opening;	   /* counted from a later opening on */
 	double seconds; /* 0: no limit */
 	uint64_t points; /* 0: no limit */
+	uint64_t points_long;
 };
 
 /*
@@ -144,7 +155,9 @@ static int run_fault(
 	int result = crash_run_fault(&point, &fault);
 
 	if (result < 0)
-		fprintf(stderr, "repeat with: crash_sim --script %s --seed %" PRIu64 " --fault %s%s --step %" PRIu64 "\n",
+		fprintf(stderr,
+			"repeat with: crash_sim --script %s --seed %" PRIu64
+			" --fault %s%s --step %" PRIu64 "\n",
 			named->name, seed, fault_names[kind], opening ? " --opening" : "", nth);
 	return result;
 }
@@ -177,8 +190,8 @@ static int run_nth_of_list(const struct crash_named *named, uint64_t seed, const
 }
 
 /*
- * Every call of every kind in turn, or as many as there is time for once they are counted, spread over
- * all: files' and memory's, living and opening; one of each, however slow the machine is.
+ * Every call of every kind in turn, or as many as there is time for once they are counted, spread
+ * over all: files' and memory's, living and opening; one of each, however slow the machine is.
  */
 static int run_faults(const struct crash_named *named, uint64_t seed, double seconds)
 {
@@ -188,12 +201,13 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 		{true, 0, SIM_FAULTS, {0}, 0, 0},
 		{true, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
 	};
+	const unsigned count = sizeof(lists) / sizeof(lists[0]);
 	struct crash_point point = {named->subject, named->script, seed, 0};
 	uint64_t most = 0;
 	double deadline;
 
-	for (unsigned i = 0; i < 4; i++) {
-		if (i % 2)
+	for (unsigned i = 0; i < count; i++) {
+		if (i > 0 && lists[i].opening == lists[i - 1].opening)
 			memcpy(lists[i].counts, lists[i - 1].counts, sizeof(lists[i].counts));
 		else
 			crash_count_calls(&point, lists[i].opening, lists[i].counts);
@@ -202,7 +216,7 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 	}
 	deadline = deadline_in(seconds);
 	for (uint64_t n = 0; n < most; n++) {
-		for (unsigned i = 0; i < 4; i++) {
+		for (unsigned i = 0; i < count; i++) {
 			if (stopping || (n > 0 && seconds_now() >= deadline))
 				return 0;
 			if (n < lists[i].total && run_nth_of_list(named, seed, &lists[i], n) < 0)
@@ -212,13 +226,20 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 	return 0;
 }
 
+static bool is_wanted(const struct settings *settings, const struct crash_named *named)
+{
+	if (settings->script)
+		return strcmp(settings->script, named->name) == 0;
+	return (unsigned)(named - crash_scripts) % settings->parts == settings->part - 1;
+}
+
 static unsigned count_scripts(const struct settings *settings)
 {
 	unsigned count = 0;
 
 	for (const struct crash_named *named = crash_scripts; named->name; named++)
-		count++;
-	return settings->script ? 1 : count;
+		count += is_wanted(settings, named);
+	return count;
 }
 
 /* A crash during a recovery is not one of them: what is compared is what the next recovery finds. */
@@ -260,7 +281,7 @@ static int run_round(const struct settings *settings, uint64_t seed)
 	for (const struct crash_named *named = crash_scripts; named->name && !stopping; named++) {
 		double deadline = deadline_in(slice - faults);
 
-		if (settings->script && strcmp(settings->script, named->name) != 0)
+		if (!is_wanted(settings, named))
 			continue;
 		if (!settings->faults_only && run_steps(named, seed, deadline) < 0)
 			return -1;
@@ -299,7 +320,8 @@ static int repeat(const struct settings *settings)
 			continue;
 		for (unsigned kind = 0; settings->fault && kind < CRASH_FAULTS; kind++) {
 			if (strcmp(settings->fault, fault_names[kind]) == 0)
-				return run_fault(named, settings->seed, kind, settings->opening, settings->step) < 0 ? -1 : 0;
+				return run_fault(named, settings->seed, kind, settings->opening,
+					       settings->step) < 0 ? -1 : 0;
 		}
 		return run_one(&point, named->name);
 	}
@@ -315,9 +337,36 @@ static void list(void)
 
 static int usage(void)
 {
-	fputs("usage: crash_sim [--seconds N | --points N] [--seed S] [--faults] [--script NAME [--step N [--fault KIND [--opening]]]] | --list\n",
+	fputs("usage: crash_sim [--seconds N [--points-long M] | --points N] [--seed S]\n"
+	      "                 [--faults] [--long] [--part K/N | --script NAME]\n"
+	      "       crash_sim --script NAME --seed S --step N\n"
+	      "                 [--fault KIND [--opening]]\n"
+	      "       crash_sim --list\n",
 		stderr);
 	return 2;
+}
+
+/* What a run is about that may be short, or take hours. */
+static void choose_length(struct settings *settings)
+{
+	if (getenv("KVFS_TEST_LONG") && settings->points_long > 0) {
+		settings->points = settings->points_long;
+		settings->seconds = 0;
+	} else if (getenv("KVFS_TEST_QUICK") && settings->seconds > QUICK_SECONDS) {
+		settings->seconds = QUICK_SECONDS;
+	}
+}
+
+static void choose_seed(struct settings *settings)
+{
+	const char *given = getenv("KVFS_TEST_SEED");
+	uint32_t drawn = 1;
+
+	if (settings->seed_given)
+		return;
+	if (!given && getrandom(&drawn, sizeof(drawn), 0) != sizeof(drawn))
+		fputs("crash_sim: no seed can be drawn\n", stderr);
+	settings->seed = given ? strtoull(given, NULL, 10) : drawn;
 }
 
 int main(int argc, char **argv)
@@ -331,22 +380,26 @@ int main(int argc, char **argv)
 		{"fault", required_argument, NULL, 'f'},
 		{"faults", no_argument, NULL, 'F'},
 		{"opening", no_argument, NULL, 'o'},
+		{"part", required_argument, NULL, 'P'},
+		{"points-long", required_argument, NULL, 'L'},
+		{"long", no_argument, NULL, 'H'},
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
-	struct settings settings = {.seed = 1};
+	struct settings settings = {.part = 1, .parts = 1};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			settings.seconds = strtod(optarg, NULL) / (getenv("KVFS_TEST_QUICK") ? 2 : 1);
+			settings.seconds = strtod(optarg, NULL);
 			break;
 		case 'p':
 			settings.points = strtoull(optarg, NULL, 10);
 			break;
 		case 's':
 			settings.seed = strtoull(optarg, NULL, 10);
+			settings.seed_given = true;
 			break;
 		case 'n':
 			settings.script = optarg;
@@ -364,6 +417,16 @@ int main(int argc, char **argv)
 		case 'o':
 			settings.opening = true;
 			break;
+		case 'P':
+			if (sscanf(optarg, "%u/%u", &settings.part, &settings.parts) != 2)
+				return usage();
+			break;
+		case 'L':
+			settings.points_long = strtoull(optarg, NULL, 10);
+			break;
+		case 'H':
+			settings.only_long = true;
+			break;
 		case 'l':
 			list();
 			return 0;
@@ -371,8 +434,17 @@ int main(int argc, char **argv)
 			return usage();
 		}
 	}
-	if (optind < argc || (settings.step_given && !settings.script))
+	if (optind < argc || (settings.step_given && (!settings.script || !settings.seed_given)) ||
+		settings.part < 1 || settings.part > settings.parts ||
+		count_scripts(&settings) == 0)
 		return usage();
+	if (settings.only_long && !getenv("KVFS_TEST_LONG")) {
+		puts("# SKIP takes hours: only with KVFS_TEST_LONG");
+		return SKIPPED;
+	}
+	choose_length(&settings);
+	choose_seed(&settings);
+	fprintf(stderr, "KVFS_TEST_SEED=%" PRIu64 "\n", settings.seed);
 	/* Every script gets its turn, however slow the machine is. */
 	if (settings.seconds > 0)
 		crash_lives_max = LIVES_SHORT;
