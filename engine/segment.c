@@ -283,6 +283,20 @@ bool segments_have_buffer(struct segments *segments)
 /* ---- a segment's life ------------------------------------------------------------------------ */
 
 /* Its header, durable, in the file and in the buffer; and its name. */
+/*
+ * Where its first sync had failed, and the store was opened again in the same boot, the page cache
+ * alone has the file's size.
+ */
+static int set_size_again(struct segments *segments, struct segment *segment)
+{
+	int error = segment->size_unsure ?
+			    segments->env->file_truncate(segment->file, segments->size) : 0;
+
+	if (!error)
+		segment->size_unsure = false;
+	return error;
+}
+
 static int write_header(struct segments *segments, struct segment *segment, uint64_t id,
 			uint8_t *buffer)
 {
@@ -360,6 +374,8 @@ int segment_prepare(struct segments *segments, uint64_t id, struct segment **out
 	error = segment_file_take(segments, &segment);
 	if (!error)
 		error = segment_file_allocate(segments, segment);
+	if (!error)
+		error = set_size_again(segments, segment);
 	if (!error)
 		error = write_header(segments, segment, id, buffer);
 	if (!error)

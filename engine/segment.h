@@ -74,6 +74,7 @@ struct segment {
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
+	bool size_unsure;	      /* free, and from before the store was opened; likewise */
 	_Atomic uint32_t hole;	      /* bytes at the file's end without space on the disk, or
 					 not known to have any; the maintainer's, counted by
 					 anyone */

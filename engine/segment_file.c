@@ -276,6 +276,7 @@ int segment_load_free(struct segments *segments, uint32_t slot, bool read_only)
 		return error;
 	if (has_its_space(segments, segment))
 		segment->hole = 0;
+	segment->size_unsure = true;
 	segment_file_enter(segments, segment);
 	return 0;
 }
