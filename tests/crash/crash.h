@@ -52,10 +52,14 @@ struct crash_point {
 #define CRASH_FAULT_MEMORY SIM_FAULTS /* malloc and its like (crash_memory.h) */
 #define CRASH_FAULTS (SIM_FAULTS + 1)
 
-/* Instead of the power, one call fails: the nth of this kind since the store was opened, or of a later opening. */
+/*
+ * Instead of the power, one call fails: the nth of this kind since the store was opened, or of a
+ * later opening.
+ */
 struct crash_fault {
 	unsigned kind; /* enum sim_fault, or CRASH_FAULT_MEMORY */
 	bool opening;  /* the store is opened after a crash, instead of living its script */
+	bool stays;    /* and all that follow until the store is closed; not of memory */
 	uint64_t nth;
 	int error;
 };

@@ -210,7 +210,8 @@ static void arm(struct life *life, const struct crash_fault *fault)
 	if (fault->kind == CRASH_FAULT_MEMORY)
 		crash_memory_fail(fault->nth);
 	else
-		sim_env_fail(life->sim, fault->kind, fault->nth, 1, fault->error);
+		sim_env_fail(life->sim, fault->kind, fault->nth, fault->stays ? UINT64_MAX : 1,
+			fault->error);
 	crash_may_complain = true;
 }
 
@@ -224,14 +225,14 @@ static void disarm(struct life *life, const struct crash_fault *fault)
 }
 
 /* Memory that was short for a moment ends nothing: what follows must be as if it had not been tried. */
-static int act_on(struct life *life)
+static int act_on(struct life *life, bool for_good)
 {
 	bool short_of_memory = false;
 	int result;
 
 	do {
 		result = life->ops->act(life->subject);
-		if (result == -ENOMEM && !short_of_memory) {
+		if (result == -ENOMEM && !short_of_memory && !for_good) {
 			short_of_memory = true;
 			result = 0;
 		}
@@ -258,7 +259,7 @@ static int live_with_fault(struct life *life, const struct crash_fault *fault)
 
 	count_calls(life);
 	arm(life, fault);
-	result = act_on(life);
+	result = act_on(life, fault->stays);
 	came = calls_of(life, fault->kind) >= last;
 	if (result < 0 && !came)
 		crash_fail("an operation failed without cause: %s", strerror(-result));

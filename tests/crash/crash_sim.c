@@ -12,9 +12,9 @@
  *   crash_sim --part K/N                       one in N scripts, the Kth, so that all parts are all
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --faults [...]                   no power failures, only calls that fail: each of
- *                                              each kind in turn
+ *                                              each kind in turn, once and from then on
  *   crash_sim --faults --long [...]            skipped without KVFS_TEST_LONG
- *   crash_sim ... --step N --fault KIND [--opening]  one such life again
+ *   crash_sim ... --step N --fault KIND [--opening] [--stays]  one such life again
  *   crash_sim --list                           the scripts
  *
  * The seed is --seed, KVFS_TEST_SEED in the environment, or drawn; it is said first.
@@ -53,6 +53,7 @@ struct settings {
 	bool faults_only, only_long;
 	const char *fault; /* one kind, of which `step` is the number */
 	bool opening;	   /* counted from a later opening on */
+	bool stays;
 	double seconds; /* 0: no limit */
 	uint64_t points; /* 0: no limit */
 	uint64_t points_long;
@@ -147,24 +148,25 @@ static int fault_error(unsigned kind, uint64_t number)
 	return -EIO;
 }
 
-static int run_fault(
-	const struct crash_named *named, uint64_t seed, unsigned kind, bool opening, uint64_t nth)
+static int run_fault(const struct crash_named *named, uint64_t seed, unsigned kind, bool opening,
+	bool stays, uint64_t nth)
 {
 	struct crash_point point = {named->subject, named->script, seed, 0};
-	struct crash_fault fault = {kind, opening, nth, fault_error(kind, nth)};
+	struct crash_fault fault = {kind, opening, stays, nth, fault_error(kind, nth)};
 	int result = crash_run_fault(&point, &fault);
 
 	if (result < 0)
 		fprintf(stderr,
 			"repeat with: crash_sim --script %s --seed %" PRIu64
-			" --fault %s%s --step %" PRIu64 "\n",
-			named->name, seed, fault_names[kind], opening ? " --opening" : "", nth);
+			" --fault %s%s%s --step %" PRIu64 "\n",
+			named->name, seed, fault_names[kind], opening ? " --opening" : "",
+			stays ? " --stays" : "", nth);
 	return result;
 }
 
 /* Calls that may fail, numbered through all kinds of a list. */
 struct fault_list {
-	bool opening;
+	bool opening, stays;
 	unsigned first, end; /* kinds */
 	uint64_t counts[CRASH_FAULTS];
 	uint64_t total, stride;
@@ -186,20 +188,23 @@ static int run_nth_of_list(const struct crash_named *named, uint64_t seed, const
 
 	while (at >= list->counts[kind])
 		at -= list->counts[kind++];
-	return run_fault(named, seed, kind, list->opening, at + 1);
+	return run_fault(named, seed, kind, list->opening, list->stays, at + 1);
 }
 
 /*
  * Every call of every kind in turn, or as many as there is time for once they are counted, spread
- * over all: files' and memory's, living and opening; one of each, however slow the machine is.
+ * over all: files' and memory's, living and opening, and a disk that stays broken or full; one of
+ * each, however slow the machine is.
  */
 static int run_faults(const struct crash_named *named, uint64_t seed, double seconds)
 {
 	struct fault_list lists[] = {
-		{false, 0, SIM_FAULTS, {0}, 0, 0},
-		{false, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
-		{true, 0, SIM_FAULTS, {0}, 0, 0},
-		{true, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
+		{false, false, 0, SIM_FAULTS, {0}, 0, 0},
+		{false, true, 0, SIM_FAULTS, {0}, 0, 0},
+		{false, false, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
+		{true, false, 0, SIM_FAULTS, {0}, 0, 0},
+		{true, true, 0, SIM_FAULTS, {0}, 0, 0},
+		{true, false, CRASH_FAULT_MEMORY, CRASH_FAULTS, {0}, 0, 0},
 	};
 	const unsigned count = sizeof(lists) / sizeof(lists[0]);
 	struct crash_point point = {named->subject, named->script, seed, 0};
@@ -321,7 +326,7 @@ static int repeat(const struct settings *settings)
 		for (unsigned kind = 0; settings->fault && kind < CRASH_FAULTS; kind++) {
 			if (strcmp(settings->fault, fault_names[kind]) == 0)
 				return run_fault(named, settings->seed, kind, settings->opening,
-					       settings->step) < 0 ? -1 : 0;
+					       settings->stays, settings->step) < 0 ? -1 : 0;
 		}
 		return run_one(&point, named->name);
 	}
@@ -340,7 +345,7 @@ static int usage(void)
 	fputs("usage: crash_sim [--seconds N [--points-long M] | --points N] [--seed S]\n"
 	      "                 [--faults] [--long] [--part K/N | --script NAME]\n"
 	      "       crash_sim --script NAME --seed S --step N\n"
-	      "                 [--fault KIND [--opening]]\n"
+	      "                 [--fault KIND [--opening] [--stays]]\n"
 	      "       crash_sim --list\n",
 		stderr);
 	return 2;
@@ -380,6 +385,7 @@ int main(int argc, char **argv)
 		{"fault", required_argument, NULL, 'f'},
 		{"faults", no_argument, NULL, 'F'},
 		{"opening", no_argument, NULL, 'o'},
+		{"stays", no_argument, NULL, 'S'},
 		{"part", required_argument, NULL, 'P'},
 		{"points-long", required_argument, NULL, 'L'},
 		{"long", no_argument, NULL, 'H'},
@@ -416,6 +422,9 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 			settings.opening = true;
+			break;
+		case 'S':
+			settings.stays = true;
 			break;
 		case 'P':
 			if (sscanf(optarg, "%u/%u", &settings.part, &settings.parts) != 2)
