@@ -9,7 +9,6 @@
 #	KVFS_TEST_STATES	so many moments at a flush and as many behind a write, instead of all at a flush and 24 behind a
 #				write, or all of both with KVFS_TEST_LONG
 
-
 limit=1200
 cases=(power_fails_at_flushes)
 # shellcheck source-path=SCRIPTDIR
