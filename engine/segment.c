@@ -282,7 +282,6 @@ bool segments_have_buffer(struct segments *segments)
 
 /* ---- a segment's life ------------------------------------------------------------------------ */
 
-/* Its header, durable, in the file and in the buffer; and its name. */
 /*
  * Where its first sync had failed, and the store was opened again in the same boot, the page cache
  * alone has the file's size.
@@ -297,6 +296,7 @@ static int set_size_again(struct segments *segments, struct segment *segment)
 	return error;
 }
 
+/* Its header, durable, in the file and in the buffer; and its name. */
 static int write_header(struct segments *segments, struct segment *segment, uint64_t id,
 			uint8_t *buffer)
 {
