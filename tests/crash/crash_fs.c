@@ -185,10 +185,14 @@ static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 	return subject->unfinished;
 }
 
-/* What could not be read is an error, but none after which anything is as it was not: only what was being written may be there or not. */
+/*
+ * What could not be read is an error, but none after which anything is as it was not: only what was
+ * being written may be there or not. Of a tree that is half gone back names may be missing.
+ */
 static bool is_refusal(struct subject *subject, int result)
 {
-	return result == -EROFS || result == -ENOMEM || result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
+	return (result < 0 && subject->unfinished) || result == -EROFS || result == -ENOMEM ||
+	       result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
 }
 
 static bool has_snapshots(const struct subject *subject)
