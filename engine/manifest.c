@@ -47,6 +47,9 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	if (!error)
 		error = write_copies(env, file, &page, &first);
 	env->file_close(file);
+	/* Or a power failure may leave a superblock without it, which is damage. */
+	if (!error)
+		error = env->dir_sync(dir);
 	/* Only here is it known to be this one's own, and not another's who was faster. */
 	if (error)
 		(void)env->unlink(dir, FORMAT_MANIFEST_NAME);

@@ -15,7 +15,7 @@
 #include "store.h"
 
 /*
- * An empty one, for a store that is being made. Durable when the directory is synced. A failure
+ * An empty one, for a store that is being made. Durable on return, with its name. A failure
  * leaves none, or with -EEXIST the one that was there.
  */
 int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16]);
