@@ -94,6 +94,21 @@ static void list(struct kv *kv, struct format_manifest_page *page, uint64_t befo
 	}
 }
 
+/*
+ * Of one who was killed while he wrote, the copy that is to stay while the other one is written may
+ * be in the page cache alone.
+ */
+static int sync_left(struct kv *kv)
+{
+	int error = kv->env->file_sync(kv->manifest);
+
+	if (error) {
+		kv->env->file_close(kv->manifest);
+		kv->manifest = NULL;
+	}
+	return error;
+}
+
 static int open_file(struct kv *kv)
 {
 	int error;
@@ -101,6 +116,8 @@ static int open_file(struct kv *kv)
 	if (kv->manifest)
 		return 0;
 	error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
+	if (!error)
+		error = sync_left(kv);
 	if (error != -ENOENT)
 		return error;
 	/* Somebody has taken it away. */
