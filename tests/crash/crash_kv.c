@@ -437,7 +437,10 @@ static int reopen(struct subject *subject)
 		result = subject_open(subject);
 	if (result == -ENOMEM) /* nothing is kept of one that had no memory */
 		result = subject_open(subject);
-	return result == 0 ? subject_verify(subject) : result;
+	/* What the power left of an opening is for the next one to judge. */
+	if (result < 0 || sim_env_is_cut((struct sim_env *)subject->env))
+		return result;
+	return subject_verify(subject);
 }
 
 /* Then the store gives back what it keeps for who goes on. */
