@@ -50,7 +50,10 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 	/* Or a power failure may leave a superblock without it, which is damage. */
 	if (!error)
 		error = env->dir_sync(dir);
-	/* Only here is it known to be this one's own, and not another's who was faster. */
+	/*
+	 * Only here is it known to be this one's own, and not another's who was faster. Left, it
+	 * would be taken for a file whose name is durable.
+	 */
 	if (error)
 		(void)env->unlink(dir, FORMAT_MANIFEST_NAME);
 	return error;
@@ -122,12 +125,6 @@ static int open_file(struct kv *kv)
 		return error;
 	/* Somebody has taken it away. */
 	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
-	if (error)
-		return error;
-	error = kv->env->dir_sync(kv->dir);
-	/* Another attempt would find the file, and take its name for a durable one. */
-	if (error)
-		(void)kv->env->unlink(kv->dir, FORMAT_MANIFEST_NAME);
 	return error ? error : kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
 }
 
