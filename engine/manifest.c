@@ -99,12 +99,18 @@ static void list(struct kv *kv, struct format_manifest_page *page, uint64_t befo
 
 /*
  * Of one who was killed while he wrote, the copy that is to stay while the other one is written may
- * be in the page cache alone.
+ * be in the page cache alone; and where a sync of it has failed, the kernel takes it for written.
  */
-static int sync_left(struct kv *kv)
+static int write_again(struct kv *kv)
 {
-	int error = kv->env->file_sync(kv->manifest);
+	struct format_manifest_page page;
+	uint64_t position = (FORMAT_MANIFEST_COPIES - 1 - kv->manifest_first) * PAGE;
+	int error = kv->env->file_read(kv->manifest, &page, sizeof(page), position);
 
+	/* None is to stay. */
+	if (error || format_manifest_validate(&page, kv->segments.uuid))
+		return 0;
+	error = kv->env->file_write(kv->manifest, &page, sizeof(page), position, true);
 	if (error) {
 		kv->env->file_close(kv->manifest);
 		kv->manifest = NULL;
@@ -120,7 +126,7 @@ static int open_file(struct kv *kv)
 		return 0;
 	error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
 	if (!error)
-		error = sync_left(kv);
+		error = write_again(kv);
 	if (error != -ENOENT)
 		return error;
 	/* Somebody has taken it away. */
@@ -295,7 +301,6 @@ static void found_damaged(struct kv *kv)
 /* The other one has it all; but who loses that one as well has none. */
 static void judge_bad_copy(struct kv *kv, const struct copies *copies)
 {
-	kv->manifest_first = (unsigned)copies->bad;
 	kv->manifest_stale = true;
 	if (!copies->torn)
 		found_damaged(kv);
@@ -321,6 +326,7 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	if (error)
 		return error;
 	page = &copies.pages[copies.newest];
+	kv->manifest_first = FORMAT_MANIFEST_COPIES - 1 - (unsigned)copies.newest;
 	if (copies.bad >= 0)
 		judge_bad_copy(kv, &copies);
 	kv->manifest_generation = page->header.generation;

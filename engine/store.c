@@ -135,6 +135,17 @@ static void fill_info(struct kv *kv, const struct format_super *super, bool read
 	}
 }
 
+/* Of one who was killed while he made the store it may be in the page cache alone. */
+static int sync_super(struct kv *kv, const char *path)
+{
+	int error = kv->env->file_sync(kv->super);
+
+	if (error)
+		store_report(kv, KV_ERROR, "%s: its superblock (%s) cannot be synced: %s", path,
+			     FORMAT_SUPER_NAME, strerror(-error));
+	return error;
+}
+
 /* Opens, locks and reads the superblock. */
 static int open_super(struct kv *kv, const char *path, bool read_only)
 {
@@ -174,6 +185,8 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 	if (error)
 		store_report(kv, KV_ERROR, "%s: is not a store that can be opened: %s", path,
 			     why ? why : strerror(-error));
+	if (!error && !read_only)
+		error = sync_super(kv, path);
 	return error;
 }
 

@@ -469,6 +469,8 @@ static void test_open_faults_after_a_crash(void **state)
 
 #define NEW_STEPS 12u /* more than it takes to open a new store for the first time */
 #define NEW_SEEDS 6u
+#define MAKING_STEPS 9u /* that it takes to make one */
+#define MAKING_LIVES (8 * MAKING_STEPS)
 #define NEW_FIRST 8u /* calls that change the disk, since the store was opened: about where the second */
 #define NEW_LAST 16u /* segment is made */
 #define NEW_PUTS 20u  /* of NEW_SIZE: more than a segment, so that the next one is prepared */
@@ -545,6 +547,39 @@ static void test_killed_at_the_beginning(void **state)
 		must_close(&fixture);
 		sim_env_free(fixture.sim);
 	}
+}
+
+/*
+ * Who makes a store is killed, and may leave a superblock that only the kernel has. Who is told then
+ * that something is durable finds it, in a store that is whole.
+ */
+static void test_killed_while_made(void **state)
+{
+	unsigned made = 0;
+
+	for (unsigned life = 0; life < MAKING_LIVES; life++) {
+		struct fixture fixture = {0};
+
+		assert_int_equal(
+			sim_env_new(&(struct sim_options){.seed = life}, &fixture.sim), 0);
+		fixture.env = sim_env_table(fixture.sim);
+		sim_env_cut_at(fixture.sim, 1 + life % MAKING_STEPS);
+		assert_int_equal(kv_create(fixture.env, STORE_PATH, &fixture_create_options,
+					   fixture_hear, &fixture), -EIO);
+		assert_int_equal(sim_env_power_on(fixture.sim, SIM_LOSS_NONE), 0);
+		if (fixture_open(&fixture, KV_OPEN_INLINE) == 0) {
+			made++;
+			must_put(&fixture, HASHED, "key", "synced");
+			must_sync(&fixture);
+			must_crash(&fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+			must_have(&fixture, HASHED, "key", "synced");
+			assert_int_equal(fixture.errors, 0);
+			must_check_clean(&fixture);
+			must_close(&fixture);
+		}
+		sim_env_free(fixture.sim);
+	}
+	assert_true(made > 0);
 }
 
 /*
@@ -626,6 +661,7 @@ int main(void)
 		INLINE_TEST(test_no_descriptors),
 		cmocka_unit_test(test_power_fails_at_the_beginning),
 		cmocka_unit_test(test_killed_at_the_beginning),
+		cmocka_unit_test(test_killed_while_made),
 		FIXTURE_TEST(test_open_faults_after_a_crash),
 	};
 

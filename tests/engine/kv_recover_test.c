@@ -351,6 +351,7 @@ static void test_end_in_the_page_cache(void **state)
 
 #define LIVES 40u
 #define FILLER 100000u
+#define LIST_PUTS 200u /* of FILLER: many segments */
 
 static void put_filler(struct fixture *fixture, unsigned seed)
 {
@@ -392,6 +393,75 @@ static void make_scarce(struct fixture *fixture)
 }
 
 static struct sim_env *disk;
+
+/* ---- the list of segments -------------------------------------------------------------------- */
+
+static int (*write_file)(
+	struct env_file *file, const void *data, size_t size, uint64_t position, bool sync);
+
+/* The disk refuses the second copy of the list, which the page cache keeps all the same. */
+static int write_but_copy(
+	struct env_file *file, const void *data, size_t size, uint64_t position, bool sync)
+{
+	const struct format_manifest *header = data;
+
+	if (position == FORMAT_MANIFEST_PAGE_SIZE && size == FORMAT_MANIFEST_PAGE_SIZE &&
+		!format_manifest_validate(data, header->uuid))
+		sim_env_fail(disk, SIM_FAULT_SYNC, 1, 1, -EIO);
+	return write_file(file, data, size, position, sync);
+}
+
+/* Overwrites a key until segments that nobody needs are to be taken from the list. */
+static void write_list_but_copy(struct fixture *fixture)
+{
+	static const uint8_t value[FILLER];
+	unsigned puts = 0;
+	int error = 0;
+
+	disk = fixture->sim;
+	write_file = fixture->env->file_write;
+	fixture->env->file_write = write_but_copy;
+	while (!error && puts++ < LIST_PUTS)
+		error = kv_put(fixture->kv, HASHED, "filler", 6, value, FILLER, NULL);
+	assert_true(error == -EIO || error == -EROFS);
+	fixture->env->file_write = write_file;
+}
+
+/*
+ * A copy of the list that the disk has refused, and that the next process finds in the page cache,
+ * is not the one that it relies on while it writes the other.
+ */
+static void test_list_in_the_page_cache(void **state)
+{
+	for (unsigned life = 0; life < LIVES; life++) {
+		struct fixture *fixture = fixture_begin(state, life);
+		const struct format_manifest_page *copy;
+		uint64_t generation, size;
+		unsigned relied_on;
+
+		write_list_but_copy(fixture);
+		sim_env_cut(fixture->sim);
+		kv_close(fixture->kv);
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_NONE), 0);
+		must_open(fixture, KV_OPEN_INLINE);
+		relied_on = !fixture->kv->manifest_first;
+		generation = fixture->kv->manifest_generation;
+		assert_true(generation > 0);
+		sim_env_cut(fixture->sim);
+		kv_close(fixture->kv);
+		fixture->kv = NULL;
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+		copy = (const struct format_manifest_page *)sim_env_bytes(
+			fixture->sim, FORMAT_MANIFEST_NAME, &size);
+		copy += relied_on;
+		assert_int_equal(format_manifest_validate(copy, copy->header.uuid), 0);
+		assert_int_equal(copy->header.generation, generation);
+		assert_int_equal(fixture_teardown(state), 0);
+	}
+}
+
+/* ---- dropped segments ------------------------------------------------------------------------ */
+
 static int (*rename_file)(struct env_dir *dir, const char *from, const char *to);
 
 /* The power fails before that is durable. */
@@ -445,6 +515,7 @@ int main(void)
 		FIXTURE_TEST(test_damage_on_the_way),
 		FIXTURE_TEST(test_damage_after_validation),
 		INLINE_TEST(test_end_in_the_page_cache),
+		cmocka_unit_test(test_list_in_the_page_cache),
 		cmocka_unit_test(test_dropped_segment_is_not_back),
 	};
 
