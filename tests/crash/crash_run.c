@@ -126,7 +126,7 @@ static int come_back(struct life *life)
 	return life->ops->verify(life->subject);
 }
 
-/* The power failed while the store was being made. */
+/* The power failed while the store was being made. 1: there is none */
 static int come_back_unmade(struct life *life)
 {
 	int result;
@@ -138,7 +138,7 @@ static int come_back_unmade(struct life *life)
 	if (result == 0)
 		return life->ops->verify(life->subject);
 	return life->ops->is_unmade(result)
-		       ? 0
+		       ? 1
 		       : crash_fail(
 				 "opening after a crash of making failed: %s", strerror(-result));
 }
@@ -159,13 +159,8 @@ static int end_well(struct life *life)
 	return result < 0 ? crash_fail("closing again failed: %s", strerror(-result)) : 0;
 }
 
-/*
- * What has led to the step at which the power fails first has cost most of a life. So most lives
- * fail again and again from there on, the others a few times.
- */
-static int live_and_crash(struct life *life)
+static int live_and_crash(struct life *life, bool many)
 {
-	bool many = sim_random_below(&life->random, 4) > 0;
 	unsigned lives = many ? crash_lives_max : LIVES_FEW;
 	int result;
 
@@ -179,20 +174,30 @@ static int live_and_crash(struct life *life)
 	return result;
 }
 
+/*
+ * What has led to the step at which the power fails first has cost most of a life. So most lives
+ * fail again and again from there on, the others a few times.
+ */
 static int life_run(struct life *life, uint64_t step)
 {
+	bool many = sim_random_below(&life->random, 4) > 0;
 	int result;
 
 	sim_env_cut_at(life->sim, step);
 	result = life->ops->create(life->subject);
-	if (sim_env_is_cut(life->sim))
-		return come_back_unmade(life);
-	if (result < 0)
-		return crash_fail("making the store failed: %s", strerror(-result));
-	result = life->ops->open(life->subject);
-	if (result < 0 && !sim_env_is_cut(life->sim))
-		return crash_fail("opening a new store failed: %s", strerror(-result));
-	if (live_and_crash(life) < 0)
+	if (sim_env_is_cut(life->sim)) {
+		result = come_back_unmade(life);
+		if (result)
+			return result < 0 ? -1 : 0;
+		cut_soon(life);
+	} else {
+		if (result < 0)
+			return crash_fail("making the store failed: %s", strerror(-result));
+		result = life->ops->open(life->subject);
+		if (result < 0 && !sim_env_is_cut(life->sim))
+			return crash_fail("opening a new store failed: %s", strerror(-result));
+	}
+	if (live_and_crash(life, many) < 0)
 		return -1;
 	return end_well(life);
 }
@@ -337,7 +342,9 @@ static int life_with_fault(struct life *life, const struct crash_fault *fault)
 	if (life->ops->verify(life->subject) < 0)
 		return -1;
 	life->ops->extend(life->subject, EXTRA_ACTS);
-	if (live(life) < 0 || end_well(life) < 0)
+	if (sim_random_below(&life->random, 2))
+		cut_soon(life);
+	if (live_and_crash(life, false) < 0 || end_well(life) < 0)
 		return -1;
 	return came;
 }
