@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mount_table.c - reading /proc/self/mountinfo (see mount_table.h).
+ * mount_table.c - reading mountinfo, this process's and others' (see mount_table.h).
  *
  * A line: id parent major:minor root DIRECTORY options [tag...] - TYPE SOURCE OPTIONS; proc(5).
  * Blanks and the like in a field are written as \ and three octal digits.
  */
 #include "mount_table.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+#define OWN_TABLE "/proc/self/mountinfo"
 
 static void unescape(char *text)
 {
@@ -48,13 +52,17 @@ static unsigned long user_of(char *options)
 static bool line_parse(char *line, struct mount_entry *entry)
 {
 	char *save = NULL, *field;
-	unsigned i;
+	unsigned i, major = 0, minor = 0;
 
 	line[strcspn(line, "\n")] = '\0';
 	field = strtok_r(line, " ", &save);
 	entry->id = field ? strtoul(field, NULL, 10) : 0;
-	for (i = 1; field && i < 5; i++)
+	for (i = 1; field && i < 5; i++) {
 		field = strtok_r(NULL, " ", &save);
+		if (field && i == 2 && sscanf(field, "%u:%u", &major, &minor) != 2)
+			return false;
+	}
+	entry->device = makedev(major, minor);
 	entry->directory = field;
 	while (field && strcmp(field, "-"))
 		field = strtok_r(NULL, " ", &save);
@@ -72,7 +80,7 @@ static bool line_parse(char *line, struct mount_entry *entry)
 static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 {
 	struct mount_entry copy = {strdup(entry->directory), strdup(entry->type),
-		strdup(entry->source), entry->id, entry->user};
+		strdup(entry->source), entry->id, entry->user, entry->device};
 
 	if (!copy.directory || !copy.type || !copy.source) {
 		mount_entry_fini(&copy);
@@ -82,10 +90,14 @@ static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 	return 0;
 }
 
-/* What is looked for: the mount with this number, or the first of ours with the source. */
+/*
+ * What is looked for: the mount with this number, which is on this directory; or the first of ours
+ * with the source; or, without both, the first of the device.
+ */
 struct wanted {
-	const char *directory, *source; /* one is NULL */
-	unsigned long id;               /* with the directory */
+	const char *directory, *source;
+	unsigned long id;
+	dev_t device;
 	bool (*is_it)(const struct mount_entry *entry, const char *source);
 	bool only; /* -ENOTUNIQ where a second one is met */
 };
@@ -94,13 +106,15 @@ static bool is_wanted(const struct wanted *wanted, const struct mount_entry *ent
 {
 	if (wanted->directory)
 		return entry->id == wanted->id && !strcmp(entry->directory, wanted->directory);
+	if (!wanted->source)
+		return entry->device == wanted->device;
 	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, wanted->source) &&
 	       wanted->is_it(entry, wanted->source);
 }
 
-static int table_find(const struct wanted *wanted, struct mount_entry *out)
+static int table_find(const char *path, const struct wanted *wanted, struct mount_entry *out)
 {
-	FILE *table = fopen("/proc/self/mountinfo", "re");
+	FILE *table = fopen(path, "re");
 	struct mount_entry entry, found = {0};
 	char *line = NULL;
 	size_t size = 0;
@@ -161,19 +175,40 @@ int mount_table_at(const char *directory, struct mount_entry *out)
 	struct wanted wanted = {.directory = directory};
 	int rc = id_of_path(directory, &wanted.id);
 
-	return rc ? rc : table_find(&wanted, out);
+	return rc ? rc : table_find(OWN_TABLE, &wanted, out);
 }
 
 int mount_table_of(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
-	return table_find(&(struct wanted){.source = source, .is_it = is_it}, out);
+	return table_find(OWN_TABLE, &(struct wanted){.source = source, .is_it = is_it}, out);
 }
 
 int mount_table_only(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 {
-	return table_find(&(struct wanted){.source = source, .is_it = is_it, .only = true}, out);
+	return table_find(OWN_TABLE, &(struct wanted){.source = source, .is_it = is_it, .only = true}, out);
+}
+
+int mount_table_elsewhere(dev_t device, pid_t *pid, struct mount_entry *out)
+{
+	const struct wanted wanted = {.device = device};
+	int rc = table_find(OWN_TABLE, &wanted, out);
+	DIR *processes = opendir("/proc");
+	const struct dirent *entry;
+	char table[64];
+
+	*pid = 0;
+	while (rc && processes && (entry = readdir(processes))) {
+		*pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (*pid <= 0)
+			continue;
+		snprintf(table, sizeof(table), "/proc/%d/mountinfo", (int)*pid);
+		rc = table_find(table, &wanted, out);
+	}
+	if (processes)
+		closedir(processes);
+	return rc ? -ENOENT : 0;
 }
 
 bool mount_entry_is_topmost(const struct mount_entry *entry)

@@ -6,6 +6,7 @@
 #define MOUNT_TABLE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* What mounts of ours have as their type in the table. */
 #define MOUNT_TABLE_TYPE "fuse.kvfs"
@@ -14,6 +15,7 @@ struct mount_entry {
 	char *directory, *type, *source;
 	unsigned long id;   /* of the mount, among those that are there now */
 	unsigned long user; /* who mounted it, as FUSE says; 0 where that is not said */
+	dev_t device;       /* of what is mounted, wherever it is */
 };
 
 /*
@@ -32,6 +34,12 @@ int mount_table_of(const char *source,
 /* Likewise the only one. -ENOTUNIQ: there are several. */
 int mount_table_only(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
+	__attribute__((warn_unused_result));
+/*
+ * A place where the same is mounted, once it is not where it was: in this mount namespace (0 in
+ * `pid`), or in that of a process that may be looked at. -ENOENT: none is known.
+ */
+int mount_table_elsewhere(dev_t device, pid_t *pid, struct mount_entry *out)
 	__attribute__((warn_unused_result));
 /*
  * Is it what a path to its directory leads to? Something else may be mounted on top of it, or over

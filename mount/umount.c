@@ -30,6 +30,7 @@
 #include "status.h"
 
 #define PATIENCE_MS 3000
+#define ELSEWHERE_MS (10 * PATIENCE_MS) /* for who has the mount elsewhere, perhaps for a moment */
 #define BUSY_TRIES 50u /* somebody may only have been passing by: df, a program that looks at all
 			  mounts, one that just ends */
 #define BUSY_PAUSE_NS 20000000
@@ -73,17 +74,50 @@ static int server_open(const char *directory)
 	return fd;
 }
 
-static void server_wait(const char *directory, int fd)
+/*
+ * A bind mount, or a mount namespace that was made meanwhile, as of a container, may still have
+ * what is not mounted here any more: then the server goes on. Says what is waited for, at first;
+ * or that it is no use.
+ */
+static bool goes_on_elsewhere(const struct mount_entry *gone, unsigned waited_ms)
+{
+	bool first = waited_ms == PATIENCE_MS, in_vain;
+	struct mount_entry other;
+	pid_t pid;
+
+	if (mount_table_elsewhere(gone->device, &pid, &other)) {
+		if (first)
+			message(KV_INFO, "%s: unmounted; waiting until everything is written",
+				gone->directory);
+		return false;
+	}
+	in_vain = !pid || waited_ms >= ELSEWHERE_MS;
+	if (in_vain && pid)
+		message(KV_WARNING,
+			"%s: unmounted here, but process %d has it in a mount namespace of its own, at %s: the store stays open until that has ended",
+			gone->directory, (int)pid, other.directory);
+	else if (in_vain)
+		message(KV_WARNING,
+			"%s: unmounted, but it is also mounted at %s: the store stays open until that is unmounted, too",
+			gone->directory, other.directory);
+	else if (first)
+		message(KV_INFO,
+			"%s: unmounted here; waiting for process %d, which has it in a mount namespace of its own",
+			gone->directory, (int)pid);
+	mount_entry_fini(&other);
+	return in_vain;
+}
+
+static void server_wait(const struct mount_entry *gone, int fd)
 {
 	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-	int rc = poll(&pollfd, 1, PATIENCE_MS);
+	unsigned waited_ms = 0;
+	int rc;
 
-	if (rc == 0) {
-		message(KV_INFO, "%s: unmounted; waiting until everything is written", directory);
-		do {
-			rc = poll(&pollfd, 1, -1);
-		} while (rc < 0 && errno == EINTR);
-	}
+	do {
+		rc = poll(&pollfd, 1, PATIENCE_MS);
+		waited_ms += PATIENCE_MS;
+	} while ((rc == 0 || (rc < 0 && errno == EINTR)) && !goes_on_elsewhere(gone, waited_ms));
 	close(fd);
 }
 
@@ -168,14 +202,15 @@ static bool has_failed(const char *directory)
 }
 
 /* Ends a mount and waits for its server, and tells of what went with it. */
-static int end(const char *directory)
+static int end(const struct mount_entry *entry)
 {
+	const char *directory = entry->directory;
 	int server = server_open(directory);
 	bool loses = sync_loses(directory), failed = has_failed(directory);
 	int code = release(directory, false, false);
 
 	if (code == MOUNT_OK && server >= 0)
-		server_wait(directory, server);
+		server_wait(entry, server);
 	else if (server >= 0)
 		close(server);
 	if (code == MOUNT_OK && failed)
@@ -246,7 +281,7 @@ static int umount_run(int argc, char **argv)
 			argv[optind]);
 	if (rc)
 		return MOUNT_FAILED;
-	code = lazy || force ? release(entry.directory, lazy, force) : end(entry.directory);
+	code = lazy || force ? release(entry.directory, lazy, force) : end(&entry);
 	mount_entry_fini(&entry);
 	return code;
 }

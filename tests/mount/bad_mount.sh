@@ -5,7 +5,8 @@
 # anything goes into the background; and a mount that is in use stays
 
 cases=(no_mount_point file_as_mount_point mounted_already root not_empty unknown_options wrong_usage bad_values
-	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike covered odd_paths closed_streams nobody_reads no_descriptors
+	umount_of_nothing umount_while_busy dead_mount hung_mount called_alike covered
+	kept_elsewhere odd_paths closed_streams nobody_reads no_descriptors
 	too_few_descriptors)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -241,6 +242,54 @@ covered() {
 	done
 	umount "$mnt"
 	grep -q " $mnt .* fuse.kvfs " /proc/self/mountinfo || fail "the store's mount went"
+}
+
+# hold SECONDS - a mount namespace that has $mnt, and no other mount of ours, for so long; $holder is a process in it
+hold() {
+	rm -f held
+	# shellcheck disable=SC2016
+	unshare -m --propagation private bash -euc '
+		while read -r _ _ _ _ point rest; do
+			[[ $rest != *" - fuse.kvfs "* || $point = "$0" ]] || umount -l "$(printf %b "$point")" || true
+		done < <(cat /proc/self/mountinfo)
+		touch held
+		exec sleep "$1"' "$mnt" "$1" &
+	holder=$!
+	await "a namespace with the mount" test -e held
+}
+
+# Also mounted elsewhere, the store stays open: umount says where, and does not wait for ever.
+case_kept_elsewhere() {
+	local holder
+	prepare
+	mkdir bound
+	store_mount
+	mount --bind "$mnt" bound
+	"$KVFS" umount "$mnt" 2>said || fail "umount ended with $?: $(cat said)"
+	grep -q "also mounted at $SCRATCH/bound" said || fail "umount of a mount that is bound said: $(cat said)"
+	! is_mounted "$mnt" || fail "left mounted"
+	echo text >bound/file
+	unmount "$SCRATCH/bound"
+	wait "$daemon"
+	store_mount
+	hold 5
+	"$KVFS" umount "$mnt" 2>said || fail "umount ended with $?: $(cat said)"
+	grep -q "waiting for process $holder" said || fail "umount said: $(cat said)"
+	wait "$holder"
+	wait "$daemon"
+	daemon=
+	store_check
+	[ -z "${quick:-}" ] || return 0
+	store_mount
+	hold 100
+	"$KVFS" umount "$mnt" 2>said || fail "umount ended with $?: $(cat said)"
+	grep -q "process $holder has it .* at $mnt: the store stays open" said || fail "umount said: $(cat said)"
+	expect_fail 'in use' "$KVFS" check "$store"
+	kill "$holder"
+	wait "$holder" || true
+	wait "$daemon"
+	daemon=
+	store_check
 }
 
 # Blanks, commas, backslashes, quotes, newlines, other alphabets; relative paths and links.
