@@ -193,9 +193,11 @@ int session_mount(struct session *session, const char *mountpoint)
 		goto out;
 	while (!atomic_load(&readers->ready))
 		event_wait(session, -1);
-	if (fuse_session_exited(session->fuse)) {
+	/* One that has begun may be over by now: somebody was quick to unmount it. */
+	if (!readers->begun) {
 		rc = -EPROTO;
-	} else if (session->transport == SESSION_IO_URING && !readers->uring) {
+	} else if (session->transport == SESSION_IO_URING && !readers->uring &&
+		   !fuse_session_exited(session->fuse)) {
 		fuse_log(FUSE_LOG_ERR, "cannot use io_uring: the library could not start it\n");
 		rc = -EOPNOTSUPP;
 	}

@@ -84,6 +84,7 @@ static void *reader_main(void *arg)
 		if (readers->uring)
 			reader_pause();
 		if (!atomic_load_explicit(&readers->ready, memory_order_relaxed)) {
+			readers->begun = !fuse_session_exited(readers->fuse);
 			readers->uring = readers->may_ring && rings_running();
 			atomic_store(&readers->ready, true);
 			readers->changed(readers->arg);

@@ -26,7 +26,8 @@ struct session_reader {
 struct session_readers {
 	struct fuse_session *fuse;
 	bool may_ring; /* the library was asked for rings */
-	bool uring;    /* what it got; set before ready */
+	bool uring;    /* what it got; set before ready, as the next */
+	bool begun;    /* the first message has not ended the session */
 	atomic_bool ready; /* the first message has been handled, or the session has ended */
 	void (*changed)(void *arg); /* ready is set, or the session has ended */
 	void *arg;
