@@ -219,8 +219,8 @@ static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, 
 	format_segment_name(replay->segment->slot, name);
 	store_report(
 		replay->kv, KV_ERROR,
-		"%s: %u bytes at offset %u are damaged; what they held is lost, the rest stays "
-		"readable",
+		"%s: %u bytes at offset %u are damaged; what they held is lost, and what it "
+		"replaced may be back; the rest stays readable",
 		name, next - broken, broken);
 	store_add(&replay->kv->damaged, 1);
 	replay->kv->passed_over_bytes += next - broken;

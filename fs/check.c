@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check.c - a check of a whole file system: first the store's own, then what the records say of
- * each other.
+ * each other, now and in each snapshot.
  *
  * Inodes are reached through their names and the notes of orphans. As the engine counts its keys,
  * what is reached by neither shows as a difference; only then are all numbers ever given out tried
@@ -20,10 +20,10 @@
 
 #define STEPS_PER_PROGRESS 4096u
 
-static void name_print(FILE *out, const struct check_place *place)
+static void name_print(FILE *out, const char *name, size_t size)
 {
-	for (size_t i = 0; i < place->name_size; i++) {
-		unsigned char c = (unsigned char)place->name[i];
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)name[i];
 
 		if (isprint(c) && c != '"' && c != '\\')
 			fputc(c, out);
@@ -41,11 +41,16 @@ void check_finding(struct check *check, const struct check_place *place, const c
 	check->findings++;
 	if (!out)
 		return;
+	if (check->snapshot) {
+		fprintf(out, "snapshot \"");
+		name_print(out, check->snapshot, strlen(check->snapshot));
+		fprintf(out, "\": ");
+	}
 	if (place)
 		fprintf(out, "inode %llu", (unsigned long long)place->ino);
 	if (place && place->parent) {
 		fprintf(out, " (\"");
-		name_print(out, place);
+		name_print(out, place->name, place->name_size);
 		fprintf(out, "\" in directory %llu)", (unsigned long long)place->parent);
 	}
 	if (place)
@@ -120,14 +125,8 @@ static int check_lost(struct check *check)
 
 static int check_all(struct check *check)
 {
-	uint64_t findings;
-	int err = kv_check(
-		check->fs->kv, check->report, check->report_arg, engine_progress, check, &findings);
+	int err = check_tree(check);
 
-	if (err)
-		return err;
-	check->findings = findings;
-	err = check_tree(check);
 	if (!err)
 		err = check_orphans(check);
 	if (!err)
@@ -136,6 +135,26 @@ static int check_all(struct check *check)
 		err = check_shares(check);
 	if (!err)
 		err = check_lost(check);
+	return err;
+}
+
+int check_records(struct check *check)
+{
+	struct scratch_pool *pool = &check->fs->scratch;
+	int err = scratch_take(pool, &check->outer);
+
+	if (err)
+		return err;
+	err = scratch_take(pool, &check->inner);
+	if (!err) {
+		err = check_all(check);
+		scratch_give(check->inner);
+	}
+	scratch_give(check->outer);
+	number_table_fini(&check->seen);
+	number_table_fini(&check->links);
+	number_table_fini(&check->parents);
+	number_table_fini(&check->shares);
 	return err;
 }
 
@@ -149,26 +168,18 @@ int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progr
 		.progress = progress,
 		.progress_arg = progress_arg,
 	};
-	int err = scratch_take(&fs->scratch, &check.outer);
+	int err;
 
-	if (err)
-		return err;
-	err = scratch_take(&fs->scratch, &check.inner);
-	if (err)
-		goto out;
 	if (fs->stripes)
 		stripe_pause(fs->stripes);
-	err = check_all(&check);
+	err = kv_check(fs->kv, report, report_arg, engine_progress, &check, &check.findings);
+	if (!err)
+		err = check_records(&check);
 	if (fs->stripes)
 		stripe_resume(fs->stripes);
-	scratch_give(check.inner);
+	if (!err && !fs->view)
+		err = check_snapshots(&check);
 	if (!err)
 		*findings = check.findings;
-out:
-	scratch_give(check.outer);
-	number_table_fini(&check.seen);
-	number_table_fini(&check.links);
-	number_table_fini(&check.parents);
-	number_table_fini(&check.shares);
 	return err;
 }

@@ -12,6 +12,7 @@
 
 struct check {
 	struct kvfs *fs;
+	const char *snapshot; /* that fs shows; NULL: what is there now */
 	kv_report_fn *report;
 	void *report_arg;
 	kv_progress_fn *progress; /* may be NULL */
@@ -40,6 +41,11 @@ void check_finding(struct check *check, const struct check_place *place, const c
 	__attribute__((format(printf, 3, 4)));
 /* Counts a record that was looked at. -ECANCELED: the caller has enough. */
 KV_MUST_CHECK int check_step(struct check *check);
+
+/* All that the records say of each other. */
+KV_MUST_CHECK int check_records(struct check *check);
+/* The same in each snapshot. */
+KV_MUST_CHECK int check_snapshots(struct check *check);
 
 /* Names: entries, link counts, directories, and with each inode what belongs to it. */
 KV_MUST_CHECK int check_tree(struct check *check);

@@ -31,6 +31,12 @@ static void on_finding(void *arg, enum kv_severity severity, const char *text)
 		printf("%s\n", text);
 }
 
+static int interrupted(const char *path)
+{
+	message(KV_ERROR, "%s: the check was interrupted; nothing has been changed", path);
+	return CHECK_CANCELLED;
+}
+
 static int check_store(struct kvfs *fs, const char *path)
 {
 	struct progress progress;
@@ -40,10 +46,8 @@ static int check_store(struct kvfs *fs, const char *path)
 	progress_init(&progress, "checked");
 	rc = kvfs_check(fs, on_finding, &progress, progress_show, &progress, &findings);
 	progress_clear(&progress);
-	if (progress_interrupted()) {
-		message(KV_ERROR, "%s: the check was interrupted; nothing has been changed", path);
-		return CHECK_CANCELLED;
-	}
+	if (progress_interrupted())
+		return interrupted(path);
 	if (rc) {
 		message(KV_ERROR, "%s: the check could not be finished: %s", path,
 			message_error(rc));
@@ -60,6 +64,34 @@ static int check_store(struct kvfs *fs, const char *path)
 static void on_repair(void *arg, enum kv_severity severity, const char *text)
 {
 	printf("%s\n", text);
+}
+
+/*
+ * What a check finds before the repair: which files cannot be read, or not as they were, is known
+ * only while what speaks of them is there. Of a store that cannot be opened as it is the repair
+ * tells.
+ */
+static void find_before(const char *path)
+{
+	char *real = realpath(path, NULL);
+	struct kvfs_open_options options;
+	struct progress progress;
+	uint64_t findings = 0;
+	struct kvfs *fs;
+
+	store_options(path, true, &options);
+	options.kv.report = NULL;
+	options.repairs = true;
+	if (real && !kvfs_open(NULL, real, &options, &fs)) {
+		progress_init(&progress, "checked");
+		(void)!kvfs_check(fs, on_finding, &progress, progress_show, &progress, &findings);
+		progress_clear(&progress);
+		(void)kvfs_close(fs);
+	}
+	free(real);
+	if (findings)
+		printf("%s: %" PRIu64 " finding%s before the repair\n", path, findings,
+			findings == 1 ? "" : "s");
 }
 
 /* What the store's own repair has left is made to agree. 0, CHECK_MENDED or CHECK_FAILED */
@@ -119,11 +151,18 @@ static int check_run(int argc, char **argv)
 	path = argv[optind];
 	if (store_confine(path, NULL))
 		return CHECK_FAILED;
-	if (repair)
+	progress_catch_signals();
+	if (repair) {
+		find_before(path);
+		if (progress_interrupted())
+			return interrupted(path);
+		/* each of its steps may be interrupted */
+		progress_release_signals();
 		mended = repair_store(path);
+		progress_catch_signals();
+	}
 	if (mended == CHECK_FAILED)
 		return mended;
-	progress_catch_signals();
 	store_options(path, !repair, &options);
 	options.repairs = repair;
 	rc = store_open(path, &options, &fs);

@@ -444,8 +444,9 @@ KV_API void kvfs_sync_notify(struct kvfs *fs, struct kv_waiter *waiter);
 
 /*
  * kv_check, and above it: every link count, every directory entry has its inode and back, ".."
- * chains reach the root, every orphan is one, every extent belongs to a file and lies inside it.
- * As kv_check of arguments and errors; who changes the file system waits meanwhile.
+ * chains reach the root, every orphan is one, every extent belongs to a file and lies inside it;
+ * in each snapshot as well. As kv_check of arguments and errors; who changes the file system waits
+ * meanwhile, but not while snapshots are checked.
  */
 KV_API KV_MUST_CHECK int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg,
 				    kv_progress_fn *progress, void *progress_arg,

@@ -346,6 +346,34 @@ static void test_attributes_and_notes(void **state)
 	assert_int_equal(fixture_lookup(tree.store, tree.directory, "small"), (int64_t)tree.small);
 }
 
+/* What only a snapshot shows any more is found there, and there alone. */
+static void test_snapshots(void **state)
+{
+	struct tree tree;
+	struct inode inode;
+	uint8_t key[INODE_KEY_SIZE];
+
+	make_tree(*state, &tree);
+	assert_int_equal(kvfs_snapshot_create(tree.store->fs, "whole"), 0);
+	inode = read_inode(&tree, tree.large);
+	inode.nlink = 3;
+	write_inode(&tree, &inode);
+	assert_int_equal(kvfs_snapshot_create(tree.store->fs, "counts\n"), 0);
+	inode.nlink = 1;
+	write_inode(&tree, &inode);
+	expect_finding(&tree, "snapshot \"counts\\x0a\": inode");
+	expect_finding(&tree, "its link count is 3, it has 1 names");
+	assert_int_equal(kvfs_snapshot_delete(tree.store->fs, "counts\n"), 0);
+	fixture_assert_clean(tree.store);
+	inode_key_encode(KVFS_ROOT_INO, key);
+	inode = read_inode(&tree, KVFS_ROOT_INO);
+	drop(&tree, KEYSPACE_INODE, key, sizeof(key));
+	assert_int_equal(kvfs_snapshot_create(tree.store->fs, "rootless"), 0);
+	write_inode(&tree, &inode);
+	expect_finding(&tree, "snapshot \"rootless\": its root cannot be read");
+	assert_int_equal(kvfs_snapshot_delete(tree.store->fs, "rootless"), 0);
+}
+
 static int stop_at_once(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
 	return 1;
@@ -382,6 +410,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_large_piece, fixture_setup, damaged_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_attributes_and_notes, fixture_setup, damaged_teardown),
+		cmocka_unit_test_setup_teardown(test_snapshots, fixture_setup, damaged_teardown),
 		cmocka_unit_test_setup_teardown(test_stop, fixture_setup, fixture_teardown),
 	};
 

@@ -4,7 +4,8 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists damaged_value
-	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
+	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage repair_names_files
+	damaged_snapshot two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -407,6 +408,64 @@ repaired() {
 	status=0
 	timeout "$patience" "$KVFS" check --repair "$store" >again.out 2>&1 || status=$?
 	[ "$status" = 0 ] || fail "the second repair with seed $1 ended with $status: $(cat again.out)"
+}
+
+# flip_where TEXT - a byte of this, wherever the store's segments have it
+flip_where() {
+	python3 - "$1" "$store"/seg-* <<-'END'
+		import sys
+		text = sys.argv[1].encode()
+		for name in sys.argv[2:]:
+		    with open(name, "r+b") as file:
+		        data = file.read()
+		        at = data.find(text)
+		        while at >= 0:
+		            file.seek(at + len(text) // 2)
+		            file.write(b"\xff")
+		            at = data.find(text, at + len(text))
+	END
+}
+
+# A repair says which files are not what they were, also where what is left of the log does not know it any more.
+case_repair_names_files() {
+	local i code=0
+	needs_kvfs_here
+	store_make --segment-size 2M --compress none
+	store_mount
+	for i in $(seq 2000); do
+		echo "contents of file $i, before" >"$mnt/file$i"
+	done
+	sync "$mnt/file1"
+	echo "contents of file 777, behind" >"$mnt/file777"
+	store_unmount
+	[ -e "$store/checkpoint" ] || fail "so few files that there is no checkpoint"
+	flip_where "contents of file 777, behind"
+	expect_fail '"file777" in directory 1' "$KVFS" check "$store"
+	"$KVFS" check --repair "$store" >check.out 2>&1 || code=$?
+	expect_same "exit code of the repair" 1 "$code"
+	grep -q '"file777" in directory 1' check.out || fail "the repair said: $(cat check.out)"
+	store_check
+}
+
+# What only a snapshot has and is lost: said, of which snapshot and file, also after a repair, which cannot bring it back.
+case_damaged_snapshot() {
+	local code=0
+	needs_kvfs_here
+	store_make --segment-size 2M --compress none
+	store_mount
+	mkdir "$mnt/dir"
+	seq -s "contents of what is removed" 4000 >"$mnt/dir/removed"
+	mkdir "$mnt/.snapshots/kept"
+	rm "$mnt/dir/removed"
+	store_unmount
+	flip_where "contents of what is removed2000contents"
+	expect_fail 'damaged' "$KVFS" check "$store"
+	"$KVFS" check --repair "$store" >check.out 2>&1 || code=$?
+	expect_same "exit code of the repair" 5 "$code"
+	grep -q 'snapshot "kept": inode .*"removed"' check.out || fail "the repair said: $(cat check.out)"
+	expect_fail 'snapshot "kept": inode .*"removed"' "$KVFS" check "$store"
+	"$KVFS" snapshot delete "$store" kept
+	store_check
 }
 
 case_two_mounts() {
