@@ -334,6 +334,8 @@ static int life_with_fault(struct life *life, const struct crash_fault *fault)
 	came = fault->opening ? open_with_fault(life, fault) : live_with_fault(life, fault);
 	if (came < 0)
 		return -1;
+	/* Up to the fault all lives of a seed are alike; what comes after it is its own. */
+	life->random.state += fault->nth << 8 | fault->kind;
 	if (power_cycle(life, choose_loss_with_fault(life)) < 0)
 		return -1;
 	result = life->ops->open(life->subject);
