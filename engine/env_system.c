@@ -85,18 +85,19 @@ static int direct_open(struct env_dir *dir, const char *name, const struct stat 
 /*
  * To a file that was just created: the mode is what it says, not what somebody's umask leaves of
  * it; and what root creates in somebody else's store is that user's, who could not open it
- * otherwise.
+ * otherwise. Where no mode can be set it stays: on a file system that has none, and of a process
+ * that has given that up.
  */
 static int created_settle(struct env_dir *dir, int fd)
 {
 	struct stat parent, info;
 
-	if (fchmod(fd, FILE_MODE) < 0)
+	if (fstat(dir->fd, &parent) < 0 || fstat(fd, &info) < 0)
+		return -errno;
+	if ((info.st_mode & 07777) != FILE_MODE && fchmod(fd, FILE_MODE) < 0 && errno != EPERM)
 		return -errno;
 	if (geteuid() != 0)
 		return 0;
-	if (fstat(dir->fd, &parent) < 0 || fstat(fd, &info) < 0)
-		return -errno;
 	/* Some file systems have one owner for all. */
 	if (parent.st_uid == 0 || info.st_uid == parent.st_uid)
 		return 0;

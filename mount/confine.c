@@ -12,7 +12,8 @@
  *	system calls	seccomp: those that the engine, the library, its rings and the C library
  *			use; EPERM for others, which the kernel's log names. No other program can
  *			be started, nobody traced, no socket made or connected, no signal but to
- *			itself
+ *			itself; the mode, the size and the owner of a file that is open to read stay
+ *	umask		077: what is created has the mode that is asked for, as none is set any more
  *
  *	rings		what is asked of a ring passes no seccomp filter. So no ring can be made; those
  *			that there are (the engine's, the library's: fs/session_rings.h) do what these
@@ -241,7 +242,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(statfs), SCMP_SYS(fstatfs), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(rename),
 	SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(mkdir),
-	SCMP_SYS(mkdirat), SCMP_SYS(getcwd), SCMP_SYS(chdir), SCMP_SYS(umask),
+	SCMP_SYS(mkdirat), SCMP_SYS(getcwd), SCMP_SYS(chdir),
 	SCMP_SYS(getxattr), SCMP_SYS(fgetxattr),
 	/* waiting and telling */
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
@@ -284,8 +285,6 @@ static const struct {
 	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_BUFFERS_UPDATE},
 	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_FILES_UPDATE},
 	{SCMP_SYS(io_uring_register), 1, IORING_REGISTER_FILES},
-	/* of any file that can be opened, which Landlock does not look at: programs, too */
-	{SCMP_SYS(fchmod), 1, 0600},
 	/* not F_SETOWN, which has a signal sent to whomever it names */
 	{SCMP_SYS(fcntl), 1, F_DUPFD},
 	{SCMP_SYS(fcntl), 1, F_DUPFD_CLOEXEC},
@@ -320,16 +319,20 @@ static int allow_giving(scmp_filter_ctx filter, const uid_t owners[2])
 	return rc;
 }
 
-/* What is created has no set-id bits: root's, in somebody else's store, he could run. */
+/*
+ * What is created has no set-id bits: root's, in somebody else's store, he could run. Nothing is
+ * emptied, which Landlock looks at from its third version on only.
+ */
 static int allow_opening(scmp_filter_ctx filter, int call, unsigned flags)
 {
-	const struct scmp_arg_cmp nothing_made =
-		SCMP_CMP64(flags, SCMP_CMP_MASKED_EQ, O_CREAT | (O_TMPFILE & ~O_DIRECTORY), 0);
+	const struct scmp_arg_cmp not_emptied = SCMP_CMP64(flags, SCMP_CMP_MASKED_EQ, O_TRUNC, 0);
+	const struct scmp_arg_cmp nothing_made = SCMP_CMP64(
+		flags, SCMP_CMP_MASKED_EQ, O_TRUNC | O_CREAT | (O_TMPFILE & ~O_DIRECTORY), 0);
 	const struct scmp_arg_cmp plain_mode =
 		SCMP_CMP64(flags + 1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID | S_ISVTX, 0);
 	int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, nothing_made);
 
-	return rc ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, plain_mode);
+	return rc ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2, not_emptied, plain_mode);
 }
 
 static int allow_by_argument(scmp_filter_ctx filter)
@@ -434,6 +437,7 @@ int confine(const char *store, const char *made)
 	/* what could not be made or read any more */
 	kv_env_prepare();
 	tzset();
+	umask(077);
 	rc = restrict_files(store, made, owners[0] || owners[1]);
 	if (!rc)
 		rc = drop_capabilities(store, made, owners);

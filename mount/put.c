@@ -115,9 +115,8 @@ static int write_new(struct kvfs *fs, const struct target *target, const struct 
 	return rc;
 }
 
-static int put_one(struct kvfs *fs, const char *key)
+static int put_one(struct kvfs *fs, const char *key, const struct kvfs_caller *caller)
 {
-	const struct kvfs_caller caller = store_caller();
 	struct target target = {.old = {.ino = 0}};
 	size_t length = strlen(key);
 	int rc;
@@ -125,7 +124,7 @@ static int put_one(struct kvfs *fs, const char *key)
 	/* as a shell's redirection says; nothing is made on the way to it */
 	if (length && key[length - 1] == '/')
 		return -EISDIR;
-	rc = kvfs_resolve_parent(fs, key, &caller, &target.parent, target.name);
+	rc = kvfs_resolve_parent(fs, key, caller, &target.parent, target.name);
 	if (rc)
 		return rc;
 	rc = kvfs_lookup(fs, target.parent.ino, target.name, &target.old);
@@ -144,12 +143,13 @@ static int put_one(struct kvfs *fs, const char *key)
 		return -EINVAL;
 	else if (target.old.nlink > 1)
 		return write_over(fs, target.old.ino);
-	return write_new(fs, &target, &caller);
+	return write_new(fs, &target, caller);
 }
 
 static int put_run(int argc, char **argv)
 {
 	static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	const struct kvfs_caller caller = store_caller();
 	struct kvfs *fs;
 	const char *store, *key;
 	int rc;
@@ -161,7 +161,7 @@ static int put_run(int argc, char **argv)
 	key = argv[optind + 1];
 	if (store_open_confined(store, false, &fs))
 		return 1;
-	rc = put_one(fs, key);
+	rc = put_one(fs, key, &caller);
 	if (rc)
 		store_explain_key(store, fs, key, rc);
 	if (store_close(store, fs))

@@ -62,7 +62,10 @@ int store_create(const char *path, const struct kvfs_create_options *options,
  */
 void store_remove(const char *path, bool directory);
 
-/* The caller as the owner of what a command makes. */
+/*
+ * The caller as the owner of what a command makes. Before the process is confined, which changes
+ * its umask.
+ */
 struct kvfs_caller store_caller(void);
 
 #endif

@@ -76,6 +76,7 @@ static bool opens(const char *directory, const char *name, int how)
 	return opens_with(directory, name, how, 0600);
 }
 
+/* Of a file that is open to read alone. */
 static bool changes_mode(const char *directory, const char *name, mode_t mode)
 {
 	char path[4096];
@@ -88,6 +89,15 @@ static bool changes_mode(const char *directory, const char *name, mode_t mode)
 	if (fd >= 0)
 		close(fd);
 	return changed;
+}
+
+static bool has_mode(const char *directory, const char *name, mode_t mode)
+{
+	char path[4096];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	return !stat(path, &st) && (st.st_mode & 07777) == mode;
 }
 
 static bool executes(void)
@@ -126,7 +136,7 @@ static void try_allowed(const char *store)
 
 	must(opens(store, "new", O_RDWR | O_CREAT | O_EXCL), "making a file in the store");
 	must(opens(store, "new", O_RDWR), "opening it");
-	must(changes_mode(store, "new", 0600), "making it private");
+	must(has_mode(store, "new", 0600), "its mode, whatever the umask was");
 	must(!chdir(store) && !rename("new", "newer") && !unlink("newer"), "renaming and removing it");
 	must(opens("/proc/self", "status", O_RDONLY), "opening /proc/self/status");
 	must(threads(), "starting a thread");
@@ -347,6 +357,8 @@ static void try_modes(const char *store)
 	must(opens_with(store, "plain", O_WRONLY | O_CREAT, 0644), "making a file");
 	must_not(changes_mode(store, "plain", 04755), calls, "making a program set-user-id");
 	must_not(changes_mode(store, "plain", 0666), calls, "letting others write to a file");
+	must_not(changes_mode(store, "plain", 0600), calls, "closing a file, as of a library, to others");
+	must_not(opens(store, "plain", O_RDONLY | O_TRUNC), calls, "emptying a file that is opened to read");
 	must_not(geteuid() == 0 && st.st_uid != 0 && opens("/usr/bin", "env", O_RDONLY), files,
 		"opening a program that could be given away");
 }
@@ -376,6 +388,7 @@ int main(int argc, char **argv)
 		return 2;
 	before_init(&before, argv[2]);
 	ringed = rings_init(&rings);
+	umask(0777);
 	rc = confine(argv[1], NULL);
 	if (rc) {
 		printf("confine: %s\n", strerror(-rc));

@@ -5,7 +5,7 @@
 #
 # Environment: CONFINED and LOG_TAKER, the programs confined and log_taker; WRONG_ORDER, the module wrong_order
 
-cases=(private_modes private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
+cases=(private_modes modes_not_as_asked private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
 	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server messages_reach_log
 	mounts_in_its_place
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
@@ -32,6 +32,7 @@ case_private_modes() {
 		(umask "$mask" && head -c 5000000 /dev/urandom | "$KVFS" put "$store" large)
 		umask "$mask"
 		store_mount
+		expect_same "mode of what was put, umask $mask" "$(printf %o $((0666 & ~mask)))" "$(stat -c %a "$mnt/large")"
 		head -c 5000000 /dev/urandom >"$mnt/more"
 		store_unmount
 		umask 022
@@ -39,6 +40,23 @@ case_private_modes() {
 		expect_same "modes of the files, umask $mask" 600 "$(find "$store" -type f -printf '%m\n' | sort -u)"
 		expect_same "all of them files" "" "$(find "$store" -mindepth 1 ! -type f)"
 	done
+}
+
+# Where files get other modes than were asked for, as on file systems that have none, a server that may set none does
+# without.
+case_modes_not_as_asked() {
+	needs_kvfs
+	store_make --segment-size 2M
+	setfacl -d -m u::r-x "$store" 2>acl.error || skip "no default lists here: $(cat acl.error)"
+	store_mount
+	confined_here
+	head -c 5000000 /dev/urandom >"$mnt/large"
+	store_unmount
+	expect_same "modes of the files" "400 600" "$(echo $(find "$store" -type f -printf '%m\n' | sort -u))"
+	echo text | "$KVFS" put "$store" file
+	store_mount
+	head -c 5000000 /dev/urandom >"$mnt/larger"
+	expect_same "contents" text "$(cat "$mnt/file")"
 }
 
 # So is a clone's, which is made before the store comes into it.
