@@ -6,6 +6,7 @@
  * leaves is taken away again.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -145,6 +146,22 @@ static int write_files(struct kv_env *env, struct env_dir *dir, const struct for
 	return error;
 }
 
+/* What could never be written to is not made. */
+static int check_limit(struct kv_env *env, const char *path, const struct format_super *super,
+		       kv_report_fn *report, void *report_arg)
+{
+	uint64_t max = env->file_size_max(env);
+
+	if (super->segment_size <= max)
+		return 0;
+	say(report, report_arg, KV_ERROR,
+	    "%s: files may have %" PRIu64
+	    " bytes at most here (ulimit -f), a segment of this store would have %" PRIu32
+	    "; raise that limit, or choose smaller segments",
+	    path, max, super->segment_size);
+	return -EFBIG;
+}
+
 int kv_create(struct kv_env *env, const char *path, const struct kv_create_options *options,
 	      kv_report_fn *report, void *report_arg)
 {
@@ -178,13 +195,15 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 			format_super_seal(&super);
 		}
 		if (!error)
+			error = check_limit(env, path, &super, report, report_arg);
+		if (!error)
 			error = write_files(env, dir, &super);
 		env->dir_close(dir);
 	}
 	if (error == -EEXIST)
 		say(report, report_arg, KV_ERROR,
 		    "%s: is not empty; choose a new or an empty directory", path);
-	else if (error)
+	else if (error && error != -EFBIG)
 		say(report, report_arg, KV_ERROR, "%s: cannot make a store: %s", path,
 		    strerror(-error));
 	return error;

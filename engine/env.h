@@ -70,6 +70,8 @@ struct kv_env {
 	 * Bytes that can still be allocated, and in all; not by everybody: quotas need not show.
 	 */
 	int (*dir_space)(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *total_bytes);
+	/* To how many bytes this process may make a file grow. UINT64_MAX: nobody says */
+	uint64_t (*file_size_max)(struct kv_env *env);
 
 	/* Never follows symlinks; -ENOENT, -EEXIST, -ELOOP a symlink, -EINVAL not a regular file */
 	int (*file_open)(struct env_dir *dir, const char *name, unsigned flags,

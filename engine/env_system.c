@@ -174,6 +174,14 @@ static int system_file_size(struct env_file *file, uint64_t *size)
 	return 0;
 }
 
+static uint64_t system_file_size_max(struct kv_env *env)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX :
+										   limit.rlim_cur;
+}
+
 static int write_zeros(int fd, uint64_t position, uint64_t end)
 {
 	static const char zeros[ZEROS_SIZE];
@@ -478,6 +486,7 @@ static struct kv_env system_env = {
 	.dir_sync = env_dir_sync,
 	.dir_list = env_dir_list,
 	.dir_space = env_dir_space,
+	.file_size_max = system_file_size_max,
 	.file_open = system_file_open,
 	.file_close = system_file_close,
 	.file_size = system_file_size,

@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +147,21 @@ static int sync_super(struct kv *kv, const char *path)
 	return error;
 }
 
+/* What is written behind the limit would be lost, and the store poisoned. */
+static int check_limit(struct kv *kv, const char *path)
+{
+	uint64_t max = kv->env->file_size_max(kv->env);
+
+	if (kv->super_block.segment_size <= max)
+		return 0;
+	store_report(kv, KV_ERROR,
+		     "%s: files may have %" PRIu64
+		     " bytes at most here (ulimit -f), a segment of this store has %" PRIu32
+		     "; to write to it, raise that limit",
+		     path, max, kv->super_block.segment_size);
+	return -EFBIG;
+}
+
 /* Opens, locks and reads the superblock. */
 static int open_super(struct kv *kv, const char *path, bool read_only)
 {
@@ -185,6 +201,8 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 	if (error)
 		store_report(kv, KV_ERROR, "%s: is not a store that can be opened: %s", path,
 			     why ? why : strerror(-error));
+	if (!error && !read_only)
+		error = check_limit(kv, path);
 	if (!error && !read_only)
 		error = sync_super(kv, path);
 	return error;

@@ -95,15 +95,26 @@ static bool is_helper(const char *program, const char *verb)
 	return !strcmp(program + length, ".kvfs") || !strcmp(program + length, ".fuse.kvfs");
 }
 
-/* A store has two open files for each segment: the usual limit of 1,024 ends at 8 GiB. */
-static void allow_many_files(void)
+/* As far as this process may. */
+static void limit_raise(int resource)
 {
 	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+	if (!getrlimit(resource, &limit)) {
 		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
+		setrlimit(resource, &limit);
 	}
+}
+
+/*
+ * A store has two open files for each segment: the usual limit of 1,024 ends at 8 GiB. And these
+ * are as large as they are; a limit that is left is an error (EFBIG), not the end of who meets it.
+ */
+static void raise_limits(void)
+{
+	limit_raise(RLIMIT_NOFILE);
+	limit_raise(RLIMIT_FSIZE);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /*
@@ -150,9 +161,7 @@ int main(int argc, char **argv)
 	if (argc < 1)
 		return 2;
 	occupy_streams();
-	allow_many_files();
-	/* A limit of a file's size is an error (EFBIG) of whoever wrote, and not the server's end. */
-	signal(SIGXFSZ, SIG_IGN);
+	raise_limits();
 	if (is_helper(argv[0], "mount"))
 		return mount_helper_run(argc, argv);
 	if (is_helper(argv[0], "umount"))

@@ -180,6 +180,8 @@ static bool explain(const char *path, int rc)
 	case -EUCLEAN:
 		message(KV_ERROR, "%s: damaged so that it cannot be opened", path);
 		return false;
+	case -EFBIG: /* the report has the numbers */
+		return false;
 	case -EROFS:
 		message(KV_ERROR,
 			"%s: on a read-only file system: it cannot be changed; a mount needs -o ro",

@@ -151,6 +151,11 @@ static int call_dir_space(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *
 	return 0;
 }
 
+static uint64_t call_file_size_max(struct kv_env *env)
+{
+	return UINT64_MAX;
+}
+
 static int call_rename(struct env_dir *dir, const char *from, const char *to)
 {
 	struct sim_env *sim = dir->sim;
@@ -605,6 +610,7 @@ const struct kv_env sim_env_calls_table = {
 	.dir_sync = call_dir_sync,
 	.dir_list = call_dir_list,
 	.dir_space = call_dir_space,
+	.file_size_max = call_file_size_max,
 	.file_open = call_file_open,
 	.file_close = call_file_close,
 	.file_size = call_file_size,

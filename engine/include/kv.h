@@ -111,8 +111,9 @@ KV_API void kv_env_prepare(void);
 
 /*
  * Makes a store in `path`: a directory that does not exist (its parent does) or is empty.
- * Durable on return. Errors, each of which is reported: -EEXIST not empty, -EINVAL options, and
- * those of mkdir(2), open(2) and write(2).
+ * Durable on return. Errors, each of which is reported: -EEXIST not empty, -EINVAL options, -EFBIG
+ * segments larger than the process may make files (RLIMIT_FSIZE), and those of mkdir(2), open(2)
+ * and write(2).
  */
 KV_API KV_MUST_CHECK int kv_create(struct kv_env *env, const char *path,
 				   const struct kv_create_options *options, kv_report_fn *report,
@@ -161,8 +162,9 @@ struct kv_open_options {
  * writing, or any number for reading. options: NULL for the defaults.
  * Damage that was met and skipped is reported and counted in kv_stats; the rest is there.
  * Errors: -EBUSY locked by another process, -ENOENT, -ENOTDIR, -EMEDIUMTYPE not a store,
- * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EIO, -ENOMEM, and those of
- * open(2). Each is reported.
+ * -EPROTONOSUPPORT of a newer format, -EUCLEAN damaged beyond opening, -EFBIG for writing, where
+ * its segments are larger than the process may make files (RLIMIT_FSIZE), -EIO, -ENOMEM, and those
+ * of open(2). Each is reported.
  */
 KV_API KV_MUST_CHECK int kv_open(struct kv_env *env, const char *path,
 				 const struct kv_open_options *options, struct kv **out);

@@ -160,6 +160,51 @@ static void test_create_full_disk(void **state)
 	assert_int_equal(create_with(fixture, &fixture_create_options), 0);
 }
 
+static uint64_t one_less(struct kv_env *env)
+{
+	return SEGMENT_SIZE - 1;
+}
+
+static uint64_t just_enough(struct kv_env *env)
+{
+	return SEGMENT_SIZE;
+}
+
+/* What cannot be written is not made. */
+static void test_create_small_files(void **state)
+{
+	struct fixture *fixture = *state;
+
+	sim_env_table(fixture->sim)->file_size_max = one_less;
+	assert_int_equal(create_with(fixture, &fixture_create_options), -EFBIG);
+	assert_non_null(strstr(fixture->last_error, "ulimit -f"));
+	sim_env_table(fixture->sim)->file_size_max = just_enough;
+	assert_int_equal(create_with(fixture, &fixture_create_options), 0);
+}
+
+/* Nor opened to be written to; and nothing of it is changed. */
+static void test_small_files(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t writes, syncs;
+
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	writes = sim_env_calls(fixture->sim, SIM_FAULT_WRITE);
+	syncs = sim_env_calls(fixture->sim, SIM_FAULT_SYNC);
+	sim_env_table(fixture->sim)->file_size_max = one_less;
+	assert_int_equal(fixture_open(fixture, 0), -EFBIG);
+	assert_non_null(strstr(fixture->last_error, "ulimit -f"));
+	assert_int_equal(sim_env_calls(fixture->sim, SIM_FAULT_WRITE), writes);
+	assert_int_equal(sim_env_calls(fixture->sim, SIM_FAULT_SYNC), syncs);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	must_have(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	sim_env_table(fixture->sim)->file_size_max = just_enough;
+	must_open(fixture, 0);
+	must_have(fixture, HASHED, "key", "value");
+}
+
 static void test_info(void **state)
 {
 	struct fixture *fixture = *state;
@@ -645,9 +690,11 @@ int main(void)
 		EMPTY_TEST(test_create_in_empty_directory),
 		EMPTY_TEST(test_create_is_durable),
 		EMPTY_TEST(test_create_full_disk),
+		EMPTY_TEST(test_create_small_files),
 		EMPTY_TEST(test_info),
 		FIXTURE_TEST(test_lock),
 		FIXTURE_TEST(test_read_only),
+		FIXTURE_TEST(test_small_files),
 		FIXTURE_TEST(test_no_superblock),
 		FIXTURE_TEST(test_foreign_superblock),
 		FIXTURE_TEST(test_newer_superblock),
