@@ -262,7 +262,7 @@ int checkpoint_open(struct kv *kv)
 	error = checkpoint_file_open(&checkpoint->file, kv->env, kv->dir, kv->segments.uuid);
 	kv->checkpoint_there = error != -ENOENT;
 	if (!error) {
-		error = kv->without_checkpoint ? -ESTALE : take_over(kv, checkpoint);
+		error = kv->checkpoint_fate != CHECKPOINT_USED ? -ESTALE : take_over(kv, checkpoint);
 		if (!error)
 			return 0;
 		uncover_segments(kv);

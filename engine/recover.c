@@ -393,6 +393,41 @@ static void number_on(struct kv *kv, const struct loaded *loaded)
 	}
 }
 
+/* ---- without its checkpoint ------------------------------------------------------------------ */
+
+#define ROOM_FILES 2u
+
+/*
+ * Free files enough to empty damaged segments, one after the other: the log may have to go on in a
+ * new segment, and the copies of one may take a little more than that; then it is free itself.
+ * Where there is no room those that were there stay.
+ */
+static int take_room(struct kv *kv)
+{
+	uint32_t unused = segments_count_unused(&kv->segments);
+	int error = segments_keep_free(&kv->segments, ROOM_FILES);
+
+	if (error)
+		segments_drop_free(&kv->segments, unused, &kv->log.lock);
+	return error;
+}
+
+/*
+ * Durably, before anything of the log is changed: the replay takes an older record where the newest
+ * is damaged, and may take that for a torn end and erase it. To the checkpoint, which has the
+ * newest, copies of the older ones would be changes that came after it.
+ */
+static int remove_checkpoint(struct kv *kv)
+{
+	int error = kv->checkpoint_fate == CHECKPOINT_REMOVED_WITH_ROOM ? take_room(kv) : 0;
+
+	if (!error)
+		error = kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
+	if (error == -ENOENT)
+		return 0;
+	return error ? error : kv->env->dir_sync(kv->dir);
+}
+
 int recover(struct kv *kv)
 {
 	struct loaded loaded = {0};
@@ -410,6 +445,8 @@ int recover(struct kv *kv)
 	if (loaded.count)
 		qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
 	error = check_ids(kv, &loaded);
+	if (!error && kv->checkpoint_fate >= CHECKPOINT_REMOVED)
+		error = remove_checkpoint(kv);
 	if (error)
 		goto out;
 	error = snapshots_load(kv, loaded.segments, loaded.count);

@@ -15,6 +15,8 @@
 /*
  * Fills the indexes; unless read-only, leaves an active segment to append to. -EUCLEAN, -EIO,
  * -ENOMEM, env_is_short; -ESTALE: a part of the checkpoint that the replay needed cannot be read.
+ * CHECKPOINT_REMOVED_WITH_ROOM and env_is_short: nothing was changed, the checkpoint is there, and
+ * nothing was reported.
  */
 int recover(struct kv *kv);
 

@@ -7,7 +7,9 @@
  * zeros; a segment whose header is lost for good is renamed, out of the way. Then the log is
  * replayed as a whole, without a checkpoint, which passes over what is damaged in it and tells of
  * it; and segments that hold such bytes are emptied by compaction, so that the store has none any
- * more.
+ * more. That takes room, which is made sure of first: where there is none the log stays as it is,
+ * and so does the checkpoint, by which newer records may be known to be damaged than the replay
+ * would show.
  *
  * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store
  * that is whole is not changed.
@@ -341,10 +343,6 @@ static int mend_files(struct repair *repair)
 		error = mend_segments(repair);
 	if (!error)
 		error = mend_manifest(repair);
-	if (!error && repair->result.mended) {
-		error = repair->env->unlink(repair->dir, FORMAT_CHECKPOINT_NAME);
-		error = error == -ENOENT ? 0 : error;
-	}
 	if (repair->super_file)
 		repair->env->file_close(repair->super_file);
 	repair->env->dir_close(repair->dir);
@@ -428,12 +426,46 @@ static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 	return bytes;
 }
 
-static int mend_log(struct repair *repair)
+/* Is there a segment that has to be emptied? Changes nothing. */
+static int look_for_damaged(struct repair *repair, bool *any)
+{
+	struct kv_open_options options = {.flags = KV_OPEN_READ_ONLY, .report = keep_quiet};
+	struct kv *kv;
+	int error =
+		store_open_anew(repair->env, repair->path, &options, CHECKPOINT_IGNORED, &kv);
+
+	if (error)
+		return error;
+	*any = any_damaged(kv);
+	return kv_close(kv);
+}
+
+/* Where there is no room to empty segments none of them may be damaged. */
+static int open_log(struct repair *repair, struct kv **out)
 {
 	struct kv_open_options options = {
 		.flags = KV_OPEN_INLINE, .report = pass_on, .report_arg = repair};
+	int looked, error = store_open_anew(repair->env, repair->path, &options,
+					    CHECKPOINT_REMOVED_WITH_ROOM, out);
+	bool any;
+
+	if (!env_is_short(error))
+		return error;
+	looked = look_for_damaged(repair, &any);
+	if (looked)
+		return looked;
+	if (!any)
+		return store_open_anew(repair->env, repair->path, &options, CHECKPOINT_REMOVED,
+				       out);
+	say(repair, KV_ERROR,
+	    "there is no room for a copy of what is whole in damaged segments: they stay as they are, until there is");
+	return error;
+}
+
+static int mend_log(struct repair *repair)
+{
 	struct kv *kv;
-	int closed, error = store_open_anew(repair->env, repair->path, &options, &kv);
+	int closed, error = open_log(repair, &kv);
 
 	if (error)
 		return error;
@@ -457,7 +489,7 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 	uint64_t findings = 0;
 	int error = mend_files(&repair);
 
-	if (!error)
+	if (!error && !repair.result.mended)
 		error = findings_of(&repair, &findings, keep_quiet);
 	if (!error && (findings || repair.result.mended)) {
 		error = mend_log(&repair);

@@ -223,6 +223,15 @@ void segment_file_give_back(struct segments *segments, struct segment *segment, 
 		(void)segment_file_release(segments, segment, from);
 }
 
+uint32_t segments_count_unused(const struct segments *segments)
+{
+	uint32_t slot, count = atomic_load(&segments->count), unused = 0;
+
+	for (slot = 0; slot < count; slot++)
+		unused += segments->table[slot] && !segments->table[slot]->id;
+	return unused;
+}
+
 uint32_t segments_count_free(const struct segments *segments)
 {
 	uint32_t slot, count = atomic_load(&segments->count), ready = 0;
@@ -347,10 +356,8 @@ static uint32_t drop_some(struct segments *segments, uint32_t unused, uint32_t k
 
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock)
 {
-	uint32_t slot, count = atomic_load(&segments->count), unused = 0;
+	uint32_t unused = segments_count_unused(segments);
 
-	for (slot = 0; slot < count; slot++)
-		unused += segments->table[slot] && !segments->table[slot]->id;
 	unused = drop_some(segments, unused, keep, true, lock);
 	(void)drop_some(segments, unused, keep, false, lock);
 }

@@ -59,8 +59,9 @@ void segment_file_give_back(struct segments *segments, struct segment *segment, 
  * env_is_short, -EIO
  */
 int segments_keep_free(struct segments *segments, uint32_t count);
-/* How many there are. */
+/* How many there are; and with those that lack space. */
 uint32_t segments_count_free(const struct segments *segments);
+uint32_t segments_count_unused(const struct segments *segments);
 /* A file that is not in the log, to be used for the next segment. */
 int segment_load_free(struct segments *segments, uint32_t slot, bool read_only);
 /* Gives a free slot's file back to the disk; takes the log's lock only to leave the table. */

@@ -281,19 +281,6 @@ static int start_threads(struct kv *kv)
 	return error;
 }
 
-enum checkpoint_fate {
-	CHECKPOINT_USED,
-	CHECKPOINT_IGNORED, /* as if there were none */
-	CHECKPOINT_REMOVED, /* when the store is locked */
-};
-
-static int remove_checkpoint(struct kv *kv)
-{
-	int error = kv->env->unlink(kv->dir, FORMAT_CHECKPOINT_NAME);
-
-	return error == -ENOENT ? 0 : error;
-}
-
 /* -ESTALE: there is a checkpoint, but it must be done without. */
 static int open_with(struct kv_env *env, const char *path, const struct kv_open_options *options,
 		     enum checkpoint_fate fate, struct kv **out)
@@ -312,7 +299,7 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	kv->report_arg = options->report_arg;
 	kv->warm_size = memory_size() / WARM_MEMORY_SHARE;
 	kv->inline_maintenance = options->flags & KV_OPEN_INLINE;
-	kv->without_checkpoint = fate != CHECKPOINT_USED;
+	kv->checkpoint_fate = fate;
 	kv->checkpoint_interval = options->checkpoint_interval;
 	kv->commit_interval_us =
 		(uint64_t)(options->commit_interval_ms ? options->commit_interval_ms :
@@ -332,8 +319,6 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 		goto out;
 	fill_info(kv, &kv->super_block, read_only);
 	error = init_parts(kv, &kv->super_block, options->resident_size);
-	if (!error && fate == CHECKPOINT_REMOVED)
-		error = remove_checkpoint(kv);
 	if (!error)
 		error = recover(kv);
 	if (!error)
@@ -346,7 +331,8 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	times_init(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);
-	if (error && error != -ESTALE)
+	if (error && error != -ESTALE &&
+	    !(fate == CHECKPOINT_REMOVED_WITH_ROOM && env_is_short(error)))
 		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));
 	if (error)
 		goto out;
@@ -377,9 +363,9 @@ int kv_open(struct kv_env *env, const char *path, const struct kv_open_options *
 }
 
 int store_open_anew(struct kv_env *env, const char *path, const struct kv_open_options *options,
-		    struct kv **out)
+		    enum checkpoint_fate fate, struct kv **out)
 {
-	return open_with(env, path, options, CHECKPOINT_REMOVED, out);
+	return open_with(env, path, options, fate, out);
 }
 
 int kv_close(struct kv *kv)

@@ -311,6 +311,14 @@ struct counters {
 	_Atomic uint64_t misses; /* of them: the rarer outcome */
 };
 
+/* What becomes of the one that is there when a store is opened. */
+enum checkpoint_fate {
+	CHECKPOINT_USED,
+	CHECKPOINT_IGNORED, /* as if there were none */
+	CHECKPOINT_REMOVED, /* before anything of the log is changed */
+	CHECKPOINT_REMOVED_WITH_ROOM, /* likewise, if damaged segments can then be emptied */
+};
+
 struct kv {
 	struct kv_env *env;
 	struct env_dir *dir;
@@ -344,7 +352,7 @@ struct kv {
 	_Atomic unsigned orders_loading; /* ordered indexes that are not there yet, a bit each;
 					    cleared under log.lock */
 	_Atomic unsigned orders_failed; /* and could not be loaded: a bit each */
-	bool without_checkpoint;       /* there may be one, which is not to be used */
+	enum checkpoint_fate checkpoint_fate;
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */
 	uint64_t checkpoint_interval;  /* bytes of log; 0: as it sees fit */
@@ -387,12 +395,10 @@ struct kv {
 	struct counters counters[STORE_STRIPES];
 };
 
-/*
- * kv_open, for writing, from the log alone: the checkpoint is removed. Not before the store is
- * locked, as it may be that of somebody who has it open.
- */
+/* kv_open from the log alone: not CHECKPOINT_USED. As recover(), which see, says. */
 int store_open_anew(struct kv_env *env, const char *path, const struct kv_open_options *options,
-		    struct kv **out) __attribute__((warn_unused_result));
+		    enum checkpoint_fate fate, struct kv **out)
+	__attribute__((warn_unused_result));
 __attribute__((format(printf, 3, 4))) void store_report(struct kv *kv, enum kv_severity severity,
 							const char *format, ...);
 /*

@@ -470,6 +470,92 @@ static void test_crashes(void **state)
 	damage_store_free(&store);
 }
 
+/* ---- no room ------------------------------------------------------------------------------ */
+
+/* A damaged store on a disk that has so many bytes left. */
+static void mount_damaged(struct fixture *fixture, const struct damage_store *store, uint64_t room)
+{
+	const char *segment = first_segment(store)->name;
+	uint64_t capacity = room;
+
+	mount_image(fixture, store);
+	for (unsigned i = 0; i < store->image.count; i++)
+		capacity += store->image.files[i].size;
+	flip(fixture->sim, FORMAT_SUPER_NAME, 40, 2);
+	flip(fixture->sim, segment, 40, 2);
+	flip(fixture->sim, segment, 5000, 2);
+	flip(fixture->sim, segment, first_segment(store)->used / 2, 2);
+	sim_env_set_capacity(fixture->sim, capacity);
+}
+
+static void look(const struct damage_store *store, struct fixture *fixture,
+	struct damage_seen *seen)
+{
+	struct damage_said heard;
+
+	open_and_hear(fixture, KV_OPEN_READ_ONLY, &heard);
+	damage_look(store, fixture, seen);
+	must_close(fixture);
+}
+
+/* Byte for byte, but for superblock and segments' headers, which took no room. */
+static void must_be_as_before(const struct damage_store *store, struct fixture *fixture)
+{
+	struct fixture damaged;
+
+	mount_damaged(&damaged, store, 0);
+	for (unsigned i = 0; i < store->image.count; i++) {
+		const struct store_image_file *file = &store->image.files[i];
+		uint64_t size, from = is_segment(file) || is_super(file)
+						? FORMAT_SEGMENT_HEADER_SIZE
+						: 0;
+		const uint8_t *bytes = sim_env_bytes(fixture->sim, file->name, &size);
+
+		where.name = file->name;
+		assert_non_null(bytes);
+		assert_int_equal(size, file->size);
+		assert_memory_equal(bytes + from,
+			sim_env_bytes(damaged.sim, file->name, &size) + from, size - from);
+	}
+	unmount(&damaged);
+}
+
+/*
+ * Where there is no room for copies a repair fails, and the store is as it was, its checkpoint
+ * too; as soon as there is it goes well, on how full a disk whatever.
+ */
+static void test_no_room(void **state)
+{
+	struct fate fate = {.interrupted = true, .lost_max = (DAMAGE_KEYS_MAX + 1) * DAMAGE_VIEWS};
+	struct damage_store store;
+	unsigned refused = 0;
+	int result = -ENOSPC;
+
+	damage_store_make(&store, kind);
+	for (uint64_t room = 0; result; room += SEGMENT_SIZE / 4) {
+		struct damage_said said = {.segment_size = SEGMENT_SIZE};
+		struct damage_seen before, after;
+		struct kv_repair_report report;
+		struct fixture fixture;
+
+		mount_damaged(&fixture, &store, room);
+		look(&store, &fixture, &before);
+		result = kv_repair(fixture.env, DAMAGE_PATH, damage_hear, &said, &report);
+		if (result) {
+			assert_int_equal(result, -ENOSPC);
+			must_be_as_before(&store, &fixture);
+			look(&store, &fixture, &after);
+			assert_memory_equal(&after, &before, sizeof(after));
+			refused++;
+		}
+		sim_env_set_capacity(fixture.sim, 64 << 20);
+		judge(&store, &fixture, &fate, &said, &after);
+		unmount(&fixture);
+	}
+	assert_true(refused > 1);
+	damage_store_free(&store);
+}
+
 /* ---- nobody else's ------------------------------------------------------------------------ */
 
 /* Whoever takes the checkpoint away has the store to himself. */
@@ -539,6 +625,7 @@ int main(int argc, char **argv)
 		TEST(test_wrong_super),
 		TEST(test_nothing_to_do),
 		TEST(test_crashes),
+		TEST(test_no_room),
 		TEST(test_locked_meanwhile),
 	};
 
