@@ -262,7 +262,7 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 		finding(&check, "%s: damaged; snapshots are those that the log has",
 			FORMAT_SNAPSHOTS_NAME);
 	if (kv->lost_segments)
-		finding(&check, "%u segments cannot be read: their headers are lost",
+		finding(&check, "%u segments' files cannot be used: no header, or not what their names say",
 			kv->lost_segments);
 	if (kv->missing_segments)
 		finding(&check, "%u segments of the log are missing: what they alone held is lost",

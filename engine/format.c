@@ -187,6 +187,22 @@ int format_page_header(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const uin
 	return 0;
 }
 
+int format_page_any(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_segment *out)
+{
+	static const uint32_t places[] = {0, FORMAT_SEGMENT_COPY_AT};
+	struct format_segment header;
+	unsigned i;
+
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		memcpy(&header, page + places[i], sizeof(header));
+		if (format_segment_validate(&header, header.uuid, header.slot, header.size))
+			continue;
+		*out = header;
+		return 0;
+	}
+	return -EUCLEAN;
+}
+
 int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_super *out)
 {
 	struct format_super super = {0};

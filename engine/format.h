@@ -146,6 +146,8 @@ void format_page_fill(uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const struct for
 /* The header or its copy, whichever is valid. Errors as format_segment_validate's. */
 int format_page_header(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const uint8_t uuid[16],
 		       uint32_t slot, uint32_t size, struct format_segment *out);
+/* The same, whichever store's and slot's it is. */
+int format_page_any(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_segment *out);
 /* The superblock from its copy; -EUCLEAN */
 int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_super *out);
 

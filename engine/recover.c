@@ -13,6 +13,7 @@
 #include "replay.h"
 #include "segment_file.h"
 #include "snapshot.h"
+#include "stray.h"
 
 struct loaded {
 	struct segment **segments; /* by rising id */
@@ -25,6 +26,36 @@ struct listing {
 };
 
 /* ---- finding the segments -------------------------------------------------------------------- */
+
+/* Why a segment's file is none that can be used; and that it is passed over. 0, or the error */
+static int report_unusable(struct kv *kv, const char *name, uint32_t slot, int error)
+{
+	char text[STRAY_TEXT_SIZE];
+	struct format_segment header;
+	enum stray_kind kind;
+
+	if (error == -EPROTONOSUPPORT) {
+		store_report(kv, KV_ERROR,
+			     "%s: the segment was written by a newer version; use that version",
+			     name);
+		return error;
+	}
+	if (!stray_read(kv->env, kv->dir, &kv->super_block, slot, &kind, &header) &&
+	    (kind == STRAY_MISNAMED || kind == STRAY_FOREIGN)) {
+		stray_tell(kind, &header, &kv->super_block, text);
+		store_report(kv, KV_ERROR, "%s: %s; %s", name, text,
+			     kv->info.read_only ? "it is passed over, a repair sees to it"
+						: "a repair sees to it");
+	} else {
+		store_report(
+			kv, KV_ERROR, "%s: %s", name,
+			kv->info.read_only
+				? "the segment's header is lost, and with it what it held"
+				: "the segment is damaged; a repair, or opening read-only, brings back the rest");
+	}
+	kv->lost_segments += kv->info.read_only;
+	return kv->info.read_only ? 0 : error;
+}
 
 static int load_one(void *arg, const char *name)
 {
@@ -46,19 +77,8 @@ static int load_one(void *arg, const char *name)
 		return 0;
 	}
 	error = segment_load(&kv->segments, (uint32_t)slot, kv->info.read_only, &segment);
-	if (error == -EUCLEAN || error == -EPROTONOSUPPORT) {
-		bool passed_over = error == -EUCLEAN && kv->info.read_only;
-
-		store_report(
-			kv, KV_ERROR, "%s: %s", name,
-			error == -EPROTONOSUPPORT
-				? "the segment was written by a newer version; use that version"
-			: passed_over
-				? "the segment's header is lost, and with it what it held"
-				: "the segment is damaged; a repair, or opening read-only, brings back the rest");
-		kv->lost_segments += passed_over;
-		return passed_over ? 0 : error;
-	}
+	if (error == -EUCLEAN || error == -EPROTONOSUPPORT)
+		return report_unusable(kv, name, (uint32_t)slot, error);
 	if (!error && (segment->header_damaged || segment->missing))
 		store_report(kv, KV_ERROR, "%s: the segment's %s", name,
 			     segment->missing ? "end is missing"

@@ -4,16 +4,18 @@
  *
  * First the files, one by one, while nobody has the store open: the superblock, the segments'
  * headers and the manifest from their copies; files that are too short get their size again, with
- * zeros; a segment whose header is lost for good is renamed, out of the way. Then the log is
- * replayed as a whole, without a checkpoint, which passes over what is damaged in it and tells of
- * it; and segments that hold such bytes are emptied by compaction, so that the store has none any
- * more. That takes room, which is made sure of first: where there is none the log stays as it is,
- * and so does the checkpoint, by which newer records may be known to be damaged than the replay
- * would show.
+ * zeros; segments under wrong names get their own, and what is none of the log, or has lost its
+ * header for good, is renamed, out of the way. Then the log is replayed as a whole, without a
+ * checkpoint, which passes over what is damaged in it and tells of it; and segments that hold such
+ * bytes are emptied by compaction, so that the store has none any more. That takes room, which is
+ * made sure of first: where there is none the log stays as it is, and so does the checkpoint, by
+ * which newer records may be known to be damaged than the replay would show.
  *
  * Nothing that can be read is given up, every step is one that a crash may interrupt, and a store
  * that is whole is not changed.
  */
+#include "repair.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,21 +29,6 @@
 #include "super.h"
 
 #define STEPS_MAX 1000000u
-#define LOST_NAME_SIZE 24u
-
-struct repair {
-	struct kv_env *env;
-	struct env_dir *dir;
-	const char *path;
-	kv_report_fn *report;
-	void *report_arg;
-	struct format_super super;
-	struct env_file *super_file; /* holds the lock */
-	struct cut *cuts;
-	size_t cuts_count;
-	bool checkpoint_damaged;
-	struct kv_repair_report result;
-};
 
 /* What was cut off of a segment's file, and perhaps was a part of the log. */
 struct cut {
@@ -49,8 +36,7 @@ struct cut {
 	uint64_t bytes;
 };
 
-__attribute__((format(printf, 3, 4))) static void
-say(struct repair *repair, enum kv_severity severity, const char *format, ...)
+void repair_say(struct repair *repair, enum kv_severity severity, const char *format, ...)
 {
 	char text[512];
 	va_list args;
@@ -93,8 +79,8 @@ static int mend_super(struct repair *repair)
 		super_read(env, repair->dir, repair->super_file, &repair->super, &damaged, &why);
 
 	if (error) {
-		say(repair, KV_ERROR, "%s: is not a store that can be repaired: %s", repair->path,
-		    why);
+		repair_say(repair, KV_ERROR, "%s: is not a store that can be repaired: %s",
+			   repair->path, why);
 		return error;
 	}
 	if (!damaged)
@@ -108,48 +94,12 @@ static int mend_super(struct repair *repair)
 	if (error)
 		return error;
 	repair->result.mended++;
-	say(repair, KV_WARNING, "%s: was damaged; written again from a copy", FORMAT_SUPER_NAME);
+	repair_say(repair, KV_WARNING, "%s: was damaged; written again from a copy",
+		   FORMAT_SUPER_NAME);
 	return 0;
 }
 
 /* ---- segments' files ------------------------------------------------------------------------- */
-
-/* A name under which nothing is looked for, and nothing is. */
-static int lost_name(struct repair *repair, uint32_t slot, char name[LOST_NAME_SIZE])
-{
-	struct env_file *file;
-	unsigned number;
-	int error;
-
-	for (number = 0; number < 1000; number++) {
-		snprintf(name, LOST_NAME_SIZE, "lost-%08x.%u", slot, number);
-		error = repair->env->file_open(repair->dir, name, ENV_READ_ONLY, &file);
-		if (error == -ENOENT)
-			return 0;
-		if (!error)
-			repair->env->file_close(file);
-	}
-	return -EEXIST;
-}
-
-static int set_aside(struct repair *repair, const char *name, uint32_t slot)
-{
-	char lost[LOST_NAME_SIZE];
-	int error = lost_name(repair, slot, lost);
-
-	/* A power failure may undo it; then it is done again. mend_log syncs names. */
-	if (!error)
-		error = repair->env->rename(repair->dir, name, lost);
-	if (error)
-		return error;
-	repair->result.mended++;
-	/* All that it held: what is left of the file may be less. */
-	repair->result.lost_bytes += repair->super.segment_size;
-	say(repair, KV_ERROR,
-	    "%s: its header is lost, and with it what its %u bytes held; the file is %s now", name,
-	    repair->super.segment_size, lost);
-	return 0;
-}
 
 /* Does the log, or the segment, end before the file does? Then behind it nothing was written. */
 static bool ends_within(struct repair *repair, const uint8_t *base, uint64_t size, uint64_t salt)
@@ -208,10 +158,10 @@ static int lengthen(struct repair *repair, struct env_file *file, const char *na
 	if (error)
 		return error;
 	repair->result.mended++;
-	say(repair, KV_ERROR, "%s: its last %llu bytes are missing%s", name,
-	    (unsigned long long)bytes,
-	    ended ? "; nothing was in them" :
-		    "; what they held is lost, and with it the batch that they begin in");
+	repair_say(repair, KV_ERROR, "%s: its last %llu bytes are missing%s", name,
+		   (unsigned long long)bytes,
+		   ended ? "; nothing was in them"
+			 : "; what they held is lost, and with it the batch that they begin in");
 	return 0;
 }
 
@@ -230,20 +180,9 @@ static int mend_header(struct repair *repair, struct env_file *file, const char 
 	if (error)
 		return error;
 	repair->result.mended++;
-	say(repair, KV_WARNING, "%s: its header was damaged; written again from its copy", name);
+	repair_say(repair, KV_WARNING, "%s: its header was damaged; written again from its copy",
+		   name);
 	return 0;
-}
-
-/*
- * A whole header, but not of this store: then perhaps the superblock is not. Not for a program to
- * decide.
- */
-static bool is_of_another(const uint8_t *page)
-{
-	struct format_segment header;
-
-	memcpy(&header, page, sizeof(header));
-	return !format_segment_validate(&header, header.uuid, header.slot, header.size);
 }
 
 static int mend_opened(struct repair *repair, struct env_file *file, const char *name,
@@ -260,11 +199,6 @@ static int mend_opened(struct repair *repair, struct env_file *file, const char 
 		return error;
 	error = format_page_header(page, repair->super.uuid, slot, repair->super.segment_size,
 				   &header);
-	if (error == -EUCLEAN && is_of_another(page))
-		say(repair, KV_ERROR,
-		    "%s: belongs to another store, or under another name; nothing is done", name);
-	else if (error == -EUCLEAN)
-		return set_aside(repair, name, slot);
 	if (!error && size < repair->super.segment_size)
 		error = lengthen(repair, file, name, &header, size);
 	return error ? error : mend_header(repair, file, name, page, &header);
@@ -311,7 +245,8 @@ static int mend_segments(struct repair *repair)
 			repair->env->file_close(file);
 		}
 		if (error)
-			say(repair, KV_ERROR, "%s: cannot be repaired: %s", name, strerror(-error));
+			repair_say(repair, KV_ERROR, "%s: cannot be repaired: %s", name,
+				   strerror(-error));
 	}
 	free(names.slots);
 	return error;
@@ -325,8 +260,9 @@ static int mend_manifest(struct repair *repair)
 	if (error || !mended)
 		return error;
 	repair->result.mended++;
-	say(repair, KV_WARNING, "%s: one of its copies was damaged; written again from the other",
-	    FORMAT_MANIFEST_NAME);
+	repair_say(repair, KV_WARNING,
+		   "%s: one of its copies was damaged; written again from the other",
+		   FORMAT_MANIFEST_NAME);
 	return 0;
 }
 
@@ -339,6 +275,8 @@ static int mend_files(struct repair *repair)
 	error = super_open(repair);
 	if (!error)
 		error = mend_super(repair);
+	if (!error)
+		error = repair_names(repair);
 	if (!error)
 		error = mend_segments(repair);
 	if (!error)
@@ -356,7 +294,7 @@ static void pass_on(void *arg, enum kv_severity severity, const char *text)
 	struct repair *repair = arg;
 
 	if (severity != KV_INFO)
-		say(repair, severity, "%s", text);
+		repair_say(repair, severity, "%s", text);
 }
 
 static void keep_quiet(void *arg, enum kv_severity severity, const char *text)
@@ -457,8 +395,9 @@ static int open_log(struct repair *repair, struct kv **out)
 	if (!any)
 		return store_open_anew(repair->env, repair->path, &options, CHECKPOINT_REMOVED,
 				       out);
-	say(repair, KV_ERROR,
-	    "there is no room for a copy of what is whole in damaged segments: they stay as they are, until there is");
+	repair_say(repair, KV_ERROR,
+		   "there is no room for a copy of what is whole in damaged segments: they stay as "
+		   "they are, until there is");
 	return error;
 }
 
@@ -471,8 +410,9 @@ static int mend_log(struct repair *repair)
 		return error;
 	if (repair->checkpoint_damaged) {
 		repair->result.mended++;
-		say(repair, KV_WARNING, "%s: was damaged; removed, as it can be done without",
-		    FORMAT_CHECKPOINT_NAME);
+		repair_say(repair, KV_WARNING,
+			   "%s: was damaged; removed, as it can be done without",
+			   FORMAT_CHECKPOINT_NAME);
 	}
 	repair->result.mended += atomic_load(&kv->damaged);
 	repair->result.lost_bytes += kv->passed_over_bytes + cut_bytes(repair, kv);
@@ -499,8 +439,8 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 	/* The mark of a clean close, for example. */
 	if (!error && findings && !repair.result.mended && !repair.result.remaining) {
 		repair.result.mended++;
-		say(&repair, KV_WARNING,
-		    "what was damaged held nothing, and is not there any more");
+		repair_say(&repair, KV_WARNING,
+			   "what was damaged held nothing, and is not there any more");
 	}
 	free(repair.cuts);
 	if (error)

@@ -326,7 +326,8 @@ struct kv {
 	struct format_super super_block; /* what it says, or its copy */
 	bool super_damaged;
 	_Atomic bool checkpoint_damaged;
-	unsigned lost_segments; /* that are passed over, as their headers are lost */
+	unsigned lost_segments; /* that are passed over: their headers are lost, or not what their
+				   names say */
 	uint32_t missing_segments; /* that should be there; by recovery */
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
 	struct env_file *manifest; /* the list of segments, open to be written; the

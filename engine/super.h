@@ -10,7 +10,8 @@
 #include "format.h"
 
 /*
- * file: of the superblock, or NULL. *damaged: it is not valid, and what is in `out` is a copy.
+ * file: of the superblock, or NULL. *damaged: it is not valid, and what is in `out` is a copy. One
+ * that not all segments agree with is none.
  * *why, on an error: for people. 0, -EMEDIUMTYPE, -EPROTONOSUPPORT, -EUCLEAN, -EIO
  */
 int super_read(struct kv_env *env, struct env_dir *dir, struct env_file *file,

@@ -3,8 +3,8 @@
 #
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
-cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists damaged_value
-	damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage repair_names_files
+cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists stray_segments
+	damaged_value damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage repair_names_files
 	damaged_snapshot two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
@@ -167,6 +167,41 @@ case_damaged_lists() {
 	store_mount
 	cmp large "$mnt/large"
 	store_unmount
+}
+
+# strays_mended PATTERN - a check says it of a segment's file, a repair sees to it, and all is there
+strays_mended() {
+	local code=0
+	expect_fail "$1" "$KVFS" check "$store"
+	"$KVFS" check --repair "$store" >check.out 2>&1 || code=$?
+	expect_same "exit code of a repair" 1 "$code"
+	store_check
+	store_mount -o ro
+	cmp large "$mnt/large"
+	store_unmount
+}
+
+# Segments that somebody has copied, swapped, or brought from another store.
+case_stray_segments() {
+	needs_kvfs_here
+	filled_store
+	cp "$store/seg-00000000" "$store/seg-00000009"
+	strays_mended 'seg-00000009: is seg-00000000 of this store under another name'
+	cmp "$store/lost-00000009.0" "$store.good/seg-00000000"
+	mv "$store/seg-00000000" swapped
+	mv "$store/seg-00000001" "$store/seg-00000000"
+	mv swapped "$store/seg-00000001"
+	refused 'is seg-.* under another name;.* a repair'
+	strays_mended 'seg-00000001: is seg-00000000 of this store'
+	"$KVFS" mkfs other --segment-size 2M
+	echo text | "$KVFS" put other key
+	cp other/seg-00000000 "$store/seg-00000008"
+	strays_mended 'seg-00000008: is of another store'
+	cmp "$store/lost-00000008.0" other/seg-00000000
+	cp other/super "$store/super"
+	expect_fail 'no segment is of this one' "$KVFS" check --repair "$store"
+	rm -rf "$store"
+	cp -a "$store.good" "$store"
 }
 
 # value_find NAME - sets $segment and $position to where the value of one file of filled_store is

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* repair.h - what the parts of a repair share: repair.c, and repair_names.c for files' names. */
+#ifndef REPAIR_H
+#define REPAIR_H
+
+#include "env.h"
+#include "format.h"
+#include "kv.h"
+
+struct repair {
+	struct kv_env *env;
+	struct env_dir *dir;
+	const char *path;
+	kv_report_fn *report;
+	void *report_arg;
+	struct format_super super;
+	struct env_file *super_file; /* holds the lock */
+	struct cut *cuts;
+	size_t cuts_count;
+	bool checkpoint_damaged;
+	struct kv_repair_report result;
+};
+
+__attribute__((format(printf, 3, 4))) void
+repair_say(struct repair *repair, enum kv_severity severity, const char *format, ...);
+/*
+ * Gives the segments' files of this store the names that their headers say, and sets aside what is
+ * none of its log. Of a store that the superblock is not of nothing is touched: -EUCLEAN.
+ */
+int repair_names(struct repair *repair) __attribute__((warn_unused_result));
+
+#endif
