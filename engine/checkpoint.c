@@ -262,7 +262,8 @@ int checkpoint_open(struct kv *kv)
 	error = checkpoint_file_open(&checkpoint->file, kv->env, kv->dir, kv->segments.uuid);
 	kv->checkpoint_there = error != -ENOENT;
 	if (!error) {
-		error = kv->checkpoint_fate != CHECKPOINT_USED ? -ESTALE : take_over(kv, checkpoint);
+		error = kv->checkpoint_fate == CHECKPOINT_USED ? take_over(kv, checkpoint)
+							       : -ESTALE;
 		if (!error)
 			return 0;
 		uncover_segments(kv);
@@ -272,7 +273,11 @@ int checkpoint_open(struct kv *kv)
 		return error;
 	/* Compaction has moved on since it was written: that is as usual. */
 	if (error != -ESTALE && error != -ENOENT)
-		checkpoint_damaged(kv, "cannot be used; the whole log is read instead");
+		checkpoint_damaged(
+			kv,
+			env_is_no_file(error)
+				? "no regular file; the whole log is read instead; a repair moves it away"
+				: "cannot be used; the whole log is read instead");
 	return 0;
 }
 

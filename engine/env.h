@@ -149,6 +149,12 @@ static inline bool env_open_was_refused(int error)
 	       error == -ENOMEM;
 }
 
+/* A directory, a symlink or the like has the name: somebody has put it there. */
+static inline bool env_is_no_file(int error)
+{
+	return error == -EINVAL || error == -ELOOP;
+}
+
 /*
  * There is no more space to be had: on the disk, or of what the user, a project (-EDQUOT) or the
  * process (-EFBIG) may take of it. What is given back helps.

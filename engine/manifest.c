@@ -323,6 +323,13 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 			     FORMAT_MANIFEST_NAME);
 		return 0;
 	}
+	if (env_is_no_file(error)) {
+		found_damaged(kv);
+		store_report(kv, KV_ERROR, "%s: no regular file; a repair moves it away",
+			     FORMAT_MANIFEST_NAME);
+		/* To write to the store a list is needed. */
+		return kv->info.read_only ? 0 : error;
+	}
 	if (error)
 		return error;
 	page = &copies.pages[copies.newest];

@@ -70,6 +70,17 @@ static int super_open(struct repair *repair)
 	return error ? error : repair->env->file_lock(repair->super_file, true);
 }
 
+static int open_and_lock(struct repair *repair)
+{
+	int error = super_open(repair);
+
+	if (env_is_no_file(error))
+		repair_say(repair, KV_ERROR,
+			   "%s: no regular file; move it away, and a repair writes it from a copy",
+			   FORMAT_SUPER_NAME);
+	return error;
+}
+
 static int mend_super(struct repair *repair)
 {
 	struct kv_env *env = repair->env;
@@ -272,7 +283,7 @@ static int mend_files(struct repair *repair)
 
 	if (error)
 		return error;
-	error = super_open(repair);
+	error = open_and_lock(repair);
 	if (!error)
 		error = mend_super(repair);
 	if (!error)

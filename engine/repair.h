@@ -25,7 +25,8 @@ __attribute__((format(printf, 3, 4))) void
 repair_say(struct repair *repair, enum kv_severity severity, const char *format, ...);
 /*
  * Gives the segments' files of this store the names that their headers say, and sets aside what is
- * none of its log. Of a store that the superblock is not of nothing is touched: -EUCLEAN.
+ * none of its log, and what is no file where one should be that the store can do without. Of a
+ * store that the superblock is not of nothing is touched: -EUCLEAN.
  */
 int repair_names(struct repair *repair) __attribute__((warn_unused_result));
 

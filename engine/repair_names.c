@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * repair_names.c - see repair.h: segments' files that are under wrong names, or of another store.
+ * repair_names.c - see repair.h: segments' files that are under wrong names, or of another store;
+ * and names under which there is no file at all, but a directory or a symlink.
  *
  * Each renaming is durable before the next one, and leaves a directory that a repair can begin
  * with: what has to make way for another takes the name of a segment that there is not, and is
@@ -15,7 +16,8 @@
 
 #include "stray.h"
 
-#define LOST_NAME_SIZE 24u
+#define LOST_OF_MAX 10 /* of a name: "checkpoint" is the longest */
+#define LOST_NAME_SIZE (5u + LOST_OF_MAX + 5u)
 
 struct entry {
 	uint32_t slot;	     /* of its name */
@@ -94,14 +96,14 @@ static int move(struct repair *repair, const char *from, const char *to)
 /* ---- aside ----------------------------------------------------------------------------------- */
 
 /* A name under which nothing is looked for, and nothing is. */
-static int lost_name(struct repair *repair, uint32_t slot, char name[LOST_NAME_SIZE])
+static int lost_name(struct repair *repair, const char *of, char name[LOST_NAME_SIZE])
 {
 	struct env_file *file;
 	unsigned number;
 	int error;
 
 	for (number = 0; number < 1000; number++) {
-		snprintf(name, LOST_NAME_SIZE, "lost-%08x.%u", slot, number);
+		snprintf(name, LOST_NAME_SIZE, "lost-%.*s.%u", LOST_OF_MAX, of, number);
 		error = repair->env->file_open(repair->dir, name, ENV_READ_ONLY, &file);
 		if (error == -ENOENT)
 			return 0;
@@ -111,20 +113,49 @@ static int lost_name(struct repair *repair, uint32_t slot, char name[LOST_NAME_S
 	return -EEXIST;
 }
 
-static int set_aside(struct repair *repair, struct entry *entry, const char *why)
+static int move_aside(struct repair *repair, const char *name, const char *of, const char *why)
 {
-	char name[FORMAT_SEGMENT_NAME_SIZE], lost[LOST_NAME_SIZE];
-	int error = lost_name(repair, entry->slot, lost);
+	char lost[LOST_NAME_SIZE];
+	int error = lost_name(repair, of, lost);
 
-	format_segment_name(entry->slot, name);
 	if (!error)
 		error = move(repair, name, lost);
 	if (error)
 		return error;
-	entry->aside = true;
 	repair->result.mended++;
 	repair_say(repair, KV_ERROR, "%s: %s; the file is %s now", name, why, lost);
 	return 0;
+}
+
+/* A directory, or a symlink, in the place of one that the store can do without. */
+static int set_types_aside(struct repair *repair)
+{
+	static const char *const names[] = {
+		FORMAT_CHECKPOINT_NAME, FORMAT_MANIFEST_NAME, FORMAT_SNAPSHOTS_NAME};
+	struct env_file *file;
+	unsigned i;
+	int error = 0;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]) && !error; i++) {
+		int opened = repair->env->file_open(repair->dir, names[i], ENV_READ_ONLY, &file);
+
+		if (!opened)
+			repair->env->file_close(file);
+		if (env_is_no_file(opened))
+			error = move_aside(repair, names[i], names[i], "no regular file");
+	}
+	return error;
+}
+
+static int set_aside(struct repair *repair, struct entry *entry, const char *why)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	int error;
+
+	format_segment_name(entry->slot, name);
+	error = move_aside(repair, name, name + strlen("seg-"), why);
+	entry->aside = !error;
+	return error;
 }
 
 static int set_lost_aside(struct repair *repair, struct entry *entry)
@@ -261,6 +292,8 @@ int repair_names(struct repair *repair)
 		error = read_headers(&listing);
 	if (!error)
 		error = judge_foreign(&listing);
+	if (!error)
+		error = set_types_aside(repair);
 	if (!error)
 		error = set_others_aside(&listing);
 	while (!error && (entry = next_misnamed(&listing)))

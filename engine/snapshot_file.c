@@ -102,8 +102,10 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 	}
 	kv->snapshots.damaged = true;
 	store_add(&kv->damaged, 1);
-	store_report(kv, KV_ERROR, "%s cannot be read; the log is searched for snapshots",
-		     FORMAT_SNAPSHOTS_NAME);
+	store_report(kv, KV_ERROR, "%s %s; the log is searched for snapshots",
+		     FORMAT_SNAPSHOTS_NAME,
+		     env_is_no_file(error) ? "is no regular file, which a repair moves away"
+					   : "cannot be read");
 	for (i = 0, error = 0; i < count && !error; i++)
 		error = search(kv, segments[i]);
 	return error;

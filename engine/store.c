@@ -185,6 +185,8 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 			path, FORMAT_SUPER_NAME);
 		return error ? -EMEDIUMTYPE : -EUCLEAN;
 	}
+	if (env_is_no_file(error))
+		why = "its superblock (" FORMAT_SUPER_NAME ") is no regular file";
 	if (!error)
 		error = kv->env->file_lock(kv->super, !read_only);
 	if (error == -EBUSY) {

@@ -205,6 +205,103 @@ static void test_damaged_manifest(void **state)
 	}
 }
 
+/* A file with these bytes stands for a directory. */
+static const uint8_t directory[] = "a directory";
+static struct sim_env *types_sim;
+static int (*unlink_file)(struct env_dir *dir, const char *name);
+
+static bool is_directory(const char *name)
+{
+	uint64_t size;
+	const uint8_t *bytes = sim_env_bytes(types_sim, name, &size);
+
+	return bytes && size == sizeof(directory) && memcmp(bytes, directory, size) == 0;
+}
+
+static int typed_open(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	return is_directory(name) ? -EINVAL : open_file(dir, name, flags, out);
+}
+
+static int typed_unlink(struct env_dir *dir, const char *name)
+{
+	return is_directory(name) ? -EISDIR : unlink_file(dir, name);
+}
+
+/* What a directory is in the place of is named; a repair moves it away, and that is all. */
+static void test_directories(void **state)
+{
+	static const struct {
+		const char *name, *aside;
+	} files[] = {{FORMAT_CHECKPOINT_NAME, "lost-checkpoint.0"},
+		{FORMAT_SNAPSHOTS_NAME, "lost-snapshots.0"},
+		{FORMAT_MANIFEST_NAME, "lost-manifest.0"}};
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_put(fixture, HASHED, "key", "value");
+	must_close(fixture);
+	types_sim = fixture->sim;
+	open_file = fixture->env->file_open;
+	unlink_file = fixture->env->unlink;
+	fixture->env->file_open = typed_open;
+	fixture->env->unlink = typed_unlink;
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		assert_int_equal(sim_env_put_file(fixture->sim, files[i].name, directory,
+					 sizeof(directory)),
+			0);
+		must_open(fixture, KV_OPEN_READ_ONLY);
+		assert_int_equal(fixture->errors, 1);
+		assert_non_null(strstr(fixture->last_error, files[i].name));
+		assert_non_null(strstr(fixture->last_error, "no regular file"));
+		assert_int_equal(findings_of(fixture), 1);
+		must_close(fixture);
+		assert_int_equal(
+			kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_true(report.mended > 0);
+		assert_int_equal(report.lost_bytes + report.remaining, 0);
+		assert_true(is_directory(files[i].aside));
+		assert_int_equal(
+			kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+		assert_int_equal(report.mended, 0);
+		must_open(fixture, 0);
+		assert_int_equal(fixture->errors + fixture->warnings, 0);
+		must_have(fixture, HASHED, "key", "value");
+		must_check_clean(fixture);
+		must_close(fixture);
+	}
+	fixture_teardown(state);
+}
+
+/* Not the superblock, which would have to be locked: that one is named, and stays. */
+static void test_directory_for_super(void **state)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_close(fixture);
+	types_sim = fixture->sim;
+	open_file = fixture->env->file_open;
+	fixture->env->file_open = typed_open;
+	assert_int_equal(sim_env_put_file(fixture->sim, FORMAT_SUPER_NAME, directory,
+				 sizeof(directory)),
+		0);
+	assert_int_equal(fixture_open(fixture, 0), -EINVAL);
+	assert_non_null(strstr(fixture->last_error, "(super) is no regular file"));
+	assert_int_equal(
+		kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), -EINVAL);
+	assert_int_equal(heard, 1);
+	assert_true(is_directory(FORMAT_SUPER_NAME));
+	fixture_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +309,8 @@ int main(void)
 		cmocka_unit_test(test_damaged_list_opened),
 		cmocka_unit_test(test_damaged_list_stays),
 		cmocka_unit_test(test_damaged_manifest),
+		cmocka_unit_test(test_directories),
+		cmocka_unit_test(test_directory_for_super),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
