@@ -215,37 +215,37 @@ static int mend_opened(struct repair *repair, struct env_file *file, const char 
 	return error ? error : mend_header(repair, file, name, page, &header);
 }
 
-struct names {
-	uint32_t *slots;
-	size_t count, capacity;
-};
-
 static int note_name(void *arg, const char *name)
 {
-	struct names *names = arg;
+	struct repair_slots *found = arg;
 	int64_t slot = format_segment_slot(name);
 
 	if (slot < 0)
 		return 0;
-	if (names->count == names->capacity) {
-		size_t capacity = names->capacity * 2 + 64;
-		uint32_t *slots = realloc(names->slots, capacity * sizeof(*slots));
+	if (found->count == found->capacity) {
+		size_t capacity = found->capacity * 2 + 64;
+		uint32_t *slots = realloc(found->slots, capacity * sizeof(*slots));
 
 		if (!slots)
 			return -ENOMEM;
-		names->slots = slots;
-		names->capacity = capacity;
+		found->slots = slots;
+		found->capacity = capacity;
 	}
-	names->slots[names->count++] = (uint32_t)slot;
+	found->slots[found->count++] = (uint32_t)slot;
 	return 0;
+}
+
+int repair_list(struct repair *repair, struct repair_slots *out)
+{
+	return repair->env->dir_list(repair->dir, note_name, out);
 }
 
 static int mend_segments(struct repair *repair)
 {
 	char name[FORMAT_SEGMENT_NAME_SIZE];
-	struct names names = {0};
+	struct repair_slots names = {0};
 	struct env_file *file;
-	int error = repair->env->dir_list(repair->dir, note_name, &names);
+	int error = repair_list(repair, &names);
 	size_t i;
 
 	for (i = 0; i < names.count && !error; i++) {

@@ -23,6 +23,14 @@ struct repair {
 
 __attribute__((format(printf, 3, 4))) void
 repair_say(struct repair *repair, enum kv_severity severity, const char *format, ...);
+
+/* The slots that names of segments' files say, in no order. */
+struct repair_slots {
+	uint32_t *slots; /* the caller frees them, after an error too */
+	size_t count, capacity;
+};
+
+int repair_list(struct repair *repair, struct repair_slots *out) __attribute__((warn_unused_result));
 /*
  * Gives the segments' files of this store the names that their headers say, and sets aside what is
  * none of its log, and what is no file where one should be that the store can do without. Of a

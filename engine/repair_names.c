@@ -30,28 +30,23 @@ struct entry {
 struct listing {
 	struct repair *repair;
 	struct entry *entries;
-	size_t count, capacity;
+	size_t count;
 };
 
-static int note_name(void *arg, const char *name)
+static int list_names(struct listing *listing)
 {
-	struct listing *listing = arg;
-	int64_t slot = format_segment_slot(name);
+	struct repair_slots names = {0};
+	int error = repair_list(listing->repair, &names);
+	size_t i;
 
-	if (slot < 0)
-		return 0;
-	if (listing->count == listing->capacity) {
-		size_t capacity = listing->capacity * 2 + 64;
-		struct entry *entries = realloc(listing->entries, capacity * sizeof(*entries));
-
-		if (!entries)
-			return -ENOMEM;
-		listing->entries = entries;
-		listing->capacity = capacity;
-	}
-	listing->entries[listing->count++] =
-		(struct entry){.slot = (uint32_t)slot, .slot_found = (uint32_t)slot};
-	return 0;
+	listing->entries = error ? NULL : calloc(names.count + 1, sizeof(*listing->entries));
+	if (!error && !listing->entries)
+		error = -ENOMEM;
+	for (i = 0; i < names.count && !error; i++)
+		listing->entries[listing->count++] =
+			(struct entry){.slot = names.slots[i], .slot_found = names.slots[i]};
+	free(names.slots);
+	return error;
 }
 
 static int read_headers(struct listing *listing)
@@ -286,7 +281,7 @@ int repair_names(struct repair *repair)
 {
 	struct listing listing = {.repair = repair};
 	struct entry *entry;
-	int error = repair->env->dir_list(repair->dir, note_name, &listing);
+	int error = list_names(&listing);
 
 	if (!error)
 		error = read_headers(&listing);

@@ -78,14 +78,19 @@ static void find_before(const char *path)
 	struct progress progress;
 	uint64_t findings = 0;
 	struct kvfs *fs;
+	int rc;
 
 	store_options(path, true, &options);
 	options.kv.report = NULL;
 	options.repairs = true;
 	if (real && !kvfs_open(NULL, real, &options, &fs)) {
 		progress_init(&progress, "checked");
-		(void)!kvfs_check(fs, on_finding, &progress, progress_show, &progress, &findings);
+		rc = kvfs_check(fs, on_finding, &progress, progress_show, &progress, &findings);
 		progress_clear(&progress);
+		if (rc && !progress_interrupted())
+			message(KV_WARNING,
+				"%s: the check before the repair could not be finished (%s): not all files that it changes are named",
+				path, message_error(rc));
 		(void)kvfs_close(fs);
 	}
 	free(real);

@@ -569,6 +569,18 @@ static void test_power_fails_at_the_beginning(void **state)
 	}
 }
 
+/* What an open store says is durable is there behind a power failure; then it is closed. */
+static void must_keep_synced(struct fixture *fixture)
+{
+	must_put(fixture, HASHED, "key", "synced");
+	must_sync(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	must_have(fixture, HASHED, "key", "synced");
+	assert_int_equal(fixture->errors, 0);
+	must_check_clean(fixture);
+	must_close(fixture);
+}
+
 /*
  * A process that opens a new store is killed, and may leave a segment whose name only the kernel
  * has. What the next one syncs there is durable all the same.
@@ -584,12 +596,7 @@ static void test_killed_at_the_beginning(void **state)
 			kv_close(fixture.kv);
 		assert_int_equal(sim_env_power_on(fixture.sim, SIM_LOSS_NONE), 0);
 		must_open(&fixture, KV_OPEN_INLINE);
-		must_put(&fixture, HASHED, "key", "synced");
-		must_sync(&fixture);
-		must_crash(&fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
-		must_have(&fixture, HASHED, "key", "synced");
-		assert_int_equal(fixture.errors, 0);
-		must_close(&fixture);
+		must_keep_synced(&fixture);
 		sim_env_free(fixture.sim);
 	}
 }
@@ -614,13 +621,7 @@ static void test_killed_while_made(void **state)
 		assert_int_equal(sim_env_power_on(fixture.sim, SIM_LOSS_NONE), 0);
 		if (fixture_open(&fixture, KV_OPEN_INLINE) == 0) {
 			made++;
-			must_put(&fixture, HASHED, "key", "synced");
-			must_sync(&fixture);
-			must_crash(&fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
-			must_have(&fixture, HASHED, "key", "synced");
-			assert_int_equal(fixture.errors, 0);
-			must_check_clean(&fixture);
-			must_close(&fixture);
+			must_keep_synced(&fixture);
 		}
 		sim_env_free(fixture.sim);
 	}
