@@ -115,7 +115,6 @@ static int cut(struct change *change, struct inode *inode, uint64_t size)
 	bool done;
 	int err = 0;
 
-	kv_batch_set_frees(change->batch);
 	if (rest)
 		err = cut_chunk(change, inode, size / EXTENT_CHUNK_SIZE, rest);
 	if (!err)
@@ -137,12 +136,13 @@ int size_set(struct change *change, struct inode *inode, uint64_t size)
 
 	if (err)
 		return err;
+	/* Also where there is nothing to free: nobody is refused who empties an empty file. */
+	if (size <= inode->size)
+		kv_batch_set_frees(change->batch);
 	if (inode->contents == INODE_EXTENTS && size < inode->size)
 		return cut(change, inode, size);
-	if (inode->contents == INODE_INLINE && size < inode->body.size) {
-		kv_batch_set_frees(change->batch);
+	if (inode->contents == INODE_INLINE && size < inode->body.size)
 		inode->body.size = size;
-	}
 	inode->size = size;
 	return 0;
 }

@@ -16,6 +16,7 @@
 #define CAPACITY ((uint64_t)40 << 20)
 #define LIMIT ((uint64_t)8 << 20)
 #define CHUNK 4096u
+#define EMPTYINGS 50000u /* more than the reserve has room for */
 #define SMALL_FILES 1000u
 #define SMALL 2000u /* bytes: in their inode's record */
 
@@ -130,15 +131,20 @@ static void make_empty_files(struct fixture *store)
 	assert_int_equal(err, -ENOSPC);
 }
 
-/* A full disk lets files become shorter, down to nothing, also those that take only a record. */
+/*
+ * A full disk lets files become shorter, down to nothing, also those that take only a record, those
+ * that are a hole, and those that are empty: again and again.
+ */
 static void test_small_files_shrink(void **state)
 {
 	static char bytes[SMALL];
 	struct fixture *store = *state;
-	uint64_t inos[SMALL_FILES];
+	uint64_t inos[SMALL_FILES], hole = fixture_mkfile(store, KVFS_ROOT_INO, "hole");
+	struct kvfs_attr attr = {.size = CHUNK};
 	char name[16];
 	unsigned i;
 
+	assert_int_equal(kvfs_setattr(store->fs, hole, &attr, KVFS_SET_SIZE, &attr), 0);
 	for (i = 0; i < SMALL_FILES; i++) {
 		snprintf(name, sizeof(name), "small%u", i);
 		inos[i] = fixture_mkfile(store, KVFS_ROOT_INO, name);
@@ -147,10 +153,13 @@ static void test_small_files_shrink(void **state)
 	fill(store);
 	make_empty_files(store);
 	for (i = 0; i < SMALL_FILES; i++) {
-		struct kvfs_attr attr = {.size = i % 2 ? 0 : SMALL - 1};
-
+		attr.size = i % 2 ? 0 : SMALL - 1;
 		assert_int_equal(
 			kvfs_setattr(store->fs, inos[i], &attr, KVFS_SET_SIZE, &attr), 0);
+	}
+	for (i = 0; i < EMPTYINGS; i++) {
+		attr.size = 0;
+		assert_int_equal(kvfs_setattr(store->fs, hole, &attr, KVFS_SET_SIZE, &attr), 0);
 	}
 }
 
