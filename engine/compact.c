@@ -9,6 +9,7 @@
 
 #include "brake.h"
 #include "cold.h"
+#include "compact_copied.h"
 #include "compact_copy.h"
 #include "compact_free.h"
 #include "compact_pick.h"
@@ -152,6 +153,13 @@ static void finish_victim(struct kv *kv)
 	compact_put_emptied(kv, victim);
 }
 
+/* It starts again later: what was copied of its values is garbage then, but not its tombstones. */
+static void leave_victim(struct kv *kv)
+{
+	kv->compaction.victim = NULL;
+	compact_copied_forget(kv);
+}
+
 /* There was no room for copies a moment ago. */
 static bool backing_off(const struct kv *kv)
 {
@@ -162,7 +170,7 @@ static bool backing_off(const struct kv *kv)
 /* The disk is full: by way of the reserve, or else later. */
 static void give_way(struct kv *kv)
 {
-	kv->compaction.victim = NULL;
+	leave_victim(kv);
 	if (!compact_for_space(kv, kv->segments.births))
 		kv->compaction.retry_at_us = kv->env->clock_us(kv->env) + BACK_OFF_US;
 }
@@ -371,7 +379,7 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 	if (!error && compaction->offset >= compaction->victim->end)
 		finish_victim(kv);
 	if (error && (error != -EAGAIN || kv->log.spare_error)) {
-		compaction->victim = NULL;
+		leave_victim(kv);
 		if (error == -EAGAIN)
 			error = kv->log.spare_error;
 		if (compact_for_space(kv, born_max))
@@ -409,12 +417,17 @@ bool compact_for_space(struct kv *kv, uint64_t born_max)
 	/* Segments that are full but not yet written can be emptied as well, once they are. */
 	if (sync_flush(kv))
 		return false;
+	/* Another may be chosen than the one that is half done. */
+	if (compaction->victim)
+		compact_copied_forget(kv);
+	compact_copied_look(kv);
 	victim = choose_for_space(kv, born_max);
 	if (!victim)
 		return false;
-	/* One that was half done starts again later: what it had copied is garbage there now. */
 	take_victim(kv, victim);
 	emptied = !compact_copy(kv, UINT32_MAX, true) && compact_put_emptied(kv, victim);
 	compaction->victim = NULL;
+	if (!emptied)
+		compact_copied_forget(kv);
 	return emptied && !compact_free_emptied(kv);
 }

@@ -6,6 +6,7 @@
 
 #include "apply.h"
 #include "cold.h"
+#include "compact_copied.h"
 #include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
@@ -53,7 +54,8 @@ static bool tombstone_is_needed(struct kv *kv, const struct item *item, bool loc
 	struct lookup lookup = {&kv->segments, record->key, record->key_size,
 				record->keyspace, NULL, 0};
 
-	if (kv->compaction.oldest)
+	if (kv->compaction.oldest ||
+	    compact_copied_has(kv, kv->compaction.victim, record, item->hash))
 		return false;
 	if (!index_lookup(&kv->index, item->hash, lookup_match, &lookup))
 		return true;

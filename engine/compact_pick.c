@@ -3,6 +3,7 @@
 #include "compact_pick.h"
 
 #include "compact.h"
+#include "compact_copied.h"
 #include "log_spare.h"
 #include "reserve.h"
 #include "segment_file.h"
@@ -262,18 +263,25 @@ struct space {
 	uint64_t worth; /* less is not worth the copies */
 	uint64_t born_max; /* of segments that were there before */
 	const struct segment *oldest; /* or NULL */
+	bool reads; /* segments, for what need not be copied again */
+	uint64_t most; /* that the best so far frees */
 };
 
 /* There is nothing that the oldest one's tombstones could hide. */
-static uint64_t needed_for_space(const struct segment *segment, const struct space *space)
+static uint64_t needed_for_space(struct kv *kv, struct segment *segment, const struct space *space)
 {
-	return segment == space->oldest ? kept_of(segment) : needed_of(segment);
+	uint64_t copied = 0;
+
+	if (segment == space->oldest)
+		return kept_of(segment);
+	if (space->reads)
+		copied = smaller(compact_copied_bytes(kv, segment), segment->tombstone_bytes);
+	return needed_of(segment) - copied;
 }
 
-static uint64_t gain_of(const struct kv *kv, const struct segment *segment,
-			const struct space *space)
+static uint64_t gain_of(struct kv *kv, struct segment *segment, const struct space *space)
 {
-	uint64_t of_tombstones = needed_of(segment) - needed_for_space(segment, space);
+	uint64_t of_tombstones = needed_of(segment) - needed_for_space(kv, segment, space);
 
 	return garbage_of(kv, segment) + of_tombstones;
 }
@@ -304,9 +312,9 @@ static uint32_t longest_of(const struct kv *kv, struct segment *segment)
  * Copies that go on in a spare segment leave behind what the tail had no room for: less than one
  * record. What they do not take has to be more than that, or it would go round for ever.
  */
-static bool gains_enough(const struct kv *kv, struct segment *segment, const struct space *space)
+static bool gains_enough(struct kv *kv, struct segment *segment, const struct space *space)
 {
-	uint64_t needed = needed_for_space(segment, space), left;
+	uint64_t needed = needed_for_space(kv, segment, space), left;
 	uint64_t slack = kv->segments.size / SLACK_DIVISOR, gain = gain_of(kv, segment, space);
 
 	if (needed + slack <= space->tail || gain >= space->tail + space->worth)
@@ -322,28 +330,33 @@ static bool gains_enough(const struct kv *kv, struct segment *segment, const str
 static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const struct segment *best,
 				void *arg)
 {
-	const struct space *space = arg;
-	uint64_t needed = needed_for_space(segment, space), gain = gain_of(kv, segment, space);
+	struct space *space = arg;
+	uint64_t needed, gain;
 
 	if (segment->born > space->born_max)
 		return false;
-	if (gain < space->worth || (best && gain <= gain_of(kv, best, space)))
+	needed = needed_for_space(kv, segment, space);
+	gain = gain_of(kv, segment, space);
+	if (gain < space->worth || (best && gain <= space->most))
 		return false;
 	/*
 	 * Its file would be no new segment: the copies take room, and what they free is too little.
 	 */
 	if (needed && atomic_load(&segment->hole) > space->avail)
 		return false;
-	return !needed || gains_enough(kv, segment, space);
+	if (needed && !gains_enough(kv, segment, space))
+		return false;
+	space->most = gain;
+	return true;
 }
 
 struct segment *compact_pick_for_space(struct kv *kv, unsigned more, uint64_t born_max)
 {
 	const struct log_tail *tail = &kv->log.hot;
 	uint32_t size = kv->segments.size;
-	struct space space;
+	struct space space = {.born_max = born_max};
+	struct segment *victim;
 
-	space.born_max = born_max;
 	space.avail = segments_space(&kv->segments, NULL);
 	space.oldest = best_of(kv, is_older, NULL);
 	if (space.oldest && !compact_is_oldest(kv, space.oldest))
@@ -354,6 +367,10 @@ struct segment *compact_pick_for_space(struct kv *kv, unsigned more, uint64_t bo
 	space.room = space.tail +
 		     (uint64_t)(kv->log.spare_count + more) * (size - FORMAT_SEGMENT_HEADER_SIZE);
 	pthread_mutex_unlock(&kv->log.lock);
+	victim = best_of(kv, fits_and_frees_more, &space);
+	if (victim || !compact_copied_any(kv))
+		return victim;
+	space.reads = true;
 	return best_of(kv, fits_and_frees_more, &space);
 }
 

@@ -348,6 +348,7 @@ static void begin_life(struct segments *segments, struct segment *segment, uint8
 	segment->said_seq = 0;
 	segment->gained = 0;
 	segment->longest = segment->leads = 0;
+	segment->copied_look = 0;
 	segment->unreadable = false;
 	segment->held = false;
 	segment->emptied = segment->settled = segment->raw = false;

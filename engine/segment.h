@@ -93,6 +93,9 @@ struct segment {
 	uint32_t leads;		      /* bytes before copies in it that snapshots need, as far
 					 as they were made since it was opened; the
 					 maintainer's */
+	uint32_t copied_bytes;	      /* of its tombstones, copied already, as of the look with
+					 this number; the maintainer's */
+	unsigned copied_look;
 	uint64_t snapshots_seq;	      /* of its youngest record of a snapshot; under the log's
 					 lock */
 	bool settled;		      /* compressing it is not worth while; the maintainer's */

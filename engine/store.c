@@ -14,6 +14,7 @@
 #include "checkpoint.h"
 #include "checkpoint_save.h"
 #include "cold.h"
+#include "compact_copied.h"
 #include "dictionary.h"
 #include "large.h"
 #include "log.h"
@@ -245,6 +246,7 @@ static void kv_free(struct kv *kv)
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->order_of[i]);
 	dictionaries_free(kv);
+	compact_copied_forget(kv);
 	large_fini(&kv->large);
 	scrub_fini(kv);
 	index_fini(&kv->index);

@@ -179,6 +179,15 @@ struct brake {
 #define COMPACTION_EMPTIED_MAX 16u
 
 /* What compaction is at; the maintainer's. compact.c */
+/* Copies of tombstones of victims that were not emptied. compact_copied.h */
+struct copied {
+	struct copy *copies; /* sorted by their hashes */
+	size_t count, capacity;
+	uint64_t last_id, before_id; /* the segments that they are in */
+	unsigned looks;	     /* so far that have found any */
+	bool known;	     /* there are no others in the log's last two segments */
+};
+
 struct compaction {
 	struct segment *victim; /* that is being emptied, or NULL */
 	uint32_t offset;	/* of the next record to look at */
@@ -202,6 +211,7 @@ struct compaction {
 	uint64_t look_at_us;	/* for segments that are garbage throughout */
 	uint64_t looked_live_bytes; /* that there were at the last look */
 	uint64_t raw_at_us;	/* the next look for segments to compress; 0: there may be some */
+	struct copied copied;
 };
 
 /* What is being written to, and freed from, the pieces of large values. stream.c, large_free.c */

@@ -15,6 +15,9 @@
 #define QUOTA (12 * (uint64_t)SEGMENT_SIZE)
 #define REST_US 40000000u
 #define REST_TURNS 3u
+#define LONG_KEY_SIZE 65000u
+#define VALUE_SIZE 100u
+#define LIVES_MAX 1000u
 #define DESCRIPTORS 24u /* beyond those of a new store: two for each segment at most */
 
 /* One of each ten first: nowhere is much freed before a good deal was written about it. */
@@ -254,6 +257,79 @@ static void test_prune_without_descriptors(void **state)
 	prune(fixture, -EMFILE);
 }
 
+/* A long key, so that what says it is gone is as large as it was. */
+static size_t long_key(uint8_t *key, unsigned number)
+{
+	memset(key, 'k', LONG_KEY_SIZE);
+	memcpy(key, &number, sizeof(number));
+	return LONG_KEY_SIZE;
+}
+
+static unsigned fill_with_long_keys(struct fixture *fixture)
+{
+	uint8_t key[LONG_KEY_SIZE];
+	unsigned count = 0;
+	int result;
+
+	do
+		result = kv_put(
+			fixture->kv, HASHED, key, long_key(key, count++), key, VALUE_SIZE, NULL);
+	while (!result);
+	assert_int_equal(result, -EDQUOT);
+	must_sync(fixture);
+	return count - 1;
+}
+
+/* Those from one on, until the power fails; the number of the first that was not. */
+static unsigned delete_long_keys(struct fixture *fixture, unsigned from, unsigned to)
+{
+	uint8_t key[LONG_KEY_SIZE];
+	unsigned i;
+	int result;
+
+	for (i = from; i < to; i++) {
+		/* From both ends, so that what is older is needed longer. */
+		result = kv_delete(fixture->kv, HASHED, key,
+			long_key(key, i % 2 ? i / 2 : to - 1 - i / 2), NULL);
+		if (!result)
+			result = kv_sync(fixture->kv, kv_last_seq(fixture->kv));
+		if (sim_env_is_cut(fixture->sim))
+			break;
+		assert_int_equal(result, 0);
+	}
+	return i;
+}
+
+/*
+ * The power fails every few steps of the disk, and what was copied of a victim by then is there
+ * again afterwards. There is room for all of it once.
+ */
+static void delete_while_power_fails(void **state, unsigned steps)
+{
+	struct fixture *fixture = fixture_begin(state, steps);
+	unsigned count, gone = 0, lives;
+
+	sim_env_set_quota(fixture->sim, 6 * (uint64_t)SEGMENT_SIZE + SEGMENT_SIZE / 2);
+	count = fill_with_long_keys(fixture);
+	for (lives = 0; gone < count; lives++) {
+		assert_true(lives < LIVES_MAX);
+		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + steps + lives % 8);
+		gone = delete_long_keys(fixture, gone, count);
+		must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
+	}
+	must_check_clean(fixture);
+	assert_true(fill_with_long_keys(fixture) > count / 2);
+	fixture_teardown(state);
+}
+
+static void test_delete_while_power_fails(void **state)
+{
+	unsigned paces = full_or_quick(8, 2), i;
+
+	for (i = 0; i < paces; i++)
+		delete_while_power_fails(state, 2 + 3 * i);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +343,7 @@ int main(void)
 		FIXTURE_TEST(test_delete_without_descriptors),
 		INLINE_TEST(test_prune_over_quota),
 		INLINE_TEST(test_prune_without_descriptors),
+		cmocka_unit_test(test_delete_while_power_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
