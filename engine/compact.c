@@ -359,6 +359,9 @@ int compact_demand(struct kv *kv, unsigned garbage_permille, uint64_t born_max)
 		error = close_raw(kv, born_max);
 	if (error)
 		return error;
+	/* Of the victim that was begun here somebody else has found that its copies do not fit. */
+	if (!compaction->victim && backing_off(kv) && kv->log.spare_error)
+		return compact_for_space(kv, born_max) ? 1 : kv->log.spare_error;
 	if (!compaction->victim) {
 		compaction->look_at_us = 0;
 		take_dead(kv);

@@ -109,6 +109,8 @@ static void begin(struct prune *prune, struct kv_prune_report *report)
 	report->log_bytes = atomic_load(&kv->log_bytes);
 	report->duration_us = kv->env->clock_us(kv->env);
 	pthread_mutex_lock(&kv->maintain.lock);
+	/* Whatever has failed before is tried again. */
+	kv->compaction.retry_at_us = 0;
 	prune->born_max = kv->segments.births;
 	pthread_mutex_unlock(&kv->maintain.lock);
 }

@@ -18,6 +18,7 @@
 #define LONG_KEY_SIZE 65000u
 #define VALUE_SIZE 100u
 #define LIVES_MAX 1000u
+#define PROGRESS_MAX 200u
 #define DESCRIPTORS 24u /* beyond those of a new store: two for each segment at most */
 
 /* One of each ten first: nowhere is much freed before a good deal was written about it. */
@@ -257,6 +258,41 @@ static void test_prune_without_descriptors(void **state)
 	prune(fixture, -EMFILE);
 }
 
+/* Not if it is said again and again. */
+static int end_at_last(void *arg, uint64_t done, uint64_t total)
+{
+	return ++*(unsigned *)arg > PROGRESS_MAX;
+}
+
+/*
+ * No block of the disk is written in another place any more, so that the list of segments cannot be
+ * saved, and nothing be freed: it is no progress to begin with the same victim for ever.
+ */
+static void test_prune_without_blocks(void **state)
+{
+	struct kv_prune_options options = {.garbage_percent = 1};
+	unsigned nth, i, count, said, refused = 0;
+
+	for (nth = 1; nth <= full_or_quick(60, 10); nth++) {
+		struct fixture *fixture = fixture_begin(state, 0);
+		int result;
+
+		sim_env_set_quota(fixture->sim, QUOTA);
+		count = fill_disk(fixture, FILL_SIZE_MAX, -EDQUOT);
+		for (i = 0; i < count; i += 5)
+			assert_int_equal(kv_delete(fixture->kv, ORDERED, &i, sizeof(i), NULL), 0);
+		must_sync(fixture);
+		said = 0;
+		sim_env_fail(fixture->sim, SIM_FAULT_WRITE, nth, UINT64_MAX, -ENOSPC);
+		result = kv_prune(fixture->kv, &options, end_at_last, &said, NULL);
+		assert_int_not_equal(result, -ECANCELED);
+		refused += result != 0;
+		sim_env_fail(fixture->sim, SIM_FAULT_WRITE, 0, 0, 0);
+		fixture_teardown(state);
+	}
+	assert_true(refused > 0);
+}
+
 /* A long key, so that what says it is gone is as large as it was. */
 static size_t long_key(uint8_t *key, unsigned number)
 {
@@ -343,6 +379,7 @@ int main(void)
 		FIXTURE_TEST(test_delete_without_descriptors),
 		INLINE_TEST(test_prune_over_quota),
 		INLINE_TEST(test_prune_without_descriptors),
+		cmocka_unit_test(test_prune_without_blocks),
 		cmocka_unit_test(test_delete_while_power_fails),
 	};
 
