@@ -34,16 +34,18 @@ static void generation_fill(uint64_t seed, uint64_t generation, size_t size)
 	pattern_fill(expected, size, seed + generation, 0);
 }
 
+/* Of a generation before the one that is there for sure, the size says nothing. */
 static void raise_kept(struct stream_account *account, uint64_t generation, uint64_t size)
 {
-	atomic_store(&account->kept_generation, generation);
 	atomic_store(&account->kept_size, size);
+	atomic_store(&account->kept_generation, generation);
 }
 
+/* Between the two there is more than was begun. */
 static void say_begun(struct stream_account *account, uint64_t generation, uint64_t size)
 {
-	atomic_store(&account->begun_size, size);
 	atomic_store(&account->begun_generation, generation);
+	atomic_store(&account->begun_size, size);
 }
 
 /* A file that nobody will ever see. Its descriptor */
