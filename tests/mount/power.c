@@ -2,10 +2,10 @@
 /*
  * power.c - a store on a real file system on a disk that is recorded, and then its power fails at each flush
  *
- *	power DIRECTORY SEED STEPS FLUSHES PARTS
- *	power DIRECTORY SEED STEPS at NUMBER SHAPE
+ *	power store|files DIRECTORY SEED STEPS FLUSHES PARTS
+ *	power store|files DIRECTORY SEED STEPS at NUMBER SHAPE
  *
- * A store is made and changed (power_store.h) on an ext4 on a loop device on a disk that records (power_disk.h). Then that disk is
+ * A store is made and changed (power_subject.h) on an ext4 on a loop device on a disk that records (power_disk.h). Then that disk is
  * made what it was when the power failed: before so many of its flushes, with nothing that came behind the one before; and after so
  * many of its writes, with those behind the last flush there in part. Moments are spread over the record; "all": each of them. Each
  * time the kernel mounts it, which replays ext4's journal, and the store is opened and judged. DIRECTORY, on another file system, is
@@ -32,13 +32,16 @@
 
 #include "pattern.h"
 #include "power_disk.h"
-#include "power_store.h"
+#include "power_subject.h"
 
-#define DISK_SIZE ((size_t)48 << 20)
 #define PATIENCE_S 1000 /* for what is let go of soon; only ever a way out of waiting for ever */
 #define LOOP_PATIENCE_S 60 /* for a loop device; then there is none: where its node is never made it is looked for in vain */
 
-static char disk_directory[4096], disk_file[4200], mount_point[4096], store_path[4200];
+static const struct power_subject *const subjects[] = {&power_store, &power_files};
+
+static const struct power_subject *subject;
+static struct power_place place;
+static char disk_directory[4096], disk_file[4200], mount_point[4096];
 static char device_path[32]; /* of the loop device */
 
 static void pause_a_moment(void)
@@ -156,29 +159,45 @@ static void disk_unmount(void)
 	}
 }
 
+static void disk_mount_sound(void)
+{
+	int error = disk_mount();
+
+	if (error)
+		errx(2, "mounting: %s", strerror(-error));
+}
+
+static void prepare(void)
+{
+	disk_mount_sound();
+	if (subject->prepare(&place))
+		errx(1, "seed %" PRIu64 ": nothing to work on", place.seed);
+	disk_unmount();
+}
+
 /* In a process of its own, which ends as if it had been killed. */
-static void work(struct power_disk *disk, uint64_t seed, uint64_t steps)
+static void work(void)
 {
 	pid_t child = fork();
 	int status;
 
 	if (child == 0)
-		_exit(power_store_work(store_path, seed, steps, power_disk_marks(disk)) ? 1 : 0);
+		_exit(subject->work(&place) ? 1 : 0);
 	if (child < 0 || waitpid(child, &status, 0) != child || status)
-		errx(1, "seed %" PRIu64 ": the work failed", seed);
+		errx(1, "seed %" PRIu64 ": the work failed", place.seed);
 }
 
-static size_t record(struct power_disk *disk, uint64_t seed, uint64_t steps)
+static size_t record(struct power_disk *disk)
 {
 	size_t count;
 	int error;
 
 	make_file_system();
+	if (subject->prepare)
+		prepare();
 	power_disk_begin(disk);
-	error = disk_mount();
-	if (error)
-		errx(2, "mounting: %s", strerror(-error));
-	work(disk, seed, steps);
+	disk_mount_sound();
+	work();
 	error = power_disk_end(disk, &count);
 	disk_unmount();
 	if (error)
@@ -186,23 +205,25 @@ static size_t record(struct power_disk *disk, uint64_t seed, uint64_t steps)
 	return count;
 }
 
-/* Out: the step that was found. */
-static int judge(struct power_disk *disk, uint64_t seed, size_t number, uint64_t shape, uint64_t *found)
+/* Out: is nothing there yet? */
+static int judge(struct power_disk *disk, size_t number, uint64_t shape, bool *empty)
 {
-	uint64_t begun, kept;
+	void *marks = malloc(subject->marks_size);
 	int error;
 
-	power_disk_set(disk, number, shape, &begun, &kept);
+	if (!marks)
+		err(2, "memory");
+	power_disk_set(disk, number, shape, marks);
 	error = disk_mount();
 	if (error) {
 		fprintf(stderr, "mounting: %s\n", strerror(-error));
 	} else {
-		error = power_store_judge(store_path, seed, begun, kept, found);
+		error = subject->judge(&place, marks, empty);
 		disk_unmount();
 	}
 	if (error)
-		fprintf(stderr, "seed %" PRIu64 " at %zu %" PRIu64 ": %" PRIu64 " steps begun, %" PRIu64 " promised\n", seed,
-			number, shape, begun, kept);
+		fprintf(stderr, "seed %" PRIu64 " at %zu %" PRIu64 "\n", place.seed, number, shape);
+	free(marks);
 	return error;
 }
 
@@ -218,10 +239,10 @@ static bool is_moment(const struct power_disk *disk, size_t count, size_t number
  * in each of as many equal parts of all; all of them, if there are no more. Out: how many that were, and in how many of them no store
  * was there yet.
  */
-static int judge_moments(struct power_disk *disk, uint64_t seed, size_t count, bool in_parts, uint64_t states, uint64_t *judged,
-			 uint64_t *without)
+static int judge_moments(struct power_disk *disk, size_t count, bool in_parts, uint64_t states, uint64_t *judged, uint64_t *without)
 {
-	uint64_t moments = 0, moment = 0, next, found;
+	uint64_t moments = 0, moment = 0, next;
+	bool empty;
 
 	for (size_t i = 1; i <= count; i++)
 		moments += is_moment(disk, count, i, in_parts);
@@ -231,23 +252,23 @@ static int judge_moments(struct power_disk *disk, uint64_t seed, size_t count, b
 		if (!is_moment(disk, count, i, in_parts))
 			continue;
 		next = *judged * moments / states;
-		next += pattern_number(seed, *judged) % ((*judged + 1) * moments / states - next);
+		next += pattern_number(place.seed, *judged) % ((*judged + 1) * moments / states - next);
 		if (moment++ != next)
 			continue;
-		if (judge(disk, seed, i, in_parts ? pattern_number(seed, i) | 1 : POWER_DISK_NOTHING, &found))
+		if (judge(disk, i, in_parts ? pattern_number(place.seed, i) | 1 : POWER_DISK_NOTHING, &empty))
 			return -1;
 		++*judged;
-		*without += !found;
+		*without += empty;
 	}
 	return 0;
 }
 
-static int judge_all(struct power_disk *disk, uint64_t seed, size_t count, uint64_t flushes, uint64_t parts)
+static int judge_all(struct power_disk *disk, size_t count, uint64_t flushes, uint64_t parts)
 {
 	uint64_t without_flushes, without_parts;
 
-	if (judge_moments(disk, seed, count, false, flushes, &flushes, &without_flushes) ||
-	    judge_moments(disk, seed, count, true, parts, &parts, &without_parts))
+	if (judge_moments(disk, count, false, flushes, &flushes, &without_flushes) ||
+	    judge_moments(disk, count, true, parts, &parts, &without_parts))
 		return -1;
 	printf("all as promised at %" PRIu64 " flushes and after %" PRIu64 " writes of %zu in all (%" PRIu64
 	       " KiB); %" PRIu64 " times before there was a store\n",
@@ -260,34 +281,46 @@ static uint64_t states_parse(const char *text)
 	return strcmp(text, "all") ? strtoull(text, NULL, 10) : UINT64_MAX;
 }
 
-int main(int argc, char **argv)
+/* Where everything is; the directory is there. */
+static void place_set(const char *path)
 {
-	struct power_disk *disk;
-	uint64_t seed, found;
-	char *directory;
-	size_t count;
-	int result;
+	char *directory = realpath(path, NULL); /* the kernel names a loop device's file so: see is_attached */
 
-	if (argc != 6 && !(argc == 7 && !strcmp(argv[4], "at")))
-		errx(2, "usage: power DIRECTORY SEED STEPS {FLUSHES PARTS | at NUMBER SHAPE}, a number of either or \"all\"");
-	directory = realpath(argv[1], NULL); /* the kernel names a loop device's file so: see is_attached */
 	if (!directory)
-		err(2, "%s", argv[1]);
+		err(2, "%s", path);
 	snprintf(disk_directory, sizeof(disk_directory), "%.4000s/device", directory);
 	snprintf(disk_file, sizeof(disk_file), "%s/disk", disk_directory);
 	snprintf(mount_point, sizeof(mount_point), "%.4000s/volume", directory);
-	free(directory);
-	snprintf(store_path, sizeof(store_path), "%s/store", mount_point);
-	seed = strtoull(argv[2], NULL, 10);
 	if (mkdir(disk_directory, 0700) || mkdir(mount_point, 0700))
-		err(2, "%s", argv[1]);
-	if (power_disk_new(disk_directory, DISK_SIZE, &disk))
+		err(2, "%s", path);
+	place.directory = directory;
+	place.volume = mount_point;
+}
+
+int main(int argc, char **argv)
+{
+	bool at = argc == 8 && !strcmp(argv[5], "at"), empty;
+	struct power_disk *disk;
+	size_t count;
+	void *marks;
+	int result;
+
+	for (unsigned i = 0; argc > 1 && i < sizeof(subjects) / sizeof(subjects[0]); i++)
+		if (!strcmp(argv[1], subjects[i]->name))
+			subject = subjects[i];
+	if (!subject || (argc != 7 && !at))
+		errx(2, "usage: power store|files DIRECTORY SEED STEPS {FLUSHES PARTS | at NUMBER SHAPE}, a number of either or \"all\"");
+	place_set(argv[2]);
+	place.seed = strtoull(argv[3], NULL, 10);
+	place.steps = strtoull(argv[4], NULL, 10);
+	marks = subject->marks(&place);
+	if (!marks || power_disk_new(disk_directory, subject->disk_size, marks, subject->marks_size, &disk))
 		errx(77, "no FUSE here");
-	count = record(disk, seed, strtoull(argv[3], NULL, 10));
-	if (argc == 7)
-		result = judge(disk, seed, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10), &found);
+	count = record(disk);
+	if (at)
+		result = judge(disk, strtoull(argv[6], NULL, 10), strtoull(argv[7], NULL, 10), &empty);
 	else
-		result = judge_all(disk, seed, count, states_parse(argv[4]), states_parse(argv[5]));
+		result = judge_all(disk, count, states_parse(argv[5]), states_parse(argv[6]));
 	power_disk_free(disk);
 	return result ? 1 : 0;
 }

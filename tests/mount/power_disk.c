@@ -3,7 +3,7 @@
  * power_disk.c - see power_disk.h.
  *
  * Owns: memory that is shared with the server: the disk as it is, as it was when the recording began, and the record: entries one
- * behind the other, each write's bytes behind it. The server alone adds to the record, and answers a write or flush
+ * behind the other, each with the marks and a write's bytes behind it. The server alone adds to the record, and answers a write or flush
  * when it has; so who hears that a flush is done, and says so in the marks, is seen by the next entry.
  */
 #define FUSE_USE_VERSION 34
@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,13 +29,14 @@
 #define RECORD_SIZE_MAX ((size_t)1 << 30) /* bytes; memory only where there is a record */
 
 struct entry {
-	size_t size; /* bytes behind it; 0: a flush */
+	size_t size; /* bytes behind it and the marks; 0: a flush */
 	uint64_t position;
-	uint64_t begun, kept;
 };
 
 struct power_disk {
-	struct power_marks marks;
+	const _Atomic uint64_t *marks;
+	size_t mark_count;
+	uint64_t *marks_now; /* the copy made last, by whoever makes one */
 	size_t size;
 	uint8_t *image, *before, *record;
 	_Atomic bool recording;
@@ -99,21 +101,45 @@ static void serve_read(fuse_req_t request, fuse_ino_t ino, size_t size, off_t po
 	fuse_reply_buf(request, (const char *)disk->image + position, size < left ? size : left);
 }
 
+static size_t marks_size(const struct power_disk *disk)
+{
+	return disk->mark_count * sizeof(uint64_t);
+}
+
+/* Read until they are twice the same: then that is what they were between. */
+static void marks_copy(const struct power_disk *disk, uint64_t *out)
+{
+	bool same;
+
+	do {
+		same = true;
+		for (size_t i = 0; i < disk->mark_count; i++) {
+			uint64_t mark = atomic_load(&disk->marks[i]);
+
+			same &= out[i] == mark;
+			out[i] = mark;
+		}
+	} while (!same);
+}
+
 /* Nothing is left out in the middle: a record that is full ends. */
 static void add(struct power_disk *disk, const void *data, size_t size, uint64_t position)
 {
-	struct entry entry = {size, position, atomic_load(&disk->marks.begun), atomic_load(&disk->marks.kept)};
+	struct entry entry = {size, position};
+	size_t head = sizeof(entry) + marks_size(disk);
 
 	if (!atomic_load(&disk->recording) || disk->full)
 		return;
-	if (RECORD_SIZE_MAX - disk->used < sizeof(entry) + size) {
+	if (RECORD_SIZE_MAX - disk->used < head + size) {
 		disk->full = true;
 		return;
 	}
+	marks_copy(disk, disk->marks_now);
 	memcpy(disk->record + disk->used, &entry, sizeof(entry));
+	memcpy(disk->record + disk->used + sizeof(entry), disk->marks_now, marks_size(disk));
 	if (size)
-		memcpy(disk->record + disk->used + sizeof(entry), data, size);
-	disk->used += sizeof(entry) + size;
+		memcpy(disk->record + disk->used + head, data, size);
+	disk->used += head + size;
 	disk->written += size;
 	disk->count++;
 }
@@ -217,10 +243,11 @@ void power_disk_free(struct power_disk *disk)
 	memory_free(disk->record, RECORD_SIZE_MAX);
 	free(disk->places);
 	free(disk->directory);
+	free(disk->marks_now);
 	memory_free(disk, sizeof(*disk));
 }
 
-int power_disk_new(const char *directory, size_t size, struct power_disk **out)
+int power_disk_new(const char *directory, size_t size, const void *marks, size_t marks_size, struct power_disk **out)
 {
 	struct power_disk *disk = memory_new(sizeof(*disk));
 	int error = -ENOMEM;
@@ -228,23 +255,21 @@ int power_disk_new(const char *directory, size_t size, struct power_disk **out)
 	if (!disk)
 		return -ENOMEM;
 	disk->size = size;
+	disk->marks = marks;
+	disk->mark_count = marks_size / sizeof(uint64_t);
+	disk->marks_now = calloc(disk->mark_count, sizeof(uint64_t));
 	disk->image = memory_new(size);
 	disk->before = memory_new(size);
 	disk->durable = memory_new(size);
 	disk->record = memory_new(RECORD_SIZE_MAX);
 	disk->directory = strdup(directory);
-	if (disk->image && disk->before && disk->durable && disk->record && disk->directory)
+	if (disk->marks_now && disk->image && disk->before && disk->durable && disk->record && disk->directory)
 		error = server_start(disk);
 	if (error)
 		power_disk_free(disk);
 	else
 		*out = disk;
 	return error;
-}
-
-struct power_marks *power_disk_marks(struct power_disk *disk)
-{
-	return &disk->marks;
 }
 
 /* ---- the record ------------------------------------------------------------------------------ */
@@ -276,6 +301,7 @@ int power_disk_end(struct power_disk *disk, size_t *count)
 	size_t place = 0;
 
 	atomic_store(&disk->recording, false);
+	marks_copy(disk, disk->marks_now);
 	if (disk->full)
 		return -ENOSPC;
 	disk->places = calloc(disk->count + 1, sizeof(*disk->places));
@@ -283,7 +309,7 @@ int power_disk_end(struct power_disk *disk, size_t *count)
 		return -ENOMEM;
 	for (size_t i = 0; i < disk->count; i++) {
 		disk->places[i] = place;
-		place += sizeof(struct entry) + entry_at(disk, i).size;
+		place += sizeof(struct entry) + marks_size(disk) + entry_at(disk, i).size;
 	}
 	rewind_to_start(disk);
 	*count = disk->count;
@@ -337,7 +363,7 @@ static bool judge_keeps(struct judge *judge)
 static void entry_apply(const struct power_disk *disk, size_t number, uint8_t *to, struct judge *judge)
 {
 	struct entry entry = entry_at(disk, number);
-	const uint8_t *data = disk->record + disk->places[number] + sizeof(entry);
+	const uint8_t *data = disk->record + disk->places[number] + sizeof(entry) + marks_size(disk);
 
 	for (size_t done = 0, size; done < entry.size; done += size) {
 		size = judge->part - (entry.position + done) % judge->part;
@@ -365,7 +391,7 @@ static void judge_init(struct judge *judge, const struct power_disk *disk, size_
 	judge->turn_at = pattern_number(seed, 2) % (parts + 1);
 }
 
-void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, uint64_t *begun, uint64_t *kept)
+void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, void *marks)
 {
 	struct judge all = {.style = KEEP_ALL, .part = 4096}, judge;
 	size_t flushed = number;
@@ -380,6 +406,6 @@ void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, uint6
 	judge_init(&judge, disk, flushed, number, seed);
 	for (size_t i = flushed; i < number; i++)
 		entry_apply(disk, i, disk->image, &judge);
-	*begun = number < disk->count ? entry_at(disk, number).begun : atomic_load(&disk->marks.begun);
-	*kept = number < disk->count ? entry_at(disk, number).kept : atomic_load(&disk->marks.kept);
+	memcpy(marks, number < disk->count ? disk->record + disk->places[number] + sizeof(struct entry) : (const void *)disk->marks_now,
+	       marks_size(disk));
 }

@@ -10,27 +10,20 @@
 #ifndef POWER_DISK_H
 #define POWER_DISK_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * What the work that is recorded says of itself, numbers that rise: its step that begins, and the one up to which all is promised to
- * outlive the power. Set by any process that the disk's maker has forked. A write is recorded with both.
- */
-struct power_marks {
-	_Atomic uint64_t begun, kept;
-};
-
 struct power_disk;
 
-/* Shows a disk of zeros, `size` bytes, as DIRECTORY/disk; the directory is there. A negative errno */
-int power_disk_new(const char *directory, size_t size, struct power_disk **out);
+/*
+ * Shows a disk of zeros, `size` bytes, as DIRECTORY/disk; the directory is there. What the work that is recorded says of itself, as of
+ * what it has begun, and what is promised to outlive the power, are its marks: memory that is shared, of which each write and flush is
+ * recorded with a copy of one moment. A negative errno
+ */
+int power_disk_new(const char *directory, size_t size, const void *marks, size_t marks_size, struct power_disk **out);
 /* Ends the server. */
 void power_disk_free(struct power_disk *disk);
-
-struct power_marks *power_disk_marks(struct power_disk *disk);
 
 /* What is written from here on is recorded. */
 void power_disk_begin(struct power_disk *disk);
@@ -47,6 +40,6 @@ uint64_t power_disk_written(const struct power_disk *disk);
  * moment. Numbers that do not fall from call to call are found fastest.
  */
 #define POWER_DISK_NOTHING 0u /* a seed */
-void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, uint64_t *begun, uint64_t *kept);
+void power_disk_set(struct power_disk *disk, size_t number, uint64_t seed, void *marks);
 
 #endif

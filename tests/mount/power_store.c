@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* power_store.c - see power_store.h. */
-#include "power_store.h"
+/*
+ * power_store.c - a store that is changed step by step, and judged: it must be what it was after one of them
+ *
+ * Step 1 makes the store, each later one is a batch and what else it brings: a sync, a snapshot, a prune, closing and opening again.
+ * All of it follows from the seed and the step's number, so what the store must hold after any step can be worked out.
+ */
+#include "power_subject.h"
 
 #include "kv.h"
 #include "pattern.h"
@@ -8,10 +13,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#define DISK_SIZE ((size_t)48 << 20)
 #define KEYSPACES 2u
 #define KEYS 160u      /* of each */
 #define CHANGES_MAX 6u /* of a step */
@@ -22,6 +30,13 @@
 #define PRUNE_EVERY 120u
 #define REOPEN_EVERY 170u
 #define GO_ON 5u /* steps, after it was judged */
+
+/* The step that begins, and the one up to which all is promised. */
+struct marks {
+	_Atomic uint64_t begun, kept;
+};
+
+static struct marks *marks;
 
 /* Which step changed a key last; 0: it is not there. */
 struct model {
@@ -183,7 +198,7 @@ static int step_snapshots(struct work *work, uint64_t step)
 }
 
 /* One step after the first, and what it brings. */
-static int work_step(struct work *work, uint64_t step, struct power_marks *marks)
+static int work_step(struct work *work, uint64_t step)
 {
 	uint64_t seq = 0;
 	int error = step_commit(work, step, &seq);
@@ -217,22 +232,30 @@ static int work_create(struct work *work)
 	return kv_create(NULL, work->path, &options, hear, work);
 }
 
-int power_store_work(const char *path, uint64_t seed, uint64_t steps, struct power_marks *marks)
+static const char *path_of(const struct power_place *place)
+{
+	static char path[4200];
+
+	snprintf(path, sizeof(path), "%s/store", place->volume);
+	return path;
+}
+
+static int store_work(const struct power_place *place)
 {
 	static struct work work;
 	uint64_t step = 1;
 	int error;
 
-	work = (struct work){.path = path, .seed = seed};
+	work = (struct work){.path = path_of(place), .seed = place->seed};
 	atomic_store(&marks->begun, 1);
 	error = work_create(&work);
 	if (!error)
 		atomic_store(&marks->kept, 1);
 	if (!error)
 		error = work_open(&work);
-	while (!error && step < steps) {
+	while (!error && step < place->steps) {
 		atomic_store(&marks->begun, ++step);
-		error = work_step(&work, step, marks);
+		error = work_step(&work, step);
 	}
 	if (error)
 		return fail("step %" PRIu64 ": %s", step, strerror(-error));
@@ -385,27 +408,47 @@ static bool is_unmade(int error)
 	return error == -ENOENT || error == -EMEDIUMTYPE || error == -EUCLEAN;
 }
 
-int power_store_judge(const char *path, uint64_t seed, uint64_t begun, uint64_t kept, uint64_t *found)
+static int store_judge(const struct power_place *place, const void *known, bool *empty)
 {
 	static struct work work;
+	uint64_t begun = ((const uint64_t *)known)[0], kept = ((const uint64_t *)known)[1], found = 0;
 	int error, closed;
 
-	work = (struct work){.path = path, .seed = seed};
-	*found = 0;
+	work = (struct work){.path = path_of(place), .seed = place->seed};
 	error = work_open(&work);
-	if (error && !kept && is_unmade(error))
+	*empty = error && !kept && is_unmade(error);
+	if (*empty)
 		return 0;
 	if (error) {
 		error = fail("opening: %s (%s)", strerror(-error), work.complaint);
 	} else {
-		error = judge_contents(&work, begun, kept, found);
+		error = judge_contents(&work, begun, kept, &found);
 		if (!error && work.complaints)
 			error = fail("the store complains: %s", work.complaint);
 		if (!error)
-			error = go_on(&work, *found);
+			error = go_on(&work, found);
 	}
 	closed = work_close(&work);
 	if (!error && closed)
 		error = fail("closing: %s", strerror(-closed));
+	if (error)
+		fprintf(stderr, "%" PRIu64 " steps begun, %" PRIu64 " promised\n", begun, kept);
 	return error;
 }
+
+static void *store_marks(const struct power_place *place)
+{
+	void *memory = mmap(NULL, sizeof(*marks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	marks = memory == MAP_FAILED ? NULL : memory;
+	return marks;
+}
+
+const struct power_subject power_store = {
+	.name = "store",
+	.disk_size = DISK_SIZE,
+	.marks_size = sizeof(struct marks),
+	.marks = store_marks,
+	.work = store_work,
+	.judge = store_judge,
+};
