@@ -26,7 +26,7 @@ static uint64_t hash_of(const struct kv *kv, const struct format_record *record)
 	return keyhash_of(&kv->keyhash, record->keyspace, record->key, record->key_size);
 }
 
-static bool add(struct copied *copied, uint64_t hash, uint64_t address)
+static bool add(struct copied *copied, uint64_t hash, uint64_t address, uint64_t length)
 {
 	struct copy *copies = copied->copies;
 
@@ -38,6 +38,7 @@ static bool add(struct copied *copied, uint64_t hash, uint64_t address)
 		copied->copies = copies;
 	}
 	copies[copied->count++] = (struct copy){hash, address};
+	copied->bytes += length;
 	return true;
 }
 
@@ -56,7 +57,8 @@ static bool look_into(struct kv *kv, const struct segment *segment, uint32_t end
 			break;
 		if (is_copy(record) &&
 		    !add(&kv->compaction.copied, hash_of(kv, record),
-			 segments_address(&kv->segments, segment->slot, offset)))
+			 segments_address(&kv->segments, segment->slot, offset),
+			 (uint64_t)length))
 			return false;
 	}
 	return true;
@@ -93,6 +95,7 @@ void compact_copied_forget(struct kv *kv)
 	free(copied->copies);
 	copied->copies = NULL;
 	copied->count = copied->capacity = 0;
+	copied->bytes = 0;
 	copied->known = false;
 }
 
@@ -120,6 +123,14 @@ void compact_copied_look(struct kv *kv)
 		copied->looks++;
 	}
 	copied->known = all;
+}
+
+void compact_copied_emptied(struct kv *kv, const struct segment *segment)
+{
+	const struct copied *copied = &kv->compaction.copied;
+
+	if (segment->id == copied->last_id || segment->id == copied->before_id)
+		compact_copied_forget(kv);
 }
 
 bool compact_copied_any(const struct kv *kv)
@@ -188,6 +199,7 @@ uint64_t compact_copied_bytes(struct kv *kv, struct segment *segment)
 		return segment->copied_bytes;
 	segment->copied_look = copied->looks;
 	segment->copied_bytes = 0;
+	kv->env->map_advise(base, segment->end, ENV_ADVICE_WILLNEED);
 	for (; segment->tombstone_bytes && offset < segment->end; offset += (uint32_t)length) {
 		const struct format_record *record = (const struct format_record *)(base + offset);
 

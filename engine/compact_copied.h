@@ -19,6 +19,8 @@
 void compact_copied_look(struct kv *kv);
 /* A victim is left half done, or the store closed. */
 void compact_copied_forget(struct kv *kv);
+/* This one is emptied: what was copied to it is somewhere else now, or was not needed. */
+void compact_copied_emptied(struct kv *kv, const struct segment *segment);
 
 bool compact_copied_any(const struct kv *kv);
 /* Is there a copy of a victim's tombstone, in a newer segment that stays? */

@@ -12,6 +12,7 @@
 
 #include "brake.h"
 #include "cold.h"
+#include "compact_copied.h"
 #include "dictionary.h"
 #include "epoch.h"
 #include "log.h"
@@ -123,6 +124,9 @@ static unsigned hold_snapshots(struct kv *kv, unsigned count)
 		else
 			compaction->emptied[free++] = segment;
 	}
+	/* Those that stay are victims again, with what was copied of them. */
+	if (free < count)
+		compact_copied_forget(kv);
 	return free;
 }
 
@@ -234,6 +238,7 @@ bool compact_put_emptied(struct kv *kv, struct segment *victim)
 		return false;
 	}
 	victim->emptied = true;
+	compact_copied_emptied(kv, victim);
 	compaction->emptied_bytes = atomic_load(&kv->log.hot.appended_bytes);
 	compaction->emptied[compaction->emptied_count++] = victim;
 	return true;

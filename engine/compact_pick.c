@@ -267,23 +267,16 @@ struct space {
 	uint64_t most; /* that the best so far frees */
 };
 
-/* There is nothing that the oldest one's tombstones could hide. */
-static uint64_t needed_for_space(struct kv *kv, struct segment *segment, const struct space *space)
+/*
+ * Bytes of tombstones that need no copy: there is nothing that the oldest segment's could hide, and
+ * of others there may be one.
+ */
+static uint64_t spared_of(struct kv *kv, struct segment *segment, const struct space *space)
 {
-	uint64_t copied = 0;
-
 	if (segment == space->oldest)
-		return kept_of(segment);
-	if (space->reads)
-		copied = smaller(compact_copied_bytes(kv, segment), segment->tombstone_bytes);
-	return needed_of(segment) - copied;
-}
-
-static uint64_t gain_of(struct kv *kv, struct segment *segment, const struct space *space)
-{
-	uint64_t of_tombstones = needed_of(segment) - needed_for_space(kv, segment, space);
-
-	return garbage_of(kv, segment) + of_tombstones;
+		return segment->tombstone_bytes;
+	return space->reads ? smaller(compact_copied_bytes(kv, segment), segment->tombstone_bytes) :
+			      0;
 }
 
 /* The longest record in it; of a damaged one, as much as may be. */
@@ -312,10 +305,10 @@ static uint32_t longest_of(const struct kv *kv, struct segment *segment)
  * Copies that go on in a spare segment leave behind what the tail had no room for: less than one
  * record. What they do not take has to be more than that, or it would go round for ever.
  */
-static bool gains_enough(struct kv *kv, struct segment *segment, const struct space *space)
+static bool gains_enough(const struct kv *kv, struct segment *segment, const struct space *space,
+			 uint64_t needed, uint64_t gain)
 {
-	uint64_t needed = needed_for_space(kv, segment, space), left;
-	uint64_t slack = kv->segments.size / SLACK_DIVISOR, gain = gain_of(kv, segment, space);
+	uint64_t slack = kv->segments.size / SLACK_DIVISOR, left;
 
 	if (needed + slack <= space->tail || gain >= space->tail + space->worth)
 		return needed + slack <= space->room;
@@ -327,16 +320,28 @@ static bool gains_enough(struct kv *kv, struct segment *segment, const struct sp
 	return needed + slack + left <= space->room && gain >= left + space->worth;
 }
 
+/* Not to be read in vain: would it do if all that was copied were its own? */
+static bool is_worth_reading(const struct kv *kv, const struct segment *segment,
+			     const struct space *space)
+{
+	uint64_t most = smaller(kv->compaction.copied.bytes, segment->tombstone_bytes);
+
+	return garbage_of(kv, segment) + most >= space->worth &&
+	       needed_of(segment) - most <= space->room;
+}
+
 static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const struct segment *best,
 				void *arg)
 {
 	struct space *space = arg;
-	uint64_t needed, gain;
+	uint64_t spared, needed, gain;
 
-	if (segment->born > space->born_max)
+	if (segment->born > space->born_max ||
+	    (space->reads && !is_worth_reading(kv, segment, space)))
 		return false;
-	needed = needed_for_space(kv, segment, space);
-	gain = gain_of(kv, segment, space);
+	spared = spared_of(kv, segment, space);
+	needed = needed_of(segment) - spared;
+	gain = garbage_of(kv, segment) + spared;
 	if (gain < space->worth || (best && gain <= space->most))
 		return false;
 	/*
@@ -344,7 +349,7 @@ static bool fits_and_frees_more(struct kv *kv, struct segment *segment, const st
 	 */
 	if (needed && atomic_load(&segment->hole) > space->avail)
 		return false;
-	if (needed && !gains_enough(kv, segment, space))
+	if (needed && !gains_enough(kv, segment, space, needed, gain))
 		return false;
 	space->most = gain;
 	return true;

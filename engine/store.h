@@ -178,16 +178,17 @@ struct brake {
 
 #define COMPACTION_EMPTIED_MAX 16u
 
-/* What compaction is at; the maintainer's. compact.c */
 /* Copies of tombstones of victims that were not emptied. compact_copied.h */
 struct copied {
 	struct copy *copies; /* sorted by their hashes */
 	size_t count, capacity;
+	uint64_t bytes; /* of all of them */
 	uint64_t last_id, before_id; /* the segments that they are in */
 	unsigned looks;	     /* so far that have found any */
 	bool known;	     /* there are no others in the log's last two segments */
 };
 
+/* What compaction is at; the maintainer's. compact.c */
 struct compaction {
 	struct segment *victim; /* that is being emptied, or NULL */
 	uint32_t offset;	/* of the next record to look at */

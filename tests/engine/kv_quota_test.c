@@ -316,6 +316,12 @@ static unsigned fill_with_long_keys(struct fixture *fixture)
 	return count - 1;
 }
 
+/* In which order they are deleted: from both ends, so that what is older is needed longer. */
+static unsigned nth_deleted(unsigned n, unsigned count)
+{
+	return n % 2 ? n / 2 : count - 1 - n / 2;
+}
+
 /* Those from one on, until the power fails; the number of the first that was not. */
 static unsigned delete_long_keys(struct fixture *fixture, unsigned from, unsigned to)
 {
@@ -324,9 +330,8 @@ static unsigned delete_long_keys(struct fixture *fixture, unsigned from, unsigne
 	int result;
 
 	for (i = from; i < to; i++) {
-		/* From both ends, so that what is older is needed longer. */
-		result = kv_delete(fixture->kv, HASHED, key,
-			long_key(key, i % 2 ? i / 2 : to - 1 - i / 2), NULL);
+		result = kv_delete(fixture->kv, HASHED, key, long_key(key, nth_deleted(i, to)),
+			NULL);
 		if (!result)
 			result = kv_sync(fixture->kv, kv_last_seq(fixture->kv));
 		if (sim_env_is_cut(fixture->sim))
@@ -334,6 +339,24 @@ static unsigned delete_long_keys(struct fixture *fixture, unsigned from, unsigne
 		assert_int_equal(result, 0);
 	}
 	return i;
+}
+
+/* So many are gone for ever. The next one may be gone as well; the others are there. */
+static void must_lack_long_keys(struct fixture *fixture, unsigned gone, unsigned count)
+{
+	uint8_t key[LONG_KEY_SIZE];
+	struct kv_slice value;
+	unsigned i;
+	int result;
+
+	kv_read_begin(fixture->kv);
+	for (i = 0; i < count; i++) {
+		result = kv_get(fixture->kv, HASHED, key, long_key(key, nth_deleted(i, count)),
+			&value);
+		if (i != gone)
+			assert_int_equal(result, i < gone ? -ENOENT : 0);
+	}
+	kv_read_end(fixture->kv);
 }
 
 /*
@@ -352,6 +375,7 @@ static void delete_while_power_fails(void **state, unsigned steps)
 		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + steps + lives % 8);
 		gone = delete_long_keys(fixture, gone, count);
 		must_crash(fixture, SIM_LOSS_NONE, KV_OPEN_INLINE);
+		must_lack_long_keys(fixture, gone, count);
 	}
 	must_check_clean(fixture);
 	assert_true(fill_with_long_keys(fixture) > count / 2);
