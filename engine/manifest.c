@@ -206,6 +206,29 @@ static int read_copies(struct kv_env *env, struct env_dir *dir, const uint8_t uu
 	return 0;
 }
 
+/*
+ * What is durable and not listed is about to be freed; or a cold segment that was not durable when
+ * the list was written, whose records are all where they were copied from.
+ */
+bool manifest_allows(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], uint64_t id,
+		     uint64_t salt)
+{
+	const struct format_manifest_page *page;
+	struct copies copies;
+	uint32_t i;
+
+	if (read_copies(env, dir, uuid, &copies) || copies.newest < 0)
+		return true;
+	page = &copies.pages[copies.newest];
+	if (id > page->header.top || page->header.count == FORMAT_MANIFEST_ENTRIES_MAX)
+		return true;
+	for (i = 0; i < page->header.count; i++) {
+		if (page->entries[i].id == id && page->entries[i].salt == salt)
+			return true;
+	}
+	return false;
+}
+
 int manifest_mend(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], bool *mended)
 {
 	struct copies copies;

@@ -26,6 +26,12 @@ int manifest_create(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[
 int manifest_mend(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], bool *mended)
 	__attribute__((warn_unused_result));
 /*
+ * May a segment be part of the log? Not where the list would name it if it was: then the log has
+ * let go of it. Without a list that is whole, or in one that is full, it may.
+ */
+bool manifest_allows(struct kv_env *env, struct env_dir *dir, const uint8_t uuid[16], uint64_t id,
+		     uint64_t salt);
+/*
  * Tells of segments that should be in the log and are not. `segments`: all that are, by rising id,
  * without those behind its end. Where there is no list, or none that is whole, nothing can be
  * missed; that is said, and so is one of two copies that is not whole. -EIO, -ENOMEM

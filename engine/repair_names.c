@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manifest.h"
 #include "stray.h"
 
 #define LOST_OF_MAX 10 /* of a name: "checkpoint" is the longest */
@@ -261,6 +262,11 @@ static int name_rightly(struct listing *listing, struct entry *entry)
 		snprintf(why, sizeof(why), "is %s of %s, which is there",
 			 holder->header.salt == entry->header.salt ? "a copy" : "another state",
 			 own);
+		return set_aside(repair, entry, why);
+	}
+	if (!manifest_allows(repair->env, repair->dir, repair->super.uuid, entry->header.id,
+			     entry->header.salt)) {
+		snprintf(why, sizeof(why), "is a copy of %s, which was emptied since", own);
 		return set_aside(repair, entry, why);
 	}
 	if (holder)

@@ -216,6 +216,68 @@ static void test_copy(void **state)
 	store_image_free(&image);
 }
 
+/* All keys are deleted, and the segments that they were in emptied. */
+static void empty_segments(struct fixture *fixture)
+{
+	struct kv_prune_options prune = {.garbage_percent = 1};
+	char key[16];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		numbered_key(key, i);
+		must_delete(fixture, i % 2, key);
+	}
+	for (unsigned turn = 0; turn < 4; turn++) {
+		for (unsigned i = 0; i < 2 * KEYS; i += 5) {
+			numbered_key(key, KEYS + i);
+			must_put_filled(fixture, HASHED, key, VALUE_SIZE, i + turn);
+		}
+		assert_int_equal(kv_prune(fixture->kv, &prune, NULL, NULL, NULL), 0);
+	}
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_prune(fixture->kv, &prune, NULL, NULL, NULL), 0);
+}
+
+/*
+ * A copy of a segment that is no part of the log any more: what is deleted since must not come
+ * back.
+ */
+static void test_copy_of_emptied(void **state)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	struct store_image image;
+	struct kv_slice found;
+	unsigned gone = 0;
+	char key[16];
+
+	make_image(&image);
+	fixture_setup_empty(state);
+	fixture = *state;
+	sim_env_free(fixture->sim);
+	mount_image(fixture, &image);
+	must_open(fixture, KV_OPEN_INLINE);
+	empty_segments(fixture);
+	must_close(fixture);
+	while (is_there(fixture, names[gone]))
+		gone++;
+	put_copy(fixture, &image, names[gone], other_name);
+	must_say(fixture, "of this store under another name");
+	assert_int_equal(repair(fixture, "which was emptied since", &report), 0);
+	assert_int_equal(report.lost_bytes + report.remaining, 0);
+	assert_true(is_there(fixture, "lost-00000009.0"));
+	must_open(fixture, KV_OPEN_INLINE);
+	kv_read_begin(fixture->kv);
+	for (unsigned i = 0; i < KEYS; i++) {
+		numbered_key(key, i);
+		assert_int_equal(kv_get(fixture->kv, i % 2, key, strlen(key), &found), -ENOENT);
+	}
+	kv_read_end(fixture->kv);
+	must_check_clean(fixture);
+	store_image_free(&image);
+	fixture_teardown(state);
+}
+
 /* The same bytes as if another store had written them. */
 static void put_foreign(struct fixture *fixture, const struct store_image *image, const char *from,
 	const char *to)
@@ -282,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_names),
 		cmocka_unit_test(test_wrong_names_cut),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_copy_of_emptied),
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_foreign_without_super),
 	};
