@@ -57,6 +57,18 @@ static int report_unusable(struct kv *kv, const char *name, uint32_t slot, int e
 	return kv->info.read_only ? 0 : error;
 }
 
+/* A segment that may be somewhere else is missed, if it is. */
+static int report_no_file(struct kv *kv, const char *name, int error)
+{
+	store_report(kv, KV_ERROR, "%s: %s%s", name,
+		     error == -ELOOP ? "a symbolic link, which is not followed" : "no regular file",
+		     kv->info.read_only ? "; it is passed over" :
+		     error == -ELOOP	? "" :
+					  "; a repair moves it away");
+	kv->lost_segments += kv->info.read_only;
+	return kv->info.read_only ? 0 : error;
+}
+
 static int load_one(void *arg, const char *name)
 {
 	struct listing *listing = arg;
@@ -83,6 +95,8 @@ static int load_one(void *arg, const char *name)
 		store_report(kv, KV_ERROR, "%s: the segment's %s", name,
 			     segment->missing ? "end is missing"
 					      : "header is damaged; its copy is used");
+	if (env_is_no_file(error))
+		return report_no_file(kv, name, error);
 	if (error) {
 		store_report(kv, KV_ERROR, "%s: cannot be read: %s", name, strerror(-error));
 		return error;

@@ -65,7 +65,10 @@ static int read_headers(struct listing *listing)
 		if (!error)
 			continue;
 		format_segment_name(entry->slot, name);
-		repair_say(repair, KV_ERROR, "%s: cannot be repaired: %s", name, strerror(-error));
+		repair_say(repair, KV_ERROR, "%s: cannot be repaired: %s", name,
+			   error == -ELOOP ? "a symbolic link, which is not followed; put the "
+					     "file that it leads to in its place, or remove it" :
+					     strerror(-error));
 	}
 	return error;
 }
@@ -204,6 +207,8 @@ static int set_others_aside(struct listing *listing)
 
 		if (entry->kind == STRAY_LOST) {
 			error = set_lost_aside(repair, entry);
+		} else if (entry->kind == STRAY_NO_FILE) {
+			error = set_aside(repair, entry, "no regular file");
 		} else if (entry->kind == STRAY_FOREIGN) {
 			stray_tell(entry->kind, &entry->header, &repair->super, text);
 			error = set_aside(repair, entry, text);

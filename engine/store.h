@@ -338,7 +338,7 @@ struct kv {
 	bool super_damaged;
 	_Atomic bool checkpoint_damaged;
 	unsigned lost_segments; /* that are passed over: their headers are lost, or not what their
-				   names say */
+				   names say, or they are no files */
 	uint32_t missing_segments; /* that should be there; by recovery */
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
 	struct env_file *manifest; /* the list of segments, open to be written; the

@@ -29,6 +29,10 @@ int stray_read(struct kv_env *env, struct env_dir *dir, const struct format_supe
 	uint8_t page[FORMAT_SEGMENT_HEADER_SIZE] = {0};
 	int error = read_page(env, dir, slot, page);
 
+	if (error == -EINVAL) {
+		*kind = STRAY_NO_FILE;
+		return 0;
+	}
 	if (error && error != -ENODATA)
 		return error;
 	error = format_page_header(page, super->uuid, slot, super->segment_size, header);

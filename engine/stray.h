@@ -16,6 +16,7 @@ enum stray_kind {
 	STRAY_LOST,	/* nobody can tell: it has no header that is whole */
 	STRAY_MISNAMED, /* of another slot of this store */
 	STRAY_FOREIGN,	/* of another store */
+	STRAY_NO_FILE,	/* no regular file */
 };
 
 /*

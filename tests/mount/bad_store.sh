@@ -6,7 +6,7 @@
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists stray_segments
 	damaged_value damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage repair_names_files
 	damaged_snapshot two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
-	symlinked_parts store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
+	symlinked_parts directory_for_a_segment store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
 
@@ -624,9 +624,28 @@ case_symlinked_parts() {
 	segment=$(grep -al ' 27 150 27 ' "$store"/seg-* | head -n 1)
 	mv "$segment" moved
 	ln -s "$SCRATCH/moved" "$segment"
-	expect_fail '.' "$KVFS" check "$store"
+	expect_fail 'symbolic link' "$KVFS" check "$store"
+	expect_fail 'symbolic link' "$KVFS" check --repair "$store"
+	expect_fail 'symbolic link' "$KVFS" put "$store" key
 	rm "$segment"
 	mv moved "$segment"
+}
+
+# A directory where a segment could be is named, passed over by those who only read, and moved away.
+case_directory_for_a_segment() {
+	local status=0
+	needs_kvfs_here
+	store_make
+	echo text | "$KVFS" put "$store" key
+	mkdir "$store/seg-0000abcd"
+	expect_same "get" text "$("$KVFS" get "$store" key 2>/dev/null)"
+	expect_fail 'seg-0000abcd: no regular file' "$KVFS" check "$store"
+	expect_fail 'seg-0000abcd: no regular file' "$KVFS" put "$store" other
+	"$KVFS" check --repair "$store" >repair.log 2>&1 || status=$?
+	expect_same "status of the repair" 1 "$status"
+	[ -d "$store/lost-0000abcd.0" ] || fail "it is not moved away: $(cat repair.log)"
+	store_check
+	expect_same "get" text "$("$KVFS" get "$store" key)"
 }
 
 # Mounted over its own parent directory: works, or is refused; never hangs.
