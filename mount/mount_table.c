@@ -92,12 +92,13 @@ static int entry_copy(const struct mount_entry *entry, struct mount_entry *out)
 
 /*
  * What is looked for: the mount with this number, which is on this directory; or the first of ours
- * with the source; or, without both, the first of the device.
+ * with the source; or the first of what is, or was, mounted there: its device's number alone may be
+ * another's by now.
  */
 struct wanted {
 	const char *directory, *source;
 	unsigned long id;
-	dev_t device;
+	const struct mount_entry *same;
 	bool (*is_it)(const struct mount_entry *entry, const char *source);
 	bool only; /* -ENOTUNIQ where a second one is met */
 };
@@ -106,8 +107,10 @@ static bool is_wanted(const struct wanted *wanted, const struct mount_entry *ent
 {
 	if (wanted->directory)
 		return entry->id == wanted->id && !strcmp(entry->directory, wanted->directory);
-	if (!wanted->source)
-		return entry->device == wanted->device;
+	if (wanted->same)
+		return entry->device == wanted->same->device &&
+		       !strcmp(entry->type, wanted->same->type) &&
+		       !strcmp(entry->source, wanted->same->source);
 	return !strcmp(entry->type, MOUNT_TABLE_TYPE) && !strcmp(entry->source, wanted->source) &&
 	       wanted->is_it(entry, wanted->source);
 }
@@ -190,9 +193,9 @@ int mount_table_only(const char *source,
 	return table_find(OWN_TABLE, &(struct wanted){.source = source, .is_it = is_it, .only = true}, out);
 }
 
-int mount_table_elsewhere(dev_t device, pid_t *pid, struct mount_entry *out)
+int mount_table_elsewhere(const struct mount_entry *gone, pid_t *pid, struct mount_entry *out)
 {
-	const struct wanted wanted = {.device = device};
+	const struct wanted wanted = {.same = gone};
 	int rc = table_find(OWN_TABLE, &wanted, out);
 	DIR *processes = opendir("/proc");
 	const struct dirent *entry;

@@ -85,7 +85,7 @@ static bool goes_on_elsewhere(const struct mount_entry *gone, unsigned waited_ms
 	struct mount_entry other;
 	pid_t pid;
 
-	if (mount_table_elsewhere(gone->device, &pid, &other)) {
+	if (mount_table_elsewhere(gone, &pid, &other)) {
 		if (first)
 			message(KV_INFO, "%s: unmounted; waiting until everything is written",
 				gone->directory);
