@@ -57,7 +57,7 @@ static int report_unusable(struct kv *kv, const char *name, uint32_t slot, int e
 	return kv->info.read_only ? 0 : error;
 }
 
-/* A segment that may be somewhere else is missed, if it is. */
+/* Somebody has put it there; the segment, if there was one, is somewhere else. */
 static int report_no_file(struct kv *kv, const char *name, int error)
 {
 	store_report(kv, KV_ERROR, "%s: %s%s", name,

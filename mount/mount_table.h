@@ -36,8 +36,8 @@ int mount_table_only(const char *source,
 	bool (*is_it)(const struct mount_entry *entry, const char *source), struct mount_entry *out)
 	__attribute__((warn_unused_result));
 /*
- * A place where what was mounted there still is, once that mount is gone: in this mount namespace (0 in
- * `pid`), or in that of a process that may be looked at. -ENOENT: none is known.
+ * A place where what was mounted there still is, once that mount is gone: in this mount namespace
+ * (0 in `pid`), or in that of a process that may be looked at. -ENOENT: none is known.
  */
 int mount_table_elsewhere(const struct mount_entry *gone, pid_t *pid, struct mount_entry *out)
 	__attribute__((warn_unused_result));

@@ -259,8 +259,9 @@ static void test_copy_of_emptied(void **state)
 	must_open(fixture, KV_OPEN_INLINE);
 	empty_segments(fixture);
 	must_close(fixture);
-	while (is_there(fixture, names[gone]))
+	while (gone < sizeof(names) / sizeof(names[0]) && is_there(fixture, names[gone]))
 		gone++;
+	assert_true(gone < sizeof(names) / sizeof(names[0]));
 	put_copy(fixture, &image, names[gone], other_name);
 	must_say(fixture, "of this store under another name");
 	assert_int_equal(repair(fixture, "which was emptied since", &report), 0);
