@@ -26,8 +26,12 @@
 #define BUFFER_CHUNKS_INLINE 4u
 #define STEP_CHUNKS 4u		 /* between two looks at what else there is to do */
 #define CHUNK_SLOTS (CHUNK / sizeof(uint64_t))
+#ifndef SETTLE_BUCKETS /* tests/crash/small.h */
 #define SETTLE_BUCKETS 64u	 /* moved in one */
+#endif
+#ifndef SETTLE_STAYS /* tests/crash/small.h */
 #define SETTLE_STAYS 64u
+#endif
 #define JOURNAL_BLOCKS 256u	 /* 16 MiB of 64 KiB */
 #define REST_BLOCKS 2u		 /* when so little is waiting to be written the end has come */
 #define RUSH_STEPS 64u		 /* or after so many tries */

@@ -167,7 +167,9 @@ int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct for
  */
 #define FORMAT_CHECKPOINT_NAME "checkpoint"
 #define FORMAT_CHECKPOINT_NEW_NAME "checkpoint.new"
+#ifndef FORMAT_CHECKPOINT_CHUNK /* tests/crash/small.h */
 #define FORMAT_CHECKPOINT_CHUNK 65536u
+#endif
 #define FORMAT_CHECKPOINT_HEADER_SIZE 4096u
 
 enum format_checkpoint_part {

@@ -40,7 +40,9 @@
 #endif
 
 #define INDEX_SLOTS 8u	 /* per bucket: one cache line */
+#ifndef INDEX_REACH /* tests/crash/small.h */
 #define INDEX_REACH 63u	 /* buckets an entry may stand behind its home */
+#endif
 #define INDEX_STRIPES 256u
 /* Growth starts when more than INDEX_FILL_NUM / INDEX_FILL_DEN of the slots are taken. */
 #define INDEX_FILL_NUM 4
@@ -49,13 +51,18 @@
 #define INDEX_ADDRESS_MASK (((uint64_t)1 << INDEX_ADDRESS_BITS) - 1)
 #define INDEX_SPILL ((uint64_t)1 << 63)
 #define INDEX_TAG_MASK (~INDEX_ADDRESS_MASK & ~INDEX_SPILL)
+#ifndef INDEX_FINGERPRINT_BITS /* tests/crash/small.h */
 #define INDEX_FINGERPRINT_BITS 31u
+#endif
+#define INDEX_TAG_BITS (63u - INDEX_ADDRESS_BITS)
 
 struct index_bucket {
 	_Atomic uint64_t slots[INDEX_SLOTS];
 };
 
+#ifndef INDEX_CHUNK_SIZE /* tests/crash/small.h */
 #define INDEX_CHUNK_SIZE 65536u /* bytes of buckets that are loaded together */
+#endif
 #define INDEX_CHUNK_BUCKETS (INDEX_CHUNK_SIZE / (unsigned)sizeof(struct index_bucket))
 
 /* Where a table's buckets come from that are not in memory yet. index_load.c */

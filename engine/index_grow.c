@@ -11,7 +11,9 @@
  * A table up to this size is doubled instead, as its memory does not count: half of all puts' work
  * would be moving entries.
  */
+#ifndef DOUBLE_BELOW /* tests/crash/small.h */
 #define DOUBLE_BELOW ((uint64_t)8 << 20)
+#endif
 /* Old buckets that move with each insert: a growth is over long before the next one is due. */
 #define MOVE_PER_INSERT 4
 /* Doublings of a crowded table in one go: one is enough, but for one in a million. */

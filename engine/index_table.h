@@ -12,7 +12,8 @@
  * The fewest buckets for which place and tag give back the fingerprint: the 2^31 fingerprints, over
  * the buckets, times the window of homes that a place leaves open, must not exceed a tag's 2^23.
  */
-#define INDEX_COUNT_MIN ((uint64_t)(INDEX_REACH + 1) << 8)
+#define INDEX_COUNT_MIN                                                                            \
+	((uint64_t)(INDEX_REACH + 1) << (INDEX_FINGERPRINT_BITS - INDEX_TAG_BITS))
 
 struct index_table *index_table_new(uint64_t count);
 void index_table_free(struct index_table *table);

@@ -41,7 +41,9 @@
 #define ORDER_LONG_MARK 255u
 #define ORDER_LONG_SIZE 10u /* bytes of a reference to a long key */
 #define ORDER_ADDRESS_SIZE 6u
+#ifndef ORDER_CHILDREN_MAX /* tests/crash/small.h */
 #define ORDER_CHILDREN_MAX 128u
+#endif
 #define ORDER_PREFETCH_LINES 18u /* header and slots of a leaf of 140 keys */
 #define ORDER_DEPTH_MAX 32u      /* levels of branches */
 #define ORDER_LEAF_KEYS_MAX ((ORDER_NODE_SIZE - 48u) / (8u + 1u + ORDER_ADDRESS_SIZE))

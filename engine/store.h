@@ -258,7 +258,9 @@ struct views {
 	_Atomic uint64_t newest; /* 0: there is none */
 };
 
+#ifndef VERSION_CHUNK /* tests/crash/small.h */
 #define VERSION_CHUNK ((uint32_t)1 << 18) /* versions */
+#endif
 #define VERSION_CHUNKS 1024u
 
 /* Records that are kept for views alone. Stored under log.lock. version.c */

@@ -535,6 +535,42 @@ static void saved_beside_changes(void **state)
 	free(there);
 }
 
+/* What is put into a table of which nothing has been read yet is too much for it. */
+static void grows_from_an_absent_table(void **state)
+{
+	const uint64_t entries = 100000, more = 20000; /* of the 131,072 slots of the first table */
+	struct index index, loaded;
+	struct index_table *table;
+	struct saved saved;
+	uint64_t key, i;
+
+	(void)state;
+	assert_int_equal(index_init(&index), 0);
+	for (key = 1; key <= entries; key++)
+		put(&index, key, key);
+	table = atomic_load(&index.table);
+	assert_int_equal(table->count, INDEX_COUNT_MIN);
+	saved.count = (table->count + INDEX_REACH) * INDEX_SLOTS;
+	saved.slots = malloc(saved.count * sizeof(uint64_t));
+	assert_non_null(saved.slots);
+	for (i = 0; i < saved.count; i++)
+		saved.slots[i] = atomic_load(&table->buckets[i / INDEX_SLOTS].slots[i % INDEX_SLOTS]);
+	assert_int_equal(index_load(&loaded, table->count, entries, saved.count * sizeof(uint64_t),
+				    read_saved, &saved),
+			 0);
+	assert_int_equal(index_reserve(&loaded, more), 0);
+	assert_true(atomic_load(&loaded.table)->count > INDEX_COUNT_MIN);
+	for (key = 1; key <= entries + more; key++) {
+		if (key > entries)
+			put(&loaded, key, key);
+		assert_int_equal(lookup(&loaded, key), key);
+	}
+	check_spills(&loaded);
+	index_fini(&loaded);
+	index_fini(&index);
+	free(saved.slots);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +582,7 @@ int main(void)
 		cmocka_unit_test(readers_beside_the_writer),
 		cmocka_unit_test(removal_beside_readers),
 		cmocka_unit_test(saved_beside_changes),
+		cmocka_unit_test(grows_from_an_absent_table),
 	};
 
 	if (getenv("KVFS_TEST_QUICK"))
