@@ -61,7 +61,9 @@ static int call_dir_create(struct kv_env *env, const char *path)
 	step = sim_disk_step(sim);
 	if (sim->path)
 		result = strcmp(sim->path, path) == 0 ? -EEXIST : -EACCES;
-	else if (step != SIM_STEP_REFUSED && !(sim->path = strdup(path)))
+	else if (step != SIM_STEP_REFUSED)
+		result = sim_disk_fault(sim, SIM_FAULT_DIR_CREATE);
+	if (step != SIM_STEP_REFUSED && result == 0 && !(sim->path = strdup(path)))
 		result = -ENOMEM;
 	pthread_mutex_unlock(&sim->lock);
 	return step_result(step, result);
@@ -124,31 +126,38 @@ static int call_dir_list(struct env_dir *dir, int (*entry)(void *arg, const char
 {
 	struct sim_env *sim = dir->sim;
 	struct sim_name_table *copy = malloc(sizeof(*copy));
-	int result;
+	int fault, result;
 
 	if (!copy)
 		return -ENOMEM;
 	pthread_mutex_lock(&sim->lock);
 	result = sim->cut ? -EIO : 0;
+	fault = sim_disk_fault(sim, SIM_FAULT_DIR_LIST);
 	*copy = sim->names.live;
+	if (fault < 0)
+		copy->count = (unsigned)sim_random_below(&sim->random, copy->count + 1);
 	pthread_mutex_unlock(&sim->lock);
 	for (unsigned i = 0; result == 0 && i < copy->count; i++)
 		result = entry(arg, copy->entries[i].text);
 	free(copy);
-	return result;
+	return result ? result : fault;
 }
 
 static int call_dir_space(struct env_dir *dir, uint64_t *avail_bytes, uint64_t *total_bytes)
 {
 	struct sim_env *sim = dir->sim;
 	uint64_t used;
+	int result;
 
 	pthread_mutex_lock(&sim->lock);
-	used = sim_disk_used(sim);
-	*avail_bytes = used < sim->capacity ? sim->capacity - used : 0;
-	*total_bytes = sim->capacity;
+	result = sim_disk_fault(sim, SIM_FAULT_DIR_SPACE);
+	if (result == 0) {
+		used = sim_disk_used(sim);
+		*avail_bytes = used < sim->capacity ? sim->capacity - used : 0;
+		*total_bytes = sim->capacity;
+	}
 	pthread_mutex_unlock(&sim->lock);
-	return 0;
+	return result;
 }
 
 static uint64_t call_file_size_max(struct kv_env *env)
@@ -278,23 +287,28 @@ static void call_file_close(struct env_file *handle)
 
 static int call_file_size(struct env_file *handle, uint64_t *size)
 {
+	int result;
+
 	pthread_mutex_lock(&handle->sim->lock);
-	*size = handle->file->size;
+	result = sim_disk_fault(handle->sim, SIM_FAULT_SIZE);
+	if (result == 0)
+		*size = handle->file->size;
 	pthread_mutex_unlock(&handle->sim->lock);
-	return 0;
+	return result;
 }
 
 static int call_file_lock(struct env_file *handle, bool exclusive)
 {
 	struct sim_file *file = handle->file;
 	unsigned others;
-	int result = 0;
+	int result;
 
 	pthread_mutex_lock(&handle->sim->lock);
+	result = sim_disk_fault(handle->sim, SIM_FAULT_LOCK);
 	others = file->locks_shared - handle->locked_shared;
-	if ((file->locked_exclusive && !handle->locked_exclusive) || (exclusive && others > 0)) {
+	if (result == 0 && ((file->locked_exclusive && !handle->locked_exclusive) || (exclusive && others > 0))) {
 		result = -EBUSY;
-	} else {
+	} else if (result == 0) {
 		file->locks_shared = others + !exclusive;
 		file->locked_exclusive = handle->locked_exclusive = exclusive;
 		handle->locked_shared = !exclusive;
@@ -316,7 +330,7 @@ static int file_resize(struct env_file *handle, uint64_t size, bool allocate)
 	pthread_mutex_lock(&sim->lock);
 	step = sim_disk_step(sim);
 	if (step != SIM_STEP_REFUSED) {
-		result = allocate ? sim_disk_fault(sim, SIM_FAULT_ALLOCATE) : 0;
+		result = sim_disk_fault(sim, allocate ? SIM_FAULT_ALLOCATE : SIM_FAULT_TRUNCATE);
 		if (result == 0)
 			result = sim_disk_check_growth(sim, file, size);
 		if (result == 0)
@@ -390,10 +404,14 @@ static int call_file_restore(struct env_file *handle, uint64_t end)
 
 static int call_file_allocated(struct env_file *handle, uint64_t *bytes)
 {
+	int result;
+
 	pthread_mutex_lock(&handle->sim->lock);
-	*bytes = sim_file_allocated(handle->file);
+	result = sim_disk_fault(handle->sim, SIM_FAULT_ALLOCATED);
+	if (result == 0)
+		*bytes = sim_file_allocated(handle->file);
 	pthread_mutex_unlock(&handle->sim->lock);
-	return 0;
+	return result;
 }
 
 static int call_file_truncate(struct env_file *handle, uint64_t size)
@@ -595,12 +613,14 @@ static int call_random(struct kv_env *env, void *buffer, size_t size)
 {
 	struct sim_env *sim = sim_of(env);
 	uint8_t *to = buffer;
+	int result;
 
 	pthread_mutex_lock(&sim->lock);
-	for (size_t i = 0; i < size; i++)
+	result = sim_disk_fault(sim, SIM_FAULT_RANDOM);
+	for (size_t i = 0; result == 0 && i < size; i++)
 		to[i] = (uint8_t)sim_random_next(&sim->random);
 	pthread_mutex_unlock(&sim->lock);
-	return 0;
+	return result;
 }
 
 const struct kv_env sim_env_calls_table = {

@@ -62,6 +62,14 @@ enum sim_fault {
 	SIM_FAULT_RENAME,
 	SIM_FAULT_UNLINK,
 	SIM_FAULT_BUFFER,
+	SIM_FAULT_TRUNCATE,
+	SIM_FAULT_DIR_CREATE,
+	SIM_FAULT_DIR_LIST, /* some of the names have been said */
+	SIM_FAULT_DIR_SPACE,
+	SIM_FAULT_SIZE,
+	SIM_FAULT_ALLOCATED,
+	SIM_FAULT_LOCK,
+	SIM_FAULT_RANDOM,
 	SIM_FAULTS
 };
 
@@ -72,7 +80,7 @@ void sim_env_fail(
 /* Calls of this kind so far. */
 uint64_t sim_env_calls(struct sim_env *sim, enum sim_fault fault);
 /* The page at this position becomes unreadable: zeros in every map, map_failed, and -EIO from
- * reads. -ENOENT */
+ * reads, until it is written. -ENOENT */
 int sim_env_fail_page(struct sim_env *sim, const char *name, uint64_t position);
 void sim_env_set_capacity(struct sim_env *sim, uint64_t capacity);
 /* What the store may take of the disk: -EDQUOT beyond it, and dir_space does not show it; 0: all. */

@@ -143,6 +143,8 @@ int sim_file_write(struct sim_file *file, const void *data, size_t size, uint64_
 		return -ENOMEM;
 	bytes_write(&file->live, &file->size, change->data, size, position);
 	sim_file_restore(file, position + size);
+	if (position <= file->page_failed && file->page_failed < position + size)
+		file->page_failed = UINT64_MAX;
 	return 0;
 }
 

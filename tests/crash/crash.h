@@ -78,6 +78,9 @@ uint64_t crash_count_steps(const struct crash_point *point);
 /* What the runs so far went through. */
 struct crash_totals {
 	uint64_t runs, crashes, recoveries_cut, faults;
+	/* Crashes while a hash index was growing; of them, those while a checkpoint was being
+	 * written; openings in which the index grew. */
+	uint64_t growing, growing_beside, openings_grown;
 };
 extern struct crash_totals crash_totals;
 

@@ -192,7 +192,8 @@ static bool is_unfinished(struct subject *subject, const struct fs_op *op)
 static bool is_refusal(struct subject *subject, int result)
 {
 	return (result < 0 && subject->unfinished) || result == -EROFS || result == -ENOMEM ||
-	       result == -ENOSPC || (result == -EIO && !is_poisoned(subject));
+	       result == -ENOSPC || result == -EDQUOT ||
+	       (result == -EIO && !is_poisoned(subject));
 }
 
 static bool has_snapshots(const struct subject *subject)

@@ -18,7 +18,9 @@
 
 #include "compact.h"
 #include "kv.h"
+#include "index_table.h"
 #include "maintain.h"
+#include "order_node.h"
 #include "sim_env.h"
 
 #define STORE_PATH "store"
@@ -44,6 +46,12 @@ struct subject {
 	uint64_t stamp;       /* of the last value */
 	unsigned complaints;  /* errors that the store reported since it was opened */
 	uint8_t *value;       /* scratch, as large as they get */
+	unsigned reached;     /* of enum crash_kv_reached */
+	bool disturbed;       /* by the power, or a call that failed */
+	/* Behind the last operation: buckets are saved for a checkpoint; not to be looked into. */
+	bool saving;
+	const struct index_table *table;
+	uint64_t written;     /* checkpoints, then */
 };
 
 static const struct kv_keyspace_spec keyspaces[KV_MODEL_KEYSPACES] = {
@@ -58,6 +66,59 @@ static void hear(void *arg, enum kv_severity severity, const char *message)
 	subject->complaints++;
 	if (getenv("CRASH_VERBOSE"))
 		fprintf(stderr, "store: %s\n", message);
+}
+
+/* ---- growth ------------------------------------------------------------------------------------
+ */
+
+static bool is_growing(struct index *index)
+{
+	return atomic_load(&atomic_load(&index->table)->next);
+}
+
+/* Is the table larger than what was made, or loaded, when the store was opened? */
+static bool has_grown(struct index *index)
+{
+	struct index_table *table = atomic_load(&index->table);
+
+	return is_growing(index) || (table->count > INDEX_COUNT_MIN && !table->owned);
+}
+
+static void count_crash(struct kv *kv)
+{
+	if (!is_growing(&kv->index) && !is_growing(&kv->versions.index))
+		return;
+	crash_totals.growing++;
+	crash_totals.growing_beside += kv->checkpoint_save != NULL;
+}
+
+/* To be called between any two operations. */
+static void note_growth(struct subject *subject)
+{
+	struct kv *kv = subject->kv;
+	struct index_table *table = atomic_load(&kv->index.table);
+	uint64_t written = atomic_load(&kv->checkpoints.written);
+	bool growing = is_growing(&kv->index);
+	unsigned reached = growing ? CRASH_KV_GROWING : 0;
+
+	if (growing && kv->checkpoint_save)
+		reached |= CRASH_KV_GROWING_BESIDE;
+	if (subject->saving && written == subject->written && (growing || table != subject->table))
+		reached |= CRASH_KV_SAVE_LOST;
+	if (growing && table->owned)
+		reached |= CRASH_KV_LOADED_GREW;
+	if (table->count >= 4 * INDEX_COUNT_MIN)
+		reached |= CRASH_KV_GREW_TWICE;
+	if (has_grown(&kv->versions.index))
+		reached |= CRASH_KV_VERSIONS_GREW;
+	if (kv->order_of[1]->depth > 1)
+		reached |= CRASH_KV_BRANCHES;
+	if (atomic_load(&kv->checkpoints.bytes) >= (uint64_t)16 * FORMAT_CHECKPOINT_CHUNK)
+		reached |= CRASH_KV_CHUNKS;
+	subject->reached |= reached;
+	subject->saving = table->saving;
+	subject->table = table;
+	subject->written = written;
 }
 
 /* ---- life --------------------------------------------------------------------------------------
@@ -157,7 +218,8 @@ static int look_read_only(struct subject *subject, uint64_t *seq)
 
 	if (result < 0)
 		return result;
-	*seq = kv_last_seq(subject->kv);
+	/* One who says what he cannot read shows the rest. */
+	*seq = subject->complaints && crash_may_complain ? UINT64_MAX : kv_last_seq(subject->kv);
 	result = check_clean(subject->kv);
 	if (kv_close(subject->kv) < 0)
 		result = crash_fail("closing a reader failed");
@@ -178,6 +240,8 @@ static int subject_open(void *arg)
 		result = look_read_only(subject, &seq);
 	if (result == 0)
 		result = open_as(subject, KV_OPEN_INLINE);
+	if (result == 0 && has_grown(&subject->kv->index))
+		crash_totals.openings_grown++;
 	if (result == 0 && seq != UINT64_MAX && seq != kv_last_seq(subject->kv))
 		return crash_fail("a reader saw %llu batches, the writer %llu",
 			(unsigned long long)seq, (unsigned long long)kv_last_seq(subject->kv));
@@ -189,12 +253,15 @@ static int subject_close(void *arg)
 	struct subject *subject = arg;
 	int result = 0;
 
+	if (subject->kv && sim_env_is_cut((struct sim_env *)subject->env))
+		count_crash(subject->kv);
 	if (subject->kv) {
 		result = kv_close(subject->kv);
 		if (result == 0 && !crash_unverified)
 			kv_model_synced(subject->model, kv_model_last(subject->model));
 	}
 	subject->kv = NULL;
+	subject->saving = false;
 	return result;
 }
 
@@ -204,7 +271,10 @@ static int subject_close(void *arg)
 static uint32_t random_size(struct subject *subject, unsigned divisor)
 {
 	uint64_t dice = sim_random_below(subject->random, 100);
+	uint32_t size_max = subject->script->size_max;
 
+	if (size_max > 0)
+		return (uint32_t)sim_random_below(subject->random, size_max + 1);
 	if (dice < 4)
 		return CRASH_KV_TO_BLOCK;
 	if (dice < 70)
@@ -239,7 +309,7 @@ static struct kv_model_change make_change(
 		size = info.value_size_max;
 	return (struct kv_model_change){
 		.keyspace = (uint8_t)(keyspace % KV_MODEL_KEYSPACES),
-		.key = (uint8_t)(key % KV_MODEL_KEYS),
+		.key = (uint16_t)(key % KV_MODEL_KEYS),
 		.present = present,
 		.size = present ? size : 0,
 		.stamp = present ? ++subject->stamp : 0,
@@ -391,6 +461,17 @@ static int commit_batch(struct subject *subject, unsigned key, unsigned count, u
 	for (unsigned i = 0; i < count; i++)
 		changes[i] = make_change(subject, i, key + i, i % 5 != 4, size);
 	return commit(subject, changes, count);
+}
+
+/* Of a row of such, each has keys that the ones before it had not. */
+static int commit_fill(struct subject *subject, unsigned key, unsigned index, uint32_t size)
+{
+	struct kv_model_change changes[BATCH_MAX];
+
+	key += index * BATCH_MAX / KV_MODEL_KEYSPACES;
+	for (unsigned i = 0; i < BATCH_MAX; i++)
+		changes[i] = make_change(subject, i, key + i / KV_MODEL_KEYSPACES, true, size);
+	return commit(subject, changes, BATCH_MAX);
 }
 
 static int sync_all(struct subject *subject)
@@ -555,6 +636,7 @@ static int act_random(struct subject *subject)
 static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigned index)
 {
 	struct kv_model_change change;
+	int result;
 
 	switch (op->kind) {
 	case CRASH_KV_PUT:
@@ -562,8 +644,14 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 		change = make_change(subject, op->key + index, op->key + index / 2,
 			op->kind == CRASH_KV_PUT, op->size);
 		return commit_one(subject, &change);
+	case CRASH_KV_PUT_SYNC:
+		change = make_change(subject, op->key + index, op->key + index / 2, true, op->size);
+		result = commit_one(subject, &change);
+		return result == 0 ? sync_all(subject) : result;
 	case CRASH_KV_BATCH:
 		return commit_batch(subject, op->key, op->count, op->size);
+	case CRASH_KV_FILL:
+		return commit_fill(subject, op->key, index, op->size);
 	case CRASH_KV_SYNC:
 		return sync_all(subject);
 	case CRASH_KV_NOTIFY:
@@ -587,7 +675,8 @@ static int act_on(struct subject *subject, const struct crash_kv_op *op, unsigne
 
 static bool op_repeats(const struct crash_kv_op *op)
 {
-	return op->kind == CRASH_KV_PUT || op->kind == CRASH_KV_DELETE ||
+	return op->kind == CRASH_KV_PUT || op->kind == CRASH_KV_PUT_SYNC ||
+	       op->kind == CRASH_KV_DELETE || op->kind == CRASH_KV_FILL ||
 	       op->kind == CRASH_KV_COMPACT || op->kind == CRASH_KV_RANDOM;
 }
 
@@ -629,16 +718,27 @@ static void begin_again(struct subject *subject)
 				     : sim_random_below(subject->random, lost + 1);
 }
 
+static int end_script(const struct subject *subject)
+{
+	unsigned missing = subject->script->reaches & ~subject->reached;
+
+	if (missing && !subject->disturbed && !crash_may_complain)
+		return crash_fail("the script has not come by all that it is about (%#x)", missing);
+	return 1;
+}
+
 static int subject_act(void *arg)
 {
 	struct subject *subject = arg;
 	const struct crash_kv_op *op = subject->op;
 
+	if (subject->kv)
+		note_growth(subject);
 	if (subject->again < subject->again_end)
 		return act_again(subject);
 	if (op->kind == CRASH_KV_END) {
 		if (subject->extra == 0)
-			return 1;
+			return end_script(subject);
 		subject->extra--;
 		return act_random(subject);
 	}
@@ -658,6 +758,7 @@ static void subject_extend(void *arg, unsigned count)
 	struct subject *subject = arg;
 
 	subject->extra = subject->extra > count ? subject->extra : count;
+	subject->disturbed = true;
 }
 
 /* ---- what came back ----------------------------------------------------------------------------

@@ -9,10 +9,12 @@
  *                                              survived; says after each how many there were
  *   crash_sim --seconds N --points-long M      with KVFS_TEST_LONG --points M, else --seconds N
  *   crash_sim --script NAME                    this script alone
- *   crash_sim --part K/N                       one in N scripts, the Kth, so that all parts are all
+ *   crash_sim --part K/N                       of each script one in N steps, or of its calls that
+ *                                              fail, the Kth: all parts are all
  *   crash_sim --script NAME --seed S --step N  one life again, as a failure names it
  *   crash_sim --faults [...]                   no power failures, only calls that fail: each of
  *                                              each kind in turn, once and from then on
+ *   crash_sim --faults --fault KIND [...]      one kind
  *   crash_sim --faults --long [...]            skipped without KVFS_TEST_LONG
  *   crash_sim ... --step N --fault KIND [--opening] [--stays]  one such life again
  *   crash_sim --list                           the scripts
@@ -20,6 +22,8 @@
  * The seed is --seed, KVFS_TEST_SEED in the environment, or drawn; it is said first.
  *
  * SIGINT and SIGTERM end a run behind the life that it is at; what it came through is said as ever.
+ *
+ * crash_growth is the same with an engine in small (small.h) and other scripts.
  *
  * Exit code: 0 all is well, 1 a store broke its promise, 2 usage, 77 skipped.
  */
@@ -47,11 +51,11 @@
 
 struct settings {
 	const char *script;
-	unsigned part, parts; /* of the scripts: 1 to parts */
+	unsigned part, parts; /* of what each script has: 1 to parts */
 	uint64_t seed, step;
 	bool seed_given, step_given;
-	bool faults_only, only_long;
-	const char *fault; /* one kind, of which `step` is the number */
+	bool faults_only, only_long, list;
+	const char *fault; /* one kind; with a step it is the number of the call */
 	bool opening;	   /* counted from a later opening on */
 	bool stays;
 	double seconds; /* 0: no limit */
@@ -92,8 +96,8 @@ static int run_one(const struct crash_point *point, const char *script)
 	if (crash_run(point) == 0)
 		return 0;
 	fprintf(stderr,
-		"repeat with: crash_sim --script %s --seed %" PRIu64 " --step %" PRIu64 "\n",
-		script, point->seed, point->step);
+		"repeat with: %s --script %s --seed %" PRIu64 " --step %" PRIu64 "\n",
+		program_invocation_short_name, script, point->seed, point->step);
 	return -1;
 }
 
@@ -102,18 +106,24 @@ static uint64_t greatest_divisor(uint64_t a, uint64_t b)
 	return b == 0 ? a : greatest_divisor(b, a % b);
 }
 
-/* Every step of the script, or as many as there is time for, spread over all of it; one, however slow the machine is. */
-static int run_steps(const struct crash_named *named, uint64_t seed, double deadline)
+/*
+ * The part's steps of the script, or as many as there is time for, spread over all of it; one,
+ * however slow the machine is.
+ */
+static int run_steps(const struct settings *settings, const struct crash_named *named,
+		     uint64_t seed, double deadline)
 {
 	struct crash_point point = {named->subject, named->script, seed, 0};
-	uint64_t steps = crash_count_steps(&point), stride;
+	uint64_t steps = crash_count_steps(&point), first = settings->part - 1, stride;
 
 	if (steps == 0)
 		return run_one(&point, named->name);
 	stride = steps * 5 / 8 + 1;
 	while (greatest_divisor(stride, steps) != 1)
 		stride++;
-	for (uint64_t i = 0; i < steps && !stopping && (i == 0 || seconds_now() < deadline); i++) {
+	for (uint64_t i = first; i < steps && !stopping; i += settings->parts) {
+		if (i > first && seconds_now() >= deadline)
+			break;
 		point.step = 1 + (seed + i * stride) % steps;
 		if (run_one(&point, named->name) < 0)
 			return -1;
@@ -133,19 +143,45 @@ static const char *const fault_names[CRASH_FAULTS] = {
 	[SIM_FAULT_RENAME] = "rename",
 	[SIM_FAULT_UNLINK] = "unlink",
 	[SIM_FAULT_BUFFER] = "buffer",
+	[SIM_FAULT_TRUNCATE] = "truncate",
+	[SIM_FAULT_DIR_CREATE] = "dir_create",
+	[SIM_FAULT_DIR_LIST] = "dir_list",
+	[SIM_FAULT_DIR_SPACE] = "dir_space",
+	[SIM_FAULT_SIZE] = "size",
+	[SIM_FAULT_ALLOCATED] = "allocated",
+	[SIM_FAULT_LOCK] = "lock",
+	[SIM_FAULT_RANDOM] = "random",
 	[CRASH_FAULT_MEMORY] = "memory",
 };
 
 /* The error that a call of this kind may well give. */
 static int fault_error(unsigned kind, uint64_t number)
 {
-	if (kind == SIM_FAULT_BUFFER || kind == SIM_FAULT_MAP)
+	bool odd = number % 2;
+
+	switch (kind) {
+	case SIM_FAULT_BUFFER:
+	case SIM_FAULT_MAP:
 		return -ENOMEM;
-	if (kind == SIM_FAULT_RELEASE && number % 2)
-		return -EOPNOTSUPP;
-	if (kind == SIM_FAULT_ALLOCATE || (kind != SIM_FAULT_READ && number % 2))
-		return -ENOSPC;
-	return -EIO;
+	case SIM_FAULT_RELEASE:
+		return odd ? -EOPNOTSUPP : -EIO;
+	case SIM_FAULT_ALLOCATE:
+		return odd ? -ENOSPC : -EDQUOT;
+	case SIM_FAULT_OPEN:
+		return odd ? number % 4 == 1 ? -ENOSPC : -EMFILE : -EIO;
+	case SIM_FAULT_DIR_LIST:
+		return odd ? -EMFILE : -EIO;
+	case SIM_FAULT_LOCK:
+		return odd ? -ENOLCK : -EIO;
+	case SIM_FAULT_READ:
+	case SIM_FAULT_SIZE:
+	case SIM_FAULT_ALLOCATED:
+	case SIM_FAULT_DIR_SPACE:
+	case SIM_FAULT_RANDOM:
+		return -EIO;
+	default:
+		return odd ? -ENOSPC : -EIO;
+	}
 }
 
 static int run_fault(const struct crash_named *named, uint64_t seed, unsigned kind, bool opening,
@@ -157,9 +193,9 @@ static int run_fault(const struct crash_named *named, uint64_t seed, unsigned ki
 
 	if (result < 0)
 		fprintf(stderr,
-			"repeat with: crash_sim --script %s --seed %" PRIu64
+			"repeat with: %s --script %s --seed %" PRIu64
 			" --fault %s%s%s --step %" PRIu64 "\n",
-			named->name, seed, fault_names[kind], opening ? " --opening" : "",
+			program_invocation_short_name, named->name, seed, fault_names[kind], opening ? " --opening" : "",
 			stays ? " --stays" : "", nth);
 	return result;
 }
@@ -172,10 +208,13 @@ struct fault_list {
 	uint64_t total, stride;
 };
 
-static void list_faults(struct fault_list *list)
+static void list_faults(const struct settings *settings, struct fault_list *list)
 {
-	for (unsigned kind = list->first; kind < list->end; kind++)
+	for (unsigned kind = list->first; kind < list->end; kind++) {
+		if (settings->fault && strcmp(settings->fault, fault_names[kind]) != 0)
+			list->counts[kind] = 0;
 		list->total += list->counts[kind];
+	}
 	list->stride = list->total * 5 / 8 + 1;
 	while (list->total && greatest_divisor(list->stride, list->total) != 1)
 		list->stride++;
@@ -192,11 +231,12 @@ static int run_nth_of_list(const struct crash_named *named, uint64_t seed, const
 }
 
 /*
- * Every call of every kind in turn, or as many as there is time for once they are counted, spread
+ * The part's calls of every kind in turn, or as many as there is time for once they are counted, spread
  * over all: files' and memory's, living and opening, and a disk that stays broken or full; one of
  * each, however slow the machine is.
  */
-static int run_faults(const struct crash_named *named, uint64_t seed, double seconds)
+static int run_faults(const struct settings *settings, const struct crash_named *named,
+		      uint64_t seed, double seconds)
 {
 	struct fault_list lists[] = {
 		{false, false, 0, SIM_FAULTS, {0}, 0, 0},
@@ -208,7 +248,7 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 	};
 	const unsigned count = sizeof(lists) / sizeof(lists[0]);
 	struct crash_point point = {named->subject, named->script, seed, 0};
-	uint64_t most = 0;
+	uint64_t most = 0, first = settings->part - 1;
 	double deadline;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -216,13 +256,13 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 			memcpy(lists[i].counts, lists[i - 1].counts, sizeof(lists[i].counts));
 		else
 			crash_count_calls(&point, lists[i].opening, lists[i].counts);
-		list_faults(&lists[i]);
+		list_faults(settings, &lists[i]);
 		most = lists[i].total > most ? lists[i].total : most;
 	}
 	deadline = deadline_in(seconds);
-	for (uint64_t n = 0; n < most; n++) {
+	for (uint64_t n = first; n < most; n += settings->parts) {
 		for (unsigned i = 0; i < count; i++) {
-			if (stopping || (n > 0 && seconds_now() >= deadline))
+			if (stopping || (n > first && seconds_now() >= deadline))
 				return 0;
 			if (n < lists[i].total && run_nth_of_list(named, seed, &lists[i], n) < 0)
 				return -1;
@@ -233,9 +273,7 @@ static int run_faults(const struct crash_named *named, uint64_t seed, double sec
 
 static bool is_wanted(const struct settings *settings, const struct crash_named *named)
 {
-	if (settings->script)
-		return strcmp(settings->script, named->name) == 0;
-	return (unsigned)(named - crash_scripts) % settings->parts == settings->part - 1;
+	return !settings->script || strcmp(settings->script, named->name) == 0;
 }
 
 static unsigned count_scripts(const struct settings *settings)
@@ -259,6 +297,11 @@ static void say_totals(uint64_t rounds, double seconds)
 	       " more while recovering, %" PRIu64 " calls that failed, %.0f s\n",
 		rounds, crash_totals.runs, crash_totals.crashes, crash_totals.recoveries_cut,
 		crash_totals.faults, seconds);
+	if (crash_totals.growing > 0)
+		printf("an index was growing in %" PRIu64 " crashes, beside a checkpoint in %" PRIu64
+		       " of them; it grew in %" PRIu64 " openings\n",
+			crash_totals.growing, crash_totals.growing_beside,
+			crash_totals.openings_grown);
 	fflush(stdout);
 }
 
@@ -283,14 +326,16 @@ static int run_round(const struct settings *settings, uint64_t seed)
 {
 	double slice = slice_of(settings);
 	double faults = slice / (settings->seconds > 0 ? FAULTS_DIVISOR : FAULTS_DIVISOR_LONG);
+
 	for (const struct crash_named *named = crash_scripts; named->name && !stopping; named++) {
 		double deadline = deadline_in(slice - faults);
 
 		if (!is_wanted(settings, named))
 			continue;
-		if (!settings->faults_only && run_steps(named, seed, deadline) < 0)
+		if (!settings->faults_only && run_steps(settings, named, seed, deadline) < 0)
 			return -1;
-		if (!stopping && !is_late(deadline + faults) && run_faults(named, seed, faults) < 0)
+		if (!stopping && !is_late(deadline + faults) &&
+		    run_faults(settings, named, seed, faults) < 0)
 			return -1;
 	}
 	return 0;
@@ -343,7 +388,7 @@ static void list(void)
 static int usage(void)
 {
 	fputs("usage: crash_sim [--seconds N [--points-long M] | --points N] [--seed S]\n"
-	      "                 [--faults] [--long] [--part K/N | --script NAME]\n"
+	      "                 [--faults [--fault KIND]] [--long] [--part K/N] [--script NAME]\n"
 	      "       crash_sim --script NAME --seed S --step N\n"
 	      "                 [--fault KIND [--opening] [--stays]]\n"
 	      "       crash_sim --list\n",
@@ -374,7 +419,8 @@ static void choose_seed(struct settings *settings)
 	settings->seed = given ? strtoull(given, NULL, 10) : drawn;
 }
 
-int main(int argc, char **argv)
+/* False: they make no sense. */
+static bool read_options(int argc, char **argv, struct settings *settings)
 {
 	static const struct option options[] = {
 		{"seconds", required_argument, NULL, 't'},
@@ -392,61 +438,81 @@ int main(int argc, char **argv)
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
-	struct settings settings = {.part = 1, .parts = 1};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			settings.seconds = strtod(optarg, NULL);
+			settings->seconds = strtod(optarg, NULL);
 			break;
 		case 'p':
-			settings.points = strtoull(optarg, NULL, 10);
+			settings->points = strtoull(optarg, NULL, 10);
 			break;
 		case 's':
-			settings.seed = strtoull(optarg, NULL, 10);
-			settings.seed_given = true;
+			settings->seed = strtoull(optarg, NULL, 10);
+			settings->seed_given = true;
 			break;
 		case 'n':
-			settings.script = optarg;
+			settings->script = optarg;
 			break;
 		case 'k':
-			settings.step = strtoull(optarg, NULL, 10);
-			settings.step_given = true;
+			settings->step = strtoull(optarg, NULL, 10);
+			settings->step_given = true;
 			break;
 		case 'f':
-			settings.fault = optarg;
+			settings->fault = optarg;
 			break;
 		case 'F':
-			settings.faults_only = true;
+			settings->faults_only = true;
 			break;
 		case 'o':
-			settings.opening = true;
+			settings->opening = true;
 			break;
 		case 'S':
-			settings.stays = true;
+			settings->stays = true;
 			break;
 		case 'P':
-			if (sscanf(optarg, "%u/%u", &settings.part, &settings.parts) != 2)
-				return usage();
+			if (sscanf(optarg, "%u/%u", &settings->part, &settings->parts) != 2)
+				return false;
 			break;
 		case 'L':
-			settings.points_long = strtoull(optarg, NULL, 10);
+			settings->points_long = strtoull(optarg, NULL, 10);
 			break;
 		case 'H':
-			settings.only_long = true;
+			settings->only_long = true;
 			break;
 		case 'l':
-			list();
-			return 0;
+			settings->list = true;
+			break;
 		default:
-			return usage();
+			return false;
 		}
 	}
-	if (optind < argc || (settings.step_given && (!settings.script || !settings.seed_given)) ||
-		settings.part < 1 || settings.part > settings.parts ||
-		count_scripts(&settings) == 0)
+	return optind == argc && settings->part >= 1 && settings->part <= settings->parts &&
+	       (!settings->step_given || (settings->script && settings->seed_given)) &&
+	       count_scripts(settings) > 0;
+}
+
+/*
+ * Buffers come and go with each life: the kernel need not clear them each time. Nor need tables be
+ * cleared that are larger, and hardly used.
+ */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 5 << 19);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings = {.part = 1, .parts = 1};
+
+	if (!read_options(argc, argv, &settings))
 		return usage();
+	if (settings.list) {
+		list();
+		return 0;
+	}
 	if (settings.only_long && !getenv("KVFS_TEST_LONG")) {
 		puts("# SKIP takes hours: only with KVFS_TEST_LONG");
 		return SKIPPED;
@@ -459,12 +525,7 @@ int main(int argc, char **argv)
 		crash_lives_max = LIVES_SHORT;
 	if (settings.points > 0)
 		clock_used = CLOCK_PROCESS_CPUTIME_ID;
-	/*
-	 * Buffers come and go with each life: the kernel need not clear them each time. Nor need
-	 * tables be cleared that are larger, and hardly used.
-	 */
-	mallopt(M_MMAP_THRESHOLD, 5 << 19);
-	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	keep_memory();
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
 	return (settings.step_given ? repeat(&settings) : run_rounds(&settings)) < 0 ? 1 : 0;

@@ -14,6 +14,7 @@
 #define NOISE_WORDS 1024u
 #define WORD_STEP 0x9e3779b97f4a7c15u
 #define KEY_SIZE_MAX 65536u
+#define KEYS_MIXED 64u /* the others are short */
 
 enum snapshot_change {
 	SNAPSHOT_NONE,
@@ -243,15 +244,20 @@ static void fill(uint8_t *bytes, size_t size, uint64_t seed)
 static size_t make_key(unsigned key, uint8_t *bytes)
 {
 	static const uint16_t sizes[] = {1, 8, 16, 20, 7, 64, 255, 3, 1000, 12, 30, 65000};
-	size_t size = sizes[key / 2 % (sizeof(sizes) / sizeof(sizes[0]))];
+	size_t size = sizes[key / 2 % (sizeof(sizes) / sizeof(sizes[0]))], more = key / 2 + 1;
+
+	if (key >= KEYS_MIXED) {
+		size = 9 + key / 2 % 40;
+		more = 1 + key / 2 % 6;
+	}
 
 	/* An odd number's key is its even neighbour's with something behind it. */
 	bytes[0] = (uint8_t)(key / 2 * 37);
 	fill(bytes + 1, size - 1, key / 2);
 	if (key % 2 == 0)
 		return size;
-	fill(bytes + size, key / 2 + 1, key);
-	return size + key / 2 + 1;
+	fill(bytes + size, more, key);
+	return size + more;
 }
 
 /* Each is made once: most of a run's time is comparing. */
@@ -278,21 +284,21 @@ size_t kv_model_key(unsigned key, const uint8_t **bytes)
 static int key_compare(const void *a, const void *b)
 {
 	const uint8_t *one, *two;
-	size_t one_size = kv_model_key(*(const uint8_t *)a, &one);
-	size_t two_size = kv_model_key(*(const uint8_t *)b, &two);
+	size_t one_size = kv_model_key(*(const uint16_t *)a, &one);
+	size_t two_size = kv_model_key(*(const uint16_t *)b, &two);
 	int result = memcmp(one, two, one_size < two_size ? one_size : two_size);
 
 	return result != 0 ? result : one_size < two_size ? -1 : one_size > two_size;
 }
 
-const uint8_t *kv_model_sorted(void)
+const uint16_t *kv_model_sorted(void)
 {
-	static uint8_t sorted[KV_MODEL_KEYS];
+	static uint16_t sorted[KV_MODEL_KEYS];
 
 	if (sorted[0] == sorted[1]) {
 		for (unsigned i = 0; i < KV_MODEL_KEYS; i++)
-			sorted[i] = (uint8_t)i;
-		qsort(sorted, KV_MODEL_KEYS, 1, key_compare);
+			sorted[i] = (uint16_t)i;
+		qsort(sorted, KV_MODEL_KEYS, sizeof(sorted[0]), key_compare);
 	}
 	return sorted;
 }

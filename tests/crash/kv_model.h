@@ -3,9 +3,9 @@
  * kv_model.h - what a store must hold: a plain table of a few keys, and the batches since it was
  * last known.
  *
- * Keys are numbers here; kv_model_key gives their bytes: of all lengths, in pairs of which one is
- * the other's prefix. A value is its size and a stamp that no other value has; kv_model_value gives
- * its bytes.
+ * Keys are numbers here; kv_model_key gives their bytes: of all lengths, but short ones from the
+ * 65th on, in pairs of which one is the other's prefix. A value is its size and a stamp that no
+ * other value has; kv_model_value gives its bytes.
  */
 #ifndef KV_MODEL_H
 #define KV_MODEL_H
@@ -15,12 +15,14 @@
 #include <stdint.h>
 
 #define KV_MODEL_KEYSPACES 2u /* 0 is hashed, 1 is ordered as well */
+#ifndef KV_MODEL_KEYS /* tests/crash/small.h */
 #define KV_MODEL_KEYS 64u
+#endif
 #define KV_MODEL_SNAPSHOTS 4u
 
 struct kv_model_change {
 	uint8_t keyspace;
-	uint8_t key;
+	uint16_t key;
 	bool present; /* put, or deleted */
 	uint32_t size;
 	uint64_t stamp;
@@ -61,7 +63,7 @@ const struct kv_model_change *kv_model_state_get(
 /* The key's bytes, which stay, and their number (at most 65,535). */
 size_t kv_model_key(unsigned key, const uint8_t **bytes);
 /* Key numbers in the order of their bytes. */
-const uint8_t *kv_model_sorted(void);
+const uint16_t *kv_model_sorted(void);
 void kv_model_value(const struct kv_model_change *change, uint8_t *bytes);
 
 #endif
