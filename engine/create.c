@@ -176,7 +176,10 @@ int kv_create(struct kv_env *env, const char *path, const struct kv_create_optio
 	if (!error && format_super_validate(&super, &why))
 		error = -EINVAL;
 	if (error) {
-		say(report, report_arg, KV_ERROR, "%s: these options make no store", path);
+		say(report, report_arg, KV_ERROR,
+		    error == -EINVAL ? "%s: these options make no store"
+				     : "%s: there are no random numbers to be had",
+		    path);
 		return error;
 	}
 	error = env->dir_create(env, path);

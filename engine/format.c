@@ -34,6 +34,11 @@ void format_super_seal(struct format_super *super)
 	super->check = super_check(super);
 }
 
+bool format_super_is_sealed(const struct format_super *super)
+{
+	return super->check == super_check(super);
+}
+
 static bool segment_size_valid(uint32_t size)
 {
 	return size >= FORMAT_SEGMENT_SIZE_MIN && size <= FORMAT_SEGMENT_SIZE_MAX &&
@@ -72,7 +77,7 @@ int format_super_validate(const struct format_super *super, const char **why)
 		*why = "it was made by a newer version; use that version";
 		return -EPROTONOSUPPORT;
 	}
-	if (super->check != super_check(super)) {
+	if (!format_super_is_sealed(super)) {
 		*why = "its superblock is damaged (wrong checksum)";
 		return -EUCLEAN;
 	}
@@ -207,10 +212,12 @@ int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct for
 {
 	struct format_super super = {0};
 	const char *why;
+	int error;
 
 	memcpy(&super, page + FORMAT_SEGMENT_SUPER_AT, FORMAT_SUPER_USED);
-	if (format_super_validate(&super, &why))
-		return -EUCLEAN;
+	error = format_super_validate(&super, &why);
+	if (error)
+		return error == -EPROTONOSUPPORT ? error : -EUCLEAN;
 	*out = super;
 	return 0;
 }

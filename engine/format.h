@@ -80,6 +80,8 @@ void format_super_seal(struct format_super *super);
  * 0, -EMEDIUMTYPE no superblock, -EPROTONOSUPPORT newer, -EUCLEAN damaged; *why says it for people.
  */
 int format_super_validate(const struct format_super *super, const char **why);
+/* Is its check right by this version's rules, whatever version it says? */
+bool format_super_is_sealed(const struct format_super *super);
 
 /* ---- segment ----------------------------------------------------------------------------------
  *
@@ -148,7 +150,7 @@ int format_page_header(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], const uin
 		       uint32_t slot, uint32_t size, struct format_segment *out);
 /* The same, whichever store's and slot's it is. */
 int format_page_any(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_segment *out);
-/* The superblock from its copy; -EUCLEAN */
+/* The superblock from its copy; -EPROTONOSUPPORT it says that it is newer, -EUCLEAN */
 int format_page_super(const uint8_t page[FORMAT_SEGMENT_HEADER_SIZE], struct format_super *out);
 
 /* ---- checkpoint -------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ static int check_limit(struct kv *kv, const char *path)
 static int open_super(struct kv *kv, const char *path, bool read_only)
 {
 	const char *why = NULL;
+	bool damaged = false;
 	int error;
 
 	error = kv->env->dir_open(kv->env, path, &kv->dir);
@@ -177,8 +178,12 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 	error = kv->env->file_open(kv->dir, FORMAT_SUPER_NAME, read_only ? ENV_READ_ONLY : 0,
 				   &kv->super);
 	if (error == -ENOENT) {
-		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &kv->super_damaged,
-				   &why);
+		error = super_read(kv->env, kv->dir, NULL, &kv->super_block, &damaged, &why);
+		if (error && error != -EMEDIUMTYPE && error != -EUCLEAN) {
+			store_report(kv, KV_ERROR, "%s: its superblock (%s) is missing: %s: %s",
+				     path, FORMAT_SUPER_NAME, why, strerror(-error));
+			return error;
+		}
 		store_report(
 			kv, KV_ERROR,
 			error ? "%s: is not a store: it has no superblock"
@@ -195,9 +200,9 @@ static int open_super(struct kv *kv, const char *path, bool read_only)
 		return error;
 	}
 	if (!error)
-		error = super_read(kv->env, kv->dir, kv->super, &kv->super_block,
-				   &kv->super_damaged, &why);
-	if (!error && kv->super_damaged)
+		error = super_read(kv->env, kv->dir, kv->super, &kv->super_block, &damaged, &why);
+	kv->super_damaged = damaged;
+	if (!error && damaged)
 		store_report(kv, KV_ERROR,
 			     "%s: the superblock is damaged; a copy is used. A repair mends it",
 			     path);

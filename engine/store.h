@@ -337,7 +337,7 @@ struct kv {
 	struct env_dir *dir;
 	struct env_file *super;
 	struct format_super super_block; /* what it says, or its copy */
-	bool super_damaged;
+	_Atomic bool super_damaged;
 	_Atomic bool checkpoint_damaged;
 	unsigned lost_segments; /* that are passed over: their headers are lost, or not what their
 				   names say, or they are no files */

@@ -54,6 +54,7 @@ static void super_newer_and_foreign(void **state)
 	fill_super(&super);
 	super.version = FORMAT_VERSION + 1;
 	assert_int_equal(format_super_validate(&super, &why), -EPROTONOSUPPORT);
+	assert_false(format_super_is_sealed(&super));
 	fill_super(&super);
 	super.magic ^= 1;
 	assert_int_equal(format_super_validate(&super, &why), -EMEDIUMTYPE);

@@ -87,11 +87,16 @@ case_removed_segments() {
 	uncheckable=1
 }
 
+# A newer version is said by the superblock and all of its copies; whoever raises it begins with these.
 case_newer_format() {
 	needs_kvfs_here
 	filled_store
 	printf '\x63\0\0\0' | dd of="$store/super" bs=1 seek=16 conv=notrunc status=none
+	cp -a "$store" "$store.newer"
 	refused 'newer'
+	expect_fail 'newer' "$KVFS" check --repair "$store"
+	diff -r "$store.newer" "$store" || fail "a newer store was changed"
+	rm -rf "$store.newer"
 	rm -rf "$store"
 	cp -a "$store.good" "$store"
 }
@@ -112,7 +117,7 @@ case_damaged_super() {
 	local position
 	needs_kvfs_here
 	filled_store
-	for position in $(rounds "0 8 20 24 40 72 80 83 90 4000" "0 8 83 4000"); do
+	for position in $(rounds "0 8 16 19 20 24 40 72 80 83 90 4000" "0 8 16 83 4000"); do
 		cp "$store.good/super" "$store/super"
 		byte_flip "$store/super" "$position"
 		super_mended
