@@ -29,7 +29,7 @@ struct check {
 	uint64_t live_bytes;
 	uint64_t versions, kept_bytes;
 	struct check_large large;
-	int error; /* no memory for what was met */
+	int error; /* no memory for what was met, or to verify it */
 	uint64_t done_bytes, total_bytes;
 };
 
@@ -183,6 +183,12 @@ static void order_finding(void *arg, const char *message)
 	finding(arg, "ordered index: %s", message);
 }
 
+static void verify_order(struct check *check, struct order *order)
+{
+	if (order_verify(order, order_finding, check) < 0)
+		check->error = -ENOMEM;
+}
+
 static void large_finding(void *arg, const char *message)
 {
 	finding(arg, "%s", message);
@@ -203,7 +209,7 @@ static void check_versions(struct check *check)
 		struct order *ghosts = atomic_load(&versions->ghosts[i]);
 
 		if (ghosts)
-			order_verify(ghosts, order_finding, check);
+			verify_order(check, ghosts);
 	}
 	if (check->kept_bytes != kept_bytes)
 		finding(check, "%llu bytes of old versions are counted, the log has %llu",
@@ -226,7 +232,7 @@ static void check_totals(struct check *check)
 				(unsigned long long)check->live[i]);
 		if (!kv->order_of[i])
 			continue;
-		order_verify(kv->order_of[i], order_finding, check);
+		verify_order(check, kv->order_of[i]);
 		if (order_count(kv->order_of[i]) != check->live[i])
 			finding(check, "keyspace %s: the ordered index has %llu keys, the log %llu",
 				name, (unsigned long long)order_count(kv->order_of[i]),
@@ -274,8 +280,10 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 		error = check.error;
 	if (!error)
 		error = check_large_compare(&check.large, kv, large_finding, &check);
-	if (!error)
+	if (!error) {
 		check_totals(&check);
+		error = check.error;
+	}
 	pthread_mutex_unlock(&kv->log.lock);
 	check_large_fini(&check.large);
 	if (error)

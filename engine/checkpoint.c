@@ -15,10 +15,14 @@
 
 #define CHUNKS_PER_STEP 16u /* of the hash index, between two looks whether to stop */
 
+/* Bytes of a hash index, of some 400,000 keys, that take a millisecond or two. */
+#define AT_ONCE_MAX ((uint64_t)4 << 20)
+
 struct checkpoint {
 	struct checkpoint_file file;
 	struct checkpoint_buckets buckets;
 	_Atomic bool reported; /* damage of the hash index */
+	bool at_once; /* it is being loaded as a whole, before anybody asks for anything */
 	struct checkpoint_orders orders;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -68,7 +72,11 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 	if (error && !atomic_exchange(&checkpoint->reported, true))
 		checkpoint_damaged(
 			kv,
-			"a part of the index cannot be read; open the store again to have it made anew");
+			checkpoint->at_once
+				? "a part of the index cannot be read; the whole log is read instead"
+			: kv->info.read_only
+				? "a part of the index cannot be read; a repair makes it anew"
+				: "a part of the index cannot be read; open the store again to have it made anew");
 	return error;
 }
 
@@ -332,17 +340,41 @@ static void *loader(void *arg)
 	return NULL;
 }
 
-void checkpoint_start(struct kv *kv)
+/*
+ * The hash index, where it is small, or nobody else would load it: as long as nobody has asked for
+ * anything it can still be made of the log, if a part of it cannot be read.
+ */
+static int load_at_once(struct kv *kv)
 {
 	struct checkpoint *checkpoint = kv->checkpoint;
 
+	if (!kv->inline_maintenance &&
+	    checkpoint->file.header.sizes[FORMAT_CHECKPOINT_BUCKETS] > AT_ONCE_MAX)
+		return 0;
+	checkpoint->at_once = true;
+	epoch_enter();
+	(void)index_load_some(&kv->index, UINT64_MAX);
+	epoch_leave();
+	checkpoint->at_once = false;
+	return atomic_load(&kv->index.failed) ? -ESTALE : 0;
+}
+
+int checkpoint_start(struct kv *kv)
+{
+	struct checkpoint *checkpoint = kv->checkpoint;
+	int error;
+
 	atomic_store(&kv->indexes_whole, !checkpoint);
 	if (!checkpoint)
-		return;
+		return 0;
+	error = load_at_once(kv);
+	if (error)
+		return error;
 	if (kv->inline_maintenance || worker_thread(&checkpoint->thread, loader, kv))
 		load(kv);
 	else
 		checkpoint->running = true;
+	return 0;
 }
 
 void checkpoint_await_orders(struct kv *kv, unsigned keyspaces)

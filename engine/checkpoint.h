@@ -25,8 +25,11 @@
  * `covered` then. Before anything is replayed. What env_open_was_refused() is
  */
 int checkpoint_open(struct kv *kv);
-/* Loads the rest: by a thread, or here and now. Once, after the replay. */
-void checkpoint_start(struct kv *kv);
+/*
+ * Loads the rest: by a thread, or here and now. Once, after the replay. -ESTALE: a part of the hash
+ * index cannot be read
+ */
+int checkpoint_start(struct kv *kv) __attribute__((warn_unused_result));
 /* Waits until all of it is loaded, or until the thread has given up when the store is closed. */
 void checkpoint_finish(struct kv *kv);
 void checkpoint_stop(struct kv *kv);

@@ -238,20 +238,24 @@ int checkpoint_demand(struct kv *kv)
 
 /*
  * Lets go of the lock between any two steps. One that the maintainer brings to its end meanwhile
- * will do.
+ * will do; if he gives it up, another one is begun, not for ever.
  */
 static int write_now(struct kv *kv)
 {
 	uint64_t written = atomic_load(&kv->checkpoints.written);
-	unsigned attempts = 0;
+	unsigned begun = 0;
 	int result = 1;
 
-	while (result > 0 || (result == -EAGAIN && ++attempts < ATTEMPTS_MAX)) {
+	while (result > 0 || (result == -EAGAIN && begun < ATTEMPTS_MAX)) {
 		if (atomic_load(&kv->log.spare_wanted))
 			maintain_round(kv);
 		pthread_mutex_lock(&kv->maintain.lock);
-		result = atomic_load(&kv->checkpoints.written) == written ? checkpoint_demand(kv)
-									  : 0;
+		if (atomic_load(&kv->checkpoints.written) != written)
+			result = 0;
+		else if (!kv->checkpoint_save && ++begun > ATTEMPTS_MAX)
+			result = -EIO;
+		else
+			result = checkpoint_demand(kv);
 		pthread_mutex_unlock(&kv->maintain.lock);
 	}
 	return result;

@@ -312,13 +312,20 @@ static int rebuild(struct checkpoint_orders *orders, unsigned keyspace)
  * Builds the index from the hash index and the records: slower, but possible as long as these can
  * be read.
  */
-static int rebuild_order(struct checkpoint_orders *orders, unsigned keyspace)
+static int rebuild_order(struct checkpoint_orders *orders, unsigned keyspace, int why)
 {
 	struct checkpoint_tree *tree = &orders->trees[keyspace];
 	struct kv *kv = orders->kv;
 	int error;
 
-	checkpoint_damaged(kv, "an ordered index cannot be read; it is made anew from the records");
+	/* For want of memory it is not damaged. */
+	if (why == -ENOMEM)
+		store_report(kv, KV_WARNING,
+			     "%s: no memory for an ordered index, which is made from the records",
+			     FORMAT_CHECKPOINT_NAME);
+	else
+		checkpoint_damaged(
+			kv, "an ordered index cannot be read; it is made anew from the records");
 	atomic_store(&tree->failed, true);
 	while (atomic_load(&tree->busy))
 		sched_yield();
@@ -381,5 +388,5 @@ int checkpoint_orders_load(struct checkpoint_orders *orders, unsigned keyspace)
 {
 	int error = load_all(orders, keyspace);
 
-	return error && error != -ECANCELED ? rebuild_order(orders, keyspace) : error;
+	return error && error != -ECANCELED ? rebuild_order(orders, keyspace, error) : error;
 }

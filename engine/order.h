@@ -112,10 +112,10 @@ bool order_walk_is_current(const struct order_walk *walk);
 /* ---- self-knowledge ----------------------------------------------------------------------- */
 
 /*
- * Verifies the tree's own invariants; the number of violations, each said through `report`. Writers
- * wait until it is done.
+ * Verifies the tree's own invariants; the number of violations, each said through `report`, or
+ * -ENOMEM. Writers wait until it is done.
  */
-uint64_t order_verify(
+int64_t order_verify(
 	struct order *order, void (*report)(void *arg, const char *message), void *arg);
 
 #endif

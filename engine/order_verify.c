@@ -7,6 +7,7 @@
  * agree, leaves are linked in order, and every long key has as many references as there are entries
  * that share it.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,17 +148,15 @@ static void verify_longs(struct verify *verify)
 		fail(verify, verify->order->root, "long keys have lost or kept references");
 }
 
-uint64_t order_verify(
+int64_t order_verify(
 	struct order *order, void (*report)(void *arg, const char *message), void *arg)
 {
 	struct verify *verify = calloc(1, sizeof(*verify));
-	uint64_t findings;
+	int64_t findings;
 	unsigned lane;
 
-	if (!verify) {
-		report(arg, "ordered index: no memory to verify it");
-		return 1;
-	}
+	if (!verify)
+		return -ENOMEM;
 	verify->order = order;
 	verify->report = report;
 	verify->arg = arg;
@@ -171,7 +170,7 @@ uint64_t order_verify(
 		fail(verify, order->root, "the count of keys is wrong");
 	verify_longs(verify);
 	order_gate_leave(&order->gate, lane);
-	findings = verify->findings;
+	findings = (int64_t)verify->findings;
 	free(verify);
 	return findings;
 }

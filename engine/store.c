@@ -331,7 +331,7 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	if (!error)
 		error = recover(kv);
 	if (!error)
-		checkpoint_start(kv);
+		error = checkpoint_start(kv);
 	/* What was too much when the last process ended is too much now; and so with what lacked. */
 	if (!error && !read_only) {
 		(void)brake_check(kv);
