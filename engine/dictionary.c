@@ -180,12 +180,36 @@ struct dictionary_choice *dictionary_choice(struct kv *kv, unsigned keyspace)
 	return &kv->dictionaries->choices[keyspace];
 }
 
-static unsigned free_number(const struct dictionaries *all)
+/* Those that values name, whether the dictionary is there or was lost, and that are chosen. */
+static void used_numbers(struct kv *kv, uint64_t used[WORDS])
 {
+	uint32_t slot, count = atomic_load(&kv->segments.count);
+	unsigned i;
+
+	memset(used, 0, WORDS * sizeof(*used));
+	for (slot = 0; slot < count; slot++) {
+		const struct segment *segment = kv->segments.table[slot];
+
+		for (i = 0; segment && segment->id && i < WORDS; i++)
+			used[i] |= segment->dictionaries[i];
+	}
+	for (i = 0; i < FORMAT_KEYSPACES; i++) {
+		unsigned number = kv->dictionaries->choices[i].number;
+
+		used[number / 64] |= (uint64_t)1 << number % 64;
+	}
+}
+
+/* One that no value names: those of a dictionary that is damaged would get other bytes by it. */
+static unsigned free_number(struct kv *kv)
+{
+	uint64_t used[WORDS];
 	unsigned number;
 
+	used_numbers(kv, used);
 	for (number = 1; number < COMPRESS_DICTIONARIES; number++) {
-		if (!(all->present[number / 64] >> number % 64 & 1))
+		if (!((kv->dictionaries->present[number / 64] | used[number / 64]) >> number % 64 &
+		      1))
 			return number;
 	}
 	return 0;
@@ -213,7 +237,7 @@ static int commit_record(struct kv *kv, unsigned number, const uint8_t *value, s
 int dictionary_add(struct kv *kv, unsigned keyspace, const void *bytes, size_t size, double ratio)
 {
 	struct dictionaries *all = kv->dictionaries;
-	unsigned number = free_number(all);
+	unsigned number = free_number(kv);
 	uint8_t *value;
 	int error;
 
@@ -233,25 +257,6 @@ int dictionary_add(struct kv *kv, unsigned keyspace, const void *bytes, size_t s
 }
 
 /* ---- forgetting ------------------------------------------------------------------------------ */
-
-static void used_numbers(struct kv *kv, uint64_t used[WORDS])
-{
-	uint32_t slot, count = atomic_load(&kv->segments.count);
-	unsigned i;
-
-	memset(used, 0, WORDS * sizeof(*used));
-	for (slot = 0; slot < count; slot++) {
-		const struct segment *segment = kv->segments.table[slot];
-
-		for (i = 0; segment && segment->id && i < WORDS; i++)
-			used[i] |= segment->dictionaries[i];
-	}
-	for (i = 0; i < FORMAT_KEYSPACES; i++) {
-		unsigned number = kv->dictionaries->choices[i].number;
-
-		used[number / 64] |= (uint64_t)1 << number % 64;
-	}
-}
 
 void dictionary_sweep(struct kv *kv)
 {

@@ -120,6 +120,84 @@ static void test_background_inline(void **state)
 	compress_all(*state, KV_OPEN_INLINE);
 }
 
+/* The first segment's name, and offset in it, of a dictionary's record. */
+static uint64_t find_dictionary(struct fixture *fixture, char name[FORMAT_SEGMENT_NAME_SIZE])
+{
+	struct format_segment header;
+	uint64_t size;
+
+	for (uint32_t slot = 0; slot < 100; slot++) {
+		const uint8_t *bytes;
+
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes(fixture->sim, name, &size);
+		if (!bytes)
+			continue;
+		memcpy(&header, bytes, sizeof(header));
+		for (uint64_t at = FORMAT_SEGMENT_HEADER_SIZE; at < size;) {
+			const struct format_record *record = (const void *)(bytes + at);
+			int64_t length = format_record_validate(
+				record, size - at, header.salt, FORMAT_KEYSPACES);
+
+			if (length <= 0)
+				break;
+			if (record->keyspace == FORMAT_KEYSPACE_ENGINE && record->key_size == 2 &&
+				record->key[0] == 'd')
+				return at;
+			at += (uint64_t)length;
+		}
+	}
+	fail_msg("there is no dictionary");
+	return 0;
+}
+
+/*
+ * A dictionary is damaged, and then another one is trained: what was compressed with the first is
+ * an error for good, and never other bytes.
+ */
+static void test_dictionary_lost(void **state)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE], value[160];
+	struct fixture *fixture = *state;
+	unsigned lost = 0;
+	uint64_t at;
+
+	make(fixture, KV_OPEN_INLINE);
+	for (unsigned key = 0; key < KEYS; key++)
+		put(fixture, key, 1);
+	prune(fixture);
+	must_close(fixture);
+	at = find_dictionary(fixture, name);
+	assert_int_equal(sim_env_flip(fixture->sim, name, at + 100, 3), 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	for (unsigned key = KEYS; key < 2 * KEYS; key++)
+		put(fixture, key, 2);
+	for (unsigned key = 0; key < KEYS; key += 3)
+		put(fixture, key, 1);
+	prune(fixture);
+	for (unsigned key = 0; key < KEYS; key++) {
+		size_t size = make_value(value, sizeof(value), key, 1);
+		struct kv_slice found;
+		int result;
+
+		kv_read_begin(fixture->kv);
+		result = kv_get(fixture->kv, key % 2, &key, sizeof(key), &found);
+		if (!result) {
+			assert_int_equal(found.size, size);
+			assert_memory_equal(found.data, value, size);
+		} else {
+			assert_int_equal(result, -EIO);
+			/* No other dictionary is taken for it. */
+			assert_non_null(strstr(fixture->last_error, "cannot be read"));
+			lost++;
+		}
+		kv_read_end(fixture->kv);
+	}
+	assert_true(lost > 0);
+	for (unsigned key = KEYS; key < 2 * KEYS; key++)
+		must_hold(fixture, key, 2);
+}
+
 /* Values that dictionaries help nothing stay as they are, and are not tried again and again. */
 static void test_incompressible(void **state)
 {
@@ -415,6 +493,7 @@ int main(void)
 		EMPTY_TEST(test_background),
 		EMPTY_TEST(test_background_inline),
 		EMPTY_TEST(test_incompressible),
+		EMPTY_TEST(test_dictionary_lost),
 		EMPTY_TEST(test_dictionaries_go),
 		STREAM_TEST(test_stream),
 		STREAM_TEST(test_stream_ends),
