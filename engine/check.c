@@ -270,6 +270,9 @@ int kv_check(struct kv *kv, kv_report_fn *report, void *report_arg, kv_progress_
 	if (kv->lost_segments)
 		finding(&check, "%u segments' files cannot be used: no header, or not what their names say",
 			kv->lost_segments);
+	if (kv->damaged_spares)
+		finding(&check, "%u segments that hold nothing have a damaged header, or are too short",
+			kv->damaged_spares);
 	if (kv->missing_segments)
 		finding(&check, "%u segments of the log are missing: what they alone held is lost",
 			kv->missing_segments);

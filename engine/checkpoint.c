@@ -109,6 +109,7 @@ static int cannot_cover(struct kv *kv, const struct format_checkpoint_segment *e
 	store_add(&kv->damaged, 1);
 	kv->missing_segments++;
 	kv->missing_id = entry->id;
+	kv->missing_slot = entry->slot;
 	store_report(kv, KV_ERROR,
 		     "%s: missing, or another segment is in its place; what it alone held is lost",
 		     name);
@@ -216,8 +217,10 @@ static int take_over(struct kv *kv, struct checkpoint *checkpoint)
 	int error = cover_segments(kv, checkpoint);
 
 	/* Snapshots that it speaks of are in none of the records that will be replayed. */
-	if (!error && header->snapshots_seq > atomic_load(&kv->snapshots.changed_seq))
-		error = -EUCLEAN;
+	if (!error && header->snapshots_seq > atomic_load(&kv->snapshots.changed_seq)) {
+		kv->snapshots.missed = true;
+		error = -ESTALE;
+	}
 	if (!error)
 		error = load_parts(kv, checkpoint);
 	if (error)

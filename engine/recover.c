@@ -89,7 +89,8 @@ static int load_one(void *arg, const char *name)
 		return 0;
 	}
 	error = segment_load(&kv->segments, (uint32_t)slot, kv->info.read_only, &segment);
-	if (error == -EUCLEAN || error == -EPROTONOSUPPORT)
+	if (error == -EUCLEAN || error == -EPROTONOSUPPORT ||
+	    (error == -EIO && kv->info.read_only))
 		return report_unusable(kv, name, (uint32_t)slot, error);
 	if (!error && (segment->header_damaged || segment->missing))
 		store_report(kv, KV_ERROR, "%s: the segment's %s", name,
@@ -150,7 +151,10 @@ static int drop_empty(struct kv *kv, struct loaded *loaded)
 	       replay_finds_nothing(kv, loaded->segments[loaded->count - 1]) && !error) {
 		struct segment *segment = loaded->segments[--loaded->count];
 
-		error = kv->info.read_only ? 0 : segment_erase(&kv->segments, segment);
+		if (kv->info.read_only)
+			kv->damaged_spares += segment->header_damaged || segment->missing;
+		else
+			error = segment_erase(&kv->segments, segment);
 		/* Back again behind later segments it would be a hole in the log. */
 		if (!error)
 			error = segment_sync_name(&kv->segments, segment);
@@ -233,6 +237,38 @@ static int begin_segment(struct kv *kv)
 	return 0;
 }
 
+/*
+ * What cannot be read now may be there again later, so nothing goes by what is left but a reader,
+ * who changes nothing, and a repair, which gives it up.
+ */
+static bool passes_over_unreadable(const struct kv *kv)
+{
+	return kv->info.read_only || kv->checkpoint_fate >= CHECKPOINT_REMOVED;
+}
+
+/* Of the segment that was replayed a part could not be read, which was taken for zeros. */
+static int judge_unreadable(struct kv *kv, struct segment *segment)
+{
+	bool passed_over = passes_over_unreadable(kv);
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	format_segment_name(segment->slot, name);
+	store_report(kv, KV_ERROR, "%s: a part of it cannot be read%s", name,
+		     passed_over ? "" :
+				   "; opening read-only shows the rest, a repair gives it up");
+	/* Also where that was taken for the log's end. */
+	if (!segment->damaged)
+		store_add(&kv->damaged, 1);
+	segment->damaged = true;
+	return passed_over ? 0 : -EIO;
+}
+
+/* Into its buffer, to be appended to or closed. */
+static int resume_segment(struct kv *kv, struct segment *segment)
+{
+	return segment_resume(&kv->segments, segment, passes_over_unreadable(kv));
+}
+
 /* Replays a segment from its map; what was cut off is in a buffer. */
 static int replay_mapped(struct replay *replay, bool last, uint32_t *end, enum replay_end *how)
 {
@@ -240,12 +276,16 @@ static int replay_mapped(struct replay *replay, bool last, uint32_t *end, enum r
 	int error;
 
 	replay->base = segments_base(&kv->segments, replay->segment->slot);
-	if (replay->segment->buffer)
-		return replay_segment(replay, last, end, how);
+	if (replay->segment->buffer) {
+		error = replay_segment(replay, last, end, how);
+		return !error && replay->segment->unreadable
+			       ? judge_unreadable(kv, replay->segment)
+			       : error;
+	}
 	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_SEQUENTIAL);
 	error = replay_segment(replay, last, end, how);
 	if (!error && kv->env->map_failed(replay->base, kv->segments.size))
-		error = -EIO;
+		error = judge_unreadable(kv, replay->segment);
 	kv->env->map_advise(replay->base, kv->segments.size, ENV_ADVICE_RANDOM);
 	return error;
 }
@@ -273,7 +313,7 @@ static int close_on_disk(struct kv *kv, struct segment *segment, uint32_t end)
 	int error;
 
 	if (!segment->buffer) {
-		error = segment_resume(&kv->segments, segment);
+		error = resume_segment(kv, segment);
 		if (error)
 			return error;
 	}
@@ -325,13 +365,13 @@ static int close_open_ended(struct kv *kv, const struct loaded *loaded)
 	return error;
 }
 
-/* The last segment of the log's end: behind it only cold ones may come. */
-static size_t last_hot(const struct loaded *loaded)
+/* The last segment of the log's end, or the last cold one: either may come behind the other. */
+static size_t last_of(const struct loaded *loaded, bool cold)
 {
 	size_t i = loaded->count;
 
 	while (i-- > 0) {
-		if (!format_segment_is_cold(loaded->segments[i]->id))
+		if (format_segment_is_cold(loaded->segments[i]->id) == cold)
 			return i;
 	}
 	return SIZE_MAX;
@@ -348,7 +388,7 @@ static int go_on(struct kv *kv, struct segment *segment, enum replay_end how, bo
 		return 0;
 	}
 	/* Its end is to be seen to, and it may be appended to. */
-	error = segment->buffer ? 0 : segment_resume(&kv->segments, segment);
+	error = segment->buffer ? 0 : resume_segment(kv, segment);
 	if (!error)
 		error = write_again(kv, segment, segment->end);
 	if (error)
@@ -373,7 +413,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		.validator = validator_new(kv, loaded->segments, loaded->count)};
 	enum replay_end hot_how = REPLAY_SEALED;
 	struct segment *hot = NULL, *cold = NULL;
-	size_t i, hot_last = last_hot(loaded);
+	size_t i, hot_last = last_of(loaded, false), cold_last = last_of(loaded, true);
 	int error = 0;
 
 	for (i = 0; i < loaded->count && !error; i++) {
@@ -384,7 +424,7 @@ static int replay_all(struct kv *kv, struct loaded *loaded)
 		if (replay.segment->complete)
 			end = replay.segment->end;
 		else
-			error = replay_nth(&replay, i, i == hot_last, &end, &how);
+			error = replay_nth(&replay, i, i == hot_last || i == cold_last, &end, &how);
 		replay.segment->end = end;
 		if (i == hot_last) {
 			hot = replay.segment;
@@ -486,6 +526,8 @@ int recover(struct kv *kv)
 	error = snapshots_load(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = checkpoint_open(kv);
+	if (!error && kv->snapshots.missed)
+		error = snapshots_miss(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = drop_empty(kv, &loaded);
 	/* Numbers have no gap: those that were not used are used now. */

@@ -308,8 +308,40 @@ static void pass_on(void *arg, enum kv_severity severity, const char *text)
 		repair_say(repair, severity, "%s", text);
 }
 
+/* As pass_on; is it of the segment that the checkpoint misses? Then that is known without it. */
+static void pass_on_of_log(void *arg, enum kv_severity severity, const char *text)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	struct repair *repair = arg;
+
+	format_segment_name(repair->missing_slot, name);
+	if (severity != KV_INFO && !strncmp(text, name, strlen(name)))
+		repair->missing_id = 0;
+	pass_on(arg, severity, text);
+}
+
 static void keep_quiet(void *arg, enum kv_severity severity, const char *text)
 {
+}
+
+/* What nobody knows any more once the checkpoint is gone. */
+static void note_checkpoint(struct repair *repair, struct kv *kv)
+{
+	repair->checkpoint_damaged |= atomic_load(&kv->checkpoint_damaged);
+	repair->missing_id = kv->missing_id;
+	repair->missing_slot = kv->missing_slot;
+}
+
+static int look_at_checkpoint(struct repair *repair)
+{
+	struct kv_open_options options = {.flags = KV_OPEN_READ_ONLY, .report = keep_quiet};
+	struct kv *kv;
+	int error = kv_open(repair->env, repair->path, &options, &kv);
+
+	if (error)
+		return error;
+	note_checkpoint(repair, kv);
+	return kv_close(kv);
 }
 
 /* Counts what a check finds of the store as it is. */
@@ -323,7 +355,7 @@ static int findings_of(struct repair *repair, uint64_t *findings, kv_report_fn *
 	if (error)
 		return error;
 	error = kv_check(kv, report, repair, NULL, NULL, findings);
-	repair->checkpoint_damaged |= atomic_load(&kv->checkpoint_damaged);
+	note_checkpoint(repair, kv);
 	return kv_close(kv) || error ? error : 0;
 }
 
@@ -357,10 +389,13 @@ static int empty_damaged(struct kv *kv)
 	return result < 0 ? result : 0;
 }
 
-/* What was cut off, where replaying took it for the log's end: other damage it has counted. */
+/*
+ * What was cut off, where replaying took it for the log's end, and may have put an END there: what
+ * it has passed over it has counted.
+ */
 static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, size = kv->segments.size;
 	size_t i;
 
 	for (i = 0; i < repair->cuts_count; i++) {
@@ -369,7 +404,9 @@ static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 							kv->segments.table[cut->slot] :
 							NULL;
 
-		if (!segment || !segment->id || !segment->damaged)
+		if (!segment || !segment->id || !segment->damaged ||
+		    segment->end + cut->bytes <
+			    size + FORMAT_RECORD_HEADER_SIZE + FORMAT_RECORD_ALIGN)
 			bytes += cut->bytes;
 	}
 	return bytes;
@@ -393,7 +430,7 @@ static int look_for_damaged(struct repair *repair, bool *any)
 static int open_log(struct repair *repair, struct kv **out)
 {
 	struct kv_open_options options = {
-		.flags = KV_OPEN_INLINE, .report = pass_on, .report_arg = repair};
+		.flags = KV_OPEN_INLINE, .report = pass_on_of_log, .report_arg = repair};
 	int looked, error = store_open_anew(repair->env, repair->path, &options,
 					    CHECKPOINT_REMOVED_WITH_ROOM, out);
 	bool any;
@@ -412,6 +449,15 @@ static int open_log(struct repair *repair, struct kv **out)
 	return error;
 }
 
+static void say_missing(struct repair *repair)
+{
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	format_segment_name(repair->missing_slot, name);
+	repair->result.mended++;
+	repair_say(repair, KV_ERROR, "%s: missing; what it alone held is lost", name);
+}
+
 static int mend_log(struct repair *repair)
 {
 	struct kv *kv;
@@ -425,6 +471,8 @@ static int mend_log(struct repair *repair)
 			   "%s: was damaged; removed, as it can be done without",
 			   FORMAT_CHECKPOINT_NAME);
 	}
+	if (repair->missing_id)
+		say_missing(repair);
 	repair->result.mended += atomic_load(&kv->damaged);
 	repair->result.lost_bytes += kv->passed_over_bytes + cut_bytes(repair, kv);
 	error = empty_damaged(kv);
@@ -442,6 +490,8 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 
 	if (!error && !repair.result.mended)
 		error = findings_of(&repair, &findings, keep_quiet);
+	else if (!error)
+		error = look_at_checkpoint(&repair);
 	if (!error && (findings || repair.result.mended)) {
 		error = mend_log(&repair);
 		if (!error)

@@ -108,6 +108,8 @@ static int lost_name(struct repair *repair, const char *of, char name[LOST_NAME_
 			return 0;
 		if (!error)
 			repair->env->file_close(file);
+		else if (env_open_was_refused(error))
+			return error;
 	}
 	return -EEXIST;
 }

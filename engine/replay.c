@@ -197,13 +197,27 @@ static void find_mark(struct replay *replay, uint32_t offset)
 	}
 }
 
-/* Does a record behind the offset say that what belongs here was durable? */
-static bool was_durable(struct replay *replay, uint32_t offset)
+/* Is what stands at the offset of a batch that was damaged before, and that counts as the last? */
+static bool goes_on(const struct replay *replay, uint32_t offset)
 {
+	const struct format_record *record = record_ptr(replay, offset);
+
+	return replay->torn && record->seq == replay->last_seq &&
+	       !(record->flags & FORMAT_RECORD_RELOCATED);
+}
+
+/*
+ * Does a record behind the offset say that what belongs here was durable? count: records of its
+ * batch that are whole.
+ */
+static bool was_durable(struct replay *replay, uint32_t offset, uint64_t count)
+{
+	uint64_t seq = replay->last_seq + !(count && goes_on(replay, offset));
+
 	if (!replay->mark_known)
 		find_mark(replay, offset);
 	return replay->mark_offset > offset &&
-	       (replay_is_cold(replay) || replay->mark_seq > replay->last_seq);
+	       (replay_is_cold(replay) || replay->mark_seq >= seq);
 }
 
 /*
@@ -241,8 +255,12 @@ static int skip_damage(struct replay *replay, uint32_t *offset, uint64_t count, 
  */
 static uint64_t take_bare(struct replay *replay, const struct format_record *record)
 {
-	if (record->flags & FORMAT_RECORD_OLD)
+	if (record->flags & FORMAT_RECORD_OLD) {
+		/* It may be of a batch that is gone, and no other is to have its number. */
+		if (record->seq > replay->newest_seq)
+			replay->newest_seq = record->seq;
 		return record->seq;
+	}
 	/* A MARK's number may be of a batch whose segment is gone. */
 	if (record->seq > replay->last_seq)
 		replay->last_seq = record->seq;
@@ -312,13 +330,12 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
 	uint64_t count;
 	int error;
 
-	last |= replay_is_cold(replay); /* nobody waited for its end */
 	begin(replay, start);
 	*how = REPLAY_OPEN;
 	while (offset + FORMAT_RECORD_HEADER_SIZE <= kv->segments.size) {
 		next = batch_at(replay, offset, &count, &broken);
 		if (!next) {
-			if (last && !was_durable(replay, offset))
+			if (last && !was_durable(replay, offset, count))
 				break;
 			error = skip_damage(replay, &offset, count, broken);
 			if (error)
@@ -369,5 +386,6 @@ bool replay_finds_nothing(struct kv *kv, struct segment *segment)
 	uint64_t count;
 
 	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken) &&
-	       !was_durable(&replay, FORMAT_SEGMENT_HEADER_SIZE);
+	       !was_durable(&replay, FORMAT_SEGMENT_HEADER_SIZE, count) &&
+	       !(segment->map && kv->env->map_failed(segment->map, kv->segments.size));
 }

@@ -69,14 +69,15 @@ static inline bool replay_is_cold(const struct replay *replay)
 
 /*
  * Replays `segment`, whose bytes are at `base`, behind what a checkpoint says of it. In the last
- * one of the log's end what is not whole may be what a crash has torn off. Out: where its records
- * end (before a CLOSED), and what says so. -ENOMEM
+ * one of the log's end, and the last cold one, what is not whole may be what a crash has torn off:
+ * those before them were durable when they were begun. Out: where its records end (before a
+ * CLOSED), and what says so. -ENOMEM
  */
 int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_end *how);
 
 /*
- * Nothing was ever durable in it: damage at its beginning alone does not make it one that was not
- * used.
+ * Nothing was ever durable in it: damage at its beginning alone, or what cannot be read, does not
+ * make it one that was not used.
  */
 bool replay_finds_nothing(struct kv *kv, struct segment *segment);
 

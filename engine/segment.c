@@ -393,16 +393,26 @@ out:
 	return error;
 }
 
-/* A file that somebody has cut off: what is left of it in a buffer, with zeros behind. */
+/*
+ * A file that somebody has cut off: what can be read of it in a buffer, with zeros for the rest and
+ * behind.
+ */
 static int load_short(struct segments *segments, struct segment *segment, uint64_t size)
 {
+	struct kv_env *env = segments->env;
+	const void *map;
 	int error = segments_take_buffer(segments, &segment->buffer);
 
+	if (!error)
+		error = env->file_map(segment->file, size, &map);
 	if (error)
 		return error;
-	memset(segment->buffer, 0, segments->size);
+	memcpy(segment->buffer, map, size);
+	memset(segment->buffer + size, 0, segments->size - size);
 	segment->missing = segments->size - (uint32_t)size;
-	return segments->env->file_read(segment->file, segment->buffer, size, 0);
+	segment->unreadable = env->map_failed(map, size);
+	env->file_unmap(segment->file, map, size);
+	return 0;
 }
 
 /* All of it where that cannot be told: space is then asked for before it is needed. */
@@ -434,7 +444,7 @@ int segment_load(struct segments *segments, uint32_t slot, bool read_only, struc
 		goto out;
 	error = size < sizeof(page)
 			? -EUCLEAN
-			: segments->env->file_read(segment->file, page, sizeof(page), 0);
+			: segment_file_read_page(segments->env, segment->file, page);
 	if (error)
 		goto out;
 	error = format_page_header(page, segments->uuid, slot, segments->size, &header);
@@ -541,11 +551,23 @@ int segment_fetch_tail(struct segments *segments, const struct segment *segment,
 	return error;
 }
 
-int segment_resume(struct segments *segments, struct segment *segment)
+/* What can be read, by way of the map, and zeros for the rest. */
+static int fetch_parts(struct segments *segments, const struct segment *segment, uint8_t **buffer)
+{
+	int error = segments_take_buffer(segments, buffer);
+
+	if (!error)
+		memcpy(*buffer, atomic_load(&segment->map), segments->size);
+	return error;
+}
+
+int segment_resume(struct segments *segments, struct segment *segment, bool in_parts)
 {
 	uint8_t *buffer;
 	int error = fetch(segments, segment, segments->size, &buffer);
 
+	if (error == -EIO && in_parts)
+		error = fetch_parts(segments, segment, &buffer);
 	if (error)
 		return error;
 	segment->sealed = false;

@@ -293,9 +293,9 @@ int segment_fetch_tail(struct segments *segments, const struct segment *segment,
 		       uint8_t **buffer);
 /*
  * The same, reading them, before anybody else reads, for a segment that is to be appended to again.
- * -ENOMEM, or what reading says
+ * In parts: what cannot be read is zeros. -ENOMEM, or what reading says
  */
-int segment_resume(struct segments *segments, struct segment *segment);
+int segment_resume(struct segments *segments, struct segment *segment, bool in_parts);
 /*
  * Makes the slot free in memory, under the log's lock, when it is so on disk (segment_erase) and no
  * reader can reach it any more.

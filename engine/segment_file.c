@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define PAGE_TRIES 3u
+
 int segment_file_open(struct segments *segments, uint32_t slot, bool listed, unsigned flags,
 		      struct segment **out)
 {
@@ -44,6 +46,17 @@ void segment_file_enter(struct segments *segments, struct segment *segment)
 	segments->table[segment->slot] = segment;
 	if (segment->slot >= atomic_load(&segments->count))
 		atomic_store(&segments->count, segment->slot + 1);
+}
+
+int segment_file_read_page(const struct kv_env *env, struct env_file *file, void *page)
+{
+	unsigned tries = 0;
+	int error;
+
+	do {
+		error = env->file_read(file, page, FORMAT_SEGMENT_HEADER_SIZE, 0);
+	} while (error == -EIO && ++tries < PAGE_TRIES);
+	return error;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -77,4 +77,10 @@ unsigned segments_drop_parts(struct segments *segments, pthread_mutex_t *lock);
  */
 void segments_drop_free(struct segments *segments, uint32_t keep, pthread_mutex_t *lock);
 
+/*
+ * Reads the page of a header. Who cannot read it gives a whole segment up: so the disk is asked more
+ * than once. What reading says
+ */
+int segment_file_read_page(const struct kv_env *env, struct env_file *file, void *page);
+
 #endif

@@ -35,6 +35,8 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
  * rising id. -ENOMEM, -EPROTONOSUPPORT, and what env_open_was_refused() is
  */
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
+/* Likewise, where there turns out to be none, or an old one: as of one that is damaged. */
+int snapshots_miss(struct kv *kv, struct segment **segments, size_t count);
 /*
  * Called after the replay: drops snapshots of a future that was lost. A file from there would pass
  * over what comes next, and is replaced, and so is one that is damaged. -ENOMEM, and errors of
@@ -47,6 +49,11 @@ int snapshots_settle(struct kv *kv);
  */
 int snapshots_save(struct kv *kv, uint64_t seq);
 int snapshots_save_all(struct kv *kv);
+/*
+ * For the scrub: is the file still whole? If it is not that is said, once, and it is written anew.
+ * False: that was said. The maintainer's, without locks.
+ */
+bool snapshots_verify(struct kv *kv);
 
 /*
  * Adds one, in the memory given if it is not NULL, or replaces an older one of the name. -ENOMEM,

@@ -79,14 +79,42 @@ static int search(struct kv *kv, const struct segment *segment)
 	return error;
 }
 
+static int search_all(struct kv *kv, struct segment **segments, size_t count)
+{
+	size_t i;
+	int error = 0;
+
+	for (i = 0; i < count && !error; i++)
+		error = search(kv, segments[i]);
+	return error;
+}
+
+int snapshots_miss(struct kv *kv, struct segment **segments, size_t count)
+{
+	kv->snapshots.damaged = true;
+	store_add(&kv->damaged, 1);
+	store_report(kv, KV_ERROR,
+		     "%s is not there, or an old one; the log is searched for snapshots",
+		     FORMAT_SNAPSHOTS_NAME);
+	return search_all(kv, segments, count);
+}
+
+/* Without a checkpoint nobody knows whether there was a list: it is written, and nothing is said. */
+static int load_none(struct kv *kv, struct segment **segments, size_t count)
+{
+	int error = kv->checkpoint_fate == CHECKPOINT_USED ? 0 : search_all(kv, segments, count);
+
+	kv->snapshots.damaged = !error && kv->snapshots.count && !kv->info.read_only;
+	return error;
+}
+
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 {
 	struct format_snapshots *header;
-	size_t i;
 	int error = read_file(kv, &header);
 
 	if (error == -ENOENT)
-		return 0;
+		return load_none(kv, segments, count);
 	if (!error) {
 		error = take_over(kv, header);
 		free(header);
@@ -106,9 +134,7 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 		     FORMAT_SNAPSHOTS_NAME,
 		     env_is_no_file(error) ? "is no regular file, which a repair moves away"
 					   : "cannot be read");
-	for (i = 0, error = 0; i < count && !error; i++)
-		error = search(kv, segments[i]);
-	return error;
+	return search_all(kv, segments, count);
 }
 
 /* ---- saving ---------------------------------------------------------------------------------- */
@@ -227,14 +253,11 @@ int snapshots_save_all(struct kv *kv)
 	return snapshots_save(kv, atomic_load(&kv->snapshots.changed_seq));
 }
 
-int snapshots_save(struct kv *kv, uint64_t seq)
+static int save(struct kv *kv)
 {
-	struct format_snapshots *header;
+	struct format_snapshots *header = make_file(kv);
 	int error;
 
-	if (seq <= atomic_load(&kv->snapshots.saved_seq))
-		return 0;
-	header = make_file(kv);
 	if (!header)
 		return -ENOMEM;
 	/* The file never knows more than the log will after a crash. */
@@ -247,4 +270,36 @@ int snapshots_save(struct kv *kv, uint64_t seq)
 	}
 	free(header);
 	return error;
+}
+
+int snapshots_save(struct kv *kv, uint64_t seq)
+{
+	return seq <= atomic_load(&kv->snapshots.saved_seq) ? 0 : save(kv);
+}
+
+bool snapshots_verify(struct kv *kv)
+{
+	struct snapshots *snapshots = &kv->snapshots;
+	bool known = atomic_load(&snapshots->damaged);
+	struct format_snapshots *header = NULL;
+	int error = read_file(kv, &header);
+
+	/* One from before somebody has put back. */
+	if (!error && header->seq < atomic_load(&snapshots->saved_seq))
+		error = -ESTALE;
+	free(header);
+	/* There is none before there is a snapshot. */
+	if (!error || env_open_was_refused(error) ||
+	    (error == -ENOENT && !atomic_load(&snapshots->saved_seq)))
+		return true;
+	snapshots->damaged = true;
+	error = kv->info.read_only ? -EROFS : save(kv);
+	if (known)
+		return true;
+	store_add(&kv->damaged, 1);
+	store_report(kv, KV_ERROR, "%s: the scrub found it missing or damaged; %s%s",
+		     FORMAT_SNAPSHOTS_NAME,
+		     error ? "it could not be written anew: " : "it was written anew",
+		     error ? strerror(-error) : "");
+	return false;
 }

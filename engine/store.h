@@ -302,6 +302,7 @@ struct snapshots {
 	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the
 				       maintainer's */
 	_Atomic bool damaged; /* the file, and it was not replaced yet; the maintainer's */
+	bool missed; /* the checkpoint knows of changes that the file does not; by recovery */
 };
 
 /* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */
@@ -341,8 +342,11 @@ struct kv {
 	_Atomic bool checkpoint_damaged;
 	unsigned lost_segments; /* that are passed over: their headers are lost, or not what their
 				   names say, or they are no files */
+	unsigned damaged_spares; /* whose headers are, or their ends missing, and that are passed
+				    over: they hold nothing; by recovery */
 	uint32_t missing_segments; /* that should be there; by recovery */
 	uint64_t missing_id;	   /* of the one that the checkpoint missed; by recovery */
+	uint32_t missing_slot;	   /* likewise */
 	struct env_file *manifest; /* the list of segments, open to be written; the
 				      maintainer's, as the next */
 	uint64_t manifest_generation;

@@ -5,7 +5,20 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "segment_file.h"
+
 #define UUID_TEXT_SIZE 33u
+
+/*
+ * Of a disk that gives nothing now nothing is to be given up; of one that cannot give this page it
+ * is as good as damaged.
+ */
+static bool gives_more(struct kv_env *env, struct env_file *file)
+{
+	uint8_t next[FORMAT_SEGMENT_HEADER_SIZE];
+
+	return !env->file_read(file, next, sizeof(next), FORMAT_SEGMENT_HEADER_SIZE);
+}
 
 static int read_page(struct kv_env *env, struct env_dir *dir, uint32_t slot,
 		     uint8_t page[FORMAT_SEGMENT_HEADER_SIZE])
@@ -18,7 +31,9 @@ static int read_page(struct kv_env *env, struct env_dir *dir, uint32_t slot,
 	error = env->file_open(dir, name, ENV_READ_ONLY, &file);
 	if (error)
 		return error;
-	error = env->file_read(file, page, FORMAT_SEGMENT_HEADER_SIZE, 0);
+	error = segment_file_read_page(env, file, page);
+	if (error == -ENODATA || (error == -EIO && gives_more(env, file)))
+		error = 0;
 	env->file_close(file);
 	return error;
 }
@@ -33,7 +48,7 @@ int stray_read(struct kv_env *env, struct env_dir *dir, const struct format_supe
 		*kind = STRAY_NO_FILE;
 		return 0;
 	}
-	if (error && error != -ENODATA)
+	if (error)
 		return error;
 	error = format_page_header(page, super->uuid, slot, super->segment_size, header);
 	if (error && error != -EUCLEAN)

@@ -49,6 +49,20 @@ void damage_hear(void *arg, enum kv_severity severity, const char *message)
 	} else if (sscanf(message, "seg-%8x: ", &range.slot) == 1 &&
 		   strstr(message, "the segment's header is lost")) {
 		note(said, &range);
+	} else if (sscanf(message, "seg-%8x: ", &range.slot) == 1 &&
+		   (strstr(message, ": missing") ||
+			   strstr(message, "of this store under another name"))) {
+		range.lost = false;
+		note(said, &range);
+	} else if (strstr(message, "of the log are missing") ||
+		   strstr(message, "segments' files cannot be used") ||
+		   strstr(message, "a segment that is missing now is not missed")) {
+		said->missing = true;
+	} else if (strstr(message, "a part of the index cannot be read")) {
+		said->index_part = true;
+	} else if (strstr(message, "pieces are there") ||
+		   strstr(message, "belongs to no header")) {
+		said->large_parts++;
 	} else if (strstr(message, "is of a state that is lost")) {
 		said->snapshot_lost = true;
 	}

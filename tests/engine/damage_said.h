@@ -11,7 +11,7 @@
 
 #include "kv.h"
 
-#define DAMAGE_RANGES_MAX 64u
+#define DAMAGE_RANGES_MAX 2048u
 
 struct damage_said {
 	struct damage_range {
@@ -23,6 +23,9 @@ struct damage_said {
 	unsigned ranges_count;
 	unsigned count;     /* of messages, information aside */
 	bool snapshot_lost; /* one is of a state that is lost */
+	bool missing; /* segments of the log are, of which only the number is known */
+	bool index_part; /* of the checkpoint's index one cannot be read */
+	unsigned large_parts; /* pieces, or some of a large value, are all that is there */
 	uint64_t segment_size;
 	char last[512];
 };

@@ -16,6 +16,13 @@ const struct damage_kind damage_kinds[] = {
 	{.name = "snapshot", .keys = 60, .snapshot = true},
 	{.name = "versions", .keys = 60, .snapshot = true, .checkpoint = true, .cold = true},
 	{.name = "dictionaries", .keys = 360, .compress = KV_COMPRESS_BACKGROUND, .cold = true},
+	{.name = "killed-checkpoint", .keys = 60, .checkpoint = true, .killed = true},
+	{.name = "killed-cold", .keys = 60, .snapshot = true, .cold = true, .killed = true},
+	{.name = "killed-dictionaries",
+		.keys = 360,
+		.compress = KV_COMPRESS_BACKGROUND,
+		.cold = true,
+		.killed = true},
 	{0},
 };
 

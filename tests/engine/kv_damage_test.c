@@ -519,6 +519,43 @@ static void test_damaged_manifest(void **state)
 }
 
 /*
+ * Every other record of the log's last batch: all of them are damage, though what is left between
+ * them has the last number that was durable.
+ */
+static void test_damaged_last_batch(void **state)
+{
+	static const char *const keys[] = {
+		"first", "second", "third", "fourth", "fifth", "sixth"};
+	struct fixture *fixture = *state;
+	struct kv_batch *batch;
+	const uint8_t *bytes;
+	uint8_t value[100];
+	uint64_t size;
+
+	assert_int_equal(kv_batch_new(fixture->kv, &batch), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		fill_bytes(value, sizeof(value), i);
+		assert_int_equal(kv_batch_put(batch, HASHED, keys[i], strlen(keys[i]), value,
+					 sizeof(value)), 0);
+	}
+	assert_int_equal(kv_commit(fixture->kv, batch, NULL), 0);
+	kv_batch_free(batch);
+	must_close(fixture);
+	bytes = sim_env_bytes(fixture->sim, segment_name, &size);
+	for (unsigned i = 0; i < 6; i += 2) {
+		const uint8_t *key = memmem(bytes, size, keys[i], strlen(keys[i]));
+
+		assert_int_equal(sim_env_flip(fixture->sim, segment_name,
+					 (uint64_t)(key - bytes) + 50, 3), 0);
+	}
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 3);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(have_filled(fixture, HASHED, keys[i], sizeof(value), i),
+			i % 2 ? 0 : -ENOENT);
+}
+
+/*
  * Compressed bytes that are not what they were when the record was sealed: the message says where
  * it stands, and not its key.
  */
@@ -561,6 +598,108 @@ static void test_bad_compression(void **state)
 	assert_null(strstr(fixture->last_error, key));
 }
 
+static bool has_checkpoint(struct fixture *fixture)
+{
+	uint64_t size;
+
+	return sim_env_bytes(fixture->sim, FORMAT_CHECKPOINT_NAME, &size) != NULL;
+}
+
+/* The page in which this key's record begins cannot be read any more. */
+static void fail_page_of_key(struct fixture *fixture, unsigned number)
+{
+	char key[16], name[FORMAT_SEGMENT_NAME_SIZE];
+
+	key_of(number, key);
+	for (unsigned slot = 0; slot < 32; slot++) {
+		const uint8_t *bytes, *found;
+		uint64_t size;
+
+		format_segment_name(slot, name);
+		bytes = sim_env_bytes(fixture->sim, name, &size);
+		found = bytes ? memmem(bytes, size, key, strlen(key)) : NULL;
+		if (!found)
+			continue;
+		assert_int_equal(
+			sim_env_fail_page(fixture->sim, name, (uint64_t)(found - bytes)), 0);
+		return;
+	}
+	fail_msg("no segment has %s", key);
+}
+
+/* What is left of a store with a page that cannot be read, before a repair and after it. */
+static void must_repair_unreadable(struct fixture *fixture)
+{
+	struct kv_repair_report report;
+	unsigned heard = 0;
+	unsigned intact;
+
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	intact = count_intact(fixture);
+	assert_in_range(intact, KEYS - 30, KEYS - 5);
+	assert_true(fixture->errors > 0);
+	must_close(fixture);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+	assert_true(heard > 0);
+	assert_in_range(report.lost_bytes, SIM_PAGE_SIZE, 2 * SIM_PAGE_SIZE);
+	assert_int_equal(report.remaining, 0);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+	assert_int_equal(report.mended, 0);
+	must_open(fixture, 0);
+	assert_int_equal(fixture->errors, 0);
+	assert_int_equal(count_intact(fixture), intact);
+	must_check_clean(fixture);
+}
+
+/* With a checkpoint nothing else is missed; a repair, which does away with it, ends. */
+static void test_unreadable_page_repaired(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < 12; i++) /* so much that a replay is not the faster way */
+		must_put_filled(fixture, HASHED, i % 2 ? "odd" : "even", 300000, i);
+	fill_store(fixture);
+	assert_true(has_checkpoint(fixture));
+	fail_page_of_key(fixture, KEYS / 2);
+	must_repair_unreadable(fixture);
+}
+
+/* Where the log has to be replayed only a reader and a repair go on: what cannot be read may be
+ * there again later, and is then as it was. */
+static void test_unreadable_page_replayed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_open_options options = {0};
+	struct kv *kv;
+
+	fill_store(fixture);
+	assert_false(has_checkpoint(fixture));
+	assert_int_equal(sim_env_fail_page(fixture->sim, segment_name, 2 * SIM_PAGE_SIZE), 0);
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &kv), -EIO);
+	must_repair_unreadable(fixture);
+}
+
+/* The page of its header: the segment is lost, and a repair puts it aside. */
+static void test_unreadable_header(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_open_options options = {0};
+	struct kv_repair_report report;
+	unsigned heard = 0;
+	struct kv *kv;
+
+	fill_store(fixture);
+	assert_int_equal(sim_env_fail_page(fixture->sim, segment_name, 0), 0);
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, &options, &kv), -EIO);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_true(fixture->errors > 0);
+	must_close(fixture);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+	assert_true(report.mended > 0);
+	must_open(fixture, 0);
+	must_check_clean(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -568,11 +707,15 @@ int main(void)
 		FIXTURE_TEST(test_writing_after_damage),
 		FIXTURE_TEST(test_unreadable_page),
 		FIXTURE_TEST(test_unreadable_part),
+		FIXTURE_TEST(test_unreadable_page_repaired),
+		FIXTURE_TEST(test_unreadable_page_replayed),
+		FIXTURE_TEST(test_unreadable_header),
 		FIXTURE_TEST(test_damage_is_replaced),
 		INLINE_TEST(test_damage_of_a_killed_store),
 		FIXTURE_TEST(test_missing_segment),
 		FIXTURE_TEST(test_missing_without_checkpoint),
 		FIXTURE_TEST(test_damaged_manifest),
+		INLINE_TEST(test_damaged_last_batch),
 		EMPTY_TEST(test_bad_compression),
 	};
 

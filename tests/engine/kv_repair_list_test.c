@@ -302,6 +302,109 @@ static void test_directory_for_super(void **state)
 	fixture_teardown(state);
 }
 
+static void take_away(struct fixture *fixture, const char *name)
+{
+	struct env_dir *dir;
+
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, name), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+static void must_show(struct fixture *fixture, unsigned keys)
+{
+	static uint8_t expected[20000];
+	struct kv_slice value;
+	struct kv_view *view;
+
+	assert_int_equal(kv_snapshot_open(fixture->kv, SNAPSHOT, &view), 0);
+	kv_read_begin(fixture->kv);
+	for (unsigned key = 0; key < keys; key++) {
+		fill_bytes(expected, sizeof(expected), key);
+		assert_int_equal(kv_view_get(view, HASHED, &key, sizeof(key), &value), 0);
+		assert_int_equal(value.size, sizeof(expected));
+		assert_memory_equal(value.data, expected, sizeof(expected));
+	}
+	kv_read_end(fixture->kv);
+	kv_view_close(view);
+}
+
+/*
+ * The list is taken away of a store in which compaction has moved what the snapshot keeps: that is
+ * said, and shown all the same, before a repair and behind it.
+ */
+static void test_list_taken_away(void **state)
+{
+	struct kv_prune_options prune = {.garbage_percent = 1};
+	static uint8_t value[20000];
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup_inline(state);
+	fixture = *state;
+	for (unsigned i = 0; i < 120; i++) {
+		unsigned key = i % 60;
+
+		fill_bytes(value, sizeof(value), i);
+		assert_int_equal(kv_put(fixture->kv, HASHED, &key, sizeof(key), value,
+					 sizeof(value), NULL), 0);
+		/* Between them there is what need not be kept. */
+		must_put_filled(fixture, HASHED, "often", sizeof(value), i);
+		if (i == 59)
+			assert_int_equal(kv_snapshot_create(fixture->kv, SNAPSHOT, NULL), 0);
+	}
+	assert_int_equal(kv_prune(fixture->kv, &prune, NULL, NULL, NULL), 0);
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	take_away(fixture, FORMAT_SNAPSHOTS_NAME);
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(fixture->errors, 1);
+	assert_int_equal(findings_of(fixture), 1);
+	must_show(fixture, 60);
+	must_close(fixture);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
+	assert_true(report.mended > 0 && heard > 0);
+	assert_int_equal(report.remaining, 0);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(fixture->errors, 0);
+	must_show(fixture, 60);
+	must_check_clean(fixture);
+	fixture_teardown(state);
+}
+
+/*
+ * Of a store that was closed only the checkpoint knows that it had this last segment; the repair,
+ * which removes that, says so before.
+ */
+static void hear_missing(void *arg, enum kv_severity severity, const char *message)
+{
+	*(unsigned *)arg += strstr(message, "seg-00000000: missing") != NULL;
+}
+
+static void test_last_segment(void **state)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+	unsigned heard = 0;
+
+	fixture_setup(state);
+	fixture = *state;
+	must_put(fixture, HASHED, "key", "value");
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	take_away(fixture, "seg-00000000");
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, hear_missing, &heard, &report), 0);
+	assert_int_equal(heard, 1);
+	assert_int_equal(report.mended, 1);
+	assert_int_equal(report.remaining, 0);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, hear_missing, &heard, &report), 0);
+	assert_int_equal(heard, 1);
+	assert_int_equal(report.mended, 0);
+	fixture_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +414,8 @@ int main(void)
 		cmocka_unit_test(test_damaged_manifest),
 		cmocka_unit_test(test_directories),
 		cmocka_unit_test(test_directory_for_super),
+		cmocka_unit_test(test_last_segment),
+		cmocka_unit_test(test_list_taken_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,13 +7,12 @@
  *
  *	kv_repair_test KIND
  *
- * Bytes here and there; with KVFS_TEST_LONG in the environment every single one, in two ways, with
- * KVFS_TEST_QUICK fewer.
+ * Bytes and sizes here and there; with KVFS_TEST_LONG in the environment every single one, bytes in
+ * two ways, with KVFS_TEST_QUICK fewer.
  */
 #include "damage_store.h"
 
 #define LONG (getenv("KVFS_TEST_LONG") != NULL)
-#define ZEROS_AT_ONCE 251u /* of a long row of zeros one is like the other */
 
 static const struct damage_kind *kind; /* of which the stores are */
 
@@ -29,19 +28,13 @@ static struct where {
 /* The next byte to be damaged. */
 static uint64_t next_place(const struct store_image_file *file, uint64_t at)
 {
-	static const uint8_t zeros[ZEROS_AT_ONCE + 16];
-
 	/* Headers and the like closely, long stretches of records less so. */
 	if (!LONG)
 		return at + (at < 100           ? 8
 				    : at < 8192 ? 1201
 						: file->used / 8 + 401) *
 				    full_or_quick(1, 20);
-	/* Both ends of a row of zeros in full. */
-	if (at >= 8 && at + ZEROS_AT_ONCE + 8 <= file->size &&
-		memcmp(file->bytes + at - 8, zeros, ZEROS_AT_ONCE + 16) == 0)
-		return at + ZEROS_AT_ONCE;
-	return at + 1;
+	return store_image_next(file, at);
 }
 
 /* Which bits of it: one, or all of them. */
@@ -87,12 +80,6 @@ static bool is_manifest(const struct store_image_file *file)
 	return strcmp(file->name, FORMAT_MANIFEST_NAME) == 0;
 }
 
-/* "Made by a newer version" is what it then says. */
-static bool is_newer_version(const struct store_image_file *file, uint64_t at)
-{
-	return (is_super(file) || is_snapshots(file)) && at >= 16 && at < 20;
-}
-
 /* Behind the last entry of a copy of the manifest nothing counts. */
 static bool counts(const struct store_image_file *manifest, uint64_t at)
 {
@@ -122,7 +109,6 @@ static void unmount(struct fixture *fixture)
 struct fate {
 	bool copy;         /* opening says so: there is another, and a power failure may do it */
 	bool said;         /* in any case, not only where something is missing */
-	bool all_back;     /* a repair brings back all: it was written twice */
 	bool interrupted;  /* a repair was, which may have said it, and lost it, before */
 	unsigned lost_max; /* keys, in each view */
 };
@@ -191,7 +177,7 @@ static void judge(const struct damage_store *store, struct fixture *fixture,
 		assert_true(heard.count > 0);
 	else if (heard.count && !findings && !heard.snapshot_lost)
 		fail_msg("opening says \"%s\", and a check finds nothing", heard.last);
-	if (!fate->interrupted && !fate->all_back) {
+	if (!fate->interrupted) {
 		assert_true(before.missing <= fate->lost_max);
 		damage_must_be_said(store, &before, &heard, false);
 	}
@@ -205,7 +191,7 @@ static void judge(const struct damage_store *store, struct fixture *fixture,
 	open_and_hear(fixture, KV_OPEN_INLINE, &heard);
 	damage_look(store, fixture, after);
 	damage_must_not_be_worse(store, &before, after, said);
-	assert_true(after->missing <= (fate->all_back ? 0 : fate->lost_max));
+	assert_true(after->missing <= fate->lost_max);
 	if (!fate->interrupted)
 		damage_must_be_said(store, after, said, true);
 	assert_int_equal(findings_of(fixture, &heard), first.remaining);
@@ -254,7 +240,7 @@ static struct fate fate_of(
 	if (is_manifest(file))
 		return (struct fate){.copy = counts(file, at)};
 	if (!is_segment(file))
-		return (struct fate){.all_back = true};
+		return (struct fate){0}; /* the log has all of it */
 	hit.slot = (uint32_t)format_segment_slot(file->name);
 	store_image_records(&store->image, note_hit, &hit);
 	return (struct fate){.lost_max = hit.lost_max * DAMAGE_VIEWS};
@@ -297,8 +283,6 @@ static void test_flips(void **state)
 		const struct store_image_file *file = &store.image.files[i];
 
 		for (uint64_t at = 0; at < file->used; at = next_place(file, at)) {
-			if (is_newer_version(file, at))
-				continue;
 			flip_one(&store, file, at, bits_at(at));
 			if (LONG && bits_at(at) != 0xff)
 				flip_one(&store, file, at, 0xff);
@@ -342,11 +326,14 @@ static void test_truncations(void **state)
 		const struct store_image_file *file = &store.image.files[i];
 		unsigned all = is_segment(file) ? (kind->keys + 1) * DAMAGE_VIEWS : 0;
 
-		for (uint64_t size = 0; size < file->used; size = next_place(file, size + 6))
+		for (uint64_t size = 0; size < file->used; size = next_place(file, LONG ? size : size + 6))
 			cut_one(&store, file, size, all);
 		/* What was never written: nothing is lost, and the size comes back for good. */
 		if (is_segment(file) && file->used < file->size)
-			cut_one(&store, file, file->used, 0);
+			cut_one(&store, file,
+				file->used < FORMAT_SEGMENT_HEADER_SIZE ? FORMAT_SEGMENT_HEADER_SIZE
+									: file->used,
+				0);
 	}
 	damage_store_free(&store);
 }
@@ -520,6 +507,19 @@ static void must_be_as_before(const struct damage_store *store, struct fixture *
 	unmount(&damaged);
 }
 
+/* A file that a killed store has prepared, and that holds nothing yet, is room for copies. */
+static bool has_spare(const struct damage_store *store)
+{
+	for (unsigned i = 0; i < store->image.count; i++) {
+		const struct store_image_file *file = &store->image.files[i];
+
+		if (format_free_slot(file->name) >= 0 ||
+			(is_segment(file) && file->used <= FORMAT_SEGMENT_HEADER_SIZE))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Where there is no room for copies a repair fails, and the store is as it was, its checkpoint
  * too; as soon as there is it goes well, on how full a disk whatever.
@@ -552,7 +552,7 @@ static void test_no_room(void **state)
 		judge(&store, &fixture, &fate, &said, &after);
 		unmount(&fixture);
 	}
-	assert_true(refused > 1);
+	assert_true(refused > 1 || has_spare(&store));
 	damage_store_free(&store);
 }
 

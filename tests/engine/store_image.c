@@ -11,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ZEROS_AT_ONCE 251u
+#define CAPACITY (64u << 20)     /* of a disk, beside what the files take */
+#define FILE_SIZE_MAX (4u << 20) /* what every disk takes */
+
 struct taking {
 	struct store_image *image;
 	struct sim_env *sim;
@@ -62,10 +66,20 @@ void store_image_free(struct store_image *image)
 
 struct sim_env *store_image_mount(const struct store_image *image, const char *path)
 {
+	struct sim_options options = {.seed = 7, .capacity = CAPACITY};
 	struct sim_env *sim;
 
-	assert_int_equal(
-		sim_env_new(&(struct sim_options){.seed = 7, .capacity = 64 << 20}, &sim), 0);
+	for (unsigned i = 0; i < image->count; i++) {
+		uint64_t size = image->files[i].size;
+
+		options.capacity += 2 * size;
+		if (2 * size > options.file_size_max)
+			options.file_size_max = 2 * size;
+	}
+	/* Small ones all have the same, which the disk keeps for the next one. */
+	if (options.file_size_max < FILE_SIZE_MAX)
+		options.file_size_max = FILE_SIZE_MAX;
+	assert_int_equal(sim_env_new(&options, &sim), 0);
 	assert_int_equal(sim_env_make_dir(sim, path), 0);
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct store_image_file *file = &image->files[i];
@@ -74,6 +88,16 @@ struct sim_env *store_image_mount(const struct store_image *image, const char *p
 		assert_int_equal(sim_env_resize(sim, file->name, file->size), 0);
 	}
 	return sim;
+}
+
+uint64_t store_image_next(const struct store_image_file *file, uint64_t at)
+{
+	static const uint8_t zeros[ZEROS_AT_ONCE + 16];
+
+	if (at >= 8 && at + ZEROS_AT_ONCE + 8 <= file->size &&
+		memcmp(file->bytes + at - 8, zeros, ZEROS_AT_ONCE + 16) == 0)
+		return at + ZEROS_AT_ONCE;
+	return at + 1;
 }
 
 const struct store_image_file *store_image_find(const struct store_image *image, const char *name)
@@ -97,10 +121,11 @@ static uint32_t batch_end(const struct store_image_file *file, uint32_t offset)
 	return offset;
 }
 
-static void each_of_segment(
-	const struct store_image_file *file, store_image_each_fn *each, void *arg)
+static void each_of_segment(const struct store_image *image, unsigned number,
+	store_image_each_fn *each, void *arg)
 {
-	struct store_image_record at = {.offset = FORMAT_SEGMENT_HEADER_SIZE};
+	const struct store_image_file *file = &image->files[number];
+	struct store_image_record at = {.file = number, .offset = FORMAT_SEGMENT_HEADER_SIZE};
 	struct format_segment header;
 	bool led = false;
 
@@ -130,6 +155,6 @@ void store_image_records(const struct store_image *image, store_image_each_fn *e
 {
 	for (unsigned i = 0; i < image->count; i++) {
 		if (format_segment_slot(image->files[i].name) >= 0)
-			each_of_segment(&image->files[i], each, arg);
+			each_of_segment(image, i, each, arg);
 	}
 }

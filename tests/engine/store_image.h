@@ -11,7 +11,7 @@
 #include "format.h"
 #include "sim_env.h"
 
-#define STORE_IMAGE_FILES_MAX 16u
+#define STORE_IMAGE_FILES_MAX 256u
 
 struct store_image {
 	struct store_image_file {
@@ -28,11 +28,14 @@ void store_image_take(struct store_image *image, struct sim_env *sim, const char
 void store_image_free(struct store_image *image);
 /* A new disk with these files, in a directory of this name. */
 struct sim_env *store_image_mount(const struct store_image *image, const char *path);
+/* The next byte; of a long row of zeros, of which one is like the other, both ends and a few. */
+uint64_t store_image_next(const struct store_image_file *file, uint64_t at);
 const struct store_image_file *store_image_find(const struct store_image *image, const char *name);
 
 /* A record of the log; the bytes are the image's. */
 struct store_image_record {
 	const struct format_record *record;
+	unsigned file; /* of the image */
 	uint32_t slot, offset; /* of its segment, in that */
 	uint32_t length;       /* bytes */
 	uint32_t batch_end; /* the offset behind its batch's last record; of a copy, its own end */
