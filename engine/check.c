@@ -99,6 +99,8 @@ static int check_segment(struct check *check, const struct segment *segment, uin
 	format_segment_name(segment->slot, name);
 	if (segment->header_damaged)
 		finding(check, "%s: the header at offset 0 is damaged; its copy is used", name);
+	if (segment->name_lost)
+		finding(check, "%s: there is no such file any more, or another in its place", name);
 	if (segment->missing)
 		finding(check, "%s: the last %u bytes of the file are missing", name,
 			segment->missing);

@@ -273,6 +273,7 @@ int checkpoint_open(struct kv *kv)
 	error = checkpoint_file_open(&checkpoint->file, kv->env, kv->dir, kv->segments.uuid);
 	kv->checkpoint_there = error != -ENOENT;
 	if (!error) {
+		kv->checkpoints.check = checkpoint->file.header.check;
 		error = kv->checkpoint_fate == CHECKPOINT_USED ? take_over(kv, checkpoint)
 							       : -ESTALE;
 		if (!error)

@@ -88,19 +88,33 @@ void checkpoint_file_close(struct checkpoint_file *file)
 	file->chunks = NULL;
 }
 
-int checkpoint_file_chunk(const struct checkpoint_file *file, unsigned section, uint64_t n,
-			  void *out)
+/* In the order of the file. */
+static int read_chunk(const struct checkpoint_file *file, uint64_t chunk, void *out)
 {
-	uint64_t count = file->starts[section + 1] - file->starts[section], chunk;
-	int error;
+	int error = file->env->file_read(file->file, out, CHUNK, (1 + chunk) * CHUNK);
 
-	if (n >= count)
-		return -EUCLEAN;
-	chunk = file->chunks[file->starts[section] + n];
-	error = file->env->file_read(file->file, out, CHUNK, (1 + chunk) * CHUNK);
 	if (!error && format_sum(out, CHUNK) != file->table[chunk].sum)
 		error = -EUCLEAN;
 	return error;
+}
+
+int checkpoint_file_chunk(const struct checkpoint_file *file, unsigned section, uint64_t n,
+			  void *out)
+{
+	if (n >= file->starts[section + 1] - file->starts[section])
+		return -EUCLEAN;
+	return read_chunk(file, file->chunks[file->starts[section] + n], out);
+}
+
+int checkpoint_file_verify(const struct checkpoint_file *file, uint64_t n, unsigned count_max)
+{
+	uint8_t *bytes = malloc(CHUNK);
+	int count = 0, error = bytes ? 0 : -ENOMEM;
+
+	for (; !error && n < file->header.chunks && (unsigned)count < count_max; n++, count++)
+		error = read_chunk(file, n, bytes);
+	free(bytes);
+	return error ? error : count;
 }
 
 int checkpoint_reader_new(const struct checkpoint_file *file, unsigned section,

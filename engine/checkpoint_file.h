@@ -27,6 +27,11 @@ void checkpoint_file_close(struct checkpoint_file *file);
 /* The nth chunk of a section, verified. -EUCLEAN */
 int checkpoint_file_chunk(const struct checkpoint_file *file, unsigned section, uint64_t n,
 			  void *out);
+/*
+ * Verifies at most so many chunks from the nth of the file on, whatever they hold. How many they
+ * were; -EUCLEAN, -ENOMEM
+ */
+int checkpoint_file_verify(const struct checkpoint_file *file, uint64_t n, unsigned count_max);
 
 /* A section from its beginning to its end. */
 struct checkpoint_reader {

@@ -353,6 +353,7 @@ static int finish(struct checkpoint_save *save)
 		error = checkpoint_writer_finish(writer, &renamed);
 	if (renamed) {
 		kv->checkpoint_there = true;
+		kv->checkpoints.check = writer->header.check;
 		set_named(kv, !error);
 	}
 	if (error)

@@ -66,7 +66,7 @@ static bool is_held(const struct kv *kv, const struct segment *segment)
 static bool is_candidate(const struct kv *kv, const struct segment *segment)
 {
 	return segment && segment->id && segment->sealed && !segment->unreadable &&
-	       !segment->emptied && !is_held(kv, segment);
+	       !segment->name_lost && !segment->emptied && !is_held(kv, segment);
 }
 
 /* Calls better(candidate, best so far) for each; best may be NULL. */

@@ -376,6 +376,7 @@ bool format_snapshot_name_valid(const char *name, size_t size);
  * none was freed: their ids have no gap. Ids rise.
  */
 #define FORMAT_MANIFEST_NAME "manifest"
+#define FORMAT_MANIFEST_NEW_NAME "manifest.new"
 #define FORMAT_MANIFEST_PAGE_SIZE 8192u
 #define FORMAT_MANIFEST_COPIES 2u
 

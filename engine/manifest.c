@@ -125,37 +125,78 @@ static int open_file(struct kv *kv)
 	if (kv->manifest)
 		return 0;
 	error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
+	return error ? error : write_again(kv);
+}
+
+/* Somebody has taken it away: there is none, or a whole one whose name is durable. */
+static int make_anew(struct kv *kv, struct format_manifest_page *page, struct env_file **out)
+{
+	struct kv_env *env = kv->env;
+	struct env_file *file;
+	unsigned first = 0;
+	int error;
+
+	(void)env->unlink(kv->dir, FORMAT_MANIFEST_NEW_NAME);
+	error = env->file_open(kv->dir, FORMAT_MANIFEST_NEW_NAME, ENV_CREATE, &file);
+	if (error)
+		return error == -ENOENT ? -EIO : error;
+	error = env->file_allocate(file, FORMAT_MANIFEST_COPIES * PAGE);
 	if (!error)
-		error = write_again(kv);
-	if (error != -ENOENT)
+		error = write_copies(env, file, page, &first);
+	if (!error)
+		error = env->rename(kv->dir, FORMAT_MANIFEST_NEW_NAME, FORMAT_MANIFEST_NAME);
+	if (!error) {
+		error = env->dir_sync(kv->dir);
+		if (error)
+			(void)env->unlink(kv->dir, FORMAT_MANIFEST_NAME);
+	}
+	if (error) {
+		env->file_close(file);
+		(void)env->unlink(kv->dir, FORMAT_MANIFEST_NEW_NAME);
 		return error;
-	/* Somebody has taken it away. */
-	error = manifest_create(kv->env, kv->dir, kv->segments.uuid);
-	return error ? error : kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &kv->manifest);
+	}
+	*out = file;
+	return 0;
+}
+
+/*
+ * What it says now. A copy may get there even if writing it fails: no two have the same number and
+ * say something else.
+ */
+static void fill(struct kv *kv, struct format_manifest_page *page)
+{
+	uint64_t before = cold_before(kv);
+
+	memset(page, 0, sizeof(*page));
+	memcpy(page->header.uuid, kv->segments.uuid, sizeof(page->header.uuid));
+	page->header.generation = ++kv->manifest_generation;
+	page->header.top = before - FORMAT_SEGMENT_ID_STEP;
+	/* The checkpoint itself misses the segments that it names. */
+	list(kv, page, before, false);
+	list(kv, page, before, true);
+}
+
+static void note_written(struct kv *kv, const struct format_manifest_page *page)
+{
+	kv->manifest_written = page->header.generation;
+	kv->manifest_stale = false;
+	kv->manifest_damaged = false;
 }
 
 int manifest_write(struct kv *kv)
 {
-	struct format_manifest_page page = {0};
-	uint64_t before = cold_before(kv);
+	struct format_manifest_page page;
 	int error = open_file(kv);
 
-	if (error)
+	if (error && error != -ENOENT)
 		return error;
-	memcpy(page.header.uuid, kv->segments.uuid, sizeof(page.header.uuid));
-	page.header.generation = kv->manifest_generation + 1;
-	page.header.top = before - FORMAT_SEGMENT_ID_STEP;
-	/* The checkpoint itself misses the segments that it names. */
-	list(kv, &page, before, false);
-	list(kv, &page, before, true);
-	/*
-	 * A copy may have got there even if this fails: no two have the same number and say
-	 * something else.
-	 */
-	kv->manifest_generation++;
-	error = write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
+	fill(kv, &page);
+	error = error ? make_anew(kv, &page, &kv->manifest)
+		      : write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
 	if (!error)
-		kv->manifest_damaged = false;
+		note_written(kv, &page);
+	else /* a copy may be torn, until it is written again */
+		kv->manifest_stale = true;
 	return error;
 }
 
@@ -359,7 +400,7 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	kv->manifest_first = FORMAT_MANIFEST_COPIES - 1 - (unsigned)copies.newest;
 	if (copies.bad >= 0)
 		judge_bad_copy(kv, &copies);
-	kv->manifest_generation = page->header.generation;
+	kv->manifest_generation = kv->manifest_written = page->header.generation;
 	/* The missing segment may be one whose header is lost, which was said already. */
 	if (kv->lost_segments)
 		return 0;
@@ -390,4 +431,82 @@ int manifest_settle(struct kv *kv)
 	store_report(kv, KV_WARNING, "%s: %s; it stays as it is", FORMAT_MANIFEST_NAME,
 		     strerror(-error));
 	return 0;
+}
+
+/* ---- later ----------------------------------------------------------------------------------- */
+
+/*
+ * The file that is open need not be the one that has the name; that one is open from now on, if it
+ * can be.
+ */
+static int open_by_name(struct kv *kv)
+{
+	struct env_file *file;
+	int error = kv->env->file_open(kv->dir, FORMAT_MANIFEST_NAME, 0, &file);
+
+	if (error)
+		return error;
+	if (kv->manifest)
+		kv->env->file_close(kv->manifest);
+	kv->manifest = file;
+	return 0;
+}
+
+/* As manifest_write, where the file that has the name may not be there. */
+static int write_by_name(struct kv *kv)
+{
+	struct format_manifest_page page;
+	struct env_file *file;
+	int error = open_by_name(kv);
+
+	if (error != -ENOENT)
+		return error ? error : manifest_write(kv);
+	fill(kv, &page);
+	error = make_anew(kv, &page, &file);
+	if (error)
+		return error;
+	if (kv->manifest)
+		kv->env->file_close(kv->manifest);
+	kv->manifest = file;
+	note_written(kv, &page);
+	return 0;
+}
+
+static bool is_whole(const struct kv *kv, const struct copies *copies)
+{
+	return copies->newest >= 0 && copies->bad < 0 &&
+	       copies->pages[copies->newest].header.generation >= kv->manifest_written;
+}
+
+bool manifest_verify(struct kv *kv)
+{
+	bool known = kv->manifest_stale || atomic_load(&kv->manifest_damaged);
+	struct copies copies;
+	int error = read_copies(kv->env, kv->dir, kv->segments.uuid, &copies);
+
+	if (env_open_was_refused(error))
+		return true;
+	if (!error && is_whole(kv, &copies)) {
+		if (!kv->info.read_only)
+			(void)open_by_name(kv);
+		return true;
+	}
+	if (!error && copies.newest >= 0)
+		kv->manifest_first = FORMAT_MANIFEST_COPIES - 1 - (unsigned)copies.newest;
+	if (!known)
+		found_damaged(kv);
+	error = kv->info.read_only ? -EROFS : write_by_name(kv);
+	/* A page that cannot be read may not be so for having been written. */
+	if (!error && (read_copies(kv->env, kv->dir, kv->segments.uuid, &copies) ||
+		       !is_whole(kv, &copies))) {
+		error = -EIO;
+		kv->manifest_stale = true;
+	}
+	if (!known)
+		store_report(kv, KV_ERROR,
+			     "%s: the scrub found it missing or damaged, or one of its two copies; %s%s",
+			     FORMAT_MANIFEST_NAME,
+			     error ? "it could not be written anew: " : "it was written anew",
+			     error ? strerror(-error) : "");
+	return known;
 }

@@ -44,6 +44,11 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
  */
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));
 /*
+ * For the scrub: is the file still whole? If it is not that is said, once, and it is written anew.
+ * False: that was said.
+ */
+bool manifest_verify(struct kv *kv);
+/*
  * Writes it anew, durably: all that are in the log and durable, but for those that are `leaving`.
  * -EIO; env_is_short: one copy at least is whole, and it can be tried again.
  */

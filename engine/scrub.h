@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scrub.h - reads the log through in the background, at a limited rate, and verifies the records
+ * scrub.h - reads the store through in the background, at a limited rate, and verifies the records
  * that nobody reads: so that damage is known while there still is a copy of them somewhere.
  *
- * A pass goes through the segments by rising id, as far as they are on the disk alone; what still
- * has its buffer comes with the next pass. It remembers a place, not a segment: compaction may free
- * what it stands in, and then it goes on with the next. Reads go through the maps, so what readers
- * have in the page cache is not read again, and nothing is driven out of it.
+ * A pass goes through the segments by rising id, from any of them on and around, and as far as they
+ * are durable. It remembers a place, not a segment: compaction may free what it stands in, and then
+ * it goes on with the next. Reads go through the maps, so what readers have in the page cache is not
+ * read again, and nothing is driven out of it. What is no record is scrub_files.h's, the files of
+ * what is in memory scrub_memory.h's.
  *
  * Threads: whoever holds the maintainer's place.
  */

@@ -353,7 +353,7 @@ static void begin_life(struct segments *segments, struct segment *segment, uint8
 	segment->held = false;
 	segment->emptied = segment->settled = segment->raw = false;
 	segment->named = segment->named_next = segment->leaving = false;
-	segment->damaged = segment->header_damaged = false;
+	segment->damaged = segment->header_damaged = segment->name_lost = false;
 	segment->missing = 0;
 	segment->seen_us = 0;
 	segment->damaged_bytes = 0;

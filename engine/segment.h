@@ -113,7 +113,9 @@ struct segment {
 	bool cold;		      /* it is worth being read in and was not yet; the
 					 maintainer's */
 	uint32_t missing;	      /* bytes at the file's end, of one that was cut off */
-	bool header_damaged;	      /* the page of its header is not as it was written */
+	bool header_damaged;	      /* the page of its header is not as it was written; changed
+					 under the log's lock */
+	bool name_lost;		      /* another file, or none, has its name; likewise */
 	bool damaged;		      /* something in it was passed over when it was replayed */
 	bool unreadable;	      /* holds needed records that cannot be read: never freed;
 					 the maintainer's */

@@ -154,18 +154,28 @@ struct cold {
 	uint64_t last_id;
 };
 
-/* How far the log has been read through, and what was found. The maintainer's. scrub.c */
+/* How far the store has been read through, and what was found. The maintainer's. scrub.c */
 struct scrub {
 	uint64_t rate;		/* bytes a second; 0: never */
 	uint64_t interval_us;
 	uint64_t begun_us;	/* the pass under way; 0: there is none */
 	uint64_t at_us;		/* the next step */
-	uint64_t id, born;	/* of the segment that it stands in; all with lower ids are done */
+	uint64_t first_id;	/* where the pass began */
+	bool turned;		/* it has come to the log's end, and goes on at its beginning */
+	uint64_t id, born;	/* of the segment that it stands in; all from where it began, or
+				   turned, to there are done */
 	uint32_t offset;	/* of the next record there */
 	uint32_t damaged_bytes, damaged_offset; /* there; where the first of them are */
 	uint64_t search_budget; /* there, for getting over damage */
 	uint8_t *resident;	/* its pages: was it in memory before? NULL: not known */
+	uint32_t resident_pages;
+	const struct segment *tail; /* the log's last one, as of this step, and how far it is
+				       durable */
+	uint32_t tail_end;
 	uint64_t operations;	/* of the store, at the last step */
+	uint64_t chunk;		/* of the checkpoint: the next one to read */
+	uint64_t checkpoint_check; /* of the one that is read: its header's */
+	bool checkpoint_stays;	/* a damaged one, which cannot be removed */
 	_Atomic uint64_t passes, bytes, findings;
 };
 
@@ -317,6 +327,7 @@ struct checkpoints {
 	uint64_t retry_at_us;	 /* after a failure */
 	uint64_t wait_from_us;	 /* since then the last step waits for the log; 0: it does not */
 	uint64_t kept_at_us;	 /* when one was last begun */
+	uint64_t check;		 /* of the header of the one that is there */
 	_Atomic uint64_t written, seq, bytes, took_us; /* how many; of the last one */
 };
 
@@ -350,8 +361,9 @@ struct kv {
 	struct env_file *manifest; /* the list of segments, open to be written; the
 				      maintainer's, as the next */
 	uint64_t manifest_generation;
+	uint64_t manifest_written; /* the newest that both copies were given */
 	unsigned manifest_first;   /* the copy to begin with: the other one is whole */
-	bool manifest_stale;	   /* it misses some, or is not whole; by recovery */
+	bool manifest_stale;	   /* it misses some, or is not whole, and that is known */
 	_Atomic bool manifest_damaged; /* not by a power failure, and not written anew yet */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	struct kv_info info;

@@ -275,6 +275,8 @@ const struct command mount_command = {
 		"  scrub=RATE                      how fast the store is read through and verified in the\n"
 		"                                  background, in bytes a second (default: 16M, an eighth\n"
 		"                                  of it while the store is used); none: not at all\n"
+		"  scrub_interval=SECONDS          from the beginning of one pass to the next (default:\n"
+		"                                  604800, a week)\n"
 		"  sync, dirsync                   every change, or every change of names, is "
 		"durable\n"
 		"                                  when the call that makes it returns\n"

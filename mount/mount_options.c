@@ -17,6 +17,7 @@
 #include "options.h"
 
 #define COMMIT_S_MAX 3600.0
+#define SCRUB_INTERVAL_S_MAX (366u * 86400u)
 
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256
@@ -258,6 +259,20 @@ static int take_scrub(struct mount_options *options, const char *value)
 	return 0;
 }
 
+static int take_scrub_interval(struct mount_options *options, const char *value)
+{
+	char *end;
+	unsigned long seconds = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || !seconds || seconds > SCRUB_INTERVAL_S_MAX) {
+		message(KV_ERROR, "scrub_interval=%s: not a number of seconds between 1 and %u",
+			value, SCRUB_INTERVAL_S_MAX);
+		return -EINVAL;
+	}
+	options->scrub_interval_s = (unsigned)seconds;
+	return 0;
+}
+
 /* True: it was an option of the form name=value that we know, and rc says how it went. */
 static bool take_value(struct mount_options *options, const char *text, int *rc)
 {
@@ -281,6 +296,8 @@ static bool take_value(struct mount_options *options, const char *text, int *rc)
 		*rc = take_commit(options, value);
 	else if (has_prefix(text, "scrub="))
 		*rc = take_scrub(options, value);
+	else if (has_prefix(text, "scrub_interval="))
+		*rc = take_scrub_interval(options, value);
 	else if (has_prefix(text, "fsname="))
 		*rc = set_text(&options->fsname, value);
 	else if (has_prefix(text, "snapshot=") && *value)

@@ -16,7 +16,8 @@ struct mount_options {
 	bool read_only;
 	bool remount;
 	unsigned commit_interval_ms; /* 0: default */
-	uint64_t scrub_rate; /* as of kv_open_options */
+	uint64_t scrub_rate; /* as of kv_open_options, as the next */
+	unsigned scrub_interval_s;
 	enum kvfs_atime atime;
 	enum fuse_front_sync sync;
 	enum session_transport transport;

@@ -63,6 +63,7 @@ static int server_open_store(struct server *server)
 	open_options.frees_behind = true;
 	open_options.kv.commit_interval_ms = options->commit_interval_ms;
 	open_options.kv.scrub_rate = options->scrub_rate;
+	open_options.kv.scrub_interval_s = options->scrub_interval_s;
 	if (!options->read_only)
 		open_options.atime = options->atime;
 	open_options.nodiratime = options->flags & MS_NODIRATIME;

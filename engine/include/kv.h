@@ -144,12 +144,12 @@ struct kv_open_options {
 	uint64_t checkpoint_interval; /* bytes of log after which the next checkpoint is written;
 					 0: by the size of what is written */
 	/*
-	 * The scrub reads the log through in the background and verifies each record, also those
-	 * that nobody reads. Damage is reported and counted in kv_stats.
+	 * The scrub reads the store through in the background and verifies each record, also those
+	 * that nobody reads, and each file. Damage is reported and counted in kv_stats.
 	 * scrub_rate: bytes a second, an eighth of that while the store is used; 0: 16 MiB;
 	 * KV_SCRUB_NEVER: no scrub.
 	 * scrub_interval_s: from the beginning of one pass to the next, and from opening to the
-	 * first, which begins after an hour at the latest; 0: a week.
+	 * first, which begins after ten minutes at the latest; 0: a week.
 	 */
 	uint64_t scrub_rate;
 	unsigned scrub_interval_s;

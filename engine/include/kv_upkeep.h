@@ -75,10 +75,10 @@ struct kv_stats {
 				      too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
 	uint64_t failed; /* 1: a write or a sync failed, and every change is refused (kv.h, Failure) */
-	uint64_t scrubs, scrubbed_bytes; /* passes over the log in the background, and what they
-					    verified */
-	uint64_t scrub_findings; /* segments in which they found damage, or more of it; in
-				    `damaged` as well */
+	uint64_t scrubs, scrubbed_bytes; /* passes over the store in the background, and what
+					    they verified */
+	uint64_t scrub_findings; /* segments in which they found damage, or more of it, and
+				    files; in `damaged` as well */
 	uint64_t recovered_batches, recovered_bytes; /* replayed when opening */
 	uint64_t checkpoints;	   /* written, as of the next three the last one */
 	uint64_t checkpoint_seq;   /* what it holds: batches up to here; of one that was opened

@@ -4,7 +4,8 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists stray_segments
-	damaged_value damaged_while_mounted truncated_while_mounted removed_while_mounted damaged_every_segment truncated_segment random_damage repair_names_files
+	damaged_value damaged_while_mounted truncated_while_mounted removed_while_mounted scrubbed_while_mounted
+	damaged_every_segment truncated_segment random_damage repair_names_files
 	damaged_snapshot two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts directory_for_a_segment store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
 # shellcheck source-path=SCRIPTDIR
@@ -296,6 +297,33 @@ case_truncated_while_mounted() {
 	timeout "$patience" "$KVFS" prune "$mnt" >prune.out 2>&1 || [ $? -lt 124 ] || fail "prune: $(cat prune.out)"
 	right_or_refused
 	store_unmount
+}
+
+# scrub_has_said PATTERN COUNT - and has as many findings
+scrub_has_said() {
+	grep -qE "$1" daemon.log && [ "$("$KVFS" stat "$mnt" | awk '$1 == "scrub_findings" { print $2 }')" -ge "$2" ]
+}
+
+# What is damaged while nobody reads it is found, and made anew where that can be.
+case_scrubbed_while_mounted() {
+	needs_kvfs_here
+	filled_store --compress none # the value is looked for
+	uncheckable=1
+	store_mount -o scrub=1G,scrub_interval=1
+	rm "$store/manifest"
+	await 'a finding' scrub_has_said 'manifest: the scrub found .* it was written anew' 1
+	[ -s "$store/manifest" ] || fail "there is no manifest"
+	byte_flip "$store/super" 40
+	await 'a finding' scrub_has_said 'super: the scrub found the superblock damaged' 2
+	byte_flip "$store/seg-00000000" 1030
+	await 'a finding' scrub_has_said 'seg-00000000: the scrub found the header' 3
+	value_flip 28
+	await 'a finding' scrub_has_said 'seg-[0-9a-f]+: the scrub found ([0-9]+ bytes, from|bytes that are not as)' 4
+	others_same 28
+	store_unmount
+	"$KVFS" check --repair "$store" >check.out 2>&1 || true
+	grep -q 'super.*damaged' check.out || fail "check: $(cat check.out)"
+	store_check
 }
 
 # segment_cut NAME - cuts off $segment, which has the value of one file of filled_store, before it
