@@ -32,6 +32,17 @@ static void name_print(FILE *out, const char *name, size_t size)
 	}
 }
 
+void check_show(const char *name, size_t size, char text[CHECK_SHOWN_SIZE])
+{
+	FILE *out = fmemopen(text, CHECK_SHOWN_SIZE, "w");
+
+	text[0] = '\0';
+	if (!out)
+		return;
+	name_print(out, name, size);
+	fclose(out);
+}
+
 void check_finding(struct check *check, const struct check_place *place, const char *format, ...)
 {
 	char message[2048];
@@ -39,8 +50,10 @@ void check_finding(struct check *check, const struct check_place *place, const c
 	va_list args;
 
 	check->findings++;
-	if (!out)
+	if (!out) {
+		check->report(check->report_arg, KV_ERROR, "a finding, and no memory to say which");
 		return;
+	}
 	if (check->snapshot) {
 		fprintf(out, "snapshot \"");
 		name_print(out, check->snapshot, strlen(check->snapshot));
@@ -61,6 +74,13 @@ void check_finding(struct check *check, const struct check_place *place, const c
 	fclose(out);
 	message[sizeof(message) - 1] = '\0';
 	check->report(check->report_arg, KV_ERROR, message);
+}
+
+bool check_is_damage(struct check *check, int err)
+{
+	if (err == -ENOMEM)
+		check->error = err;
+	return err != -ENOMEM;
 }
 
 int check_step(struct check *check)
@@ -155,7 +175,7 @@ int check_records(struct check *check)
 	number_table_fini(&check->links);
 	number_table_fini(&check->parents);
 	number_table_fini(&check->shares);
-	return err;
+	return err ? err : check->error;
 }
 
 int kvfs_check(struct kvfs *fs, kv_report_fn *report, void *report_arg, kv_progress_fn *progress,

@@ -26,6 +26,7 @@ struct check {
 	struct number_table parents; /* directory -> its parent */
 	struct number_table shares;  /* shared piece -> references that were found */
 	bool any_shares;             /* an inode says that it has references */
+	int error; /* of what was not looked at, without being damaged */
 	struct scratch *outer, *inner; /* cursors for a walk and for a walk inside it */
 };
 
@@ -39,6 +40,12 @@ struct check_place {
 
 void check_finding(struct check *check, const struct check_place *place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Is a record that gives this error damaged? For want of memory it is not: the check fails. */
+bool check_is_damage(struct check *check, int err);
+#define CHECK_SHOWN_SIZE (4 * 255u + 1)
+
+/* A name of up to 255 bytes as findings show it. */
+void check_show(const char *name, size_t size, char text[CHECK_SHOWN_SIZE]);
 /* Counts a record that was looked at. -ECANCELED: the caller has enough. */
 KV_MUST_CHECK int check_step(struct check *check);
 

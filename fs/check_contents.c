@@ -60,12 +60,21 @@ static int check_pieces(
 	return 0;
 }
 
+static void check_attribute_lost(
+	struct check *check, const struct check_place *place, struct kv_slice name)
+{
+	char text[CHECK_SHOWN_SIZE];
+
+	check_show(name.data, name.size, text);
+	check_finding(check, place, "its attribute \"%s\" cannot be read", text);
+}
+
 static int check_attributes(
 	struct check *check, const struct check_place *place, const struct inode *inode)
 {
 	struct kv_cursor *cursor;
 	struct xattr_key key;
-	struct kv_slice name;
+	struct kv_slice name, value;
 	uint64_t owner, size = 0;
 	int err;
 
@@ -80,6 +89,8 @@ static int check_attributes(
 		if (xattr_key_decode(kv_cursor_key(cursor), &owner, &name) || owner != inode->ino)
 			break;
 		size += name.size + 1;
+		if (kv_cursor_value(cursor, &value))
+			check_attribute_lost(check, place, name);
 	}
 	if (err && err != -ENOENT)
 		return err;
@@ -111,11 +122,13 @@ static int check_orphan(struct check *check, struct kv_cursor *cursor)
 	struct check_place place = {0};
 	struct kv_slice value;
 	struct inode inode;
-	int first, err;
+	int first, err = kv_cursor_value(cursor, &value);
 
-	if (kv_cursor_value(cursor, &value) ||
-		orphan_record_decode(kv_cursor_key(cursor), value, &place.ino)) {
-		check_finding(check, NULL, "a note of an unlinked file makes no sense");
+	if (!err)
+		err = orphan_record_decode(kv_cursor_key(cursor), value, &place.ino);
+	if (err) {
+		if (check_is_damage(check, err))
+			check_finding(check, NULL, "a note of an unlinked file makes no sense");
 		return 0;
 	}
 	err = inode_get(check->fs, place.ino, &inode);
@@ -167,9 +180,9 @@ static void check_piece_owner(struct check *check, uint64_t ino)
 	kv_read_begin(check->fs->kv);
 	err = inode_get(check->fs, ino, &inode);
 	kv_read_end(check->fs->kv);
-	if (err)
+	if (err && check_is_damage(check, err))
 		check_finding(check, &place, "it has contents but no record");
-	else if (inode.contents != INODE_EXTENTS)
+	else if (!err && inode.contents != INODE_EXTENTS)
 		check_finding(check, &place, "it has pieces of contents that it should not have");
 }
 
@@ -182,9 +195,9 @@ static void check_attribute_owner(struct check *check, uint64_t ino)
 	kv_read_begin(check->fs->kv);
 	err = inode_get(check->fs, ino, &inode);
 	kv_read_end(check->fs->kv);
-	if (err)
+	if (err && check_is_damage(check, err))
 		check_finding(check, &place, "it has attributes but no record");
-	else if (!inode.xattr_list_size)
+	else if (!err && !inode.xattr_list_size)
 		check_finding(check, &place, "it has attributes that it should not have");
 }
 

@@ -17,11 +17,14 @@ static int check_reference(struct check *check, struct extent_place at)
 	struct share_reference reference;
 	struct kv_slice bytes;
 	uint64_t *count;
+	int err = share_find(check->fs, at.ino, at.chunk, &reference);
 
-	if (share_find(check->fs, at.ino, at.chunk, &reference) ||
-		share_get(check->fs, at.ino, at.chunk, &bytes)) {
-		check_finding(check, &place, "what chunk %llu refers to cannot be read",
-			(unsigned long long)at.chunk);
+	if (!err)
+		err = share_get(check->fs, at.ino, at.chunk, &bytes);
+	if (err) {
+		if (check_is_damage(check, err))
+			check_finding(check, &place, "what chunk %llu refers to cannot be read",
+				(unsigned long long)at.chunk);
 		return 0;
 	}
 	count = number_table_at(&check->shares, reference.id);
@@ -68,10 +71,10 @@ static void check_count(struct check *check, uint64_t id, uint64_t references)
 	if (!err)
 		err = share_count_decode(value, &count);
 	kv_read_end(check->fs->kv);
-	if (err)
+	if (err && check_is_damage(check, err))
 		check_finding(check, NULL, "shared contents %llu: the number of users is missing",
 			(unsigned long long)id);
-	else if (count != references)
+	else if (!err && count != references)
 		check_finding(check, NULL, "shared contents %llu have %llu users, %llu are counted",
 			(unsigned long long)id, (unsigned long long)references,
 			(unsigned long long)count);

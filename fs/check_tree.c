@@ -50,12 +50,16 @@ static void check_group(struct check *check, const struct group *group)
 {
 	struct check_place place = {.ino = group->ino};
 	struct inode inode;
+	int err;
 
 	if (!group->ino)
 		return;
-	if (inode_get(check->fs, group->ino, &inode))
+	err = inode_get(check->fs, group->ino, &inode);
+	if (err && check_is_damage(check, err))
 		check_finding(check, &place, "it has entries but no record");
-	else if (!S_ISDIR(inode.mode))
+	if (err)
+		return;
+	if (!S_ISDIR(inode.mode))
 		check_finding(check, &place, "it has entries but is no directory");
 	else if (inode.size != group->size)
 		check_finding(check, &place, "its size is %llu, its entries come to %llu",
@@ -168,8 +172,11 @@ static int check_entry(struct check *check, struct kv_cursor *cursor, struct gro
 	place.name = entry.name;
 	place.name_size = entry.name_size;
 	err = kv_cursor_value(cursor, &value);
-	if (err || dirent_value_decode(value, &entry)) {
-		check_finding(check, &place, "the entry cannot be read");
+	if (!err)
+		err = dirent_value_decode(value, &entry);
+	if (err) {
+		if (check_is_damage(check, err))
+			check_finding(check, &place, "the entry cannot be read");
 		return 0;
 	}
 	place.ino = entry.ino;
@@ -236,7 +243,9 @@ static void check_links(struct check *check)
 		kv_read_begin(check->fs->kv);
 		err = inode_get(check->fs, place.ino, &inode);
 		kv_read_end(check->fs->kv);
-		if (!err && inode.nlink != slot->value)
+		if (err)
+			(void)check_is_damage(check, err);
+		else if (inode.nlink != slot->value)
 			check_finding(check, &place, "its link count is %u, it has %llu names",
 				inode.nlink, (unsigned long long)slot->value);
 	}

@@ -354,13 +354,17 @@ int mend_orphans(struct mend *mend)
 		struct kv_slice key = kv_cursor_key(cursor), value;
 		struct inode inode;
 		uint64_t ino = 0;
-		bool sound;
 
 		kv_read_begin(mend->fs->kv);
-		sound = !kv_cursor_value(cursor, &value) && !orphan_record_decode(key, value, &ino);
+		err = kv_cursor_value(cursor, &value);
+		if (!err)
+			err = orphan_record_decode(key, value, &ino);
 		kv_read_end(mend->fs->kv);
-		if (sound && !mend_look(mend, ino, &inode) &&
-			(!inode.nlink || inode.flags & INODE_TRIM))
+		if (!err)
+			err = mend_look(mend, ino, &inode);
+		if (err == -ENOMEM)
+			return err;
+		if (!err && (!inode.nlink || inode.flags & INODE_TRIM))
 			continue;
 		mend_say(mend, "inode %llu: it is not to be freed; the note is removed",
 			(unsigned long long)ino);

@@ -363,7 +363,8 @@ KV_API KV_MUST_CHECK int kvfs_rollback_check(
  * Makes a new store with the tree that `fs` shows: a snapshot, or one that nobody changes
  * meanwhile. It has the same inode numbers and parameters, and no snapshots. progress (may be NULL)
  * gets the bytes done and, about, in all, and stops it by returning non-zero. What an error leaves
- * at `path` opens as no file system. Errors: as kvfs_create, and -EIO, -ECANCELED
+ * at `path` opens as no file system, or, where the last sync or closing failed, as all of the tree.
+ * Errors: as kvfs_create, and -EIO, -ECANCELED
  */
 KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
 				    kv_progress_fn *progress, void *progress_arg);

@@ -55,7 +55,7 @@ void fixture_assert_repaired(struct fixture *store, const char *when);
 /* What is found, a line each. */
 struct findings {
 	unsigned count;
-	char text[65536];
+	char text[1 << 20];
 };
 
 /* For arg: a struct findings. */

@@ -317,6 +317,21 @@ static void roll_back(struct scene *scene)
 	assert_string_equal(text, "0");
 }
 
+/* Without a thread for it nothing begins; the next one does. */
+static void refuse_thread(struct scene *scene)
+{
+	pthread_attr_t usual, huge;
+
+	assert_int_equal(pthread_getattr_default_np(&usual), 0);
+	assert_int_equal(pthread_attr_init(&huge), 0);
+	assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 48), 0);
+	assert_int_equal(pthread_setattr_default_np(&huge), 0);
+	assert_int_equal(fuse_rollback_start(scene->front, "one", sizeof("one")), -EAGAIN);
+	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	pthread_attr_destroy(&huge);
+	pthread_attr_destroy(&usual);
+}
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_answers_unseen(void **state)
@@ -328,6 +343,7 @@ static void test_answers_unseen(void **state)
 	chmod_unseen(scene, changed, 0711);
 	chmod_unseen(scene, file, 0600);
 	link_unseen(scene, other, linked);
+	refuse_thread(scene);
 	roll_back(scene);
 	listen_to_notices(scene);
 	for (size_t i = 0; i < scene->node_count; i++) {

@@ -264,13 +264,10 @@ static void test_race(void **state)
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 }
 
-/*
- * More pieces than whoever lets go last frees by itself: the rest goes behind its back, and before
- * closing is done.
- */
-static void test_freed_behind(void **state)
+/* More pieces than whoever lets go last frees by itself. */
+static void free_behind(struct fixture *store, bool refused)
 {
-	struct fixture *store = *state;
+	pthread_attr_t usual, huge;
 	uint64_t file;
 
 	store->open.frees_behind = true;
@@ -278,12 +275,34 @@ static void test_freed_behind(void **state)
 	file = make_unlinked(store, 1);
 	for (unsigned i = 0; i < LARGE_PIECES; i++)
 		assert_int_equal(kvfs_write(store->fs, file, "x", 1, (int64_t)i << 17, 0), 1);
+	assert_int_equal(pthread_getattr_default_np(&usual), 0);
+	assert_int_equal(pthread_attr_init(&huge), 0);
+	assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 48), 0);
+	if (refused)
+		assert_int_equal(pthread_setattr_default_np(&huge), 0);
 	kvfs_release(store->fs, file, 1);
+	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	pthread_attr_destroy(&huge);
+	pthread_attr_destroy(&usual);
+	if (refused)
+		expect_gone(store, file);
 	fixture_close(store);
 	store->open.frees_behind = false;
 	store->open.kv.flags = KV_OPEN_READ_ONLY; /* frees nothing by itself */
 	fixture_open(store);
 	expect_gone(store, file);
+}
+
+/* The rest goes behind its back, and before closing is done. */
+static void test_freed_behind(void **state)
+{
+	free_behind(*state, false);
+}
+
+/* Without a thread for it, the rest goes at once. */
+static void test_nobody_behind(void **state)
+{
+	free_behind(*state, true);
 }
 
 /* ---- what was not trimmed to its end --------------------------------------------------------- */
@@ -329,6 +348,8 @@ int main(void)
 			test_removed_directory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_many_small, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_freed_behind, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_nobody_behind, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_half_trimmed, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_race, fixture_setup, fixture_teardown),
 	};

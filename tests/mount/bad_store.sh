@@ -90,8 +90,12 @@ case_removed_segments() {
 
 # A newer version is said by the superblock and all of its copies; whoever raises it begins with these.
 case_newer_format() {
+	local segment
 	needs_kvfs_here
 	filled_store
+	for segment in "$store"/seg-*; do
+		printf '\x63\0\0\0' | dd of="$segment" bs=1 seek=2064 conv=notrunc status=none
+	done
 	printf '\x63\0\0\0' | dd of="$store/super" bs=1 seek=16 conv=notrunc status=none
 	cp -a "$store" "$store.newer"
 	refused 'newer'
@@ -366,8 +370,16 @@ case_damaged_every_segment() {
 	done
 }
 
-# read_all [STEP] - every file of the store (every STEPth) is what was written, or an error, or missing, or the store
-# says that it is damaged: nothing is wrong in silence. $good: how many are right
+# names_it NUMBER MESSAGES - a file, or a place where something was lost, is named. That a copy is used, or a list made
+# anew, is none of that.
+names_it() {
+	grep -qE "file$1([^0-9]|\$)|inode [0-9]+|checkpoint: a part" "$2" ||
+		grep -qE '(seg-[0-9a-f]{8}|segment [0-9]+, offset [0-9]+).*(lost|missing|cannot be read|damaged; the rest)' "$2" ||
+		grep -q 'segments before number' "$2"
+}
+
+# read_all [STEP] - every file of the store (every STEPth) is what was written, or an error that says why, or a
+# message names it or the place: nothing is wrong in silence. What can be read is its own, or zeros. $good: how many are right
 read_all() {
 	local i status
 	good=0
@@ -379,8 +391,11 @@ read_all() {
 		if [ "$status" = 0 ] && seq -s " $i " 300 | cmp -s - got; then
 			good=$((good + 1))
 		else
-			[ -n "${repaired:-}" ] || grep -q . got.err ||
-				fail "file$i is wrong, and nothing says so: $(stat -c %s got) bytes"
+			[ -n "${repaired:-}" ] || { [ "$status" != 0 ] && grep -q . got.err; } || names_it "$i" got.err ||
+				fail "file$i is wrong, and nothing names it: $(stat -c %s got) bytes, $(cat got.err)"
+			{ seq -s " $i " 300 | cmp -l - got 2>/dev/null || true; } |
+				awk '$3 != 0 { wrong = 1 } END { exit wrong }' ||
+				fail "file$i has bytes that were never written to it"
 		fi
 	done
 	echo "$good of $files can be read, by steps of ${1:-1}"
