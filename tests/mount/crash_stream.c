@@ -64,7 +64,7 @@ static int open_unnamed(void)
 static int generation_write(struct ledger *ledger, uint64_t seed, uint64_t generation, int fd)
 {
 	struct stream_account *account = &ledger->stream;
-	size_t size = generation_size(seed, generation), at = lseek(fd, 0, SEEK_END);
+	size_t size = generation_size(seed, generation), at = lseek(fd, 0, SEEK_END), begun = 0;
 	uint64_t random;
 	ssize_t written;
 	int unnamed = -1;
@@ -75,7 +75,11 @@ static int generation_write(struct ledger *ledger, uint64_t seed, uint64_t gener
 		written = 1 + random % BLOCK_MAX;
 		if ((size_t)written > size - at)
 			written = size - at;
-		say_begun(account, generation, at + written);
+		/* A write that came back short may have been cut by the end of the server, which had
+		 * taken more of it than it could answer. */
+		if (at + written > begun)
+			begun = at + written;
+		say_begun(account, generation, begun);
 		written = write(fd, expected + at, written);
 		if (written < 0)
 			return -1;

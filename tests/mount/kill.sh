@@ -7,12 +7,15 @@
 # Four writers change their trees without end, beside a stream, and snapshots are taken of it
 # (crash_writer.c); the daemon is killed with SIGKILL; the store must be clean, and all that is in
 # it one moment of what was done, not before what was acknowledged as durable; each snapshot is
-# such a moment, and the same one for ever. Then it goes on from there.
+# such a moment, and the same one for ever. Then it goes on from there: one store is killed some
+# tens of times, with all that a killed process may leave on the disk, and is then to take no more
+# of it than one that was never killed.
 #
 # Environment
 #	CRASH_WRITER, KVFS_TEST_SEED	see writers.sh
 #	KVFS_TEST_KILLS			so many kills under load, instead of 100, or 2,000
 #					with KVFS_TEST_LONG
+#	KVFS_TEST_STORE_KILLS		so many of them in one store, instead of 50, or 500
 #
 # A thousand kills, and the store of one that fails is kept; and that store once more:
 #	KVFS_TEST_KILLS=1000 KVFS_TEST_KEEP=/var/tmp/kept \
@@ -191,13 +194,54 @@ orphans_none() {
 makings=("" "-s 2M -c none" "-s 2M" "-s 2M -c inline" "-s 4M -H blake2b")
 mountings=("" "-o commit=0.02" "-o no_io_uring" "-o noatime,commit=30")
 
+# store_number NAME - of the store that is not mounted
+store_number() {
+	"$KVFS" stat "$store" | awk -v name="$1" '$1 == name { print $2 }'
+}
+
+# strays - names of its directory that are none of its parts
+strays() {
+	find "$store" -mindepth 1 -printf '%f\n' |
+		grep -vxE 'super|manifest|snapshots|checkpoint|(seg|free)-[0-9a-f]{8}' || true
+}
+
+# disk_judge KILLS - what is left on the disk behind so many, in a store without garbage, which is
+# closed: what is needed, as much garbage as a prune leaves (10% of a segment), the log's end and a
+# cold segment, the checkpoint; no more free files than the reserve; none that nobody knows of
+disk_judge() {
+	local needed disk segment count spare files reserve checkpoint stray
+	store_mount
+	writers_verify "before the disk is judged"
+	"$KVFS" prune "$mnt" >prune.log || fail "seed $seed: prune: $(tail -n 1 prune.log)"
+	store_unmount
+	store_check
+	needed=$(store_number live_bytes)
+	segment=$(store_number segment_bytes)
+	checkpoint=$(stat -c %s "$store/checkpoint" 2>/dev/null || echo 0)
+	disk=$(du -s -B1 "$store" | cut -f 1)
+	count=$(find "$store" -name 'seg-*' | wc -l)
+	spare=$(find "$store" -name 'free-*' -size +0 | wc -l)
+	files=$(find "$store" -type f | wc -l)
+	stray=$(strays)
+	reserve=$((2 + count / 64))
+	echo "$1 kills: $((needed >> 10)) KiB are needed, $((disk >> 10)) KiB taken," \
+		"by $count segments of $((segment >> 10)) KiB, $spare free files, $files files in all," \
+		"a checkpoint of $((checkpoint >> 10)) KiB"
+	[ -z "$stray" ] || fail "seed $seed: nobody knows of these files: $stray"
+	[ "$spare" -le "$reserve" ] || fail "seed $seed: $spare free files of a store at rest"
+	[ "$disk" -le $((needed / 9 * 10 + 2 * segment + checkpoint + 65536)) ] ||
+		fail "seed $seed: $disk bytes are taken where $needed are needed"
+}
+
 case_kill_under_load() {
-	local round count making mounting seconds
+	local round count making mounting seconds each
 	needs_kvfs
 	count=${KVFS_TEST_KILLS:-$(rounds 100 10 2000)}
+	each=${KVFS_TEST_STORE_KILLS:-$(rounds 50 50 500)}
 	for round in $(seq "$count"); do
 		# a new store now and then, with a seed of its own: the writers begin their rows anew
-		if [ $((round % 10)) = 1 ]; then
+		if [ $(((round - 1) % each)) = 0 ]; then
+			[ "$round" = 1 ] || disk_judge "$each"
 			[ "$round" = 1 ] || seed=$((seed + 1))
 			making=${makings[seed % ${#makings[@]}]}
 			mounting=${mountings[seed % ${#mountings[@]}]}
@@ -221,8 +265,7 @@ case_kill_under_load() {
 		something_killed
 		store_check
 	done
-	store_mount
-	writers_verify "at the end"
+	disk_judge $(((count - 1) % each + 1))
 	echo "$count kills, seeds to $seed"
 }
 
