@@ -4,8 +4,8 @@
  * unmount and to write to the system's log, which that one gives up (confine.h), and does nothing
  * else.
  *
- * It is there from before the store is opened until the server ends, and unmounts only what it is
- * told to.
+ * It is there from before the store is opened until the server ends, and unmounts only what it has
+ * mounted, and only when it is told to.
  */
 #ifndef MOUNTER_H
 #define MOUNTER_H

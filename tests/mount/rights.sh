@@ -3,11 +3,11 @@
 #
 # rights.sh - what others may not do to a store, and what its server may not do to others
 #
-# Environment: CONFINED and LOG_TAKER, the programs confined and log_taker; WRONG_ORDER, the module wrong_order
+# Environment: CONFINED, LOG_TAKER and MOUNTER_ORDERS, the programs of these names; WRONG_ORDER, the module wrong_order
 
 cases=(private_modes modes_not_as_asked private_clones clones_spare_others given_directory lock_of_replaced_super lock_by_other_ways confined_is_confined server_is_confined
 	server_of_anothers_store root_uses_users_store root_makes_users_store in_anothers_place anothers_file not_confined unmounts_itself unmounts_itself_busy helper_ends_with_server messages_reach_log
-	mounts_in_its_place
+	mounts_in_its_place wrong_orders
 	commands_are_confined default_permissions_always ordinary_user logs_have_no_contents)
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/scratch.sh"
@@ -530,6 +530,14 @@ case_mounts_in_its_place() {
 	is_mounted "$mnt" || fail "it is not mounted"
 	unmount "$mnt" umount
 	processes_end
+}
+
+# Whatever else it is told, in whatever order and however often: see there.
+case_wrong_orders() {
+	local status=0
+	"$MOUNTER_ORDERS" >out 2>&1 || status=$?
+	[ "$status" != 77 ] || skip "$(cat out)"
+	[ "$status" = 0 ] || fail "$(cat out)"
 }
 
 # A server may not reach the log itself; nor may it matter that the log is started later, or again. With a /dev of our own,
