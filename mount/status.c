@@ -230,11 +230,13 @@ static const char *value_of(const char *lines, const char *name)
 {
 	size_t length = strlen(name);
 
-	for (; lines && *lines; lines = strchr(lines, '\n'), lines += !!lines) {
-		if (!strncmp(lines, name, length) && lines[length] == ' ')
-			return lines + length + 1;
+	while (strncmp(lines, name, length) || lines[length] != ' ') {
+		lines = strchr(lines, '\n');
+		if (!lines)
+			return NULL;
+		lines++;
 	}
-	return NULL;
+	return lines + length + 1;
 }
 
 bool status_is_mount_of(const struct mount_entry *entry, const char *store)
@@ -287,11 +289,13 @@ static bool is_text(const char *name)
 	return !strcmp(name, "store") || !strcmp(name, "directory") || !strcmp(name, "version");
 }
 
-/* Digits, and a fraction perhaps. */
+/* Digits, and a fraction perhaps; not 007. */
 static bool is_number(const char *value)
 {
 	size_t whole = strspn(value, "0123456789");
 
+	if (whole > 1 && *value == '0')
+		return false;
 	if (whole && value[whole] == '.' && value[whole + 1])
 		whole += 1 + strspn(value + whole + 1, "0123456789");
 	return whole && !value[whole];
@@ -317,11 +321,22 @@ static void print_bytes(const char *name, const char *value, FILE *out)
 	fprintf(out, " (%.1f %s)", number, units[i]);
 }
 
+/* A server may tell what it likes, and a terminal does what it is told. */
+static void hide_controls(char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ' || *text == '\x7f')
+			*text = '?';
+	}
+}
+
 void status_print(const char *lines, FILE *out)
 {
 	char *copy = strdup(lines), *rest = copy, *name, *value;
 
 	while (copy && line_next(&rest, &name, &value)) {
+		hide_controls(name);
+		hide_controls(value);
 		fprintf(out, "%-22s %s", name, value);
 		print_bytes(name, value, out);
 		fputc('\n', out);
@@ -370,22 +385,29 @@ void status_print_json_string(const char *text, FILE *out)
 void status_print_json(const char *lines, FILE *out)
 {
 	char *copy = strdup(lines), *rest = copy, *name, *value, *dot, *group = NULL;
-	const char *between = "{\n";
+	const char *between = "\n";
 
+	fputc('{', out);
 	while (copy && line_next(&rest, &name, &value)) {
 		dot = strchr(name, '.');
-		if (group && (!dot || strncmp(group, name, (size_t)(dot - name) + 1))) {
+		if (dot)
+			*dot++ = '\0';
+		if (group && (!dot || strcmp(group, name))) {
 			fputs("\n  }", out);
 			between = ",\n";
 			group = NULL;
 		}
 		if (dot && !group) {
-			fprintf(out, "%s  \"%.*s\": {\n", between, (int)(dot - name), name);
+			fprintf(out, "%s  ", between);
+			status_print_json_string(name, out);
+			fputs(": {\n", out);
 			between = "";
 			group = name;
 		}
-		fprintf(out, "%s%s\"%s\": ", between, group ? "    " : "  ", dot ? dot + 1 : name);
-		if (is_number(value) && !is_text(name))
+		fprintf(out, "%s%s", between, group ? "    " : "  ");
+		status_print_json_string(dot ? dot : name, out);
+		fputs(": ", out);
+		if (is_number(value) && (dot || !is_text(name)))
 			fputs(value, out);
 		else
 			status_print_json_string(value, out);

@@ -509,6 +509,9 @@ case_durable() {
 	for option in scrub= scrub=0 scrub=fast scrub=4X; do
 		expect_fail 'neither bytes a second' "$KVFS" mount -o "$option" "$store" "$mnt"
 	done
+	for option in scrub_interval= scrub_interval=0 scrub_interval=-1 scrub_interval=1h; do
+		expect_fail 'not a number of seconds' "$KVFS" mount -o "$option" "$store" "$mnt"
+	done
 	store_mount -o scrub=none
 }
 
