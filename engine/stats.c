@@ -43,7 +43,8 @@ static void count_disk(struct kv *kv, struct kv_stats *out)
 		if (segment->id)
 			out->segments++;
 	}
-	needed = atomic_load(&kv->live_bytes) + kv->tombstone_bytes +
+	out->tombstone_bytes = kv->tombstone_bytes;
+	needed = atomic_load(&kv->live_bytes) + out->tombstone_bytes +
 		 out->segments * FORMAT_SEGMENT_HEADER_SIZE;
 	pthread_mutex_unlock(&kv->log.lock);
 	out->capacity_bytes = out->avail_bytes + out->disk_bytes;

@@ -82,6 +82,7 @@ static void add_stats(struct lines *lines, const struct kv_info *info, const str
 		uint64_t value;
 	} rows[] = {
 		{"live_bytes", stats->live_bytes},
+		{"tombstone_bytes", stats->tombstone_bytes},
 		{"log_bytes", stats->log_bytes},
 		{"disk_bytes", stats->disk_bytes},
 		{"avail_bytes", stats->avail_bytes},

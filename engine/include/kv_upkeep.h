@@ -48,6 +48,7 @@ struct kv_stats {
 	uint64_t views, snapshots;	 /* there are now; a snapshot's views count as well */
 	uint64_t versions;		 /* records that are kept for them alone... */
 	uint64_t kept_bytes;		 /* ...and their bytes in the log */
+	uint64_t tombstone_bytes;	 /* log bytes of what says that keys were deleted */
 	uint64_t log_bytes;		 /* log bytes of all records in the store */
 	uint64_t disk_bytes;		 /* size of the store's files */
 	uint64_t capacity_bytes; /* what the store's files take, and what the disk has free */

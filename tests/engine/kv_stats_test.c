@@ -84,9 +84,32 @@ static void test_written(void **state)
 	assert_int_equal(later.synced_batches - stats.synced_batches, 1);
 }
 
+/* What says that a key was deleted is counted, until it goes with the log's oldest segment. */
+static void test_tombstones(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_stats stats;
+	char key[20];
+
+	change(fixture, 0);
+	kv_stats(fixture->kv, &stats);
+	assert_int_equal(stats.tombstone_bytes, 0);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		snprintf(key, sizeof(key), "key %u", i);
+		must_delete(fixture, HASHED, key);
+	}
+	kv_stats(fixture->kv, &stats);
+	assert_int_equal(stats.live_bytes, 0);
+	assert_in_range(stats.tombstone_bytes, CHANGES * sizeof("key"), stats.log_bytes / 2);
+	must_close(fixture);
+	must_open(fixture, 0);
+	assert_int_equal(stats_of(fixture).tombstone_bytes, stats.tombstone_bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		INLINE_TEST(test_tombstones),
 		INLINE_TEST(test_latencies),
 		INLINE_TEST(test_written),
 	};

@@ -215,7 +215,7 @@ disk_judge() {
 	"$KVFS" prune "$mnt" >prune.log || fail "seed $seed: prune: $(tail -n 1 prune.log)"
 	store_unmount
 	store_check
-	needed=$(store_number live_bytes)
+	needed=$(($(store_number live_bytes) + $(store_number tombstone_bytes)))
 	segment=$(store_number segment_bytes)
 	checkpoint=$(stat -c %s "$store/checkpoint" 2>/dev/null || echo 0)
 	disk=$(du -s -B1 "$store" | cut -f 1)
