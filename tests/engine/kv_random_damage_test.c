@@ -8,9 +8,9 @@
  *
  *	kv_random_damage_test KIND
  *
- * What was hit follows from comparing the files with what they were. Rounds for some seconds, with
- * KVFS_TEST_LONG in the environment for minutes, of a larger store; KVFS_TEST_SEED repeats a run,
- * and KVFS_TEST_ROUND one round of it alone.
+ * What was hit follows from comparing the files with what they were. The same rounds each time, for
+ * some seconds; with KVFS_TEST_LONG in the environment others each time, for minutes, of a larger
+ * store. KVFS_TEST_SEED repeats a run, and KVFS_TEST_ROUND one round of it alone.
  */
 #include "damage_mix.h"
 #include "damage_said.h"
@@ -553,19 +553,47 @@ static bool is_checkpoint_hit(void)
 	return true;
 }
 
-static void tear_missing(uint64_t id, bool repaired)
+/* The newest segment of the log older than below_id that has records: those behind it are empty. */
+static uint64_t newest_filled(uint64_t below_id)
 {
+	uint64_t newest = 0;
+
+	for (uint32_t i = 1; i < store.places_count; i++) {
+		uint64_t id = id_of(&store.places[i]);
+
+		if (!store.places[i].cold && id < below_id && id > newest)
+			newest = id;
+	}
+	return newest;
+}
+
+static bool tear_missing(uint64_t id, bool repaired)
+{
+	bool missing = false;
+
 	for (uint32_t i = 1; i < store.places_count; i++) {
 		struct place *place = &store.places[i];
 
-		if (id_of(place) == id && !has_segment(place->slot, repaired))
-			place->torn = true;
+		if (id_of(place) != id || has_segment(place->slot, repaired))
+			continue;
+		place->torn = true;
+		missing = true;
 	}
+	return missing;
+}
+
+static void tear_missing_end(bool repaired)
+{
+	uint64_t id = UINT64_MAX;
+
+	do
+		id = newest_filled(id);
+	while (id && tear_missing(id, repaired));
 }
 
 static void find_hits(bool repaired)
 {
-	uint64_t below_id = UINT64_MAX, newest_cold = 0, newest = 0;
+	uint64_t below_id = UINT64_MAX, newest_cold = 0;
 	bool left = false;
 
 	for (uint32_t i = 1; i < store.places_count; i++) {
@@ -576,16 +604,12 @@ static void find_hits(bool repaired)
 				     place->offset + place->length, repaired) ||
 			     !has_segment(place->slot, repaired);
 	}
-	/* Behind it there are empty ones. */
-	for (uint32_t i = 1; i < store.places_count; i++)
-		if (!store.places[i].cold && id_of(&store.places[i]) > newest)
-			newest = id_of(&store.places[i]);
 	/*
-	 * Of a store that was killed nobody can tell that it had a last segment; of another one the
-	 * checkpoint can, which names one that is missing.
+	 * Of a store that was killed nobody can tell that it had these segments at the log's end; of
+	 * another one the checkpoint can, which names one that is missing.
 	 */
 	if (kind->killed || count_missing(repaired) > 1 || is_checkpoint_hit())
-		tear_missing(newest, repaired);
+		tear_missing_end(repaired);
 	while (!left) {
 		uint64_t last = 0;
 
@@ -996,7 +1020,10 @@ int main(int argc, char **argv)
 			kind = &kinds[i];
 	if (!kind)
 		return 2;
-	run_seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+	if (given)
+		run_seed = strtoull(given, NULL, 10);
+	else
+		run_seed = getenv("KVFS_TEST_LONG") ? (uint64_t)time(NULL) : 1;
 	print_message("KVFS_TEST_SEED=%" PRIu64 "\n", run_seed);
 	return cmocka_run_group_tests_name(kind->name, tests, NULL, NULL);
 }
