@@ -69,13 +69,23 @@ static bool decode(const struct compare *compare, const struct check_header *hea
 	       !large_header_decode(format_record_value(record), record->value_size, out);
 }
 
-static bool has_intent(const struct compare *compare, uint64_t id)
+static const struct format_record *intent_of(const struct compare *compare, uint64_t id)
 {
 	uint8_t key[LARGE_INTENT_KEY_SIZE];
 	uint64_t address;
 
 	large_intent_key(id, key);
-	return !order_get(compare->kv->order_of[LARGE_KEYSPACE], key, sizeof(key), &address);
+	return order_get(compare->kv->order_of[LARGE_KEYSPACE], key, sizeof(key), &address) ?
+		       NULL :
+		       segments_record(&compare->kv->segments, address);
+}
+
+/* Not only what a header does not name. */
+static bool is_condemned(const struct compare *compare, uint64_t id)
+{
+	const struct format_record *intent = intent_of(compare, id);
+
+	return intent && !intent->value_size;
 }
 
 static uint64_t seq_of(const struct compare *compare, const void *key, size_t size)
@@ -108,7 +118,7 @@ static void compare_piece(struct compare *compare, uint64_t id, uint32_t piece, 
 		compare->finding(compare->arg, text);
 		return;
 	}
-	if (has_intent(compare, id))
+	if (intent_of(compare, id))
 		return;
 	snprintf(text, sizeof(text), "piece %u of large value %016llx belongs to no header", piece,
 		 (unsigned long long)id);
@@ -155,6 +165,12 @@ static void compare_headers(struct compare *compare)
 		}
 		if (i && large->headers[i - 1].valid && large->headers[i - 1].id == header->id)
 			compare->finding(compare->arg, "two large values have the same id");
+		if (is_condemned(compare, decoded.id)) {
+			snprintf(text, sizeof(text),
+				 "large value %016llx is there, and its pieces are to be freed",
+				 (unsigned long long)decoded.id);
+			compare->finding(compare->arg, text);
+		}
 		if (large_header_count(&decoded) == header->found)
 			continue;
 		snprintf(text, sizeof(text),

@@ -8,6 +8,7 @@
  *   large_write    kv_write, kv_resize
  *   stream         kv_stream_*, and large puts
  *   large_free     pieces that nobody needs any more
+ *   large_settle   intents that damage has left behind
  *
  * Invariants
  *   A header is changed by one batch together with every piece that changes. So pieces that are not
@@ -112,6 +113,13 @@ bool large_free_now(struct kv *kv);
 void large_free_all(struct kv *kv);
 /* A step for a store without a maintainer. The caller holds no lock. */
 void large_step_inline(struct kv *kv);
+/*
+ * Called before anything is freed, where opening has come upon damage: an intent that condemns a
+ * value whose header is there frees none of it. -ENOMEM
+ */
+int large_settle(struct kv *kv);
+/* Was it so? Then the intent alone goes. */
+bool large_is_spared(const struct large *large, uint64_t id);
 /* How long the maintainer may sleep before the next one: UINT64_MAX if nothing is under way. */
 uint64_t large_pause_us(const struct kv *kv);
 

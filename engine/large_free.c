@@ -41,6 +41,7 @@ void large_fini(struct large *large)
 	kv_batch_free(large->doomed);
 	kv_batch_free(large->deletions);
 	free(large->condemned);
+	free(large->spared);
 }
 
 void large_wake(struct kv *kv)
@@ -230,6 +231,8 @@ static int collect_value(struct kv *kv, struct condemned *condemned, unsigned va
 	uint32_t piece;
 	int error;
 
+	if (large_is_spared(&kv->large, condemned->values[value].id))
+		return 1;
 	large_piece_key(condemned->values[value].id, 0, key);
 	error = order_walk_at_least(walk, key, sizeof(key));
 	for (; !error; error = order_walk_next(walk)) {

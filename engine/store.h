@@ -246,6 +246,9 @@ struct large {
 	uint64_t next_id;	   /* the intents from here on come next */
 	uint64_t ripe_seq;	   /* intents up to here condemn what no reader can see any more */
 	uint64_t retry_at_us;	   /* there was no room for deletions; 0: there was */
+	/* Values that an intent condemns by mistake, rising; from opening on. large_settle.c */
+	uint64_t *spared;
+	size_t spared_count;
 };
 
 /* When the next sample of the clock is due; the flushing thread's, and kv_close's. times.c */
