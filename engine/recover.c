@@ -526,8 +526,8 @@ int recover(struct kv *kv)
 	error = snapshots_load(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = checkpoint_open(kv);
-	if (!error && kv->snapshots.missed)
-		error = snapshots_miss(kv, loaded.segments, loaded.count);
+	if (!error)
+		error = snapshots_look_for(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = drop_empty(kv, &loaded);
 	/* Numbers have no gap: those that were not used are used now. */

@@ -35,8 +35,12 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
  * rising id. -ENOMEM, -EPROTONOSUPPORT, and what env_open_was_refused() is
  */
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
-/* Likewise, where there turns out to be none, or an old one: as of one that is damaged. */
-int snapshots_miss(struct kv *kv, struct segment **segments, size_t count);
+/*
+ * Likewise, behind the checkpoint. If that knows of changes that the file does not: as of one that
+ * is damaged. Without either nobody can tell whether there was a file: it is written, and nothing
+ * is said.
+ */
+int snapshots_look_for(struct kv *kv, struct segment **segments, size_t count);
 /*
  * Called after the replay: drops snapshots of a future that was lost. A file from there would pass
  * over what comes next, and is replaced, and so is one that is damaged. -ENOMEM, and errors of

@@ -89,7 +89,7 @@ static int search_all(struct kv *kv, struct segment **segments, size_t count)
 	return error;
 }
 
-int snapshots_miss(struct kv *kv, struct segment **segments, size_t count)
+static int miss(struct kv *kv, struct segment **segments, size_t count)
 {
 	kv->snapshots.damaged = true;
 	store_add(&kv->damaged, 1);
@@ -99,11 +99,22 @@ int snapshots_miss(struct kv *kv, struct segment **segments, size_t count)
 	return search_all(kv, segments, count);
 }
 
-/* Without a checkpoint nobody knows whether there was a list: it is written, and nothing is said. */
-static int load_none(struct kv *kv, struct segment **segments, size_t count)
+static bool has_cold(struct segment **segments, size_t count)
 {
-	int error = kv->checkpoint_fate == CHECKPOINT_USED ? 0 : search_all(kv, segments, count);
+	while (count && !format_segment_is_cold(segments[count - 1]->id))
+		count--;
+	return count;
+}
 
+int snapshots_look_for(struct kv *kv, struct segment **segments, size_t count)
+{
+	int error;
+
+	if (kv->snapshots.missed)
+		return miss(kv, segments, count);
+	if (!kv->snapshots.unlisted || kv->checkpoint || !has_cold(segments, count))
+		return 0;
+	error = search_all(kv, segments, count);
 	kv->snapshots.damaged = !error && kv->snapshots.count && !kv->info.read_only;
 	return error;
 }
@@ -113,8 +124,10 @@ int snapshots_load(struct kv *kv, struct segment **segments, size_t count)
 	struct format_snapshots *header;
 	int error = read_file(kv, &header);
 
-	if (error == -ENOENT)
-		return load_none(kv, segments, count);
+	if (error == -ENOENT) {
+		kv->snapshots.unlisted = true;
+		return 0;
+	}
 	if (!error) {
 		error = take_over(kv, header);
 		free(header);

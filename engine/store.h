@@ -315,7 +315,8 @@ struct snapshots {
 	_Atomic uint64_t saved_seq; /* the file has it as it was after this batch; the
 				       maintainer's */
 	_Atomic bool damaged; /* the file, and it was not replaced yet; the maintainer's */
-	bool missed; /* the checkpoint knows of changes that the file does not; by recovery */
+	bool missed;   /* the checkpoint knows of changes that the file does not; by recovery */
+	bool unlisted; /* there is no file; likewise */
 };
 
 /* What is known of checkpoints. The maintainer's, but for what statistics show. checkpoint_due.c */

@@ -334,7 +334,7 @@ static void must_show(struct fixture *fixture, unsigned keys)
  * The list is taken away of a store in which compaction has moved what the snapshot keeps: that is
  * said, and shown all the same, before a repair and behind it.
  */
-static void test_list_taken_away(void **state)
+static void take_list_away(void **state, bool with_checkpoint)
 {
 	struct kv_prune_options prune = {.garbage_percent = 1};
 	static uint8_t value[20000];
@@ -359,19 +359,33 @@ static void test_list_taken_away(void **state)
 	assert_int_equal(kv_checkpoint(fixture->kv), 0);
 	must_close(fixture);
 	take_away(fixture, FORMAT_SNAPSHOTS_NAME);
+	if (with_checkpoint)
+		take_away(fixture, FORMAT_CHECKPOINT_NAME);
 	must_open(fixture, KV_OPEN_READ_ONLY);
-	assert_int_equal(fixture->errors, 1);
-	assert_int_equal(findings_of(fixture), 1);
+	assert_int_equal(fixture->errors, !with_checkpoint);
+	assert_int_equal(findings_of(fixture), !with_checkpoint);
 	must_show(fixture, 60);
 	must_close(fixture);
 	assert_int_equal(kv_repair(fixture->env, STORE_PATH, count_finding, &heard, &report), 0);
-	assert_true(report.mended > 0 && heard > 0);
+	assert_int_equal(report.mended > 0, !with_checkpoint);
+	assert_int_equal(heard > 0, !with_checkpoint);
 	assert_int_equal(report.remaining, 0);
 	must_open(fixture, KV_OPEN_INLINE);
 	assert_int_equal(fixture->errors, 0);
 	must_show(fixture, 60);
 	must_check_clean(fixture);
 	fixture_teardown(state);
+}
+
+static void test_list_taken_away(void **state)
+{
+	take_list_away(state, false);
+}
+
+/* Then nobody knows that there was one. */
+static void test_list_and_checkpoint_taken_away(void **state)
+{
+	take_list_away(state, true);
 }
 
 /*
@@ -416,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_directory_for_super),
 		cmocka_unit_test(test_last_segment),
 		cmocka_unit_test(test_list_taken_away),
+		cmocka_unit_test(test_list_and_checkpoint_taken_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
