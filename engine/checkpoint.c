@@ -156,6 +156,34 @@ static int cover_segments(struct kv *kv, const struct checkpoint *checkpoint)
 	return error;
 }
 
+/* What it speaks of is on the disk, whatever else is wrong with it. */
+static void vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
+{
+	struct format_checkpoint_segment entry;
+	struct checkpoint_reader *reader;
+	uint32_t i;
+
+	if (checkpoint_reader_new(file, FORMAT_CHECKPOINT_SEGMENTS, &reader))
+		return;
+	for (i = 0; i < file->header.segment_count; i++) {
+		if (checkpoint_reader_read(reader, &entry, sizeof(entry)))
+			break;
+		if (is_same(kv, &entry))
+			kv->segments.table[entry.slot]->vouched = entry.end;
+	}
+	free(reader);
+}
+
+void checkpoint_vouch(struct kv *kv)
+{
+	struct checkpoint_file file;
+
+	if (checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid))
+		return;
+	vouch_for_segments(kv, &file);
+	checkpoint_file_close(&file);
+}
+
 /* Leaves the segments as if there had been no checkpoint. */
 static void uncover_segments(struct kv *kv)
 {
@@ -279,6 +307,7 @@ int checkpoint_open(struct kv *kv)
 		if (!error)
 			return 0;
 		uncover_segments(kv);
+		vouch_for_segments(kv, &checkpoint->file);
 	}
 	checkpoint_free(checkpoint);
 	if (env_open_was_refused(error))

@@ -519,8 +519,10 @@ int recover(struct kv *kv)
 	if (loaded.count)
 		qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
 	error = check_ids(kv, &loaded);
-	if (!error && kv->checkpoint_fate >= CHECKPOINT_REMOVED)
+	if (!error && kv->checkpoint_fate >= CHECKPOINT_REMOVED) {
+		checkpoint_vouch(kv);
 		error = remove_checkpoint(kv);
+	}
 	if (error)
 		goto out;
 	error = snapshots_load(kv, loaded.segments, loaded.count);

@@ -207,13 +207,15 @@ static bool goes_on(const struct replay *replay, uint32_t offset)
 }
 
 /*
- * Does a record behind the offset say that what belongs here was durable? count: records of its
+ * Does a record behind the offset, or a checkpoint, say that what belongs here was durable? count: records of its
  * batch that are whole.
  */
 static bool was_durable(struct replay *replay, uint32_t offset, uint64_t count)
 {
 	uint64_t seq = replay->last_seq + !(count && goes_on(replay, offset));
 
+	if (offset < replay->segment->vouched)
+		return true;
 	if (!replay->mark_known)
 		find_mark(replay, offset);
 	return replay->mark_offset > offset &&

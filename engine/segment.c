@@ -339,6 +339,7 @@ static void begin_life(struct segments *segments, struct segment *segment, uint8
 {
 	segment->written = FORMAT_SEGMENT_HEADER_SIZE;
 	segment->complete = false;
+	segment->vouched = 0;
 	segment->end = 0;
 	segment->next = NULL;
 	segment->buffer = buffer;

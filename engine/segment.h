@@ -71,6 +71,8 @@ struct segment {
 	bool complete;		      /* the checkpoint's part is all there is */
 	uint32_t covered;	      /* offset up to which a checkpoint speaks for it; 0: it
 					 does not */
+	uint32_t vouched;	      /* offset up to which a checkpoint that is not used says that
+					 it is on the disk; the replay's */
 	_Atomic uint64_t live_bytes;  /* of records that are their key's newest */
 	uint64_t tombstone_bytes;     /* under the log's lock */
 	bool listed;		      /* has a segment's name; the maintainer's */
