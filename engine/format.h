@@ -363,7 +363,8 @@ bool format_snapshot_name_valid(const char *name, size_t size);
 
 /* ---- manifest ---------------------------------------------------------------------------------
  *
- * The segments that were in the log when one was last freed, so that one that is missing is missed.
+ * The segments that were in the log when one was last freed, or the store was closed, so that one
+ * that is missing is missed.
  * Two copies of a page, which are written one after the other, so that one of them is whole at any
  * moment; the higher generation counts.
  *

@@ -81,17 +81,16 @@ static void insert(struct format_manifest_page *page, const struct segment *segm
 }
 
 /*
- * Lists the segments that the checkpoint names, or those that it does not, below `before`: the
- * first one of the log's end that is not durable throughout.
+ * Lists the segments that the checkpoint names, or those that it does not, with ids below `end`.
  */
-static void list(struct kv *kv, struct format_manifest_page *page, uint64_t before, bool named)
+static void list(struct kv *kv, struct format_manifest_page *page, uint64_t end, bool named)
 {
 	uint32_t slot, count = atomic_load(&kv->segments.count);
 
 	for (slot = 0; slot < count && page->header.count < FORMAT_MANIFEST_ENTRIES_MAX; slot++) {
 		const struct segment *segment = kv->segments.table[slot];
 
-		if (segment && segment->id && segment->id < before && segment->named == named &&
+		if (segment && segment->id && segment->id < end && segment->named == named &&
 		    !segment->leaving && is_durable(kv, segment))
 			insert(page, segment);
 	}
@@ -160,37 +159,48 @@ static int make_anew(struct kv *kv, struct format_manifest_page *page, struct en
 }
 
 /*
- * What it says now. A copy may get there even if writing it fails: no two have the same number and
- * say something else.
+ * What it says now. Not the log's last segment, which is not durable throughout; unless nothing is
+ * appended to it any more. A copy may get there even if writing it fails: no two have the same
+ * number and say something else.
  */
-static void fill(struct kv *kv, struct format_manifest_page *page)
+static void fill(struct kv *kv, struct format_manifest_page *page, bool with_last)
 {
-	uint64_t before = cold_before(kv);
+	uint64_t before = cold_before(kv), end = before + with_last;
 
 	memset(page, 0, sizeof(*page));
 	memcpy(page->header.uuid, kv->segments.uuid, sizeof(page->header.uuid));
 	page->header.generation = ++kv->manifest_generation;
 	page->header.top = before - FORMAT_SEGMENT_ID_STEP;
 	/* The checkpoint itself misses the segments that it names. */
-	list(kv, page, before, false);
-	list(kv, page, before, true);
+	list(kv, page, end, false);
+	list(kv, page, end, true);
+}
+
+static uint64_t last_id(const struct format_manifest_page *page)
+{
+	uint32_t i = page->header.count;
+
+	while (i && format_segment_is_cold(page->entries[i - 1].id))
+		i--;
+	return i ? page->entries[i - 1].id : 0;
 }
 
 static void note_written(struct kv *kv, const struct format_manifest_page *page)
 {
+	kv->manifest_last_id = last_id(page);
 	kv->manifest_written = page->header.generation;
 	kv->manifest_stale = false;
 	kv->manifest_damaged = false;
 }
 
-int manifest_write(struct kv *kv)
+static int write_list(struct kv *kv, bool with_last)
 {
 	struct format_manifest_page page;
 	int error = open_file(kv);
 
 	if (error && error != -ENOENT)
 		return error;
-	fill(kv, &page);
+	fill(kv, &page, with_last);
 	error = error ? make_anew(kv, &page, &kv->manifest)
 		      : write_copies(kv->env, kv->manifest, &page, &kv->manifest_first);
 	if (!error)
@@ -198,6 +208,11 @@ int manifest_write(struct kv *kv)
 	else /* a copy may be torn, until it is written again */
 		kv->manifest_stale = true;
 	return error;
+}
+
+int manifest_write(struct kv *kv)
+{
+	return write_list(kv, false);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -401,6 +416,7 @@ int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	if (copies.bad >= 0)
 		judge_bad_copy(kv, &copies);
 	kv->manifest_generation = kv->manifest_written = page->header.generation;
+	kv->manifest_last_id = last_id(page);
 	/* The missing segment may be one whose header is lost, which was said already. */
 	if (kv->lost_segments)
 		return 0;
@@ -433,6 +449,16 @@ int manifest_settle(struct kv *kv)
 	return 0;
 }
 
+int manifest_close(struct kv *kv)
+{
+	const struct segment *last = kv->log.hot.active;
+
+	if (kv->log.hot.offset == FORMAT_SEGMENT_HEADER_SIZE || last->named ||
+	    last->id == kv->manifest_last_id)
+		return 0;
+	return write_list(kv, true);
+}
+
 /* ---- later ----------------------------------------------------------------------------------- */
 
 /*
@@ -461,7 +487,7 @@ static int write_by_name(struct kv *kv)
 
 	if (error != -ENOENT)
 		return error ? error : manifest_write(kv);
-	fill(kv, &page);
+	fill(kv, &page, false);
 	error = make_anew(kv, &page, &file);
 	if (error)
 		return error;

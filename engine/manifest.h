@@ -53,5 +53,10 @@ bool manifest_verify(struct kv *kv);
  * -EIO; env_is_short: one copy at least is whole, and it can be tried again.
  */
 int manifest_write(struct kv *kv);
+/*
+ * When the store is closed, behind all else: has the log's last segment listed, unless the
+ * checkpoint names it, or nothing is in it. As manifest_write.
+ */
+int manifest_close(struct kv *kv);
 
 #endif

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "log_rest.h"
 #include "maintain.h"
+#include "manifest.h"
 #include "recover.h"
 #include "reserve.h"
 #include "scrub.h"
@@ -405,6 +406,9 @@ int kv_close(struct kv *kv)
 		checkpoint_write(kv);
 	if (!error && !kv->info.read_only)
 		error = log_close(kv);
+	/* Where it cannot be, nothing but that segment's loss goes unnoticed. */
+	if (!error && !kv->info.read_only)
+		(void)manifest_close(kv);
 	kv_free(kv);
 	return error;
 }

@@ -367,6 +367,7 @@ struct kv {
 	uint64_t manifest_generation;
 	uint64_t manifest_written; /* the newest that both copies were given */
 	unsigned manifest_first;   /* the copy to begin with: the other one is whole */
+	uint64_t manifest_last_id; /* of the log's last segment that it lists */
 	bool manifest_stale;	   /* it misses some, or is not whole, and that is known */
 	_Atomic bool manifest_damaged; /* not by a power failure, and not written anew yet */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */

@@ -388,16 +388,16 @@ static void test_list_and_checkpoint_taken_away(void **state)
 	take_list_away(state, true);
 }
 
-/*
- * Of a store that was closed only the checkpoint knows that it had this last segment; the repair,
- * which removes that, says so before.
- */
 static void hear_missing(void *arg, enum kv_severity severity, const char *message)
 {
 	*(unsigned *)arg += strstr(message, "seg-00000000: missing") != NULL;
 }
 
-static void test_last_segment(void **state)
+/*
+ * Of a store that was closed the checkpoint, which a repair removes, or else the list of segments
+ * knows that it had this last one.
+ */
+static void take_last_away(void **state, bool checkpoint)
 {
 	struct kv_repair_report report;
 	struct fixture *fixture;
@@ -406,9 +406,11 @@ static void test_last_segment(void **state)
 	fixture_setup(state);
 	fixture = *state;
 	must_put(fixture, HASHED, "key", "value");
-	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	if (checkpoint)
+		assert_int_equal(kv_checkpoint(fixture->kv), 0);
 	must_close(fixture);
 	take_away(fixture, "seg-00000000");
+	assert_int_equal(errors_of_opening(fixture, KV_OPEN_READ_ONLY), 1);
 	assert_int_equal(kv_repair(fixture->env, STORE_PATH, hear_missing, &heard, &report), 0);
 	assert_int_equal(heard, 1);
 	assert_int_equal(report.mended, 1);
@@ -417,6 +419,16 @@ static void test_last_segment(void **state)
 	assert_int_equal(heard, 1);
 	assert_int_equal(report.mended, 0);
 	fixture_teardown(state);
+}
+
+static void test_last_segment(void **state)
+{
+	take_last_away(state, true);
+}
+
+static void test_last_segment_without_checkpoint(void **state)
+{
+	take_last_away(state, false);
 }
 
 int main(void)
@@ -429,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_directories),
 		cmocka_unit_test(test_directory_for_super),
 		cmocka_unit_test(test_last_segment),
+		cmocka_unit_test(test_last_segment_without_checkpoint),
 		cmocka_unit_test(test_list_taken_away),
 		cmocka_unit_test(test_list_and_checkpoint_taken_away),
 	};
