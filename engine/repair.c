@@ -404,9 +404,7 @@ static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 							kv->segments.table[cut->slot] :
 							NULL;
 
-		if (!segment || !segment->id || !segment->damaged ||
-		    segment->end + cut->bytes <
-			    size + FORMAT_RECORD_HEADER_SIZE + FORMAT_RECORD_ALIGN)
+		if (!segment || !segment->id || !segment->damaged || segment->end < size)
 			bytes += cut->bytes;
 	}
 	return bytes;
