@@ -334,13 +334,15 @@ bool damage_mix_hits(const struct damage_mix *mix, const struct store_image *who
 
 bool damage_mix_has_super(const struct damage_mix *mix, const struct store_image *whole)
 {
-	for (unsigned i = 0; i < whole->count; i++) {
-		const struct store_image_file *file = &whole->files[i];
-		uint64_t from = is_segment(file) ? FORMAT_SEGMENT_SUPER_AT : 0;
-		uint64_t size = is_segment(file) ? FORMAT_SUPER_USED : FORMAT_SUPER_SIZE;
+	for (unsigned i = 0; i < mix->image.count; i++) {
+		const struct store_image_file *is = &mix->image.files[i];
+		const struct store_image_file *was = &whole->files[mix->origin[i]];
+		uint64_t from = is_segment(was) ? FORMAT_SEGMENT_SUPER_AT : 0;
+		uint64_t size = is_segment(was) ? FORMAT_SUPER_USED : FORMAT_SUPER_SIZE;
 
-		if ((is_segment(file) || !strcmp(file->name, FORMAT_SUPER_NAME)) &&
-			!damage_mix_hits(mix, whole, i, from, from + size, true))
+		if ((is_segment(was) || !strcmp(was->name, FORMAT_SUPER_NAME)) &&
+			is->size >= from + size &&
+			!memcmp(is->bytes + from, was->bytes + from, size))
 			return true;
 	}
 	return false;

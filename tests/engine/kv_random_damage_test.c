@@ -774,6 +774,15 @@ static void must_be_named(const struct damage_said *said)
 }
 
 /* What could be read can be read. */
+/* Is a file under another's name? Then what is said of either counts by itself. */
+static bool is_moved(void)
+{
+	for (unsigned i = 0; i < mix.image.count; i++)
+		if (strcmp(mix.image.files[i].name, store.image.files[mix.origin[i]].name) != 0)
+			return true;
+	return false;
+}
+
 static void must_not_be_worse(
 	const struct seen *before, const struct seen *after, const struct damage_said *said)
 {
@@ -783,10 +792,12 @@ static void must_not_be_worse(
 			uint64_t seq = store.states[expected(view, i)].seq;
 			bool gone = false;
 
-			/* What was misnamed may have deleted it. */
+			/* What was misnamed may have deleted it, or its pieces. */
 			for (uint32_t at = store.newest[i]; at > (uint32_t)was && was > 0;
 				at = store.states[at].older)
-				gone |= is == GOT_NOTHING && store.states[at].version == NONE;
+				gone |= is == GOT_NOTHING ?
+						store.states[at].version == NONE :
+						is == GOT_ERROR && i < LARGE_KEYS && is_moved();
 			if (!is || was == is || was < 0 || (is > 0 && is > was && was > 0) ||
 				(view == BEFORE && (before->no_view || after->no_view)))
 				continue;
@@ -864,15 +875,6 @@ static void judge_after(struct fixture *fixture, const struct seen *before,
 	must_close(fixture);
 	seen_free(&again);
 	seen_free(&after);
-}
-
-/* Is a file under another's name? Then what is said of either counts by itself. */
-static bool is_moved(void)
-{
-	for (unsigned i = 0; i < mix.image.count; i++)
-		if (strcmp(mix.image.files[i].name, store.image.files[mix.origin[i]].name) != 0)
-			return true;
-	return false;
 }
 
 static bool has_super(void)
