@@ -451,10 +451,8 @@ int manifest_settle(struct kv *kv)
 
 int manifest_close(struct kv *kv)
 {
-	const struct segment *last = kv->log.hot.active;
-
-	if (kv->log.hot.offset == FORMAT_SEGMENT_HEADER_SIZE || last->named ||
-	    last->id == kv->manifest_last_id)
+	if (kv->log.hot.offset == FORMAT_SEGMENT_HEADER_SIZE ||
+	    kv->log.hot.active->id == kv->manifest_last_id)
 		return 0;
 	return write_list(kv, true);
 }

@@ -54,8 +54,8 @@ bool manifest_verify(struct kv *kv);
  */
 int manifest_write(struct kv *kv);
 /*
- * When the store is closed, behind all else: has the log's last segment listed, unless the
- * checkpoint names it, or nothing is in it. As manifest_write.
+ * When the store is closed, behind all else: has the log's last segment listed, unless nothing is
+ * in it. As manifest_write.
  */
 int manifest_close(struct kv *kv);
 

@@ -535,19 +535,10 @@ static void tear_cold(uint64_t id)
 	}
 }
 
-static unsigned count_missing(bool repaired)
-{
-	unsigned count = 0;
-
-	for (uint32_t slot = 0; slot < SLOTS; slot++)
-		count += store.ids[slot] && !has_segment(slot, repaired);
-	return count;
-}
-
-static bool is_checkpoint_hit(void)
+static bool is_manifest_hit(void)
 {
 	for (unsigned i = 0; i < store.image.count; i++)
-		if (!strcmp(store.image.files[i].name, FORMAT_CHECKPOINT_NAME))
+		if (!strcmp(store.image.files[i].name, FORMAT_MANIFEST_NAME))
 			return damage_mix_hits(
 				&mix, &store.image, i, 0, store.image.files[i].size, false);
 	return true;
@@ -606,9 +597,9 @@ static void find_hits(bool repaired)
 	}
 	/*
 	 * Of a store that was killed nobody can tell that it had these segments at the log's end; of
-	 * another one the checkpoint can, which names one that is missing.
+	 * another one the list of segments.
 	 */
-	if (kind->killed || count_missing(repaired) > 1 || is_checkpoint_hit())
+	if (kind->killed || is_manifest_hit())
 		tear_missing_end(repaired);
 	while (!left) {
 		uint64_t last = 0;
