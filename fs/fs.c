@@ -314,6 +314,18 @@ struct kvfs *fs_new(void)
 	return fs;
 }
 
+/*
+ * What says that a file is to be freed may be all that is left of it, beside its name and contents:
+ * that waits for a repair, which knows its names.
+ */
+static bool is_damaged(struct kvfs *fs)
+{
+	struct kv_stats stats;
+
+	kv_stats(fs->kv, &stats);
+	return stats.damaged;
+}
+
 int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_options *options,
 	struct kvfs **out)
 {
@@ -339,7 +351,7 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		fs->meta_lost |= META_LOST_ROLLBACK;
 		err = 0;
 	}
-	if (!err && !fs->read_only)
+	if (!err && !fs->read_only && !options->repairs && !is_damaged(fs))
 		err = orphan_recover(fs);
 	if (err)
 		kvfs_close(fs);

@@ -16,6 +16,7 @@
 #include "inode_record.h"
 #include "keyspaces.h"
 #include "meta_record.h"
+#include "orphan_record.h"
 #include "share_record.h"
 #include "sim_env.h"
 
@@ -475,6 +476,47 @@ static void test_trim(void **state)
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 }
 
+/*
+ * A file that had no name at first has one. What says so is lost, and an older record, by which it
+ * is to be freed, is back with its note: the repair sees the name first.
+ */
+static void test_named_later(void **state)
+{
+	struct fixture *store = *state;
+	struct kv *kv = kvfs_kv(store->fs);
+	static uint8_t data[3 * EXTENT_CHUNK_SIZE];
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_MAX], note = ORPHAN_VALUE;
+	struct kv_slice found;
+	struct kvfs_attr attr;
+	struct inode inode;
+
+	assert_int_equal(
+		kvfs_tmpfile(store->fs, &fixture_root, KVFS_ROOT_INO, S_IFREG | 0600, &attr), 0);
+	fill(data, 1, sizeof(data));
+	assert_int_equal(kvfs_write(store->fs, attr.ino, data, sizeof(data), 0, 0), sizeof(data));
+	assert_int_equal(kvfs_link(store->fs, attr.ino, KVFS_ROOT_INO, "file", &attr), 0);
+	kvfs_release(store->fs, attr.ino, 1);
+	inode_key_encode(attr.ino, key);
+	kv_read_begin(kv);
+	assert_int_equal(kv_get(kv, KEYSPACE_INODE, key, sizeof(key), &found), 0);
+	assert_int_equal(inode_record_decode(attr.ino, found, &inode), 0);
+	kv_read_end(kv);
+	inode.nlink = 0;
+	assert_int_equal(kv_put(kv, KEYSPACE_INODE, key, sizeof(key), value,
+				 inode_record_encode(&inode, 0, value), NULL),
+		0);
+	assert_int_equal(
+		kv_put(kv, KEYSPACE_ORPHAN, key, sizeof(key), &note, sizeof(note), NULL), 0);
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_int_equal(keys(store, KEYSPACE_EXTENT), 3);
+	fixture_assert_repaired(store, "a file that was named later");
+	assert_int_equal(fixture_attr(store, attr.ino).nlink, 1);
+	assert_int_equal(fixture_attr(store, attr.ino).size, sizeof(data));
+	assert_int_equal(keys(store, KEYSPACE_EXTENT), 3);
+	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
+}
+
 /* ---- interruptions --------------------------------------------------------------------------- */
 
 #define POWER_ROUNDS 12u
@@ -580,6 +622,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shares, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_unlinked, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_trim, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_named_later, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_interrupted),
 	};
 
