@@ -143,6 +143,18 @@ static int check_lost(struct check *check)
 	return err == -ENOENT || err == -EIO ? 0 : err;
 }
 
+/* Would one that is in use be given out again? */
+static void check_numbers(struct check *check)
+{
+	uint64_t next = atomic_load(&check->fs->numbers.limit);
+	uint64_t inode = number_set_max(&check->seen), shared = number_table_max(&check->shares);
+	uint64_t most = inode > shared ? inode : shared;
+
+	if (!check->fs->view && most >= next)
+		check_finding(check, NULL, "the next inode number is %llu, and %llu is in use",
+			(unsigned long long)next, (unsigned long long)most);
+}
+
 static int check_all(struct check *check)
 {
 	int err = check_tree(check);
@@ -155,6 +167,8 @@ static int check_all(struct check *check)
 		err = check_shares(check);
 	if (!err)
 		err = check_lost(check);
+	if (!err)
+		check_numbers(check);
 	return err;
 }
 

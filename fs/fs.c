@@ -285,6 +285,18 @@ static void fini(struct kvfs *fs)
 	pthread_mutex_destroy(&fs->rename_lock);
 }
 
+/*
+ * Has opening come upon damage? Then a record may be missing, or an older one be back: that is no
+ * reason to free anything, or to give out numbers again that were given out.
+ */
+static bool is_damaged(struct kvfs *fs)
+{
+	struct kv_stats stats;
+
+	kv_stats(fs->kv, &stats);
+	return stats.damaged;
+}
+
 static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	const struct kvfs_open_options *options)
 {
@@ -294,6 +306,9 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	if (err)
 		return err;
 	err = check_format(fs, options->repairs, &next_ino);
+	/* The record may be an older one that is back. */
+	if (!err && is_damaged(fs) && !fs->read_only)
+		next_ino = number_beyond(next_ino);
 	if (!err && fs->read_only)
 		err = rollback_show(fs);
 	if (!err)
@@ -312,18 +327,6 @@ struct kvfs *fs_new(void)
 	if (fs)
 		memset(fs, 0, sizeof(*fs));
 	return fs;
-}
-
-/*
- * What says that a file is to be freed may be all that is left of it, beside its name and contents:
- * that waits for a repair, which knows its names.
- */
-static bool is_damaged(struct kvfs *fs)
-{
-	struct kv_stats stats;
-
-	kv_stats(fs->kv, &stats);
-	return stats.damaged;
 }
 
 int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_options *options,

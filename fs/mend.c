@@ -153,20 +153,27 @@ static int mend_inode_keys(struct mend *mend)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Which records there are; and no number of these is given out again. */
+static void note_most(struct mend *mend, const struct changed *numbers)
+{
+	for (size_t i = 0; i < numbers->count; i++)
+		if (numbers->inos[i] > mend->most)
+			mend->most = numbers->inos[i];
+}
+
+/* Which records there are. */
 static int list_inodes(struct mend *mend)
 {
-	uint64_t next = atomic_load(&mend->fs->numbers.next);
+	struct changed shares = {0};
 	int err;
 
 	changed_fini(&mend->inos);
 	mend->inos = (struct changed){0};
 	err = changed_find(mend->fs, KEYSPACE_INODE, 0, &mend->inos);
-	for (size_t i = 0; i < mend->inos.count && !err; i++)
-		if (mend->inos.inos[i] >= next)
-			next = mend->inos.inos[i] + 1;
 	if (!err)
-		atomic_store(&mend->fs->numbers.next, next);
+		err = changed_find(mend->fs, KEYSPACE_SHARED, 0, &shares);
+	note_most(mend, &mend->inos);
+	note_most(mend, &shares);
+	changed_fini(&shares);
 	return err;
 }
 

@@ -30,6 +30,7 @@ struct mend {
 	struct number_table users;   /* shared contents -> references */
 	bool any_moved;		     /* entries, to their right keys */
 	struct changed inos;	     /* all that have a record */
+	uint64_t most;		     /* the highest number, also of shared contents */
 };
 
 /* Forgets what mend_names has counted. */

@@ -13,12 +13,6 @@
 #include "mend.h"
 #include "meta_record.h"
 
-/*
- * Numbers of files that are gone, or that a snapshot alone has, are not given out again for a
- * while.
- */
-#define INO_MARGIN ((uint64_t)1 << 20)
-
 static int mend_format(struct mend *mend)
 {
 	uint8_t format[META_FORMAT_SIZE];
@@ -58,13 +52,17 @@ int mend_meta(struct mend *mend)
 int mend_next_ino(struct mend *mend)
 {
 	struct number_source *numbers = &mend->fs->numbers;
-	uint64_t next = atomic_load(&numbers->next), most = INODE_INO_MAX - 2 * NUMBER_STEP, ino;
+	uint64_t next = mend->most + 1, limit = atomic_load(&numbers->limit), ino;
 
-	if (!(mend->fs->meta_lost & META_LOST_NEXT_INO))
+	if (mend->fs->meta_lost & META_LOST_NEXT_INO)
+		mend_say(mend, "the next inode number is lost; it is found from those that there are");
+	else if (next > limit)
+		mend_say(mend,
+			"the next inode number was %llu, and %llu is in use; it is beyond that now",
+			(unsigned long long)limit, (unsigned long long)mend->most);
+	else
 		return 0;
-	mend_say(mend, "the next inode number is lost; it is found from those that there are");
-	if (next < most)
-		atomic_store(&numbers->next, next < most - INO_MARGIN ? next + INO_MARGIN : most);
+	atomic_store(&numbers->next, number_beyond(next > limit ? next : limit));
 	/* The first one that is given out writes the record. */
 	return number_next(numbers, &ino);
 }

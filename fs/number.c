@@ -10,6 +10,18 @@
 #include "keyspaces.h"
 #include "meta_record.h"
 
+/* So many may have been reserved by records that are lost: a thousand of them. */
+#define NUMBER_MARGIN ((uint64_t)1024 * NUMBER_STEP)
+
+uint64_t number_beyond(uint64_t next)
+{
+	uint64_t most = INODE_INO_MAX - 2 * NUMBER_STEP;
+
+	if (next >= most)
+		return next;
+	return most - next > NUMBER_MARGIN ? next + NUMBER_MARGIN : most;
+}
+
 void number_source_init(struct number_source *source, struct kv *kv, uint64_t next)
 {
 	source->kv = kv;

@@ -27,6 +27,12 @@ struct number_source {
 void number_source_init(struct number_source *source, struct kv *kv, uint64_t next);
 void number_source_fini(struct number_source *source);
 
+/*
+ * A number behind all that were given out, where a damaged record may say too little: some that a
+ * store has only in a snapshot, or not any more, nobody knows of.
+ */
+uint64_t number_beyond(uint64_t next);
+
 /* May commit: call with no stripe held and outside read sections. Errors: -ENOSPC, and those of
  * kv_put. */
 KV_MUST_CHECK int number_next(struct number_source *source, uint64_t *ino);

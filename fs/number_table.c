@@ -65,6 +65,16 @@ uint64_t *number_table_find(const struct number_table *table, uint64_t key)
 	return slot->key ? &slot->value : NULL;
 }
 
+uint64_t number_table_max(const struct number_table *table)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < table->capacity; i++)
+		if (table->slots[i].key > most)
+			most = table->slots[i].key;
+	return most ? most - 1 : 0;
+}
+
 int number_set_add(struct number_table *set, uint64_t number)
 {
 	uint64_t *mask = number_table_at(set, number / 64);
@@ -83,4 +93,12 @@ bool number_set_has(const struct number_table *set, uint64_t number)
 	uint64_t *mask = number_table_find(set, number / 64);
 
 	return mask && *mask & UINT64_C(1) << number % 64;
+}
+
+uint64_t number_set_max(const struct number_table *set)
+{
+	uint64_t group = number_table_max(set);
+	const uint64_t *mask = number_table_find(set, group);
+
+	return mask && *mask ? group * 64 + 63 - (unsigned)__builtin_clzll(*mask) : 0;
 }

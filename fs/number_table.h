@@ -27,9 +27,13 @@ void number_table_fini(struct number_table *table);
 uint64_t *number_table_at(struct number_table *table, uint64_t key);
 /* As number_table_at, without making an entry. NULL: there is none. */
 uint64_t *number_table_find(const struct number_table *table, uint64_t key);
+/* The highest key, 0 if there is none. */
+uint64_t number_table_max(const struct number_table *table);
 
 /* Tables used as sets. 1 if it is new, 0 if it was there, -ENOMEM */
 int number_set_add(struct number_table *set, uint64_t number);
 bool number_set_has(const struct number_table *set, uint64_t number);
+/* The highest number, 0 if there is none. */
+uint64_t number_set_max(const struct number_table *set);
 
 #endif

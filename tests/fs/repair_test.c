@@ -517,14 +517,53 @@ static void test_named_later(void **state)
 	assert_int_equal(keys(store, KEYSPACE_ORPHAN), 0);
 }
 
-/* ---- interruptions --------------------------------------------------------------------------- */
-
-#define POWER_ROUNDS 12u
-#define STEPS_MAX 400u
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static void ignore_report(void *arg, enum kv_severity severity, const char *message)
 {
 }
+
+/*
+ * The record of the next inode number is an older one: a check says so, and behind a repair no
+ * number of what is there is given out again.
+ */
+static void test_next_ino(void **state)
+{
+	struct fixture *store = *state;
+	static uint8_t data[EXTENT_CHUNK_SIZE];
+	uint8_t value[META_NEXT_INO_SIZE];
+	uint64_t ino, others[20], findings;
+
+	fill(data, 1, sizeof(data));
+	ino = fixture_mkfile(store, KVFS_ROOT_INO, "file");
+	assert_int_equal(kvfs_write(store->fs, ino, data, sizeof(data), 0, 0), sizeof(data));
+	meta_next_ino_encode(ino, value);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), KEYSPACE_META, META_NEXT_INO_KEY,
+				 sizeof(META_NEXT_INO_KEY) - 1, value, sizeof(value), NULL),
+		0);
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_int_equal(
+		kvfs_check(store->fs, ignore_report, NULL, NULL, NULL, &findings), 0);
+	assert_int_equal(findings, 1);
+	fixture_assert_repaired(store, "the next inode number");
+	store->open.repairs = false;
+	fixture_reopen(store);
+	for (unsigned i = 0; i < 20; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "other %u", i);
+		others[i] = fixture_mkfile(store, KVFS_ROOT_INO, name);
+		assert_true(others[i] > ino);
+	}
+	fixture_assert_clean(store);
+	assert_int_equal(fixture_attr(store, ino).size, sizeof(data));
+}
+
+/* ---- interruptions --------------------------------------------------------------------------- */
+
+#define POWER_ROUNDS 12u
+#define STEPS_MAX 400u
 
 /*
  * A repair whose power fails at a step of the disk, and a second one after it. True: it came to its
@@ -622,6 +661,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shares, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_unlinked, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_trim, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_next_ino, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_named_later, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_interrupted),
 	};
