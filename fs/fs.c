@@ -348,7 +348,7 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return err;
 	}
 	if (!fs->read_only)
-		err = rollback_finish(fs);
+		err = rollback_finish(fs, options->repairs || is_damaged(fs));
 	/* To which snapshot is lost, or that one is. */
 	if (options->repairs && (err == -EIO || err == -EUCLEAN)) {
 		fs->meta_lost |= META_LOST_ROLLBACK;

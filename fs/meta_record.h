@@ -18,6 +18,8 @@
  *               +- - - - -
  *               | a snapshot's name    while the tree is being made what that has: until this
  *               +- - - - -             is over, the tree is the snapshot's
+ *   "rolled_back"                    the same when it is over, and until the next time: with this
+ *                                    one there, "rollback" is one that is back by mistake
  */
 #ifndef META_RECORD_H
 #define META_RECORD_H
@@ -32,6 +34,7 @@
 #define META_SIZE_LIMIT_KEY "size_limit"
 #define META_SIZE_LIMIT_SIZE 8u /* bytes */
 #define META_ROLLBACK_KEY "rollback"
+#define META_ROLLED_BACK_KEY "rolled_back"
 
 void meta_format_encode(uint64_t name_secret, uint8_t value[META_FORMAT_SIZE]);
 /* -EPROTONOSUPPORT of a newer version, -EIO */

@@ -44,26 +44,49 @@ static int read_target(struct kvfs *fs, char name[KV_SNAPSHOT_NAME_MAX + 1])
 	return err;
 }
 
-static int decide(struct kvfs *fs, const char *name)
+/* Puts one of the two records, and deletes the other. */
+static int put_record(struct kvfs *fs, const char *name, const char *there, const char *gone)
 {
+	struct kv_batch *batch;
 	uint64_t seq;
-	int err = kv_put(fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1,
-		name, strlen(name), &seq);
+	int err = kv_batch_new(fs->kv, &batch);
 
+	if (err)
+		return err;
+	err = kv_batch_put(batch, KEYSPACE_META, there, strlen(there), name, strlen(name));
+	if (!err)
+		err = kv_batch_delete(batch, KEYSPACE_META, gone, strlen(gone));
+	if (!err)
+		err = kv_commit(fs->kv, batch, &seq);
+	kv_batch_free(batch);
 	return err ? err : kv_sync(fs->kv, seq);
 }
 
-/*
- * The record goes behind all else: where it is missing, the work is done. If a power failure brings
- * it back, it has taken all that came after, and the same work is done again.
- */
-static int conclude(struct kvfs *fs)
+static int decide(struct kvfs *fs, const char *name)
+{
+	return put_record(fs, name, META_ROLLBACK_KEY, META_ROLLED_BACK_KEY);
+}
+
+/* For this there is room on a full disk as well. */
+static int remove_record(struct kvfs *fs)
 {
 	uint64_t seq;
 	int err = kv_delete(
 		fs->kv, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1, &seq);
 
 	return err ? err : kv_sync(fs->kv, seq);
+}
+
+/*
+ * The record goes behind all else: where it is missing, the work is done. If a power failure brings
+ * it back, it has taken all that came after, and the same work is done again. If damage does, of
+ * what deletes it, the other record tells.
+ */
+static int conclude(struct kvfs *fs, const char *name)
+{
+	int err = put_record(fs, name, META_ROLLED_BACK_KEY, META_ROLLBACK_KEY);
+
+	return err == -ENOSPC || err == -EDQUOT ? remove_record(fs) : err;
 }
 
 /* ---- what is in the way ---------------------------------------------------------------------- */
@@ -218,7 +241,7 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (!err)
 		hold_drop_wrong(&fs->holds, is_there, fs);
 	if (!err)
-		err = conclude(fs);
+		err = conclude(fs, name);
 	/*
 	 * From the decision on the tree is the snapshot's, and after an error only opening the
 	 * store anew can finish the work.
@@ -259,22 +282,61 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
 
 /* ---- when opening ---------------------------------------------------------------------------- */
 
-int rollback_finish(struct kvfs *fs)
+/* Is that it is done known from the other record? */
+static bool is_done(struct kvfs *fs)
+{
+	return !kv_contains(fs->kv, KEYSPACE_META, META_ROLLED_BACK_KEY,
+		sizeof(META_ROLLED_BACK_KEY) - 1);
+}
+
+/* What there is, for who was not interrupted at all, long ago. */
+static int keep_tree(struct kvfs *fs, const char *name)
+{
+	char keep[32], what[96];
+	unsigned number = 0;
+	int err;
+
+	do {
+		snprintf(keep, sizeof(keep), "before-rollback-%u", ++number);
+		err = kvfs_snapshot_create(fs, keep);
+	} while (err == -EEXIST);
+	snprintf(what, sizeof(what), "what there was before it is finished is snapshot %s", keep);
+	if (!err)
+		report(fs, KV_WARNING, what, name);
+	return err;
+}
+
+static int finish(struct kvfs *fs, const char *name)
+{
+	struct kvfs *snapshot;
+	int err;
+
+	report(fs, KV_INFO, "it was interrupted, and is finished now", name);
+	err = kvfs_snapshot_open(fs, name, &snapshot);
+	if (err)
+		return err;
+	err = restore(fs, snapshot, NULL);
+	if (!err)
+		err = conclude(fs, name);
+	snapshot_close(snapshot);
+	return err;
+}
+
+int rollback_finish(struct kvfs *fs, bool doubtful)
 {
 	char name[KV_SNAPSHOT_NAME_MAX + 1];
-	struct kvfs *snapshot;
 	int err = read_target(fs, name);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	report(fs, KV_INFO, "it was interrupted, and is finished now", name);
-	err = kvfs_snapshot_open(fs, name, &snapshot);
-	if (!err) {
-		err = restore(fs, snapshot, NULL);
-		if (!err)
-			err = conclude(fs);
-		snapshot_close(snapshot);
+	if (is_done(fs)) {
+		report(fs, KV_WARNING,
+			"it was done long ago, but what says so was damaged; nothing changes", name);
+		return remove_record(fs);
 	}
+	err = doubtful ? keep_tree(fs, name) : 0;
+	if (!err)
+		err = finish(fs, name);
 	if (err)
 		report(fs, KV_ERROR, "it was interrupted, and cannot be finished", name);
 	return err == -ENOENT ? -EUCLEAN : err;
@@ -287,6 +349,8 @@ int rollback_show(struct kvfs *fs)
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
+	if (is_done(fs))
+		return 0;
 	report(fs, KV_WARNING, "it was interrupted; shown is what it will be when finished", name);
 	err = kv_snapshot_open(fs->kv, name, &fs->view);
 	return err == -ENOENT ? -EUCLEAN : err;

@@ -224,18 +224,30 @@ static void test_rollback_of_kept(void **state)
 	fixture_assert_clean(store);
 }
 
+/* What a going back that is interrupted has left. */
+static void begin_rollback(struct fixture *store, const char *name)
+{
+	struct kv_batch *batch;
+
+	assert_int_equal(kv_batch_new(kvfs_kv(store->fs), &batch), 0);
+	assert_int_equal(kv_batch_put(batch, 0, "rollback", 8, name, strlen(name)), 0);
+	assert_int_equal(kv_batch_delete(batch, 0, "rolled_back", 11), 0);
+	assert_int_equal(kv_commit(kvfs_kv(store->fs), batch, NULL), 0);
+	kv_batch_free(batch);
+}
+
 /* The record alone decides: what the tree is to be, and what those see who only read. */
 static void test_interrupted_rollback(void **state)
 {
 	struct fixture *store = *state;
-	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest, seq;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest;
 
 	fixture_write(store, ino, "before", 100000);
 	digest = tree_digest(store->fs);
 	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
 	fixture_write(store, ino, "behind", 100000);
 	fixture_mkdir(store, KVFS_ROOT_INO, "d");
-	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, &seq), 0);
+	begin_rollback(store, "s");
 	fixture_close(store);
 	store->open.kv.flags = KV_OPEN_READ_ONLY;
 	store->open.kv.report = NULL;
@@ -249,7 +261,7 @@ static void test_interrupted_rollback(void **state)
 	fixture_reopen(store);
 	assert_true(tree_digest(store->fs) == digest);
 	/* To a snapshot that is not there: nothing is guessed. */
-	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "t", 1, &seq), 0);
+	begin_rollback(store, "t");
 	fixture_close(store);
 	assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
 	store->open.kv.flags = KV_OPEN_READ_ONLY;
@@ -258,9 +270,68 @@ static void test_interrupted_rollback(void **state)
 	*state = NULL;
 }
 
+/*
+ * It was done, and then its record is back, of which what deleted it was damaged: nothing that came
+ * behind it is touched.
+ */
+static void test_record_is_back(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest;
+
+	fixture_write(store, ino, "before", 100000);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	fixture_write(store, ino, "behind", 100000);
+	assert_int_equal(kvfs_rollback(store->fs, "s", NULL), 0);
+	fixture_write(store, ino, "later", 200000);
+	fixture_mkdir(store, KVFS_ROOT_INO, "d");
+	digest = tree_digest(store->fs);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, NULL), 0);
+	fixture_close(store);
+	store->open.kv.flags = KV_OPEN_READ_ONLY;
+	fixture_open(store);
+	assert_true(tree_digest(store->fs) == digest);
+	fixture_close(store);
+	store->open.kv.flags = 0;
+	for (unsigned round = 0; round < 2; round++) {
+		fixture_open(store);
+		assert_true(tree_digest(store->fs) == digest);
+		assert_int_equal(kv_contains(kvfs_kv(store->fs), 0, "rollback", 8), -ENOENT);
+		fixture_close(store);
+	}
+	fixture_open(store);
+}
+
+/* A repair cannot know whether it was: it finishes it, and what there was is a snapshot. */
+static void test_kept_for_a_repair(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), old, digest;
+	struct kvfs *before;
+
+	fixture_write(store, ino, "before", 100000);
+	old = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "before-rollback-1"), 0);
+	fixture_write(store, ino, "behind", 100000);
+	digest = tree_digest(store->fs);
+	begin_rollback(store, "s");
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_true(tree_digest(store->fs) == old);
+	assert_int_equal(kvfs_snapshot_open(store->fs, "before-rollback-2", &before), 0);
+	assert_true(tree_digest(before) == digest);
+	kvfs_close(before);
+	fixture_assert_clean(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			test_record_is_back, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_kept_for_a_repair, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_over_orphan, fixture_setup, fixture_teardown),
