@@ -37,8 +37,7 @@ int snapshot_apply(struct kv *kv, const struct format_record *record, uint64_t a
 int snapshots_load(struct kv *kv, struct segment **segments, size_t count);
 /*
  * Likewise, behind the checkpoint. If that knows of changes that the file does not: as of one that
- * is damaged. Without either nobody can tell whether there was a file: it is written, and nothing
- * is said.
+ * is damaged. Without either nobody can tell whether there was a file, and nothing is said.
  */
 int snapshots_look_for(struct kv *kv, struct segment **segments, size_t count);
 /*

@@ -115,7 +115,9 @@ int snapshots_look_for(struct kv *kv, struct segment **segments, size_t count)
 	if (!kv->snapshots.unlisted || kv->checkpoint || !has_cold(segments, count))
 		return 0;
 	error = search_all(kv, segments, count);
-	kv->snapshots.damaged = !error && kv->snapshots.count && !kv->info.read_only;
+	/* As ever, it is written before compaction goes on; or it was there, which a repair sees to. */
+	kv->snapshots.damaged = !error && kv->snapshots.count && !kv->info.read_only &&
+				kv->checkpoint_fate != CHECKPOINT_USED;
 	return error;
 }
 
@@ -244,9 +246,12 @@ int snapshots_settle(struct kv *kv)
 			i++;
 			continue;
 		}
-		store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
-			     snapshots->list[i]->name);
-		store_add(&kv->damaged, 1);
+		/* Who searches the log for them comes upon what a power failure has torn. */
+		if (!snapshots->unlisted) {
+			store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
+				     snapshots->list[i]->name);
+			store_add(&kv->damaged, 1);
+		}
 		snapshot_drop(kv, i);
 	}
 	/* Versions were kept for what the log turned out to delete. */
