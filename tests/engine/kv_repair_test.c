@@ -152,8 +152,8 @@ static void repair(
 	*said = (struct damage_said){.segment_size = SEGMENT_SIZE};
 	assert_int_equal(kv_repair(fixture->env, DAMAGE_PATH, damage_hear, said, report), 0);
 	assert_true(!report->mended || said->count > 0);
-	/* What is counted is what was named. */
-	assert_int_equal(report->lost_bytes, damage_lost_bytes(said));
+	/* What is counted is what was named, but for zeros that a record may end in. */
+	assert_in_range(damage_lost_bytes(said) - report->lost_bytes, 0, FORMAT_RECORD_ALIGN - 1);
 }
 
 /*
