@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "doubt.h"
 #include "inode.h"
 #include "keyspaces.h"
 #include "limit.h"
@@ -285,18 +286,6 @@ static void fini(struct kvfs *fs)
 	pthread_mutex_destroy(&fs->rename_lock);
 }
 
-/*
- * Has opening come upon damage? Then a record may be missing, or an older one be back: that is no
- * reason to free anything, or to give out numbers again that were given out.
- */
-static bool is_damaged(struct kvfs *fs)
-{
-	struct kv_stats stats;
-
-	kv_stats(fs->kv, &stats);
-	return stats.damaged;
-}
-
 static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	const struct kvfs_open_options *options)
 {
@@ -306,8 +295,10 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	if (err)
 		return err;
 	err = check_format(fs, options->repairs, &next_ino);
-	/* The record may be an older one that is back. */
-	if (!err && is_damaged(fs) && !fs->read_only)
+	if (!err)
+		doubt_look(fs);
+	/* The record may be an older one that is back: a repair finds out. */
+	if (!err && fs->doubtful && !fs->read_only && !options->repairs)
 		next_ino = number_beyond(next_ino);
 	if (!err && fs->read_only)
 		err = rollback_show(fs);
@@ -348,13 +339,15 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return err;
 	}
 	if (!fs->read_only)
-		err = rollback_finish(fs, options->repairs || is_damaged(fs));
+		err = doubt_note(fs);
+	if (!err && !fs->read_only)
+		err = rollback_finish(fs, options->repairs || fs->doubtful);
 	/* To which snapshot is lost, or that one is. */
 	if (options->repairs && (err == -EIO || err == -EUCLEAN)) {
 		fs->meta_lost |= META_LOST_ROLLBACK;
 		err = 0;
 	}
-	if (!err && !fs->read_only && !options->repairs && !is_damaged(fs))
+	if (!err && !fs->read_only && !options->repairs && !fs->doubtful)
 		err = orphan_recover(fs);
 	if (err)
 		kvfs_close(fs);

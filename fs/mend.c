@@ -204,7 +204,9 @@ static int mend_all(struct mend *mend)
 		err = mend_shares(mend);
 	if (!err)
 		err = mend_inodes(mend);
-	return err ? err : mend_orphans(mend);
+	if (!err)
+		err = mend_orphans(mend);
+	return err ? err : mend_doubt(mend);
 }
 
 int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended)
@@ -230,6 +232,7 @@ int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_
 	if (err)
 		return err;
 	fs->meta_lost = 0;
+	fs->doubtful = false;
 	*mended = mend.mended;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
+#include "doubt.h"
 #include "mend.h"
 #include "meta_record.h"
 
@@ -65,4 +66,12 @@ int mend_next_ino(struct mend *mend)
 	atomic_store(&numbers->next, number_beyond(next > limit ? next : limit));
 	/* The first one that is given out writes the record. */
 	return number_next(numbers, &ino);
+}
+
+int mend_doubt(struct mend *mend)
+{
+	if (!doubt_is_noted(mend->fs))
+		return 0;
+	mend_say(mend, "records were lost to damage; those that are left agree now");
+	return mend_delete(mend, KEYSPACE_META, META_DOUBT_KEY, sizeof(META_DOUBT_KEY) - 1);
 }

@@ -75,6 +75,8 @@ struct kv_stats {
 	uint64_t brakes, brake_us; /* commits that waited for compaction, because the log had far
 				      too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
+	bool records_lost;	 /* opening has passed over some, or missed segments: what they
+				    replaced may be back */
 	uint64_t failed; /* 1: a write or a sync failed, and every change is refused (kv.h, Failure) */
 	uint64_t scrubs, scrubbed_bytes; /* passes over the store in the background, and what
 					    they verified */
