@@ -452,7 +452,7 @@ int manifest_settle(struct kv *kv)
 int manifest_close(struct kv *kv)
 {
 	if (kv->log.hot.offset == FORMAT_SEGMENT_HEADER_SIZE ||
-	    kv->log.hot.active->id == kv->manifest_last_id)
+	    (kv->log.hot.active->id == kv->manifest_last_id && !kv->manifest_stale))
 		return 0;
 	return write_list(kv, true);
 }

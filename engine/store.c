@@ -396,7 +396,10 @@ int kv_close(struct kv *kv)
 	checkpoint_stop(kv);
 	if (!kv->info.read_only)
 		error = atomic_load(&kv->failed) ? -EIO : sync_wait(kv, kv_last_seq(kv));
-	if (!error && !kv->info.read_only && log_mark(kv))
+	/* Copies follow no number: they may be all that a sync has not seen. */
+	if (!error && !kv->info.read_only &&
+	    (log_mark(kv) || atomic_load(&kv->sync.durable_bytes) <
+				     atomic_load(&kv->log.hot.appended_bytes)))
 		error = sync_flush(kv);
 	if (!error && !kv->info.read_only)
 		error = cold_close(kv);
