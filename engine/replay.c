@@ -207,8 +207,8 @@ static bool goes_on(const struct replay *replay, uint32_t offset)
 }
 
 /*
- * Does a record behind the offset, or a checkpoint, say that what belongs here was durable? count: records of its
- * batch that are whole.
+ * Does a record behind the offset, or a checkpoint, say that what belongs here was durable? count:
+ * records of its batch that are whole.
  */
 static bool was_durable(struct replay *replay, uint32_t offset, uint64_t count)
 {
@@ -390,4 +390,14 @@ bool replay_finds_nothing(struct kv *kv, struct segment *segment)
 	return !batch_at(&replay, FORMAT_SEGMENT_HEADER_SIZE, &count, &broken) &&
 	       !was_durable(&replay, FORMAT_SEGMENT_HEADER_SIZE, count) &&
 	       !(segment->map && kv->env->map_failed(segment->map, kv->segments.size));
+}
+
+bool replay_is_vouched_for(struct kv *kv, struct segment *segment, uint32_t offset, uint64_t seq)
+{
+	struct replay replay = {.kv = kv, .segment = segment,
+				.base = segments_base(&kv->segments, segment->slot),
+				.last_seq = seq,
+				.search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments)};
+
+	return was_durable(&replay, offset, 0);
 }

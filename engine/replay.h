@@ -81,4 +81,10 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
  */
 bool replay_finds_nothing(struct kv *kv, struct segment *segment);
 
+/*
+ * Does a record behind the offset, or a checkpoint, say that what was damaged there was durable?
+ * seq: the last number before it.
+ */
+bool replay_is_vouched_for(struct kv *kv, struct segment *segment, uint32_t offset, uint64_t seq);
+
 #endif

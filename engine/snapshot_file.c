@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "replay.h"
 #include "snapshot.h"
 #include "sync.h"
 #include "version.h"
@@ -52,40 +53,105 @@ static int take_over(struct kv *kv, const struct format_snapshots *header)
 	return error;
 }
 
-/* All that the segment's records say of snapshots. */
-static int search(struct kv *kv, const struct segment *segment)
+/* A walk through a segment's records, as long as the log can have them. */
+struct search {
+	struct kv *kv;
+	struct segment *segment;
+	const uint8_t *base;
+	uint32_t offset;
+	uint64_t last_seq; /* 0: numbers may begin anywhere */
+	uint64_t budget;
+	bool last; /* the log ends in it, with what a power failure has torn */
+};
+
+static bool has_number(const struct format_record *record)
 {
-	struct segments *segments = &kv->segments;
-	const uint8_t *base = segments_base(segments, segment->slot);
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
-	uint64_t budget = SEGMENT_SEARCH_BUDGET(segments);
+	return !format_record_is_bare(record) && !(record->flags & FORMAT_RECORD_RELOCATED);
+}
+
+/* Does the log end before this record, which was left behind by what is lost? */
+static bool is_left_behind(const struct search *search, const struct format_record *record)
+{
+	if (!search->last)
+		return false;
+	if (record->flags == FORMAT_RECORD_CLOSED)
+		return true;
+	return search->last_seq && has_number(record) &&
+	       record->seq > search->last_seq + 1;
+}
+
+/* Past what is damaged, or to the end where the log has no more. */
+static void pass_over(struct search *search)
+{
+	const struct segments *segments = &search->kv->segments;
+
+	if (search->last && !replay_is_vouched_for(search->kv, search->segment, search->offset,
+						   search->last_seq)) {
+		search->offset = segments->size;
+		return;
+	}
+	search->offset = segment_search(segments, search->segment, search->base,
+					search->offset + FORMAT_RECORD_ALIGN, segments->size,
+					&search->budget);
+	search->last_seq = 0;
+}
+
+/* All that the segment's records say of snapshots. */
+static int search_segment(struct search *search)
+{
+	struct segments *segments = &search->kv->segments;
 	int error = 0;
 
-	while (offset < segments->size && !error) {
-		const struct format_record *record = (const struct format_record *)(base + offset);
-		int64_t length = segment_validate(segments, segment, base, offset);
+	while (search->offset < segments->size && !error) {
+		const struct format_record *record =
+			(const struct format_record *)(search->base + search->offset);
+		int64_t length = segment_validate(segments, search->segment, search->base,
+						  search->offset);
 
-		if (length <= 0) {
-			offset = segment_search(segments, segment, base,
-						offset + FORMAT_RECORD_ALIGN, segments->size,
-						&budget);
+		if (length <= 0 || is_left_behind(search, record)) {
+			pass_over(search);
 			continue;
 		}
 		if (record->keyspace == FORMAT_KEYSPACE_ENGINE)
-			error = snapshot_apply(kv, record,
-					       segments_address(segments, segment->slot, offset));
-		offset += (uint32_t)length;
+			error = snapshot_apply(search->kv, record,
+					       segments_address(segments, search->segment->slot,
+								search->offset));
+		if (has_number(record))
+			search->last_seq = record->seq;
+		search->offset += (uint32_t)length;
 	}
 	return error;
 }
 
+/* The one in which the log ends; behind it there may be some without any record. */
+static const struct segment *last_of_log(
+	struct kv *kv, struct segment **segments, size_t count)
+{
+	while (count--) {
+		struct segment *segment = segments[count];
+
+		if (!format_segment_is_cold(segment->id) && !replay_finds_nothing(kv, segment))
+			return segment;
+	}
+	return NULL;
+}
+
 static int search_all(struct kv *kv, struct segment **segments, size_t count)
 {
+	const struct segment *last = last_of_log(kv, segments, count);
 	size_t i;
 	int error = 0;
 
-	for (i = 0; i < count && !error; i++)
-		error = search(kv, segments[i]);
+	for (i = 0; i < count && !error; i++) {
+		struct search search = {
+			.kv = kv, .segment = segments[i],
+			.base = segments_base(&kv->segments, segments[i]->slot),
+			.offset = FORMAT_SEGMENT_HEADER_SIZE,
+			.budget = SEGMENT_SEARCH_BUDGET(&kv->segments),
+			.last = segments[i] == last};
+
+		error = search_segment(&search);
+	}
 	return error;
 }
 
@@ -246,12 +312,9 @@ int snapshots_settle(struct kv *kv)
 			i++;
 			continue;
 		}
-		/* Who searches the log for them comes upon what a power failure has torn. */
-		if (!snapshots->unlisted) {
-			store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
-				     snapshots->list[i]->name);
-			store_add(&kv->damaged, 1);
-		}
+		store_report(kv, KV_ERROR, "snapshot %s is of a state that is lost",
+			     snapshots->list[i]->name);
+		store_add(&kv->damaged, 1);
 		snapshot_drop(kv, i);
 	}
 	/* Versions were kept for what the log turned out to delete. */
