@@ -156,32 +156,38 @@ static int cover_segments(struct kv *kv, const struct checkpoint *checkpoint)
 	return error;
 }
 
-/* What it speaks of is on the disk, whatever else is wrong with it. */
-static void vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
+/*
+ * What it speaks of is on the disk, whatever else is wrong with it: one that is damaged vouches for
+ * what can still be read of it. What env_open_was_refused() is
+ */
+static int vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
 {
 	struct format_checkpoint_segment entry;
 	struct checkpoint_reader *reader;
 	uint32_t i;
+	int error = checkpoint_reader_new(file, FORMAT_CHECKPOINT_SEGMENTS, &reader);
 
-	if (checkpoint_reader_new(file, FORMAT_CHECKPOINT_SEGMENTS, &reader))
-		return;
-	for (i = 0; i < file->header.segment_count; i++) {
-		if (checkpoint_reader_read(reader, &entry, sizeof(entry)))
-			break;
-		if (is_same(kv, &entry))
+	if (error)
+		return env_open_was_refused(error) ? error : 0;
+	for (i = 0; i < file->header.segment_count && !error; i++) {
+		error = checkpoint_reader_read(reader, &entry, sizeof(entry));
+		if (!error && is_same(kv, &entry))
 			kv->segments.table[entry.slot]->vouched = entry.end;
 	}
 	free(reader);
+	return env_open_was_refused(error) ? error : 0;
 }
 
-void checkpoint_vouch(struct kv *kv)
+int checkpoint_vouch(struct kv *kv)
 {
 	struct checkpoint_file file;
+	int error = checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid);
 
-	if (checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid))
-		return;
-	vouch_for_segments(kv, &file);
+	if (error)
+		return env_open_was_refused(error) ? error : 0;
+	error = vouch_for_segments(kv, &file);
 	checkpoint_file_close(&file);
+	return error;
 }
 
 /* Leaves the segments as if there had been no checkpoint. */
@@ -294,7 +300,7 @@ static struct checkpoint *checkpoint_new(struct kv *kv)
 int checkpoint_open(struct kv *kv)
 {
 	struct checkpoint *checkpoint = checkpoint_new(kv);
-	int error;
+	int error, refused = 0;
 
 	if (!checkpoint)
 		return -ENOMEM;
@@ -307,11 +313,13 @@ int checkpoint_open(struct kv *kv)
 		if (!error)
 			return 0;
 		uncover_segments(kv);
-		vouch_for_segments(kv, &checkpoint->file);
+		refused = vouch_for_segments(kv, &checkpoint->file);
 	}
 	checkpoint_free(checkpoint);
 	if (env_open_was_refused(error))
 		return error;
+	if (refused)
+		return refused;
 	/* Compaction has moved on since it was written: that is as usual. */
 	if (error != -ESTALE && error != -ENOENT)
 		checkpoint_damaged(

@@ -520,13 +520,14 @@ int recover(struct kv *kv)
 		qsort(loaded.segments, loaded.count, sizeof(*loaded.segments), by_id);
 	error = check_ids(kv, &loaded);
 	if (!error && kv->checkpoint_fate >= CHECKPOINT_REMOVED) {
-		checkpoint_vouch(kv);
-		error = remove_checkpoint(kv);
+		error = checkpoint_vouch(kv);
+		if (!error)
+			error = remove_checkpoint(kv);
 	}
 	if (error)
 		goto out;
 	error = snapshots_load(kv, loaded.segments, loaded.count);
-	if (!error)
+	if (!error && kv->checkpoint_fate < CHECKPOINT_REMOVED)
 		error = checkpoint_open(kv);
 	if (!error)
 		error = snapshots_look_for(kv, loaded.segments, loaded.count);

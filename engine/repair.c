@@ -328,6 +328,7 @@ static void keep_quiet(void *arg, enum kv_severity severity, const char *text)
 static void note_checkpoint(struct repair *repair, struct kv *kv)
 {
 	repair->checkpoint_damaged |= atomic_load(&kv->checkpoint_damaged);
+	repair->checkpoint_there = kv->checkpoint_there;
 	repair->missing_id = kv->missing_id;
 	repair->missing_slot = kv->missing_slot;
 }
@@ -410,8 +411,11 @@ static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 	return bytes;
 }
 
-/* Is there a segment that has to be emptied? Changes nothing. */
-static int look_for_damaged(struct repair *repair, bool *any)
+/*
+ * May it be done without room: is there no segment that has to be emptied, and what the checkpoint
+ * knows not gone with it? Changes nothing.
+ */
+static int look_for_damaged(struct repair *repair, bool *can)
 {
 	struct kv_open_options options = {.flags = KV_OPEN_READ_ONLY, .report = keep_quiet};
 	struct kv *kv;
@@ -420,7 +424,7 @@ static int look_for_damaged(struct repair *repair, bool *any)
 
 	if (error)
 		return error;
-	*any = any_damaged(kv);
+	*can = !any_damaged(kv) && kv->checkpoint_there == repair->checkpoint_there;
 	return kv_close(kv);
 }
 
@@ -431,14 +435,14 @@ static int open_log(struct repair *repair, struct kv **out)
 		.flags = KV_OPEN_INLINE, .report = pass_on_of_log, .report_arg = repair};
 	int looked, error = store_open_anew(repair->env, repair->path, &options,
 					    CHECKPOINT_REMOVED_WITH_ROOM, out);
-	bool any;
+	bool can;
 
 	if (!env_is_short(error))
 		return error;
-	looked = look_for_damaged(repair, &any);
+	looked = look_for_damaged(repair, &can);
 	if (looked)
 		return looked;
-	if (!any)
+	if (can)
 		return store_open_anew(repair->env, repair->path, &options, CHECKPOINT_REMOVED,
 				       out);
 	repair_say(repair, KV_ERROR,

@@ -18,6 +18,7 @@ struct repair {
 	struct cut *cuts;
 	size_t cuts_count;
 	bool checkpoint_damaged;
+	bool checkpoint_there;
 	/* Of a segment that the checkpoint misses, which may be all that knows of it; id 0: none. */
 	uint64_t missing_id;
 	uint32_t missing_slot;
