@@ -74,7 +74,9 @@ static uint64_t image_size(struct kv *kv)
 static bool is_possible(struct kv *kv)
 {
 	return !kv->info.read_only && !atomic_load(&kv->failed) &&
-	       atomic_load(&kv->indexes_whole) && !atomic_load(&kv->index.failed);
+	       atomic_load(&kv->indexes_whole) && !atomic_load(&kv->index.failed) &&
+	       /* Behind one nobody would come upon the damage that makes their intents wrong. */
+	       !kv->large.spared_count;
 }
 
 static bool has_space(struct kv *kv, uint64_t need)

@@ -115,11 +115,13 @@ void large_free_all(struct kv *kv);
 void large_step_inline(struct kv *kv);
 /*
  * Called before anything is freed, where opening has come upon damage: an intent that condemns a
- * value whose header is there frees none of it. -ENOMEM
+ * value whose header is there frees none of it, and is deleted, durably. Where that is refused it is
+ * a matter of this opening, until large_spared_fini(). -ENOMEM, -EIO
  */
 int large_settle(struct kv *kv);
 /* Was it so? Then the intent alone goes. */
 bool large_is_spared(const struct large *large, uint64_t id);
+void large_spared_fini(struct large *large);
 /* How long the maintainer may sleep before the next one: UINT64_MAX if nothing is under way. */
 uint64_t large_pause_us(const struct kv *kv);
 

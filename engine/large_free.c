@@ -41,7 +41,7 @@ void large_fini(struct large *large)
 	kv_batch_free(large->doomed);
 	kv_batch_free(large->deletions);
 	free(large->condemned);
-	free(large->spared);
+	large_spared_fini(large);
 }
 
 void large_wake(struct kv *kv)

@@ -9,11 +9,14 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "apply.h"
 #include "checkpoint.h"
 #include "epoch.h"
 #include "large.h"
+#include "log_rest.h"
+#include "sync.h"
 
 struct settling {
 	uint64_t *ids; /* of values that intents condemn, rising */
@@ -146,6 +149,73 @@ static void spare(struct kv *kv, struct settling *settling)
 	}
 }
 
+/* ---- the intents that are wrong ---------------------------------------------------------------- */
+
+#define DELETED_AT_ONCE 64u
+
+static int delete_some(struct kv *kv, struct kv_batch *batch, size_t from)
+{
+	const struct large *large = &kv->large;
+	uint8_t key[LARGE_INTENT_KEY_SIZE];
+	size_t i;
+	int error = 0;
+
+	kv_batch_reset(batch);
+	for (i = from; i < large->spared_count && i < from + DELETED_AT_ONCE && !error; i++) {
+		large_intent_key(large->spared[i], key);
+		error = batch_delete(batch, LARGE_KEYSPACE, key, sizeof(key));
+	}
+	kv_batch_set_frees(batch);
+	return error ? error : kv_commit(kv, batch, NULL);
+}
+
+static int delete_spared(struct kv *kv)
+{
+	struct kv_batch *batch;
+	size_t from;
+	int error = kv_batch_new(kv, &batch);
+
+	if (error)
+		return error;
+	for (from = 0; from < kv->large.spared_count && !error; from += DELETED_AT_ONCE)
+		error = delete_some(kv, batch, from);
+	kv_batch_free(batch);
+	return error ? error : sync_wait(kv, kv_last_seq(kv));
+}
+
+/*
+ * Durably, before anything else: the damage may not be seen when the store is opened again, and then
+ * nobody would doubt them. No thread is there yet that would make room.
+ */
+static int forget_spared(struct kv *kv)
+{
+	bool inline_maintenance = kv->inline_maintenance;
+	int error = log_rests(kv) ? log_wake(kv) : 0;
+
+	kv->inline_maintenance = true;
+	if (!error)
+		error = delete_spared(kv);
+	kv->inline_maintenance = inline_maintenance;
+	if (atomic_load(&kv->failed))
+		return -EIO;
+	if (error) {
+		store_report(kv, KV_WARNING,
+			     "what was to free them cannot be deleted: %s; until it is, no checkpoint "
+			     "is written",
+			     strerror(-error));
+		return 0;
+	}
+	large_spared_fini(&kv->large);
+	return 0;
+}
+
+void large_spared_fini(struct large *large)
+{
+	free(large->spared);
+	large->spared = NULL;
+	large->spared_count = 0;
+}
+
 bool large_is_spared(const struct large *large, uint64_t id)
 {
 	return large->spared_count && bsearch(&id, large->spared, large->spared_count,
@@ -176,5 +246,5 @@ int large_settle(struct kv *kv)
 	}
 	free(settling.ids);
 	free(settling.named);
-	return error;
+	return !error && kv->large.spared_count ? forget_spared(kv) : error;
 }

@@ -39,8 +39,9 @@ bool manifest_allows(struct kv_env *env, struct env_dir *dir, const uint8_t uuid
 int manifest_judge(struct kv *kv, struct segment *const *segments, size_t count)
 	__attribute__((warn_unused_result));
 /*
- * After the replay: makes it anew if it is not there or not whole, or misses some. Not on a full disk: before a
- * segment is freed it is tried again.
+ * After the replay, and what follows from segments that are missing, which are missed once: makes it
+ * anew if it is not there or not whole, or misses some. Not on a full disk: before a segment is
+ * freed it is tried again.
  */
 int manifest_settle(struct kv *kv) __attribute__((warn_unused_result));
 /*

@@ -541,8 +541,6 @@ int recover(struct kv *kv)
 	if (!error)
 		error = replay_all(kv, &loaded);
 	if (!error)
-		error = manifest_settle(kv);
-	if (!error)
 		error = snapshots_settle(kv);
 	atomic_store(&kv->checkpoints.behind_from, -kv->recovered_bytes);
 out:

@@ -341,11 +341,11 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	times_init(kv);
 	if (!error && !read_only && (atomic_load(&kv->damaged) || fate != CHECKPOINT_USED))
 		error = large_settle(kv);
+	/* A segment that is missing is not missed again by the next one who opens the store. */
+	if (!error && !kv->large.spared_count)
+		error = manifest_settle(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);
-	/* Damage that was found now may be gone when the store is opened again. */
-	if (!error && kv->large.spared_count)
-		large_free_all(kv);
 	if (error && error != -ESTALE &&
 	    !(fate == CHECKPOINT_REMOVED_WITH_ROOM && env_is_short(error)))
 		store_report(kv, KV_ERROR, "%s: cannot be opened: %s", path, strerror(-error));

@@ -174,6 +174,121 @@ static void test_replaced_repaired(void **state)
 	lose_second(state, true);
 }
 
+/* ---- in later openings ------------------------------------------------------------------------ */
+
+#define FILLER_SIZE 20000u
+
+static void put_fillers(struct fixture *fixture, unsigned from, unsigned to, unsigned round)
+{
+	char key[24];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(key, sizeof(key), "filler%u", i);
+		must_put_filled(fixture, HASHED, key, FILLER_SIZE, i + round * 10000);
+	}
+}
+
+static void begin_damaged(struct fixture *fixture, unsigned fillers)
+{
+	put_value(fixture);
+	must_put(fixture, HASHED, "behind", "it");
+	put_fillers(fixture, 0, fillers, 1);
+	must_close(fixture);
+	without_checkpoint(fixture);
+	damage(fixture, find_end_of_intent);
+}
+
+/* Nothing else is done while the damage is seen; the next opening has a checkpoint and sees none. */
+static void test_opened_and_closed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin_damaged(fixture, 60);
+	must_open(fixture, 0);
+	must_have_value(fixture);
+	must_close(fixture);
+	must_open(fixture, 0);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_have_value(fixture);
+}
+
+/* What is deleted later is freed as ever. */
+static void test_deleted_later(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_repair_report report;
+
+	begin_damaged(fixture, 0);
+	must_open(fixture, 0);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_delete(fixture, HASHED, "key");
+	must_sync(fixture);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_close(fixture);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+	assert_int_equal(report.remaining, 0);
+}
+
+static void take_segment_away(struct fixture *fixture, store_image_each_fn *find)
+{
+	struct found found = {.count = 0};
+	struct store_image image;
+	struct env_dir *dir;
+
+	store_image_take(&image, fixture->sim, STORE_PATH);
+	store_image_records(&image, find, &found);
+	store_image_free(&image);
+	assert_int_equal(found.count, 1);
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, found.name), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+/* The segment with the end of the intent is missing, which is said once; then the power fails. */
+static void test_missing_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kv_prune_options prune = {.garbage_percent = 25};
+
+	put_fillers(fixture, 1000, 1166, 1);
+	put_value(fixture);
+	put_fillers(fixture, 0, 60, 1);
+	put_fillers(fixture, 0, 60, 2);
+	assert_int_equal(kv_prune(fixture->kv, &prune, NULL, NULL, NULL), 0);
+	put_fillers(fixture, 100, 200, 2);
+	must_close(fixture);
+	without_checkpoint(fixture);
+	take_segment_away(fixture, find_end_of_intent);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(fixture->errors, 1);
+	must_have_value(fixture);
+	must_crash(fixture, SIM_LOSS_ALL, KV_OPEN_INLINE);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_have_value(fixture);
+}
+
+/* There is no memory to delete the intent: nothing makes the next opening overlook the damage. */
+static void test_no_memory(void **state)
+{
+	struct fixture *fixture = *state;
+
+	begin_damaged(fixture, 60);
+	sim_env_fail(fixture->sim, SIM_FAULT_BUFFER, 1, 1, -ENOMEM);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(fixture->warnings, 2);
+	sim_env_fail(fixture->sim, SIM_FAULT_BUFFER, 0, 0, 0);
+	assert_int_not_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_have_value(fixture);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_prune(fixture->kv, NULL, NULL, NULL, NULL), 0);
+	must_have_value(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +296,10 @@ int main(void)
 		FIXTURE_TEST(test_end_of_intent_repaired),
 		FIXTURE_TEST(test_replaced),
 		FIXTURE_TEST(test_replaced_repaired),
+		FIXTURE_TEST(test_opened_and_closed),
+		FIXTURE_TEST(test_deleted_later),
+		INLINE_TEST(test_missing_once),
+		INLINE_TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
