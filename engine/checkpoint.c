@@ -9,6 +9,7 @@
 #include "checkpoint_file.h"
 #include "checkpoint_order.h"
 #include "checkpoint_version.h"
+#include "checkpoint_vouch.h"
 #include "epoch.h"
 #include "lookup.h"
 #include "worker.h"
@@ -82,19 +83,6 @@ static int read_buckets(void *arg, uint64_t chunk, struct index_bucket *out)
 
 /* ---- taking it over -------------------------------------------------------------------------- */
 
-static bool is_same(const struct kv *kv, const struct format_checkpoint_segment *entry)
-{
-	const struct segment *segment = entry->slot < atomic_load(&kv->segments.count) ?
-						kv->segments.table[entry->slot] :
-						NULL;
-
-	return segment && entry->id && segment->id == entry->id && segment->salt == entry->salt &&
-	       !segment->covered && entry->state <= FORMAT_CHECKPOINT_EMPTIED &&
-	       entry->end >= FORMAT_SEGMENT_HEADER_SIZE && entry->end <= kv->segments.size &&
-	       entry->end % FORMAT_RECORD_ALIGN == 0 && entry->live_bytes <= entry->end &&
-	       entry->tombstone_bytes <= entry->end;
-}
-
 /*
  * A checkpoint outlives no segment that it needs: this one was taken away, or another file is in
  * its place.
@@ -121,7 +109,7 @@ static int cover(struct kv *kv, const struct format_checkpoint_segment *entry)
 	struct segment *segment;
 	bool emptied = entry->state == FORMAT_CHECKPOINT_EMPTIED;
 
-	if (!is_same(kv, entry))
+	if (!checkpoint_knows(kv, entry))
 		return emptied ? 0 : cannot_cover(kv, entry);
 	segment = kv->segments.table[entry->slot];
 	segment->end = entry->end;
@@ -153,40 +141,6 @@ static int cover_segments(struct kv *kv, const struct checkpoint *checkpoint)
 			error = cover(kv, &entry);
 	}
 	free(reader);
-	return error;
-}
-
-/*
- * What it speaks of is on the disk, whatever else is wrong with it: one that is damaged vouches for
- * what can still be read of it. What env_open_was_refused() is
- */
-static int vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
-{
-	struct format_checkpoint_segment entry;
-	struct checkpoint_reader *reader;
-	uint32_t i;
-	int error = checkpoint_reader_new(file, FORMAT_CHECKPOINT_SEGMENTS, &reader);
-
-	if (error)
-		return env_open_was_refused(error) ? error : 0;
-	for (i = 0; i < file->header.segment_count && !error; i++) {
-		error = checkpoint_reader_read(reader, &entry, sizeof(entry));
-		if (!error && is_same(kv, &entry))
-			kv->segments.table[entry.slot]->vouched = entry.end;
-	}
-	free(reader);
-	return env_open_was_refused(error) ? error : 0;
-}
-
-int checkpoint_vouch(struct kv *kv)
-{
-	struct checkpoint_file file;
-	int error = checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid);
-
-	if (error)
-		return env_open_was_refused(error) ? error : 0;
-	error = vouch_for_segments(kv, &file);
-	checkpoint_file_close(&file);
 	return error;
 }
 
@@ -313,7 +267,7 @@ int checkpoint_open(struct kv *kv)
 		if (!error)
 			return 0;
 		uncover_segments(kv);
-		refused = vouch_for_segments(kv, &checkpoint->file);
+		refused = checkpoint_vouch_for_segments(kv, &checkpoint->file);
 	}
 	checkpoint_free(checkpoint);
 	if (env_open_was_refused(error))

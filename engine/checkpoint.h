@@ -26,11 +26,6 @@
  */
 int checkpoint_open(struct kv *kv);
 /*
- * Called before one goes unused: what it speaks of is durable, which segments then know. What
- * env_open_was_refused() is: it may be as good as ever, and is not to go
- */
-int checkpoint_vouch(struct kv *kv);
-/*
  * Loads the rest: by a thread, or here and now. Once, after the replay. -ESTALE: a part of the hash
  * index cannot be read
  */

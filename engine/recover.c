@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
+#include "checkpoint_vouch.h"
 #include "log.h"
 #include "log_rest.h"
 #include "manifest.h"
@@ -544,6 +545,7 @@ int recover(struct kv *kv)
 		error = snapshots_settle(kv);
 	atomic_store(&kv->checkpoints.behind_from, -kv->recovered_bytes);
 out:
+	checkpoint_vouch_fini(kv);
 	free(loaded.segments);
 	return error;
 }

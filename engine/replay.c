@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "apply.h"
+#include "checkpoint_vouch.h"
 #include "dictionary.h"
 #include "lookup.h"
 
@@ -138,10 +139,12 @@ static int apply_one(struct replay *replay, const struct format_record *record, 
 	if (!replay->validator || replay->strayed ||
 	    !validator_take(replay->validator, offset, &found))
 		found.hash = look_ahead(replay, offset);
-	/* Without its lead, which was damaged, nobody knows who may see it. */
-	if (record->flags & FORMAT_RECORD_OLD)
-		return replay->until ? apply_old(kv, record, address, found.hash, replay->until)
-				     : 0;
+	/* Without its lead, which was damaged, at most the checkpoint knows who may see it. */
+	if (record->flags & FORMAT_RECORD_OLD) {
+		uint64_t until = replay->until ? replay->until : checkpoint_vouched_end(kv, address);
+
+		return until ? apply_old(kv, record, address, found.hash, until) : 0;
+	}
 	return found.old ? apply_replacing(kv, record, address, found.hash, found.old,
 					   found.old_length)
 			 : apply_record(kv, record, address, found.hash);

@@ -13,6 +13,7 @@
 #include "brake.h"
 #include "checkpoint.h"
 #include "checkpoint_save.h"
+#include "checkpoint_vouch.h"
 #include "cold.h"
 #include "compact_copied.h"
 #include "dictionary.h"
@@ -249,6 +250,7 @@ static void kv_free(struct kv *kv)
 
 	checkpoint_save_abandon(kv);
 	checkpoint_stop(kv);
+	checkpoint_vouch_fini(kv);
 	for (i = 0; i < FORMAT_KEYSPACES; i++)
 		order_free(kv->order_of[i]);
 	dictionaries_free(kv);

@@ -388,6 +388,9 @@ struct kv {
 					    cleared under log.lock */
 	_Atomic unsigned orders_failed; /* and could not be loaded: a bit each */
 	enum checkpoint_fate checkpoint_fate;
+	/* What a checkpoint that was removed knew, by address; while the store is opened. */
+	struct vouched_version *vouched_versions;
+	size_t vouched_count;
 	bool checkpoint_there;	       /* the file, of whatever age; the maintainer's */
 	_Atomic bool indexes_whole;    /* all there: stored by the loader when it ends */
 	uint64_t checkpoint_interval;  /* bytes of log; 0: as it sees fit */

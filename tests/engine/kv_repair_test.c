@@ -152,8 +152,9 @@ static void repair(
 	*said = (struct damage_said){.segment_size = SEGMENT_SIZE};
 	assert_int_equal(kv_repair(fixture->env, DAMAGE_PATH, damage_hear, said, report), 0);
 	assert_true(!report->mended || said->count > 0);
-	/* What is counted is what was named, but for zeros that a record may end in. */
-	assert_in_range(damage_lost_bytes(said) - report->lost_bytes, 0, FORMAT_RECORD_ALIGN - 1);
+	/* What is counted is what was named, but for zeros that a record, or its header, may end in. */
+	assert_in_range(
+		damage_lost_bytes(said) - report->lost_bytes, 0, FORMAT_RECORD_HEADER_SIZE - 1);
 }
 
 /*
@@ -293,6 +294,36 @@ static void test_flips(void **state)
 			flip_one(&store, file, file->size - 1, 1);
 		}
 	}
+	damage_store_free(&store);
+}
+
+struct leads {
+	const struct damage_store *store;
+	unsigned left;
+};
+
+static void flip_lead(void *arg, const struct store_image_record *at)
+{
+	struct leads *leads = arg;
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+
+	if (!format_record_is_bare(at->record) || !(at->record->flags & FORMAT_RECORD_OLD) ||
+		!leads->left)
+		return;
+	leads->left--;
+	format_segment_name(at->slot, name);
+	flip_one(leads->store, store_image_find(&leads->store->image, name), at->offset, 1);
+}
+
+/* What says until when an old version was the newest: a checkpoint knows that, too. */
+static void test_leads(void **state)
+{
+	struct leads leads = {.left = full_or_quick(20, 2)};
+	struct damage_store store;
+
+	damage_store_make(&store, kind);
+	leads.store = &store;
+	store_image_records(&store.image, flip_lead, &leads);
 	damage_store_free(&store);
 }
 
@@ -620,6 +651,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_flips),
+		TEST(test_leads),
 		TEST(test_truncations),
 		TEST(test_no_super),
 		TEST(test_wrong_super),
