@@ -96,8 +96,40 @@ static void pass_over(struct search *search)
 	search->last_seq = 0;
 }
 
+/*
+ * The same for a segment of which all records are as they should be, without a look at what they
+ * hold. -EUCLEAN: it is not such a one
+ */
+static int search_quickly(const struct search *search)
+{
+	struct segments *segments = &search->kv->segments;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	int error = 0;
+
+	while (!error) {
+		const struct format_record *record =
+			(const struct format_record *)(search->base + offset);
+
+		if (offset + FORMAT_RECORD_HEADER_SIZE > segments->size ||
+		    !format_record_plausible(record, segments->size - offset,
+					     segments->keyspace_count))
+			return -EUCLEAN;
+		if (record->flags == FORMAT_RECORD_END)
+			return 0;
+		if (record->keyspace == FORMAT_KEYSPACE_ENGINE) {
+			if (segment_validate(segments, search->segment, search->base, offset) <= 0)
+				return -EUCLEAN;
+			error = snapshot_apply(
+				search->kv, record,
+				segments_address(segments, search->segment->slot, offset));
+		}
+		offset += (uint32_t)format_record_length(record);
+	}
+	return error;
+}
+
 /* All that the segment's records say of snapshots. */
-static int search_segment(struct search *search)
+static int search_closely(struct search *search)
 {
 	struct segments *segments = &search->kv->segments;
 	int error = 0;
@@ -150,7 +182,9 @@ static int search_all(struct kv *kv, struct segment **segments, size_t count)
 			.budget = SEGMENT_SEARCH_BUDGET(&kv->segments),
 			.last = segments[i] == last};
 
-		error = search_segment(&search);
+		error = search.last ? -EUCLEAN : search_quickly(&search);
+		if (error == -EUCLEAN)
+			error = search_closely(&search);
 	}
 	return error;
 }
