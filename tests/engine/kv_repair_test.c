@@ -5,7 +5,7 @@
  * offset, a repair brings back what can be, makes nothing worse, and has nothing to do the second
  * time.
  *
- *	kv_repair_test KIND
+ *	kv_repair_test KIND [TEST]
  *
  * Bytes and sizes here and there; with KVFS_TEST_LONG in the environment every single one, bytes in
  * two ways, with KVFS_TEST_QUICK fewer.
@@ -662,5 +662,7 @@ int main(int argc, char **argv)
 	};
 
 	kind = damage_kind_named(argc > 1 ? argv[1] : "plain");
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	return cmocka_run_group_tests_name(kind->name, tests, NULL, NULL);
 }
