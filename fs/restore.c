@@ -81,6 +81,7 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 {
 	struct kv_slice was = {NULL, 0}, now;
 	size_t size = 0;
+	bool differs;
 	int err_was = record_get(restore->snapshot, keyspace, key.data, key.size, &was), err;
 
 	if (err_was && err_was != -ENOENT)
@@ -96,12 +97,18 @@ static int compare(struct restore *restore, enum keyspace keyspace, struct kv_sl
 	/* A damaged record has to go in any case. */
 	if (err && err != -ENOENT && err != -EIO)
 		return err;
-	if (err_was ? err == -ENOENT
-		    : !err && now.size == size &&
-				(!size || !memcmp(now.data, restore->value, size)))
+	if (err_was && err == -ENOENT)
+		return 0;
+	differs = err_was || err || now.size != size ||
+		  (size && memcmp(now.data, restore->value, size) != 0);
+	/*
+	 * Also where it is what it was: whatever changes about an inode changes its record
+	 * (changed.h), by which who goes back to a later snapshot will go.
+	 */
+	if (!differs && keyspace != KEYSPACE_INODE)
 		return 0;
 	was = (struct kv_slice){restore->value, size};
-	err = tell(restore, keyspace, key, err_was ? NULL : &was, err ? NULL : &now);
+	err = differs ? tell(restore, keyspace, key, err_was ? NULL : &was, err ? NULL : &now) : 0;
 	return err ? err : add(restore, keyspace, key, !err_was, size);
 }
 

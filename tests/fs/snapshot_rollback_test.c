@@ -83,6 +83,39 @@ struct heard {
 	unsigned changes;
 };
 
+/*
+ * To share contents changes nothing in the attributes of the file that has them: going back and
+ * forth over it, what counts references agrees with them, and nothing stays behind.
+ */
+static void test_rollback_over_sharing(void **state)
+{
+	struct fixture *store = *state;
+	static uint8_t bytes[3 * 65536];
+	uint64_t file, copy;
+
+	memset(bytes, 0x5a, sizeof(bytes));
+	store->open.atime = KVFS_NOATIME;
+	fixture_reopen(store);
+	file = fixture_mkfile(store, KVFS_ROOT_INO, "f");
+	assert_int_equal(
+		kvfs_write(store->fs, file, bytes, sizeof(bytes), 0, 0), sizeof(bytes));
+	copy = fixture_mkfile(store, KVFS_ROOT_INO, "g");
+	assert_int_equal(kvfs_copy(store->fs, file, 0, copy, 0, 65536), 65536);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "own"), 0);
+	assert_int_equal(kvfs_copy(store->fs, file, 65536, copy, 65536, 65536), 65536);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "shared"), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(kvfs_rollback(store->fs, "own", NULL), 0);
+		fixture_assert_clean(store);
+		assert_int_equal(kvfs_rollback(store->fs, "shared", NULL), 0);
+		fixture_assert_clean(store);
+	}
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "f"), 0);
+	assert_int_equal(kvfs_unlink(store->fs, KVFS_ROOT_INO, "g"), 0);
+	fixture_reopen(store);
+	fixture_assert_clean(store);
+}
+
 static void hear_busy(void *arg, uint64_t ino)
 {
 	((struct heard *)arg)->busy = ino;
@@ -335,6 +368,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_over_orphan, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rollback_over_sharing, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_held, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
