@@ -90,11 +90,13 @@ static int meet(void *arg, const struct kvfs_snapshot *found)
 	return find(front, found->name) ? 0 : snapshot_add(front, found->name, found->time);
 }
 
-/* Makes the table know all that there are. */
+/* Makes the table know all that there are. Where they are not shown nobody can have asked. */
 static int need_all(struct fuse_front *front)
 {
 	int err;
 
+	if (!front->snapshots.table)
+		return -ESTALE;
 	if (front->snapshots.complete)
 		return 0;
 	err = kvfs_snapshot_list(front->fs, meet, front);
@@ -235,7 +237,7 @@ bool fuse_snapshots_is_name(struct fuse_front *front, fuse_ino_t parent, const c
 int fuse_snapshots_attr(struct fuse_front *front, struct kvfs_attr *out)
 {
 	struct kvfs_attr attr;
-	int err = kvfs_getattr(front->fs, KVFS_ROOT_INO, &attr);
+	int err = front->snapshots.table ? kvfs_getattr(front->fs, KVFS_ROOT_INO, &attr) : -ESTALE;
 
 	if (err)
 		return err;
@@ -267,6 +269,8 @@ int fuse_snapshots_create(struct fuse_front *front, const char *name, struct kvf
 	bool full;
 	int err;
 
+	if (!snapshots->table)
+		return -ESTALE;
 	/* As many as there can be, and deleted ones that somebody knows. */
 	pthread_mutex_lock(&snapshots->lock);
 	full = snapshots->complete && !free_number(snapshots);
@@ -311,6 +315,8 @@ int fuse_snapshots_delete(struct fuse_front *front, const char *name)
 	struct fuse_snapshot *snapshot;
 	int err;
 
+	if (!snapshots->table)
+		return -ESTALE;
 	pthread_mutex_lock(&snapshots->lock);
 	err = kvfs_snapshot_delete(front->fs, name);
 	snapshot = err ? NULL : find(front, name);
