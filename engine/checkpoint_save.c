@@ -19,6 +19,7 @@
 #include "checkpoint_order_save.h"
 #include "checkpoint_version.h"
 #include "cold.h"
+#include "loss.h"
 #include "snapshot.h"
 
 #define CHUNK FORMAT_CHECKPOINT_CHUNK
@@ -390,10 +391,13 @@ void checkpoint_save_abandon(struct kv *kv)
 
 int checkpoint_save_begin(struct kv *kv, bool around)
 {
-	struct checkpoint_save *save = calloc(1, sizeof(*save));
+	struct checkpoint_save *save;
 	unsigned i;
-	int error;
+	int error = loss_settle(kv);
 
+	if (error)
+		return error;
+	save = calloc(1, sizeof(*save));
 	if (!save)
 		return -ENOMEM;
 	save->kv = kv;

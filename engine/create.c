@@ -95,7 +95,7 @@ bool kv_is_file_name(const char *name)
 {
 	static const char *const names[] = {FORMAT_SUPER_NAME, FORMAT_MANIFEST_NAME,
 		FORMAT_CHECKPOINT_NAME, FORMAT_CHECKPOINT_NEW_NAME, FORMAT_SNAPSHOTS_NAME,
-		FORMAT_SNAPSHOTS_NEW_NAME, FORMAT_MANIFEST_NEW_NAME};
+		FORMAT_SNAPSHOTS_NEW_NAME, FORMAT_MANIFEST_NEW_NAME, FORMAT_LOSS_NAME};
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

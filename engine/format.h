@@ -24,6 +24,7 @@
 
 /* A store's directory: the superblock, and segments named by their slot. */
 #define FORMAT_SUPER_NAME "super"
+#define FORMAT_LOSS_NAME "loss" /* empty: that it is there says all (loss.h) */
 #define FORMAT_SEGMENT_NAME_SIZE 16 /* bytes, with the NUL */
 
 /* ---- superblock -------------------------------------------------------------------------------

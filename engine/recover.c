@@ -9,6 +9,7 @@
 #include "checkpoint_vouch.h"
 #include "log.h"
 #include "log_rest.h"
+#include "loss.h"
 #include "manifest.h"
 #include "preread.h"
 #include "replay.h"
@@ -503,12 +504,24 @@ static int remove_checkpoint(struct kv *kv)
 	return error ? error : kv->env->dir_sync(kv->dir);
 }
 
+static int judge_loss(struct kv *kv)
+{
+	int error;
+
+	if (kv->passed_over_bytes || kv->missing_segments || kv->lost_segments)
+		atomic_store(&kv->records_lost, true);
+	error = loss_settle(kv);
+	return env_is_short(error) ? 0 : error;
+}
+
 int recover(struct kv *kv)
 {
 	struct loaded loaded = {0};
 	struct listing listing = {kv, &loaded};
-	int error = kv->env->dir_list(kv->dir, load_one, &listing);
+	int error = loss_recall(kv);
 
+	if (!error)
+		error = kv->env->dir_list(kv->dir, load_one, &listing);
 	/*
 	 * A process that was killed may have left names that are not durable: segments count on
 	 * theirs from here on.
@@ -541,6 +554,8 @@ int recover(struct kv *kv)
 		error = manifest_judge(kv, loaded.segments, loaded.count);
 	if (!error)
 		error = replay_all(kv, &loaded);
+	if (!error)
+		error = judge_loss(kv);
 	if (!error)
 		error = snapshots_settle(kv);
 	atomic_store(&kv->checkpoints.behind_from, -kv->recovered_bytes);

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "compact.h"
+#include "loss.h"
 #include "maintain.h"
 #include "manifest.h"
 #include "store.h"
@@ -46,6 +47,44 @@ void repair_say(struct repair *repair, enum kv_severity severity, const char *fo
 	va_end(args);
 	if (repair->report)
 		repair->report(repair->report_arg, severity, text);
+}
+
+/* ---- what is lost ---------------------------------------------------------------------------- */
+
+int repair_mark(struct repair *repair)
+{
+	struct env_dir *dir;
+	bool before = false;
+	int error;
+
+	if (repair->marked)
+		return 0;
+	error = repair->env->dir_open(repair->env, repair->path, &dir);
+	if (error)
+		return error;
+	error = loss_look(repair->env, dir, &before);
+	if (!error)
+		error = loss_mark(repair->env, dir);
+	repair->env->dir_close(dir);
+	/* On a full disk what can be brought back is worth more. */
+	if (env_is_short(error))
+		return 0;
+	repair->marked = !error;
+	repair->marked_here = !error && !before;
+	return error;
+}
+
+/* Nothing was lost: a checkpoint was damaged, say. */
+static int unmark(struct repair *repair)
+{
+	struct env_dir *dir;
+	int error = repair->env->dir_open(repair->env, repair->path, &dir);
+
+	if (error)
+		return error;
+	error = loss_unmark(repair->env, dir);
+	repair->env->dir_close(dir);
+	return error;
 }
 
 /* ---- the superblock -------------------------------------------------------------------------- */
@@ -162,6 +201,8 @@ static int lengthen(struct repair *repair, struct env_file *file, const char *na
 	repair->env->file_unmap(file, map, size);
 	if (!ended)
 		error = note_cut(repair, header->slot, bytes);
+	if (!error && !ended)
+		error = repair_mark(repair);
 	if (!error)
 		error = repair->env->file_allocate(file, repair->super.segment_size);
 	if (!error)
@@ -463,10 +504,14 @@ static void say_missing(struct repair *repair)
 static int mend_log(struct repair *repair)
 {
 	struct kv *kv;
-	int closed, error = open_log(repair, &kv);
+	int closed, error = repair_mark(repair);
 
+	if (!error)
+		error = open_log(repair, &kv);
 	if (error)
 		return error;
+	if (kv->passed_over_bytes || kv->missing_segments || repair->missing_id)
+		repair->marked_here = false;
 	if (repair->checkpoint_damaged) {
 		repair->result.mended++;
 		repair_say(repair, KV_WARNING,
@@ -506,6 +551,8 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 			   "what was damaged held nothing, and is not there any more");
 	}
 	free(repair.cuts);
+	if (!error && repair.marked_here && !repair.result.lost_bytes && !repair.result.remaining)
+		error = unmark(&repair);
 	if (error)
 		return error;
 	*out = repair.result;

@@ -22,11 +22,19 @@ struct repair {
 	/* Of a segment that the checkpoint misses, which may be all that knows of it; id 0: none. */
 	uint64_t missing_id;
 	uint32_t missing_slot;
+	bool marked;	  /* that records are lost (loss.h) */
+	bool marked_here; /* not before, and nobody knows yet whether any are */
 	struct kv_repair_report result;
 };
 
 __attribute__((format(printf, 3, 4))) void
 repair_say(struct repair *repair, enum kv_severity severity, const char *format, ...);
+
+/*
+ * Marks that records are lost, before what tells of it goes: from here on the repair may be
+ * interrupted, and the next one find nothing.
+ */
+int repair_mark(struct repair *repair) __attribute__((warn_unused_result));
 
 /* The slots that names of segments' files say, in no order. */
 struct repair_slots {

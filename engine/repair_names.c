@@ -132,7 +132,8 @@ static int move_aside(struct repair *repair, const char *name, const char *of, c
 static int set_types_aside(struct repair *repair)
 {
 	static const char *const names[] = {
-		FORMAT_CHECKPOINT_NAME, FORMAT_MANIFEST_NAME, FORMAT_SNAPSHOTS_NAME};
+		FORMAT_CHECKPOINT_NAME, FORMAT_MANIFEST_NAME, FORMAT_SNAPSHOTS_NAME,
+		FORMAT_LOSS_NAME};
 	struct env_file *file;
 	unsigned i;
 	int error = 0;
@@ -162,12 +163,14 @@ static int set_aside(struct repair *repair, struct entry *entry, const char *why
 static int set_lost_aside(struct repair *repair, struct entry *entry)
 {
 	char why[STRAY_TEXT_SIZE];
+	int error;
 
 	/* All that it held: what is left of the file may be less. */
 	snprintf(why, sizeof(why), "its header is lost, and with it what its %u bytes held",
 		 repair->super.segment_size);
 	repair->result.lost_bytes += repair->super.segment_size;
-	return set_aside(repair, entry, why);
+	error = repair_mark(repair);
+	return error ? error : set_aside(repair, entry, why);
 }
 
 /* If a whole header is of another store, one of this store has to be there. */

@@ -119,8 +119,7 @@ void kv_stats(struct kv *kv, struct kv_stats *out)
 	out->brakes = atomic_load(&kv->brake.waits);
 	out->brake_us = atomic_load(&kv->brake.waited_us);
 	out->damaged = atomic_load(&kv->damaged);
-	out->records_lost =
-		kv->passed_over_bytes || kv->missing_segments || kv->lost_segments;
+	out->records_lost = atomic_load(&kv->records_lost);
 	out->failed = atomic_load(&kv->failed) != 0;
 	out->recovered_batches = kv->recovered_batches;
 	out->recovered_bytes = kv->recovered_bytes;

@@ -371,6 +371,8 @@ struct kv {
 	bool manifest_stale;	   /* it misses some, or is not whole, and that is known */
 	_Atomic bool manifest_damaged; /* not by a power failure, and not written anew yet */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
+	_Atomic bool records_lost;  /* by this opening, or one before (loss.h) */
+	bool loss_marked;	    /* that is durable; the maintainer's */
 	struct kv_info info;
 	bool inline_maintenance;
 	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as

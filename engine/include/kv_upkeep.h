@@ -75,8 +75,8 @@ struct kv_stats {
 	uint64_t brakes, brake_us; /* commits that waited for compaction, because the log had far
 				      too much garbage; how long in all */
 	uint64_t damaged;	 /* damaged records or stretches met */
-	bool records_lost;	 /* opening has passed over some, or missed segments: what they
-				    replaced may be back */
+	bool records_lost;	 /* this opening has passed over some, or missed segments, or one
+				    before, or a repair: what they replaced may be back */
 	uint64_t failed; /* 1: a write or a sync failed, and every change is refused (kv.h, Failure) */
 	uint64_t scrubs, scrubbed_bytes; /* passes over the store in the background, and what
 					    they verified */
@@ -160,6 +160,19 @@ struct kv_repair_report {
  */
 KV_API KV_MUST_CHECK int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report,
 				   void *report_arg, struct kv_repair_report *out);
+
+/*
+ * That records were lost (records_lost of kv_stats) is kept in mind from the opening or the repair
+ * that finds it out, also where nobody could tell any more, until who uses the store says that the
+ * records that are left agree with each other. What is damaged still is found by the next opening
+ * again. Durable on return. -EROFS, -EIO, -ENOMEM
+ */
+KV_API KV_MUST_CHECK int kv_forget_loss(struct kv *kv);
+/*
+ * The same as if damage had been found: that records may not agree, as who uses the store knows. As
+ * kv_forget_loss; -ENOSPC: until the store is closed it is kept in mind all the same
+ */
+KV_API KV_MUST_CHECK int kv_note_loss(struct kv *kv);
 
 /* ---- pruning --------------------------------------------------------------------------------- */
 

@@ -90,6 +90,9 @@ extern unsigned crash_lives_max;
 extern bool crash_may_have_threads;
 /* A call has failed: what a store says when it is opened is its right. */
 extern bool crash_may_complain;
+/* A failure if the store has it that records were lost to damage, of which there is none. */
+struct kv;
+int crash_check_loss(struct kv *kv);
 /* What was opened has not been compared: closing it well says nothing about the model. */
 extern bool crash_unverified;
 

@@ -323,8 +323,11 @@ static void complain(void *arg, enum kv_severity severity, const char *message)
 static int check(struct subject *subject)
 {
 	uint64_t findings;
-	int result = kvfs_check(subject->fs, complain, NULL, NULL, NULL, &findings);
+	int result = crash_check_loss(kvfs_kv(subject->fs));
 
+	if (result < 0)
+		return result;
+	result = kvfs_check(subject->fs, complain, NULL, NULL, NULL, &findings);
 	if (result < 0)
 		return crash_fail("kvfs_check failed: %s", strerror(-result));
 	if (findings > 0 && !crash_may_complain)

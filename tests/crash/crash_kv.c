@@ -197,8 +197,11 @@ static void complain(void *arg, enum kv_severity severity, const char *message)
 static int check_clean(struct kv *kv)
 {
 	uint64_t findings;
-	int result = kv_check(kv, complain, NULL, NULL, NULL, &findings);
+	int result = crash_check_loss(kv);
 
+	if (result < 0)
+		return result;
+	result = kv_check(kv, complain, NULL, NULL, NULL, &findings);
 	if (result < 0)
 		return crash_may_complain ? result : crash_fail("kv_check failed: %s", strerror(-result));
 	return findings > 0 && !crash_may_complain ? crash_fail("kv_check has %llu findings", (unsigned long long)findings)

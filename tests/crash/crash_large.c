@@ -499,6 +499,8 @@ static int subject_verify(void *arg)
 	subject->durable_seq = kv_durable_seq(subject->kv);
 	for (unsigned key = 0; result == 0 && key < KEYS; key++)
 		result = compare_key(subject, key);
+	if (result == 0)
+		result = crash_check_loss(subject->kv);
 	if (result < 0)
 		return result;
 	result = kv_check(subject->kv, complain, NULL, NULL, NULL, &findings);

@@ -9,6 +9,7 @@
 #include "crash.h"
 #include "crash_memory.h"
 #include "fixed.h"
+#include "kv.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -24,6 +25,14 @@ struct crash_totals crash_totals;
 bool crash_may_complain, crash_unverified, crash_may_have_threads;
 unsigned crash_lives_max = 32;
 static bool failed; /* crash_fail was called in this run */
+
+int crash_check_loss(struct kv *kv)
+{
+	struct kv_stats stats;
+
+	kv_stats(kv, &stats);
+	return stats.records_lost && !crash_may_complain ? crash_fail("records are said to be lost") : 0;
+}
 
 struct life {
 	const struct crash_subject *ops;

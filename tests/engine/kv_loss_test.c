@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv_loss_test.c - that records were lost to damage is kept in mind until the store's user says that
+ * what is left agrees, whatever becomes of what it was known by.
+ */
+#include "kv_fixture.h"
+
+#include "format.h"
+#include "store_image.h"
+
+#define KEYS 10u
+#define VALUE_SIZE 10000u
+#define DAMAGED 5u
+
+struct place {
+	char name[FORMAT_SEGMENT_NAME_SIZE];
+	uint32_t offset;
+	unsigned key; /* whose record it is */
+};
+
+static void find_key(void *arg, const struct store_image_record *at)
+{
+	struct place *place = arg;
+	char key[4];
+
+	snprintf(key, sizeof(key), "k%u", place->key);
+	if (at->record->key_size != 2 || memcmp(at->record->key, key, 2) != 0)
+		return;
+	format_segment_name(at->slot, place->name);
+	place->offset = at->offset;
+}
+
+static void remove_checkpoint(struct fixture *fixture)
+{
+	struct env_dir *dir;
+
+	assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+	assert_int_equal(fixture->env->unlink(dir, FORMAT_CHECKPOINT_NAME), 0);
+	assert_int_equal(fixture->env->dir_sync(dir), 0);
+	fixture->env->dir_close(dir);
+}
+
+/* Closed without a checkpoint, or killed behind one; one of its records is damaged. */
+static struct fixture *begin(void **state, unsigned key, bool checkpoint)
+{
+	struct place place = {.key = key};
+	struct store_image image;
+	struct fixture *fixture;
+	char name[4];
+
+	fixture_setup_inline(state);
+	fixture = *state;
+	for (unsigned i = 0; i < KEYS; i++) {
+		snprintf(name, sizeof(name), "k%u", i);
+		must_put_filled(fixture, HASHED, name, VALUE_SIZE, i);
+	}
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	if (checkpoint) {
+		sim_env_cut(fixture->sim);
+		(void)!kv_close(fixture->kv);
+		fixture->kv = NULL;
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	} else {
+		must_close(fixture);
+		remove_checkpoint(fixture);
+	}
+	store_image_take(&image, fixture->sim, STORE_PATH);
+	store_image_records(&image, find_key, &place);
+	store_image_free(&image);
+	assert_true(place.offset);
+	assert_int_equal(
+		sim_env_flip(fixture->sim, place.name, place.offset + VALUE_SIZE / 2, 1), 0);
+	return fixture;
+}
+
+static bool is_lost(struct fixture *fixture, unsigned flags)
+{
+	struct kv_stats stats;
+
+	must_open(fixture, flags);
+	kv_stats(fixture->kv, &stats);
+	must_close(fixture);
+	return stats.records_lost;
+}
+
+/* A checkpoint behind the damage hides it from the openings that follow. */
+static void test_opening(void **state)
+{
+	struct fixture *fixture = begin(state, DAMAGED, false);
+
+	assert_true(is_lost(fixture, KV_OPEN_READ_ONLY));
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(is_lost(fixture, KV_OPEN_INLINE));
+	assert_true(is_lost(fixture, KV_OPEN_READ_ONLY));
+	must_open(fixture, KV_OPEN_READ_ONLY);
+	assert_int_equal(kv_forget_loss(fixture->kv), -EROFS);
+	assert_int_equal(kv_note_loss(fixture->kv), -EROFS);
+	must_close(fixture);
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_forget_loss(fixture->kv), 0);
+	assert_int_equal(kv_forget_loss(fixture->kv), 0);
+	must_close(fixture);
+	assert_false(is_lost(fixture, KV_OPEN_INLINE));
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_note_loss(fixture->kv), 0);
+	sim_env_cut(fixture->sim);
+	(void)!kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+	assert_true(is_lost(fixture, KV_OPEN_INLINE));
+	fixture_teardown(state);
+}
+
+/* Wherever a repair ends: the record cannot be read, or it is known that some were lost. */
+static void test_interrupted_repair(void **state)
+{
+	struct kv_repair_report report;
+	bool done = false;
+
+	for (uint64_t step = 1; !done; step++) {
+		struct fixture *fixture = begin(state, DAMAGED, true);
+		struct kv_slice value;
+		struct kv_stats stats;
+
+		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+		(void)!kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report);
+		done = !sim_env_is_cut(fixture->sim);
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+		must_open(fixture, KV_OPEN_INLINE);
+		kv_stats(fixture->kv, &stats);
+		kv_read_begin(fixture->kv);
+		if (!stats.records_lost)
+			assert_int_equal(
+				kv_get(fixture->kv, HASHED, "k5", 2, &value), -EIO);
+		kv_read_end(fixture->kv);
+		must_close(fixture);
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+		assert_true(is_lost(fixture, KV_OPEN_INLINE));
+		fixture_teardown(state);
+	}
+}
+
+/* What held no record is no loss. */
+static void test_nothing_lost(void **state)
+{
+	static const char *const names[] = {
+		FORMAT_CHECKPOINT_NAME, FORMAT_MANIFEST_NAME, FORMAT_SUPER_NAME};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct kv_repair_report report;
+		struct fixture *fixture;
+
+		fixture_setup_inline(state);
+		fixture = *state;
+		must_put_filled(fixture, HASHED, "key", VALUE_SIZE, 1);
+		assert_int_equal(kv_checkpoint(fixture->kv), 0);
+		must_close(fixture);
+		assert_int_equal(sim_env_flip(fixture->sim, names[i], 20, 1), 0);
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+		assert_true(report.mended > 0);
+		assert_false(is_lost(fixture, KV_OPEN_INLINE));
+		fixture_teardown(state);
+	}
+}
+
+static int (*open_file)(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
+static int refusal;
+
+static int refusing_open(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	if (refusal && flags & ENV_CREATE && !strcmp(name, FORMAT_LOSS_NAME))
+		return refusal;
+	return open_file(dir, name, flags, out);
+}
+
+/* No room for the mark: what tells of the damage stays until there is. */
+static void test_no_room(void **state)
+{
+	struct fixture *fixture = begin(state, DAMAGED, false);
+	uint64_t size;
+
+	open_file = fixture->env->file_open;
+	fixture->env->file_open = refusing_open;
+	refusal = -ENOSPC;
+	for (unsigned i = 0; i < 2; i++) {
+		must_open(fixture, KV_OPEN_INLINE);
+		assert_int_equal(kv_checkpoint(fixture->kv), -ENOSPC);
+		must_close(fixture);
+		assert_null(sim_env_bytes(fixture->sim, FORMAT_CHECKPOINT_NAME, &size));
+	}
+	refusal = 0;
+	must_open(fixture, KV_OPEN_INLINE);
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	assert_true(is_lost(fixture, KV_OPEN_INLINE));
+	fixture->env->file_open = open_file;
+	fixture_teardown(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_opening),
+		cmocka_unit_test(test_interrupted_repair),
+		cmocka_unit_test(test_nothing_lost),
+		cmocka_unit_test(test_no_room),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
