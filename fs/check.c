@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "doubt.h"
 #include "record.h"
 
 #define STEPS_PER_PROGRESS 4096u
@@ -170,10 +169,9 @@ static int check_all(struct check *check)
 		err = check_lost(check);
 	if (!err)
 		check_numbers(check);
-	if (!err && !check->fs->view && doubt_is_noted(check->fs))
+	if (!err && !check->fs->view && check->fs->doubtful)
 		check_finding(check, NULL,
-			"records were lost to damage when it was opened before; a repair makes "
-			"those that are left agree");
+			"records were lost to damage; a repair makes those that are left agree");
 	return err;
 }
 

@@ -212,8 +212,14 @@ static int copy_all(struct walk *walk)
 int clone_records(struct kvfs *from, const struct clone_sink *sink)
 {
 	struct walk walk = {.from = from, .sink = sink};
-	int err = scratch_take(&from->scratch, &walk.scratch);
+	int err;
 
+	/* Files would be copied that are something else, and what says that they may be would not. */
+	if (from->doubtful) {
+		fs_report_loss(from);
+		return -EUCLEAN;
+	}
+	err = scratch_take(&from->scratch, &walk.scratch);
 	if (err)
 		return err;
 	err = copy_all(&walk);

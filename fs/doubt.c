@@ -8,35 +8,55 @@
 #include "meta_record.h"
 #include "record.h"
 
-bool doubt_is_noted(struct kvfs *fs)
-{
-	return !kv_contains(
-		fs->kv, KEYSPACE_META, META_DOUBT_KEY, sizeof(META_DOUBT_KEY) - 1);
-}
-
 void doubt_look(struct kvfs *fs)
 {
-	bool noted = doubt_is_noted(fs);
 	struct kv_stats stats;
 
 	kv_stats(fs->kv, &stats);
-	fs->doubtful = stats.records_lost || noted;
-	if (noted && !stats.records_lost && fs->report)
-		fs->report(fs->report_arg, KV_WARNING,
-			"records were lost to damage earlier; kvfs check --repair makes what is "
-			"left agree");
+	fs->doubtful = stats.records_lost;
 }
 
-int doubt_note(struct kvfs *fs)
+/* Of the last repair; 0: there was none, or it had nothing to do with lost records. */
+static int repaired_seq(struct kvfs *fs, uint64_t *seq)
 {
-	uint64_t seq;
+	struct kv_slice value;
 	int err;
 
-	if (!fs->doubtful || doubt_is_noted(fs))
-		return 0;
-	err = kv_put(fs->kv, KEYSPACE_META, META_DOUBT_KEY, sizeof(META_DOUBT_KEY) - 1, NULL, 0,
-		&seq);
+	*seq = 0;
+	kv_read_begin(fs->kv);
+	err = record_error(kv_get_seq(fs->kv, KEYSPACE_META, META_REPAIRED_KEY,
+		sizeof(META_REPAIRED_KEY) - 1, &value, seq));
+	kv_read_end(fs->kv);
+	return err == -ENOENT ? 0 : err;
+}
+
+int doubt_return(struct kvfs *fs, uint64_t seq)
+{
+	uint64_t repaired;
+	int err = fs->doubtful ? 0 : repaired_seq(fs, &repaired);
+
+	if (err || fs->doubtful || seq > repaired)
+		return err;
+	err = kv_note_loss(fs->kv);
+	if (!err)
+		fs->doubtful = true;
+	return err;
+}
+
+int doubt_end(struct kvfs *fs)
+{
+	uint64_t seq;
+	int err = kv_put(fs->kv, KEYSPACE_META, META_REPAIRED_KEY, sizeof(META_REPAIRED_KEY) - 1,
+		NULL, 0, &seq);
+
 	if (!err)
 		err = kv_sync(fs->kv, seq);
-	return err == -ENOSPC || err == -EDQUOT ? 0 : err;
+	/* On a full disk: snapshots of before are taken for what they were. */
+	if (err == -ENOSPC || err == -EDQUOT)
+		err = 0;
+	if (!err)
+		err = kv_forget_loss(fs->kv);
+	if (!err)
+		fs->doubtful = false;
+	return err;
 }

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * doubt.h - a store of which damage has taken records: what they replaced may be back, so records
- * need not agree. A note in keyspace meta says so from then on, until a repair; while it is there
- * nothing is freed because of one record alone, and no number given out that another may have.
+ * need not agree. The engine keeps that in mind (records_lost of kv_stats) until a repair; while it
+ * is so nothing is freed because of one record alone, and no number given out that another may have.
  */
 #ifndef DOUBT_H
 #define DOUBT_H
 
 #include "fs.h"
 
-/* When opening: sets fs->doubtful, and says so if it is an earlier opening that noted it. */
+/* When opening: sets fs->doubtful. */
 void doubt_look(struct kvfs *fs);
-/* When opening for changes: notes it. Where there is no room for that nothing is noted. */
-KV_MUST_CHECK int doubt_note(struct kvfs *fs);
-bool doubt_is_noted(struct kvfs *fs);
+/*
+ * Before going back to what was there at batch `seq`: if a repair has come since, that it mended is
+ * as it was again. Nobody else uses the file system. -ENOSPC, -EIO
+ */
+KV_MUST_CHECK int doubt_return(struct kvfs *fs, uint64_t seq);
+/* A repair has made what is left agree, and is durable. */
+KV_MUST_CHECK int doubt_end(struct kvfs *fs);
 
 #endif

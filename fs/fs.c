@@ -41,6 +41,15 @@ void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what)
 	report(fs->report, fs->report_arg, message);
 }
 
+void fs_report_loss(struct kvfs *fs)
+{
+	if (fs->report)
+		fs->report(fs->report_arg, KV_WARNING,
+			"records were lost to damage, and others may not agree with what is left: "
+			"kvfs check --repair makes them agree. Until then no file is freed, and no "
+			"clone made");
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 static int put_format(struct kv_batch *batch, uint64_t size_limit)
@@ -297,6 +306,8 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	err = check_format(fs, options->repairs, &next_ino);
 	if (!err)
 		doubt_look(fs);
+	if (!err && fs->doubtful && !options->repairs)
+		fs_report_loss(fs);
 	/* The record may be an older one that is back: a repair finds out. */
 	if (!err && fs->doubtful && !fs->read_only && !options->repairs)
 		next_ino = number_beyond(next_ino);
@@ -339,9 +350,7 @@ int kvfs_open(struct kv_env *env, const char *path, const struct kvfs_open_optio
 		return err;
 	}
 	if (!fs->read_only)
-		err = doubt_note(fs);
-	if (!err && !fs->read_only)
-		err = rollback_finish(fs, options->repairs || fs->doubtful);
+		err = rollback_finish(fs);
 	/* To which snapshot is lost, or that one is. */
 	if (options->repairs && (err == -EIO || err == -EUCLEAN)) {
 		fs->meta_lost |= META_LOST_ROLLBACK;

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "doubt.h"
 #include "orphan.h"
+#include "share_record.h"
 
 void mend_say(struct mend *mend, const char *format, ...)
 {
@@ -104,49 +106,62 @@ static int keys_add(struct keys *keys, struct kv_slice key)
 	return 0;
 }
 
-/* The next entries' keys that no inode has. -ENOENT: that was all */
-static int find_wrong_keys(struct mend *mend, struct kv_iterator *iterator, struct keys *keys)
+static bool is_key(enum keyspace keyspace, struct kv_slice key)
+{
+	const uint8_t *bytes = key.data;
+	uint64_t number;
+
+	if (keyspace == KEYSPACE_INODE)
+		return !inode_key_decode(key, &number);
+	return key.size == SHARE_KEY_SIZE &&
+	       !inode_key_decode((struct kv_slice){bytes, INODE_KEY_SIZE}, &number) &&
+	       (bytes[INODE_KEY_SIZE] == SHARE_BYTES || bytes[INODE_KEY_SIZE] == SHARE_COUNT);
+}
+
+/* The next entries' keys that make no sense. -ENOENT: that was all */
+static int find_wrong_keys(struct mend *mend, enum keyspace keyspace, struct kv_iterator *iterator,
+	struct keys *keys)
 {
 	const struct kv_entry *entries;
-	uint64_t ino;
 	size_t count;
 	int err;
 
 	kv_read_begin(mend->fs->kv);
 	err = kv_iterator_read(iterator, &entries, &count);
 	for (size_t i = 0; !err && i < count; i++)
-		if (!entries[i].status && inode_key_decode(entries[i].key, &ino))
+		if (!entries[i].status && !is_key(keyspace, entries[i].key))
 			err = keys_add(keys, entries[i].key);
 	kv_read_end(mend->fs->kv);
 	return err;
 }
 
-static int remove_inodes(struct mend *mend, const struct keys *keys)
+static int remove_keys(struct mend *mend, enum keyspace keyspace, const struct keys *keys)
 {
 	uint16_t size;
 	int err = 0;
 
 	for (size_t at = 0; at < keys->size && !err; at += sizeof(size) + size) {
 		memcpy(&size, keys->bytes + at, sizeof(size));
-		mend_say(mend, "an inode whose key makes no sense; removed");
-		err = mend_delete(mend, KEYSPACE_INODE, keys->bytes + at + sizeof(size), size);
+		mend_say(mend, "%s whose key makes no sense; removed",
+			keyspace == KEYSPACE_INODE ? "an inode" : "shared contents");
+		err = mend_delete(mend, keyspace, keys->bytes + at + sizeof(size), size);
 	}
 	return err;
 }
 
-static int mend_inode_keys(struct mend *mend)
+static int mend_keys(struct mend *mend, enum keyspace keyspace)
 {
 	struct kv_iterator *iterator;
 	struct keys keys = {0};
-	int err = kv_iterator_open(mend->fs->kv, KEYSPACE_INODE, KV_ITERATE_KEYS, &iterator);
+	int err = kv_iterator_open(mend->fs->kv, keyspace, KV_ITERATE_KEYS, &iterator);
 
 	if (err)
 		return err;
 	while (!err) {
 		keys.size = 0;
-		err = find_wrong_keys(mend, iterator, &keys);
+		err = find_wrong_keys(mend, keyspace, iterator, &keys);
 		if (!err)
-			err = remove_inodes(mend, &keys);
+			err = remove_keys(mend, keyspace, &keys);
 	}
 	kv_iterator_close(iterator);
 	free(keys.bytes);
@@ -184,7 +199,9 @@ static int mend_all(struct mend *mend)
 	if (!err)
 		err = mend_root(mend);
 	if (!err)
-		err = mend_inode_keys(mend);
+		err = mend_keys(mend, KEYSPACE_INODE);
+	if (!err)
+		err = mend_keys(mend, KEYSPACE_SHARED);
 	if (!err)
 		err = mend_owners(mend);
 	if (!err)
@@ -204,9 +221,27 @@ static int mend_all(struct mend *mend)
 		err = mend_shares(mend);
 	if (!err)
 		err = mend_inodes(mend);
+	return err ? err : mend_orphans(mend);
+}
+
+/* Records agree now: what they say is to be freed can be. */
+static int settle(struct mend *mend)
+{
+	struct kvfs *fs = mend->fs;
+	bool doubtful = fs->doubtful;
+	int err;
+
+	fs->doubtful = false;
+	err = orphan_recover(fs);
 	if (!err)
-		err = mend_orphans(mend);
-	return err ? err : mend_doubt(mend);
+		err = kvfs_sync(fs);
+	if (!err && doubtful)
+		err = doubt_end(fs);
+	if (!err && doubtful)
+		mend_say(mend, "records were lost to damage; those that are left agree now");
+	if (err)
+		fs->doubtful = doubtful;
+	return err;
 }
 
 int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended)
@@ -226,13 +261,10 @@ int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_
 	number_table_fini(&mend.users);
 	changed_fini(&mend.inos);
 	if (!err)
-		err = orphan_recover(fs);
-	if (!err)
-		err = kvfs_sync(fs);
+		err = settle(&mend);
 	if (err)
 		return err;
 	fs->meta_lost = 0;
-	fs->doubtful = false;
 	*mended = mend.mended;
 	return 0;
 }

@@ -53,8 +53,6 @@ KV_MUST_CHECK int mend_make(struct mend *mend, struct inode *inode);
  */
 KV_MUST_CHECK int mend_meta(struct mend *mend);
 KV_MUST_CHECK int mend_next_ino(struct mend *mend);
-/* Last of all: records agree now. */
-KV_MUST_CHECK int mend_doubt(struct mend *mend);
 /* Inodes that have entries, contents or attributes but no record; what belongs to none. */
 KV_MUST_CHECK int mend_owners(struct mend *mend);
 /* Entries that name nothing; then counts them. */

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#include "doubt.h"
+#include "inode_record.h"
 #include "mend.h"
 #include "meta_record.h"
 
@@ -50,6 +50,10 @@ int mend_meta(struct mend *mend)
 	return err;
 }
 
+/*
+ * What the record says is next may be an older state that is back, and of the numbers behind it
+ * snapshots may have some.
+ */
 int mend_next_ino(struct mend *mend)
 {
 	struct number_source *numbers = &mend->fs->numbers;
@@ -61,17 +65,15 @@ int mend_next_ino(struct mend *mend)
 		mend_say(mend,
 			"the next inode number was %llu, and %llu is in use; it is beyond that now",
 			(unsigned long long)limit, (unsigned long long)mend->most);
-	else
+	else if (!mend->fs->doubtful)
 		return 0;
-	atomic_store(&numbers->next, number_beyond(next > limit ? next : limit));
+	next = number_beyond(next > limit ? next : limit);
+	if (next > INODE_INO_MAX - NUMBER_STEP) {
+		mend_say(mend, "inode number %llu is in use: there are none left for new files",
+			(unsigned long long)mend->most);
+		return 0;
+	}
+	atomic_store(&numbers->next, next);
 	/* The first one that is given out writes the record. */
 	return number_next(numbers, &ino);
-}
-
-int mend_doubt(struct mend *mend)
-{
-	if (!doubt_is_noted(mend->fs))
-		return 0;
-	mend_say(mend, "records were lost to damage; those that are left agree now");
-	return mend_delete(mend, KEYSPACE_META, META_DOUBT_KEY, sizeof(META_DOUBT_KEY) - 1);
 }

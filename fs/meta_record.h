@@ -18,9 +18,9 @@
  *               +- - - - -
  *               | a snapshot's name    while the tree is being made what that has: until this
  *               +- - - - -             is over, the tree is the snapshot's
- *   "rolled_back"                    the same when it is over, and until the next time: with this
- *                                    one there, "rollback" is one that is back by mistake
- *   "doubt"     empty: damage has taken records, and no repair was made since
+ *   "rolled_back"                    the same when it is over, and until the next time: where
+ *                                    this one is newer, "rollback" is one that is back by mistake
+ *   "repaired"  empty: since this batch records agree, of which damage had taken some
  */
 #ifndef META_RECORD_H
 #define META_RECORD_H
@@ -36,7 +36,7 @@
 #define META_SIZE_LIMIT_SIZE 8u /* bytes */
 #define META_ROLLBACK_KEY "rollback"
 #define META_ROLLED_BACK_KEY "rolled_back"
-#define META_DOUBT_KEY "doubt"
+#define META_REPAIRED_KEY "repaired"
 
 void meta_format_encode(uint64_t name_secret, uint8_t value[META_FORMAT_SIZE]);
 /* -EPROTONOSUPPORT of a newer version, -EIO */

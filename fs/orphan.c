@@ -91,15 +91,16 @@ static bool keepable(const struct inode *inode)
 
 static int unlink_last(struct change *change, struct inode *inode, enum orphan_fate *fate)
 {
-	bool done = false;
+	bool done = false, doubtful = change->fs->doubtful;
 	int err = 0;
 
 	inode->nlink = 0;
 	*fate = ORPHAN_HELD;
-	if (keepable(inode) && inode_keep(change->fs, inode))
+	if (!doubtful && keepable(inode) && inode_keep(change->fs, inode))
 		return inode_delete(change, inode->ino);
 	if (!hold_mark(&change->fs->holds, inode->ino, true)) {
-		err = erase_step(change, inode, &done);
+		if (!doubtful)
+			err = erase_step(change, inode, &done);
 		*fate = done ? ORPHAN_NAMED : ORPHAN_UNDONE;
 	} else {
 		limit_orphaned(change->fs);
@@ -136,7 +137,10 @@ void orphan_settle(struct change *change, uint64_t ino, enum orphan_fate fate, i
 		orphan_release(change->fs, ino);
 }
 
-/* One batch of freeing; `done` if nothing is left to be freed now. */
+/*
+ * One batch of freeing; `done` if nothing is left to be freed now. In doubt an inode may have more
+ * names than its record says, which a repair counts.
+ */
 static int release_step(struct change *change, uint64_t ino, bool *done)
 {
 	struct inode inode;
@@ -145,7 +149,8 @@ static int release_step(struct change *change, uint64_t ino, bool *done)
 	*done = true;
 	if (err == -ENOENT)
 		return 0;
-	if (err || inode.nlink || hold_is_held(&change->fs->holds, ino))
+	if (err || inode.nlink || change->fs->doubtful ||
+		hold_is_held(&change->fs->holds, ino))
 		return err;
 	err = erase_step(change, &inode, done);
 	if (!err && *done)

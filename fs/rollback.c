@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dirent_record.h"
+#include "doubt.h"
 #include "inode.h"
 #include "limit.h"
 #include "meta_record.h"
@@ -231,6 +232,8 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (!err && keep)
 		err = kvfs_snapshot_create(fs, keep);
 	if (!err)
+		err = doubt_return(fs, kv_view_seq(snapshot->view));
+	if (!err)
 		err = decide(fs, name);
 	if (err)
 		return err;
@@ -269,7 +272,7 @@ int kvfs_rollback_held(struct kvfs *fs, const char *name, const char *keep,
 	stripe_resume(fs->stripes);
 	snapshot_close(snapshot);
 	/* The rollback is done by then, whatever becomes of inodes without a name. */
-	if (!err && orphan_recover(fs))
+	if (!err && !fs->doubtful && orphan_recover(fs))
 		report(fs, KV_WARNING,
 			"files without a name take room until the store is opened again", name);
 	return err;
@@ -282,61 +285,110 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
 
 /* ---- when opening ---------------------------------------------------------------------------- */
 
-/* Is that it is done known from the other record? */
-static bool is_done(struct kvfs *fs)
+/* Of the record; 0 as seq: there is none. */
+static int record_seq(struct kvfs *fs, const char *key, uint64_t *seq)
 {
-	return !kv_contains(fs->kv, KEYSPACE_META, META_ROLLED_BACK_KEY,
-		sizeof(META_ROLLED_BACK_KEY) - 1);
-}
-
-/* What there is, for who was not interrupted at all, long ago. */
-static int keep_tree(struct kvfs *fs, const char *name)
-{
-	char keep[32], what[96];
-	unsigned number = 0;
+	struct kv_slice value;
 	int err;
 
-	do {
-		snprintf(keep, sizeof(keep), "before-rollback-%u", ++number);
-		err = kvfs_snapshot_create(fs, keep);
-	} while (err == -EEXIST);
-	snprintf(what, sizeof(what), "what there was before it is finished is snapshot %s", keep);
+	*seq = 0;
+	kv_read_begin(fs->kv);
+	err = record_error(kv_get_seq(fs->kv, KEYSPACE_META, key, strlen(key), &value, seq));
+	kv_read_end(fs->kv);
+	return err == -ENOENT ? 0 : err;
+}
+
+/*
+ * Is it known from the other record that it is done? Only from a newer one: an older one is back
+ * itself, of which what deletes it was damaged.
+ */
+static int is_done(struct kvfs *fs, uint64_t *begun, bool *done)
+{
+	uint64_t ended = 0;
+	int err = record_seq(fs, META_ROLLBACK_KEY, begun);
+
 	if (!err)
-		report(fs, KV_WARNING, what, name);
+		err = record_seq(fs, META_ROLLED_BACK_KEY, &ended);
+	*done = !err && ended > *begun;
 	return err;
 }
 
-static int finish(struct kvfs *fs, const char *name)
+#define KEPT_NAME "before-rollback-"
+
+struct kept {
+	uint64_t begun;
+	bool found;
+};
+
+static int note_kept(void *arg, const struct kv_snapshot *snapshot)
+{
+	struct kept *kept = arg;
+
+	kept->found |= snapshot->seq > kept->begun &&
+		       !strncmp(snapshot->name, KEPT_NAME, strlen(KEPT_NAME));
+	return kept->found;
+}
+
+/*
+ * In doubt: what there is becomes a snapshot, for who was not interrupted at all, long ago. Not
+ * again after an attempt that failed.
+ */
+static int keep_tree(struct kvfs *fs, const char *name, uint64_t begun)
+{
+	struct kept kept = {.begun = begun};
+	char keep[32], what[128];
+	unsigned number = 0;
+	int err = kv_snapshot_list(fs->kv, note_kept, &kept);
+
+	if (err)
+		return kept.found ? 0 : err;
+	do {
+		snprintf(keep, sizeof(keep), KEPT_NAME "%u", ++number);
+		err = kvfs_snapshot_create(fs, keep);
+	} while (err == -EEXIST);
+	snprintf(what, sizeof(what), "what there was before it is finished %s snapshot %s",
+		err ? "cannot be kept as" : "is", keep);
+	report(fs, err ? KV_ERROR : KV_WARNING, what, name);
+	return err;
+}
+
+static int finish(struct kvfs *fs, const char *name, uint64_t begun)
 {
 	struct kvfs *snapshot;
-	int err;
+	int err = kvfs_snapshot_open(fs, name, &snapshot);
 
-	report(fs, KV_INFO, "it was interrupted, and is finished now", name);
-	err = kvfs_snapshot_open(fs, name, &snapshot);
 	if (err)
 		return err;
-	err = restore(fs, snapshot, NULL);
+	if (fs->doubtful)
+		err = keep_tree(fs, name, begun);
+	if (!err)
+		err = doubt_return(fs, kv_view_seq(snapshot->view));
+	if (!err)
+		err = restore(fs, snapshot, NULL);
 	if (!err)
 		err = conclude(fs, name);
 	snapshot_close(snapshot);
 	return err;
 }
 
-int rollback_finish(struct kvfs *fs, bool doubtful)
+int rollback_finish(struct kvfs *fs)
 {
 	char name[KV_SNAPSHOT_NAME_MAX + 1];
+	uint64_t begun;
+	bool done;
 	int err = read_target(fs, name);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	if (is_done(fs)) {
+	err = is_done(fs, &begun, &done);
+	if (done) {
 		report(fs, KV_WARNING,
 			"it was done long ago, but what says so was damaged; nothing changes", name);
 		return remove_record(fs);
 	}
-	err = doubtful ? keep_tree(fs, name) : 0;
+	report(fs, KV_INFO, "it was interrupted, and is finished now", name);
 	if (!err)
-		err = finish(fs, name);
+		err = finish(fs, name, begun);
 	if (err)
 		report(fs, KV_ERROR, "it was interrupted, and cannot be finished", name);
 	return err == -ENOENT ? -EUCLEAN : err;
@@ -345,12 +397,15 @@ int rollback_finish(struct kvfs *fs, bool doubtful)
 int rollback_show(struct kvfs *fs)
 {
 	char name[KV_SNAPSHOT_NAME_MAX + 1];
+	uint64_t begun;
+	bool done;
 	int err = read_target(fs, name);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	if (is_done(fs))
-		return 0;
+	err = is_done(fs, &begun, &done);
+	if (err || done)
+		return err;
 	report(fs, KV_WARNING, "it was interrupted; shown is what it will be when finished", name);
 	err = kv_snapshot_open(fs->kv, name, &fs->view);
 	return err == -ENOENT ? -EUCLEAN : err;

@@ -12,10 +12,10 @@
 #include "fs.h"
 
 /*
- * When opening for changes: finishes what was begun. doubtful: it may be that damage alone says so;
- * then the tree as it is becomes a snapshot before.
+ * When opening for changes: finishes what was begun. Where damage has taken records it may be that
+ * these alone say so: then the tree as it is becomes a snapshot before.
  */
-KV_MUST_CHECK int rollback_finish(struct kvfs *fs, bool doubtful);
+KV_MUST_CHECK int rollback_finish(struct kvfs *fs);
 /* When opening for reading: fs->view, if the tree is to be a snapshot's. */
 KV_MUST_CHECK int rollback_show(struct kvfs *fs);
 

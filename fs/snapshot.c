@@ -117,6 +117,7 @@ static int show(struct kvfs *fs, struct kv_view *view, struct kvfs **out)
 	shown->name_secret = fs->name_secret;
 	shown->atime = KVFS_NOATIME;
 	shown->read_only = shown->borrows = true;
+	shown->doubtful = fs->doubtful;
 	shown->write_size_max = fs->write_size_max;
 	shown->report = fs->report;
 	shown->report_arg = fs->report_arg;

@@ -63,15 +63,13 @@ static void end(struct fixture *store)
 	sim_env_free(sim);
 }
 
-/* Closes the store, and damages the newest record of the key. */
-static void lose(struct fixture *store, enum keyspace keyspace, const void *key, size_t size)
+/* The newest record of the key, in the closed store, and no checkpoint tells of it. */
+static void damage(struct fixture *store, enum keyspace keyspace, const void *key, size_t size)
 {
 	struct wanted wanted = {.keyspace = keyspace, .key = key, .size = size};
 	struct store_image image;
 	struct env_dir *dir;
 
-	/* A mark behind it says that it was durable. */
-	fixture_close(store);
 	store_image_take(&image, sim, PATH);
 	store_image_records(&image, find_newest, &wanted);
 	store_image_free(&image);
@@ -82,6 +80,13 @@ static void lose(struct fixture *store, enum keyspace keyspace, const void *key,
 	store->env->dir_close(dir);
 }
 
+/* Closes the store, where a mark behind it says that it was durable. */
+static void lose(struct fixture *store, enum keyspace keyspace, const void *key, size_t size)
+{
+	fixture_close(store);
+	damage(store, keyspace, key, size);
+}
+
 static void lose_inode(struct fixture *store, uint64_t ino)
 {
 	uint8_t key[INODE_KEY_SIZE];
@@ -90,12 +95,21 @@ static void lose_inode(struct fixture *store, uint64_t ino)
 	lose(store, KEYSPACE_INODE, key, sizeof(key));
 }
 
+/* Also what says that it is not to be freed any more. */
+static void lose_both(struct fixture *store, uint64_t ino)
+{
+	uint8_t key[INODE_KEY_SIZE];
+
+	inode_key_encode(ino, key);
+	lose(store, KEYSPACE_INODE, key, sizeof(key));
+	damage(store, KEYSPACE_ORPHAN, key, sizeof(key));
+}
+
 static void ignore(void *arg, enum kv_severity severity, const char *message)
 {
 }
 
-/* The tree as a repair leaves it, in which a check finds nothing. */
-static void repair(struct fixture *store)
+static void repair_unchecked(struct fixture *store)
 {
 	struct kv_repair_report report;
 	uint64_t mended;
@@ -107,6 +121,12 @@ static void repair(struct fixture *store)
 	assert_int_equal(kvfs_repair(store->fs, ignore, NULL, &mended), 0);
 	store->open.repairs = false;
 	fixture_reopen(store);
+}
+
+/* The tree as a repair leaves it, in which a check finds nothing. */
+static void repair(struct fixture *store)
+{
+	repair_unchecked(store);
 	fixture_assert_clean(store);
 }
 
@@ -164,20 +184,29 @@ static void test_next_number(void **state)
 	end(&store);
 }
 
-/* A file that had no name at first, and by its older record is to be freed. */
+/* A file that had no name at first. */
+static uint64_t make_named_later(struct fixture *store)
+{
+	struct kvfs_attr attr;
+
+	assert_int_equal(
+		kvfs_tmpfile(store->fs, &fixture_root, KVFS_ROOT_INO, S_IFREG | 0600, &attr), 0);
+	write_file(store, attr.ino, 'a');
+	assert_int_equal(kvfs_link(store->fs, attr.ino, KVFS_ROOT_INO, "file", &attr), 0);
+	kvfs_release(store->fs, attr.ino, 1);
+	fixture_mkfile(store, KVFS_ROOT_INO, "behind");
+	return attr.ino;
+}
+
+/* By its older record it is to be freed. */
 static void test_named_later(void **state)
 {
 	struct fixture store;
-	struct kvfs_attr attr;
+	uint64_t ino;
 
 	begin(&store);
-	assert_int_equal(
-		kvfs_tmpfile(store.fs, &fixture_root, KVFS_ROOT_INO, S_IFREG | 0600, &attr), 0);
-	write_file(&store, attr.ino, 'a');
-	assert_int_equal(kvfs_link(store.fs, attr.ino, KVFS_ROOT_INO, "file", &attr), 0);
-	kvfs_release(store.fs, attr.ino, 1);
-	fixture_mkfile(&store, KVFS_ROOT_INO, "behind");
-	lose_inode(&store, attr.ino);
+	ino = make_named_later(&store);
+	lose_both(&store, ino);
 	for (unsigned round = 0; round < 2; round++) {
 		fixture_open(&store);
 		assert_true(findings_of(&store) > 0);
@@ -185,8 +214,167 @@ static void test_named_later(void **state)
 	}
 	fixture_open(&store);
 	repair(&store);
-	must_have(&store, attr.ino, 'a');
-	assert_int_equal(fixture_attr(&store, attr.ino).nlink, 1);
+	must_have(&store, ino, 'a');
+	assert_int_equal(fixture_attr(&store, ino).nlink, 1);
+	end(&store);
+}
+
+/* The store's own repair is done, and that of the files is not: the doubt stays. */
+static void test_interrupted_repair(void **state)
+{
+	struct kv_repair_report report;
+	struct fixture store;
+	uint64_t ino;
+
+	begin(&store);
+	ino = make_named_later(&store);
+	lose_both(&store, ino);
+	assert_int_equal(kv_repair(store.env, PATH, ignore, NULL, &report), 0);
+	assert_true(report.lost_bytes > 0);
+	for (unsigned round = 0; round < 2; round++) {
+		fixture_open(&store);
+		assert_true(findings_of(&store) > 0);
+		fixture_close(&store);
+	}
+	fixture_open(&store);
+	repair(&store);
+	must_have(&store, ino, 'a');
+	fixture_reopen(&store);
+	fixture_assert_clean(&store);
+	end(&store);
+}
+
+/* By its older record a file has one name, and loses that. */
+static void test_other_name(void **state)
+{
+	struct fixture store;
+	struct kvfs_attr attr;
+	uint64_t ino;
+
+	for (unsigned held = 0; held < 2; held++) {
+		begin(&store);
+		ino = fixture_mkfile(&store, KVFS_ROOT_INO, "one");
+		write_file(&store, ino, 'a');
+		assert_int_equal(kvfs_link(store.fs, ino, KVFS_ROOT_INO, "two", &attr), 0);
+		kvfs_release(store.fs, ino, 1);
+		fixture_mkfile(&store, KVFS_ROOT_INO, "behind");
+		lose_inode(&store, ino);
+		fixture_open(&store);
+		assert_int_equal(fixture_attr(&store, ino).nlink, 1);
+		kvfs_hold(store.fs, ino, held);
+		assert_int_equal(kvfs_unlink(store.fs, KVFS_ROOT_INO, "one"), 0);
+		kvfs_release(store.fs, ino, held);
+		must_have(&store, ino, 'a');
+		fixture_reopen(&store);
+		must_have(&store, ino, 'a');
+		repair(&store);
+		assert_int_equal(fixture_lookup(&store, KVFS_ROOT_INO, "one"), -ENOENT);
+		assert_int_equal(fixture_lookup(&store, KVFS_ROOT_INO, "two"), (int64_t)ino);
+		assert_int_equal(fixture_attr(&store, ino).nlink, 1);
+		must_have(&store, ino, 'a');
+		end(&store);
+	}
+}
+
+/* What has no other name is freed by the repair, and not before. */
+static void test_unlinked(void **state)
+{
+	struct kvfs_attr attr;
+	struct fixture store;
+	uint64_t ino, other;
+
+	begin(&store);
+	ino = fixture_mkfile(&store, KVFS_ROOT_INO, "mine");
+	other = make_named_later(&store);
+	write_file(&store, ino, 'b');
+	lose_inode(&store, other);
+	fixture_open(&store);
+	assert_int_equal(kvfs_unlink(store.fs, KVFS_ROOT_INO, "mine"), 0);
+	assert_int_equal(kvfs_getattr(store.fs, ino, &attr), 0);
+	repair(&store);
+	assert_int_equal(kvfs_getattr(store.fs, ino, &attr), -ENOENT);
+	assert_int_equal(fixture_lookup(&store, KVFS_ROOT_INO, "lost+found"), -ENOENT);
+	end(&store);
+}
+
+static int drop(void *arg, const void *bytes, size_t size)
+{
+	return 0;
+}
+
+/* A clone would have no doubt. */
+static void test_clone(void **state)
+{
+	struct fixture store;
+	struct kvfs *snapshot;
+
+	begin(&store);
+	lose_both(&store, make_named_later(&store));
+	fixture_open(&store);
+	assert_int_equal(kvfs_send(store.fs, drop, NULL), -EUCLEAN);
+	assert_int_equal(kvfs_snapshot_create(store.fs, "snapshot"), 0);
+	assert_int_equal(kvfs_snapshot_open(store.fs, "snapshot", &snapshot), 0);
+	assert_int_equal(kvfs_send(snapshot, drop, NULL), -EUCLEAN);
+	kvfs_close(snapshot);
+	assert_int_equal(kvfs_snapshot_delete(store.fs, "snapshot"), 0);
+	repair(&store);
+	assert_int_equal(kvfs_send(store.fs, drop, NULL), 0);
+	end(&store);
+}
+
+static bool is_doubtful(struct fixture *store)
+{
+	struct kv_stats stats;
+
+	kv_stats(kvfs_kv(store->fs), &stats);
+	return stats.records_lost;
+}
+
+/* Going back brings what a snapshot has of it, in doubt, and behind the repair as well. */
+static void test_snapshot_of_before(void **state)
+{
+	struct fixture store;
+	uint64_t ino;
+
+	begin(&store);
+	ino = make_named_later(&store);
+	assert_int_equal(kvfs_snapshot_create(store.fs, "snapshot"), 0);
+	lose_both(&store, ino);
+	for (unsigned round = 0; round < 3; round++) {
+		fixture_open(&store);
+		fixture_mkfile(&store, KVFS_ROOT_INO, "later");
+		assert_int_equal(kvfs_rollback(store.fs, "snapshot", NULL), 0);
+		fixture_reopen(&store);
+		assert_true(is_doubtful(&store));
+		/* Of the snapshot a check goes on finding it. */
+		if (round)
+			repair_unchecked(&store);
+		assert_true(is_doubtful(&store) == !round);
+		must_have(&store, ino, 'a');
+		fixture_close(&store);
+	}
+	fixture_open(&store);
+	assert_int_equal(kvfs_snapshot_delete(store.fs, "snapshot"), 0);
+	fixture_assert_clean(&store);
+	end(&store);
+}
+
+/* Numbers that only a snapshot has, of which the record is lost, are not given out again. */
+static void test_number_of_snapshot(void **state)
+{
+	struct fixture store;
+	uint64_t ino;
+
+	begin(&store);
+	do
+		ino = fixture_mkfile(&store, KVFS_ROOT_INO, "file");
+	while (ino < 5000 && !kvfs_unlink(store.fs, KVFS_ROOT_INO, "file"));
+	assert_int_equal(kvfs_snapshot_create(store.fs, "snapshot"), 0);
+	assert_int_equal(kvfs_unlink(store.fs, KVFS_ROOT_INO, "file"), 0);
+	lose(&store, KEYSPACE_META, META_NEXT_INO_KEY, sizeof(META_NEXT_INO_KEY) - 1);
+	fixture_open(&store);
+	repair(&store);
+	assert_true(fixture_mkfile(&store, KVFS_ROOT_INO, "new") > ino);
 	end(&store);
 }
 
@@ -280,10 +468,16 @@ static void test_gone_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_gone_back),
+		cmocka_unit_test(test_interrupted_repair),
 		cmocka_unit_test(test_named_later),
 		cmocka_unit_test(test_next_number),
+		cmocka_unit_test(test_number_of_snapshot),
+		cmocka_unit_test(test_other_name),
 		cmocka_unit_test(test_sharers),
+		cmocka_unit_test(test_snapshot_of_before),
+		cmocka_unit_test(test_unlinked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -320,6 +320,7 @@ static void test_record_is_back(void **state)
 	fixture_mkdir(store, KVFS_ROOT_INO, "d");
 	digest = tree_digest(store->fs);
 	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, NULL), 0);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rolled_back", 11, "s", 1, NULL), 0);
 	fixture_close(store);
 	store->open.kv.flags = KV_OPEN_READ_ONLY;
 	fixture_open(store);
@@ -335,8 +336,50 @@ static void test_record_is_back(void **state)
 	fixture_open(store);
 }
 
-/* A repair cannot know whether it was: it finishes it, and what there was is a snapshot. */
-static void test_kept_for_a_repair(void **state)
+/* It was interrupted, and the record of the one before is back, which was done. */
+static void test_older_is_back(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), digest;
+
+	fixture_write(store, ino, "before", 100000);
+	digest = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	fixture_write(store, ino, "behind", 100000);
+	assert_int_equal(kvfs_rollback(store->fs, "s", NULL), 0);
+	fixture_write(store, ino, "later", 200000);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), 0, "rollback", 8, "s", 1, NULL), 0);
+	assert_int_equal(kv_contains(kvfs_kv(store->fs), 0, "rolled_back", 11), 0);
+	fixture_close(store);
+	store->open.kv.flags = KV_OPEN_READ_ONLY;
+	fixture_open(store);
+	assert_true(tree_digest(store->fs) == digest);
+	fixture_close(store);
+	store->open.kv.flags = 0;
+	fixture_open(store);
+	assert_true(tree_digest(store->fs) == digest);
+	assert_int_equal(kv_contains(kvfs_kv(store->fs), 0, "rollback", 8), -ENOENT);
+}
+
+static int count_snapshot(void *arg, const struct kvfs_snapshot *snapshot)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned count_snapshots(struct fixture *store)
+{
+	unsigned count = 0;
+
+	assert_int_equal(kvfs_snapshot_list(store->fs, count_snapshot, &count), 0);
+	return count;
+}
+
+/*
+ * Where damage has taken records nobody knows whether it was: it is finished, and what there was is
+ * a snapshot; one, whatever becomes of attempts to finish it.
+ */
+static void test_kept_in_doubt(void **state)
 {
 	struct fixture *store = *state;
 	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), old, digest;
@@ -349,12 +392,48 @@ static void test_kept_for_a_repair(void **state)
 	fixture_write(store, ino, "behind", 100000);
 	digest = tree_digest(store->fs);
 	begin_rollback(store, "s");
+	assert_int_equal(kvfs_snapshot_create(store->fs, "before-rollback-2"), 0);
+	assert_int_equal(kvfs_snapshot_delete(store->fs, "before-rollback-2"), 0);
+	assert_int_equal(kv_note_loss(kvfs_kv(store->fs)), 0);
 	store->open.repairs = true;
 	fixture_reopen(store);
 	assert_true(tree_digest(store->fs) == old);
+	assert_int_equal(count_snapshots(store), 3);
 	assert_int_equal(kvfs_snapshot_open(store->fs, "before-rollback-2", &before), 0);
 	assert_true(tree_digest(before) == digest);
 	kvfs_close(before);
+	/* To what is not there: nothing is kept. Once more, behind a first attempt: nothing either. */
+	begin_rollback(store, "t");
+	fixture_close(store);
+	store->open.repairs = false;
+	assert_int_equal(kvfs_open(store->env, store->path, &store->open, &store->fs), -EUCLEAN);
+	store->open.repairs = true;
+	fixture_open(store);
+	assert_int_equal(count_snapshots(store), 3);
+	begin_rollback(store, "s");
+	assert_int_equal(kvfs_snapshot_create(store->fs, "before-rollback-3"), 0);
+	fixture_reopen(store);
+	assert_int_equal(count_snapshots(store), 4);
+	assert_int_equal(kv_forget_loss(kvfs_kv(store->fs)), 0);
+	store->open.repairs = false;
+	fixture_reopen(store);
+}
+
+/* A repair of a store that is whole finishes what was interrupted, and keeps nothing. */
+static void test_not_kept(void **state)
+{
+	struct fixture *store = *state;
+	uint64_t ino = fixture_mkfile(store, KVFS_ROOT_INO, "f"), old;
+
+	fixture_write(store, ino, "before", 100000);
+	old = tree_digest(store->fs);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "s"), 0);
+	fixture_write(store, ino, "behind", 100000);
+	begin_rollback(store, "s");
+	store->open.repairs = true;
+	fixture_reopen(store);
+	assert_true(tree_digest(store->fs) == old);
+	assert_int_equal(count_snapshots(store), 1);
 	fixture_assert_clean(store);
 }
 
@@ -364,7 +443,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_record_is_back, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_kept_for_a_repair, fixture_setup, fixture_teardown),
+			test_kept_in_doubt, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_not_kept, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_older_is_back, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_rollback, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rollback_over_orphan, fixture_setup, fixture_teardown),
