@@ -560,6 +560,44 @@ static void test_next_ino(void **state)
 	assert_int_equal(fixture_attr(store, ino).size, sizeof(data));
 }
 
+/* Somebody has made an inode with the last number that there is. */
+static void test_last_number(void **state)
+{
+	struct fixture *store = *state;
+	struct inode inode = {.ino = INODE_INO_MAX,
+		.mode = S_IFREG | 0600,
+		.nlink = 1,
+		.contents = INODE_INLINE};
+	uint8_t key[INODE_KEY_SIZE], value[INODE_HEAD_MAX];
+	uint64_t mended;
+
+	inode_key_encode(inode.ino, key);
+	assert_int_equal(kv_put(kvfs_kv(store->fs), KEYSPACE_INODE, key, sizeof(key), value,
+				 inode_record_encode(&inode, 0, value), NULL),
+		0);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(kvfs_repair(store->fs, ignore_report, NULL, &mended), 0);
+		assert_true(mended > 0);
+	}
+	assert_true(fixture_lookup(store, KVFS_ROOT_INO, "lost+found") > 0);
+	assert_true(fixture_mkfile(store, KVFS_ROOT_INO, "file") < INODE_INO_MAX);
+}
+
+/* Or shared contents with a key that nothing has. */
+static void test_shared_keys(void **state)
+{
+	static const char *const wrong[] = {"x", "12345678\1", "\0\0\0\0\0\0\0\2\2"};
+	static const size_t sizes[] = {1, 9, 9};
+	struct fixture *store = *state;
+
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(kv_put(kvfs_kv(store->fs), KEYSPACE_SHARED, wrong[i], sizes[i],
+					 "value", 5, NULL),
+			0);
+	fixture_assert_repaired(store, "keys of shared contents");
+	assert_int_equal(keys(store, KEYSPACE_SHARED), 0);
+}
+
 /* ---- interruptions --------------------------------------------------------------------------- */
 
 #define POWER_ROUNDS 12u
@@ -599,6 +637,7 @@ static void power_round(unsigned round, unsigned step, bool *ended)
 	struct fixture store = {.path = "store",
 		.open = {.kv = {.flags = KV_OPEN_INLINE, .report = ignore_report}}};
 	struct sim_env *sim;
+	struct kv_stats stats;
 	char when[48];
 
 	assert_int_equal(sim_env_new(&options, &sim), 0);
@@ -611,6 +650,8 @@ static void power_round(unsigned round, unsigned step, bool *ended)
 		damage(&store);
 	if (round % 3 == 0)
 		spoil(&store, META_FORMAT_KEY, round % 2);
+	if (round % 4 < 2)
+		assert_int_equal(kv_note_loss(kvfs_kv(store.fs)), 0);
 	fixture_close(&store);
 	store.open.repairs = true;
 	*ended = repair_interrupted(&store, sim, step);
@@ -619,6 +660,8 @@ static void power_round(unsigned round, unsigned step, bool *ended)
 	fixture_assert_repaired(&store, when);
 	for (unsigned i = 0; i < FILES; i++)
 		assert_contents(&store, i, round);
+	kv_stats(kvfs_kv(store.fs), &stats);
+	assert_false(stats.records_lost);
 	fixture_close(&store);
 	sim_env_free(sim);
 }
@@ -663,6 +706,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_trim, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_next_ino, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_named_later, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_last_number, fixture_setup, fixture_remove),
+		cmocka_unit_test_setup_teardown(
+			test_shared_keys, fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_interrupted),
 	};
 
