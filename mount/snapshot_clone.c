@@ -36,6 +36,11 @@ void snapshot_explain_clone(const char *target, int rc)
 			"%s: the server has given this up, as nothing was asked for too long; "
 			"nothing was made",
 			target);
+	else if (rc == -EUCLEAN)
+		message(KV_ERROR,
+			"%s: the store has lost records to damage, and in a clone nobody would know: "
+			"repair it first (kvfs check --repair), or copy its files; nothing was made",
+			target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));
 }

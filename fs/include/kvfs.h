@@ -364,7 +364,8 @@ KV_API KV_MUST_CHECK int kvfs_rollback_check(
  * meanwhile. It has the same inode numbers and parameters, and no snapshots. progress (may be NULL)
  * gets the bytes done and, about, in all, and stops it by returning non-zero. What an error leaves
  * at `path` opens as no file system, or, where the last sync or closing failed, as all of the tree.
- * Errors: as kvfs_create, and -EIO, -ECANCELED
+ * Errors: as kvfs_create, and -EIO, -ECANCELED, -EUCLEAN records were lost to damage, and no repair
+ * was made since
  */
 KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
 				    kv_progress_fn *progress, void *progress_arg);

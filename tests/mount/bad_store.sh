@@ -4,7 +4,7 @@
 # bad_store.sh - stores that are damaged, foreign, newer, locked or not writable: a clear error, and nothing lost
 
 cases=(not_there not_a_store foreign_directory removed_segments newer_format damaged_super truncated_super damaged_lists stray_segments
-	damaged_value damaged_while_mounted truncated_while_mounted removed_while_mounted scrubbed_while_mounted
+	damaged_value damaged_while_mounted lost_records truncated_while_mounted removed_while_mounted scrubbed_while_mounted
 	damaged_every_segment truncated_segment random_damage repair_names_files
 	damaged_snapshot two_mounts read_only_file_system read_only_mount disk_that_fails closed_root_of_one_that_fails
 	symlinked_parts directory_for_a_segment store_inside_its_mount mount_inside_its_store link_to_a_store said_once)
@@ -277,6 +277,53 @@ case_damaged_while_mounted() {
 	kill -0 "$daemon" || fail "the daemon ended"
 	store_unmount
 	expect_fail 'seg-[0-9a-f]+.*offset' "$KVFS" check "$store"
+}
+
+# The record of a value is lost, and no checkpoint has it. Until a repair every check finds that, no file is freed and no
+# clone made; behind it all is as ever.
+case_lost_records() {
+	local i used
+	needs_kvfs_here
+	filled_store --compress none # the value is looked for
+	value_flip 27
+	rm -f "$store/checkpoint"
+	uncheckable=1
+	store_mount
+	ln "$mnt/file30" "$mnt/other30"
+	rm "$mnt/large" "$mnt/file30"
+	expect_same "by its other name" "$(seq -s " 30 " 300)" "$(cat "$mnt/other30")"
+	"$KVFS" snapshot create "$mnt" one
+	expect_fail 'lost records to damage.*check --repair' "$KVFS" snapshot clone "$mnt" one clone
+	grep -q 'records were lost to damage' daemon.log || fail "the daemon does not say that records are lost"
+	store_unmount
+	expect_fail 'lost records to damage.*check --repair' "$KVFS" snapshot clone "$store" one clone
+	[ ! -e clone ] || fail "a clone was begun"
+	# also where the damage itself is not there any more
+	for i in 1 2; do
+		expect_fail 'records were lost to damage' "$KVFS" check "$store"
+		store_mount
+		store_unmount
+	done
+	"$KVFS" snapshot delete "$store" one
+	used=$(du -sk "$store" | cut -f1)
+	echo "with what could not be freed: $used KiB"
+	[ "$used" -gt 3000 ] || fail "a file was freed before the repair"
+	i=0
+	"$KVFS" check --repair "$store" >repair.out || i=$?
+	expect_same "a repair's exit code" 1 "$i"
+	grep -q 'those that are left agree now' repair.out || fail "the repair does not say that it ended"
+	uncheckable=
+	store_check
+	"$KVFS" snapshot create "$store" two
+	"$KVFS" snapshot clone "$store" two clone
+	"$KVFS" check clone
+	store_mount
+	for i in $(seq "$files"); do
+		[ "$i" = 27 ] || [ "$i" = 30 ] || seq -s " $i " 300 | cmp - "$mnt/file$i"
+	done
+	[ ! -e "$mnt/large" ] || fail "what was removed is back"
+	expect_same "the other name" "$(seq -s " 30 " 300)" "$(cat "$mnt/other30")"
+	store_unmount
 }
 
 # A segment is cut off under a mount that has it in its maps: what was behind the cut is an error, and nothing else is hurt.
