@@ -33,7 +33,7 @@ struct kvfs {
 	_Atomic uint64_t orphaned_ns; /* when a file that was held lost its last name; a hint */
 	_Atomic uint64_t waited_ns;   /* from when on somebody may wait for space (limit.c) */
 	bool read_only;
-	bool doubtful; /* damage has taken records (doubt.h) */
+	_Atomic bool doubtful; /* damage has taken records (doubt.h) */
 	bool borrows; /* the store is another's: this is a snapshot that he opened */
 	unsigned meta_lost; /* records of meta that cannot be read, for a repair: META_LOST_... */
 	_Atomic uint64_t size_limit; /* bytes; 0: none (limit.h) */
