@@ -67,7 +67,7 @@ int repair_mark(struct repair *repair)
 		error = loss_mark(repair->env, dir);
 	repair->env->dir_close(dir);
 	/* On a full disk what can be brought back is worth more. */
-	if (env_is_short(error))
+	if (env_is_full(error))
 		return 0;
 	repair->marked = !error;
 	repair->marked_here = !error && !before;
