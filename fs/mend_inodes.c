@@ -174,6 +174,9 @@ static bool mend_counts(struct mend *mend, struct inode *inode)
 
 	if (!S_ISDIR(inode->mode))
 		return names && SET(inode->nlink, (uint32_t)names);
+	/* To be freed. What has no name, and is not, has got one by now. */
+	if (!names && !inode->nlink)
+		return false;
 	changed = SET(inode->nlink, 2 + (uint32_t)table_value(&mend->subdirs, inode->ino));
 	changed |= SET(inode->size, table_value(&mend->sizes, inode->ino));
 	if (inode->ino == KVFS_ROOT_INO)
