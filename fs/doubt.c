@@ -16,24 +16,11 @@ void doubt_look(struct kvfs *fs)
 	fs->doubtful = stats.records_lost;
 }
 
-/* Of the last repair; 0: there was none, or it had nothing to do with lost records. */
-static int repaired_seq(struct kvfs *fs, uint64_t *seq)
-{
-	struct kv_slice value;
-	int err;
-
-	*seq = 0;
-	kv_read_begin(fs->kv);
-	err = record_error(kv_get_seq(fs->kv, KEYSPACE_META, META_REPAIRED_KEY,
-		sizeof(META_REPAIRED_KEY) - 1, &value, seq));
-	kv_read_end(fs->kv);
-	return err == -ENOENT ? 0 : err;
-}
-
 int doubt_return(struct kvfs *fs, uint64_t seq)
 {
 	uint64_t repaired;
-	int err = fs->doubtful ? 0 : repaired_seq(fs, &repaired);
+	int err = record_seq(fs, KEYSPACE_META, META_REPAIRED_KEY, sizeof(META_REPAIRED_KEY) - 1,
+		&repaired);
 
 	if (err || fs->doubtful || seq > repaired)
 		return err;

@@ -56,6 +56,20 @@ KV_MUST_CHECK static inline int record_size(struct kvfs *fs, enum keyspace keysp
 	return kv_value_size(fs->kv, keyspace, key, key_size, size);
 }
 
+/* By which batch the store, not a view, got the record; 0: there is none. */
+KV_MUST_CHECK static inline int record_seq(
+	struct kvfs *fs, enum keyspace keyspace, const void *key, size_t key_size, uint64_t *seq)
+{
+	struct kv_slice value;
+	int err;
+
+	*seq = 0;
+	kv_read_begin(fs->kv);
+	err = record_error(kv_get_seq(fs->kv, keyspace, key, key_size, &value, seq));
+	kv_read_end(fs->kv);
+	return err == -ENOENT ? 0 : err;
+}
+
 /*
  * Reads each entry's value and hands it to each(arg, i) before the next is read: many at once from
  * the store, one by one from a view. Inside a read section.

@@ -285,19 +285,6 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
 
 /* ---- when opening ---------------------------------------------------------------------------- */
 
-/* Of the record; 0 as seq: there is none. */
-static int record_seq(struct kvfs *fs, const char *key, uint64_t *seq)
-{
-	struct kv_slice value;
-	int err;
-
-	*seq = 0;
-	kv_read_begin(fs->kv);
-	err = record_error(kv_get_seq(fs->kv, KEYSPACE_META, key, strlen(key), &value, seq));
-	kv_read_end(fs->kv);
-	return err == -ENOENT ? 0 : err;
-}
-
 /*
  * Is it known from the other record that it is done? Only from a newer one: an older one is back
  * itself, of which what deletes it was damaged.
@@ -305,10 +292,12 @@ static int record_seq(struct kvfs *fs, const char *key, uint64_t *seq)
 static int is_done(struct kvfs *fs, uint64_t *begun, bool *done)
 {
 	uint64_t ended = 0;
-	int err = record_seq(fs, META_ROLLBACK_KEY, begun);
+	int err = record_seq(fs, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1,
+		begun);
 
 	if (!err)
-		err = record_seq(fs, META_ROLLED_BACK_KEY, &ended);
+		err = record_seq(fs, KEYSPACE_META, META_ROLLED_BACK_KEY,
+			sizeof(META_ROLLED_BACK_KEY) - 1, &ended);
 	*done = !err && ended > *begun;
 	return err;
 }
