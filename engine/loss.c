@@ -13,10 +13,9 @@ int loss_look(struct kv_env *env, struct env_dir *dir, bool *marked)
 
 	if (!error)
 		env->file_close(file);
-	if (env_open_was_refused(error))
-		return error;
-	*marked = error != -ENOENT;
-	return 0;
+	/* What is no file marks it as well: who knows what somebody has put it over. */
+	*marked = !error || env_is_no_file(error);
+	return *marked || error == -ENOENT ? 0 : error;
 }
 
 int loss_mark(struct kv_env *env, struct env_dir *dir)
@@ -43,18 +42,24 @@ int loss_recall(struct kv *kv)
 	int error = loss_look(kv->env, kv->dir, &marked);
 
 	if (!error && marked)
-		kv->records_lost = kv->loss_marked = true;
+		atomic_store(&kv->records_lost, true);
 	return error;
+}
+
+void loss_found(struct kv *kv)
+{
+	atomic_store(&kv->records_lost, true);
+	kv->loss_unmarked = true;
 }
 
 int loss_settle(struct kv *kv)
 {
 	int error;
 
-	if (!kv->records_lost || kv->loss_marked || kv->info.read_only)
+	if (!kv->loss_unmarked || kv->info.read_only)
 		return 0;
 	error = loss_mark(kv->env, kv->dir);
-	kv->loss_marked = !error;
+	kv->loss_unmarked = error;
 	return error;
 }
 
@@ -67,8 +72,9 @@ int kv_note_loss(struct kv *kv)
 	if (kv->info.read_only)
 		return -EROFS;
 	pthread_mutex_lock(&kv->maintain.lock);
-	kv->records_lost = true;
-	error = loss_settle(kv);
+	error = loss_mark(kv->env, kv->dir);
+	if (!error)
+		atomic_store(&kv->records_lost, true);
 	pthread_mutex_unlock(&kv->maintain.lock);
 	return error;
 }
@@ -80,9 +86,11 @@ int kv_forget_loss(struct kv *kv)
 	if (kv->info.read_only)
 		return -EROFS;
 	pthread_mutex_lock(&kv->maintain.lock);
-	error = kv->loss_marked ? loss_unmark(kv->env, kv->dir) : 0;
-	if (!error)
-		kv->records_lost = kv->loss_marked = false;
+	error = loss_unmark(kv->env, kv->dir);
+	if (!error) {
+		kv->loss_unmarked = false;
+		atomic_store(&kv->records_lost, false);
+	}
 	pthread_mutex_unlock(&kv->maintain.lock);
 	return error;
 }

@@ -14,7 +14,7 @@
 
 struct kv;
 
-/* *marked: whether there is one. What opening is refused with (env_open_was_refused) */
+/* *marked: whether there is one. Errors: as file_open, but -ENOENT */
 int loss_look(struct kv_env *env, struct env_dir *dir, bool *marked)
 	__attribute__((warn_unused_result));
 /* Durable on return. One that is there is fine. */
@@ -22,10 +22,12 @@ int loss_mark(struct kv_env *env, struct env_dir *dir) __attribute__((warn_unuse
 /* Durably. None is fine. */
 int loss_unmark(struct kv_env *env, struct env_dir *dir) __attribute__((warn_unused_result));
 
-/* When opening, before the log is looked at. As loss_look */
+/* When opening, before the log is looked at: what is marked. As loss_look */
 int loss_recall(struct kv *kv) __attribute__((warn_unused_result));
+/* Behind the replay: it has passed over records, or missed segments. */
+void loss_found(struct kv *kv);
 /*
- * Marks what was lost, unless that is done, or nothing was. Called behind the replay, where opening
+ * Marks what was found, unless that is done, or nothing was. Called behind the replay, where opening
  * goes on without room for that, and before a checkpoint, which then has to wait.
  */
 int loss_settle(struct kv *kv) __attribute__((warn_unused_result));

@@ -509,7 +509,7 @@ static int judge_loss(struct kv *kv)
 	int error;
 
 	if (kv->passed_over_bytes || kv->missing_segments || kv->lost_segments)
-		atomic_store(&kv->records_lost, true);
+		loss_found(kv);
 	error = loss_settle(kv);
 	return env_is_short(error) ? 0 : error;
 }

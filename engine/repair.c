@@ -504,10 +504,16 @@ static void say_missing(struct repair *repair)
 static int mend_log(struct repair *repair)
 {
 	struct kv *kv;
-	int closed, error = repair_mark(repair);
+	int closed, error = 0;
 
-	if (!error)
-		error = open_log(repair, &kv);
+	/* A checkpoint may be all that knows, and goes before the log is looked at without it. */
+	if (repair->missing_id || (repair->checkpoint_there && !repair->checkpoint_damaged))
+		error = repair_mark(repair);
+	if (error)
+		return error;
+	error = open_log(repair, &kv);
+	if (env_is_short(error) && repair->marked_here)
+		(void)!unmark(repair); /* nothing was changed */
 	if (error)
 		return error;
 	if (kv->passed_over_bytes || kv->missing_segments || repair->missing_id)

@@ -372,7 +372,7 @@ struct kv {
 	_Atomic bool manifest_damaged; /* not by a power failure, and not written anew yet */
 	uint64_t passed_over_bytes; /* that are damaged, by the replay */
 	_Atomic bool records_lost;  /* by this opening, or one before (loss.h) */
-	bool loss_marked;	    /* that is durable; the maintainer's */
+	bool loss_unmarked;	    /* by this one, and not durably yet; the maintainer's */
 	struct kv_info info;
 	bool inline_maintenance;
 	uint64_t warm_size; /* bytes: a log up to this size is kept in the page cache as far as

@@ -214,9 +214,13 @@ int clone_records(struct kvfs *from, const struct clone_sink *sink)
 	struct walk walk = {.from = from, .sink = sink};
 	int err;
 
-	/* Files would be copied that are something else, and what says that they may be would not. */
+	/* In a clone nobody would know. */
 	if (from->doubtful) {
-		fs_report_loss(from);
+		if (from->report)
+			from->report(from->report_arg, KV_ERROR,
+				"no clone is made where records may not agree, as some were lost to "
+				"damage: repair the store (kvfs check --repair); of a snapshot from "
+				"before the repair, copy the files");
 		return -EUCLEAN;
 	}
 	err = scratch_take(&from->scratch, &walk.scratch);

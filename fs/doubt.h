@@ -16,6 +16,10 @@ void doubt_look(struct kvfs *fs);
  * as it was again. Nobody else uses the file system. -ENOSPC, -EIO
  */
 KV_MUST_CHECK int doubt_return(struct kvfs *fs, uint64_t seq);
+/* It was not gone back after all, and there was no doubt before. */
+void doubt_take_back(struct kvfs *fs);
+/* Is what was there at this batch older than the last repair of lost records? */
+KV_MUST_CHECK int doubt_was_before_repair(struct kvfs *fs, uint64_t seq, bool *before);
 /* A repair has made what is left agree, and is durable. */
 KV_MUST_CHECK int doubt_end(struct kvfs *fs);
 

@@ -41,7 +41,7 @@ void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what)
 	report(fs->report, fs->report_arg, message);
 }
 
-void fs_report_loss(struct kvfs *fs)
+static void report_loss(struct kvfs *fs)
 {
 	if (fs->report)
 		fs->report(fs->report_arg, KV_WARNING,
@@ -307,7 +307,7 @@ static int open_kv(struct kvfs *fs, struct kv_env *env, const char *path,
 	if (!err)
 		doubt_look(fs);
 	if (!err && fs->doubtful && !options->repairs)
-		fs_report_loss(fs);
+		report_loss(fs);
 	/* The record may be an older one that is back: a repair finds out. */
 	if (!err && fs->doubtful && !fs->read_only && !options->repairs)
 		next_ino = number_beyond(next_ino);

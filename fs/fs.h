@@ -58,9 +58,6 @@ struct kvfs *fs_new(void);
 /* A message for people, about damage in the records of inode `ino`. */
 void fs_report_damage(struct kvfs *fs, uint64_t ino, const char *what);
 
-/* That damage has taken records (doubt.h), and what to do. */
-void fs_report_loss(struct kvfs *fs);
-
 /*
  * As fs_report_damage, and gives the error for it. Inline, so that the compiler sees that it never
  * is 0.

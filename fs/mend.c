@@ -219,34 +219,33 @@ static int mend_all(struct mend *mend)
 		err = list_inodes(mend);
 	if (!err)
 		err = mend_shares(mend);
+	/* Sharers are counted: from here on they can be counted off. */
+	if (!err)
+		mend->fs->doubtful = false;
 	if (!err)
 		err = mend_inodes(mend);
 	return err ? err : mend_orphans(mend);
 }
 
 /* Records agree now: what they say is to be freed can be. */
-static int settle(struct mend *mend)
+static int settle(struct mend *mend, bool doubtful)
 {
 	struct kvfs *fs = mend->fs;
-	bool doubtful = fs->doubtful;
-	int err;
+	int err = orphan_recover(fs);
 
-	fs->doubtful = false;
-	err = orphan_recover(fs);
 	if (!err)
 		err = kvfs_sync(fs);
 	if (!err && doubtful)
 		err = doubt_end(fs);
 	if (!err && doubtful)
 		mend_say(mend, "records were lost to damage; those that are left agree now");
-	if (err)
-		fs->doubtful = doubtful;
 	return err;
 }
 
 int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_t *mended)
 {
 	struct mend mend = {.fs = fs, .report = report, .report_arg = report_arg};
+	bool doubtful = fs->doubtful;
 	int err = scratch_take(&fs->scratch, &mend.scratch);
 
 	if (err)
@@ -261,7 +260,8 @@ int kvfs_repair(struct kvfs *fs, kv_report_fn *report, void *report_arg, uint64_
 	number_table_fini(&mend.users);
 	changed_fini(&mend.inos);
 	if (!err)
-		err = settle(&mend);
+		err = settle(&mend, doubtful);
+	fs->doubtful = err && doubtful;
 	if (err)
 		return err;
 	fs->meta_lost = 0;

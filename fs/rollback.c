@@ -63,9 +63,17 @@ static int put_record(struct kvfs *fs, const char *name, const char *there, cons
 	return err ? err : kv_sync(fs->kv, seq);
 }
 
-static int decide(struct kvfs *fs, const char *name)
+static int decide(struct kvfs *fs, const char *name, uint64_t snapshot_seq)
 {
-	return put_record(fs, name, META_ROLLBACK_KEY, META_ROLLED_BACK_KEY);
+	bool doubtful = fs->doubtful;
+	int err = doubt_return(fs, snapshot_seq);
+
+	if (!err)
+		err = put_record(fs, name, META_ROLLBACK_KEY, META_ROLLED_BACK_KEY);
+	/* It was refused, so what is there is what it was. */
+	if ((err == -ENOSPC || err == -EDQUOT) && !doubtful)
+		doubt_take_back(fs);
+	return err;
 }
 
 /* For this there is room on a full disk as well. */
@@ -232,9 +240,7 @@ static int roll_back(struct kvfs *fs, struct kvfs *snapshot, const char *name, c
 	if (!err && keep)
 		err = kvfs_snapshot_create(fs, keep);
 	if (!err)
-		err = doubt_return(fs, kv_view_seq(snapshot->view));
-	if (!err)
-		err = decide(fs, name);
+		err = decide(fs, name, kv_view_seq(snapshot->view));
 	if (err)
 		return err;
 	if (watch)
@@ -289,50 +295,28 @@ int kvfs_rollback(struct kvfs *fs, const char *name, const char *keep)
  * Is it known from the other record that it is done? Only from a newer one: an older one is back
  * itself, of which what deletes it was damaged.
  */
-static int is_done(struct kvfs *fs, uint64_t *begun, bool *done)
+static int is_done(struct kvfs *fs, bool *done)
 {
-	uint64_t ended = 0;
+	uint64_t begun, ended = 0;
 	int err = record_seq(fs, KEYSPACE_META, META_ROLLBACK_KEY, sizeof(META_ROLLBACK_KEY) - 1,
-		begun);
+		&begun);
 
 	if (!err)
 		err = record_seq(fs, KEYSPACE_META, META_ROLLED_BACK_KEY,
 			sizeof(META_ROLLED_BACK_KEY) - 1, &ended);
-	*done = !err && ended > *begun;
+	*done = !err && ended > begun;
 	return err;
 }
 
-#define KEPT_NAME "before-rollback-"
-
-struct kept {
-	uint64_t begun;
-	bool found;
-};
-
-static int note_kept(void *arg, const struct kv_snapshot *snapshot)
+/* In doubt: what there is becomes a snapshot, for who was not interrupted at all, long ago. */
+static int keep_tree(struct kvfs *fs, const char *name)
 {
-	struct kept *kept = arg;
-
-	kept->found |= snapshot->seq > kept->begun &&
-		       !strncmp(snapshot->name, KEPT_NAME, strlen(KEPT_NAME));
-	return kept->found;
-}
-
-/*
- * In doubt: what there is becomes a snapshot, for who was not interrupted at all, long ago. Not
- * again after an attempt that failed.
- */
-static int keep_tree(struct kvfs *fs, const char *name, uint64_t begun)
-{
-	struct kept kept = {.begun = begun};
 	char keep[32], what[128];
 	unsigned number = 0;
-	int err = kv_snapshot_list(fs->kv, note_kept, &kept);
+	int err;
 
-	if (err)
-		return kept.found ? 0 : err;
 	do {
-		snprintf(keep, sizeof(keep), KEPT_NAME "%u", ++number);
+		snprintf(keep, sizeof(keep), "before-rollback-%u", ++number);
 		err = kvfs_snapshot_create(fs, keep);
 	} while (err == -EEXIST);
 	snprintf(what, sizeof(what), "what there was before it is finished %s snapshot %s",
@@ -341,7 +325,7 @@ static int keep_tree(struct kvfs *fs, const char *name, uint64_t begun)
 	return err;
 }
 
-static int finish(struct kvfs *fs, const char *name, uint64_t begun)
+static int finish(struct kvfs *fs, const char *name)
 {
 	struct kvfs *snapshot;
 	int err = kvfs_snapshot_open(fs, name, &snapshot);
@@ -349,7 +333,7 @@ static int finish(struct kvfs *fs, const char *name, uint64_t begun)
 	if (err)
 		return err;
 	if (fs->doubtful)
-		err = keep_tree(fs, name, begun);
+		err = keep_tree(fs, name);
 	if (!err)
 		err = doubt_return(fs, kv_view_seq(snapshot->view));
 	if (!err)
@@ -363,13 +347,12 @@ static int finish(struct kvfs *fs, const char *name, uint64_t begun)
 int rollback_finish(struct kvfs *fs)
 {
 	char name[KV_SNAPSHOT_NAME_MAX + 1];
-	uint64_t begun;
 	bool done;
 	int err = read_target(fs, name);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = is_done(fs, &begun, &done);
+	err = is_done(fs, &done);
 	if (done) {
 		report(fs, KV_WARNING,
 			"it was done long ago, but what says so was damaged; nothing changes", name);
@@ -377,7 +360,7 @@ int rollback_finish(struct kvfs *fs)
 	}
 	report(fs, KV_INFO, "it was interrupted, and is finished now", name);
 	if (!err)
-		err = finish(fs, name, begun);
+		err = finish(fs, name);
 	if (err)
 		report(fs, KV_ERROR, "it was interrupted, and cannot be finished", name);
 	return err == -ENOENT ? -EUCLEAN : err;
@@ -386,13 +369,12 @@ int rollback_finish(struct kvfs *fs)
 int rollback_show(struct kvfs *fs)
 {
 	char name[KV_SNAPSHOT_NAME_MAX + 1];
-	uint64_t begun;
 	bool done;
 	int err = read_target(fs, name);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = is_done(fs, &begun, &done);
+	err = is_done(fs, &done);
 	if (err || done)
 		return err;
 	report(fs, KV_WARNING, "it was interrupted; shown is what it will be when finished", name);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "doubt.h"
 #include "entry.h"
 #include "inode.h"
 
@@ -106,23 +107,25 @@ static int check_root(struct kvfs *fs)
 static int show(struct kvfs *fs, struct kv_view *view, struct kvfs **out)
 {
 	struct kvfs *shown = fs_new();
-	int err;
+	bool doubtful;
+	int err = shown ? doubt_was_before_repair(fs, kv_view_seq(view), &doubtful) : -ENOMEM;
 
-	if (!shown) {
+	if (err) {
+		free(shown);
 		kv_view_close(view);
-		return -ENOMEM;
+		return err;
 	}
 	shown->kv = fs->kv;
 	shown->view = view;
 	shown->name_secret = fs->name_secret;
 	shown->atime = KVFS_NOATIME;
 	shown->read_only = shown->borrows = true;
-	shown->doubtful = fs->doubtful;
 	shown->write_size_max = fs->write_size_max;
 	shown->report = fs->report;
 	shown->report_arg = fs->report_arg;
 	atomic_init(&shown->size_limit, kvfs_size_limit(fs));
 	hold_table_init(&shown->holds);
+	shown->doubtful = fs->doubtful || doubtful;
 	err = scratch_pool_init(&shown->scratch, shown->kv, shown->view);
 	if (!err)
 		err = check_root(shown);

@@ -39,7 +39,8 @@ void snapshot_explain_clone(const char *target, int rc)
 	else if (rc == -EUCLEAN)
 		message(KV_ERROR,
 			"%s: the store has lost records to damage, and in a clone nobody would know: "
-			"repair it first (kvfs check --repair), or copy its files; nothing was made",
+			"repair it first (kvfs check --repair), or, of a snapshot from before that, "
+			"copy the files; nothing was made",
 			target);
 	else if (rc)
 		message(KV_ERROR, "%s: %s", target, message_error(rc));

@@ -164,13 +164,14 @@ KV_API KV_MUST_CHECK int kv_repair(struct kv_env *env, const char *path, kv_repo
 /*
  * That records were lost (records_lost of kv_stats) is kept in mind from the opening or the repair
  * that finds it out, also where nobody could tell any more, until who uses the store says that the
- * records that are left agree with each other. What is damaged still is found by the next opening
+ * records that are left agree with each other. A repair that was interrupted leaves that as well where
+ * nobody can know any more whether there were any. What is damaged still is found by the next opening
  * again. Durable on return. -EROFS, -EIO, -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_forget_loss(struct kv *kv);
 /*
  * The same as if damage had been found: that records may not agree, as who uses the store knows. As
- * kv_forget_loss; -ENOSPC: until the store is closed it is kept in mind all the same
+ * kv_forget_loss, and -ENOSPC; an error leaves it as it was
  */
 KV_API KV_MUST_CHECK int kv_note_loss(struct kv *kv);
 

@@ -365,7 +365,7 @@ KV_API KV_MUST_CHECK int kvfs_rollback_check(
  * gets the bytes done and, about, in all, and stops it by returning non-zero. What an error leaves
  * at `path` opens as no file system, or, where the last sync or closing failed, as all of the tree.
  * Errors: as kvfs_create, and -EIO, -ECANCELED, -EUCLEAN records were lost to damage, and no repair
- * was made since
+ * was made since, or since this snapshot
  */
 KV_API KV_MUST_CHECK int kvfs_clone(struct kvfs *fs, struct kv_env *env, const char *path,
 				    kv_progress_fn *progress, void *progress_arg);

@@ -166,16 +166,120 @@ static void test_nothing_lost(void **state)
 	}
 }
 
+/* Nor where the repair of it ends at any step, and another comes to its end. */
+static void test_nothing_lost_interrupted(void **state)
+{
+	struct kv_repair_report report;
+	bool done = false;
+
+	for (uint64_t step = 1; !done; step++) {
+		struct fixture *fixture;
+
+		fixture_setup_inline(state);
+		fixture = *state;
+		must_put_filled(fixture, HASHED, "key", VALUE_SIZE, 1);
+		assert_int_equal(kv_checkpoint(fixture->kv), 0);
+		must_close(fixture);
+		assert_int_equal(sim_env_flip(fixture->sim, FORMAT_CHECKPOINT_NAME, 20, 1), 0);
+		sim_env_cut_at(fixture->sim, sim_env_steps(fixture->sim) + step);
+		(void)!kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report);
+		done = !sim_env_is_cut(fixture->sim);
+		assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+		assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+		assert_false(is_lost(fixture, KV_OPEN_INLINE));
+		fixture_teardown(state);
+	}
+}
+
 static int (*open_file)(
 	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
-static int refusal;
+static int (*sync_dir)(struct env_dir *dir);
+static int refusal, look_error, sync_error;
 
 static int refusing_open(
 	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
 {
-	if (refusal && flags & ENV_CREATE && !strcmp(name, FORMAT_LOSS_NAME))
+	if (!strcmp(name, FORMAT_LOSS_NAME) && flags & ENV_CREATE && refusal)
 		return refusal;
+	if (!strcmp(name, FORMAT_LOSS_NAME) && !(flags & ENV_CREATE) && look_error)
+		return look_error;
 	return open_file(dir, name, flags, out);
+}
+
+static int refusing_sync(struct env_dir *dir)
+{
+	return sync_error ? sync_error : sync_dir(dir);
+}
+
+static void refuse(struct fixture *fixture)
+{
+	open_file = fixture->env->file_open;
+	sync_dir = fixture->env->dir_sync;
+	fixture->env->file_open = refusing_open;
+	fixture->env->dir_sync = refusing_sync;
+	refusal = look_error = sync_error = 0;
+}
+
+static void allow(struct fixture *fixture)
+{
+	fixture->env->file_open = open_file;
+	fixture->env->dir_sync = sync_dir;
+}
+
+/* What cannot be looked at marks nothing. */
+static void test_unreadable_mark(void **state)
+{
+	struct kv_repair_report report;
+	struct fixture *fixture;
+
+	fixture_setup_inline(state);
+	fixture = *state;
+	must_put_filled(fixture, HASHED, "key", VALUE_SIZE, 1);
+	assert_int_equal(kv_checkpoint(fixture->kv), 0);
+	must_close(fixture);
+	assert_int_equal(sim_env_flip(fixture->sim, FORMAT_MANIFEST_NAME, 20, 1), 0);
+	refuse(fixture);
+	look_error = -EIO;
+	assert_int_equal(kv_open(fixture->env, STORE_PATH, NULL, &fixture->kv), -EIO);
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), -EIO);
+	look_error = 0;
+	assert_false(is_lost(fixture, KV_OPEN_INLINE));
+	assert_int_equal(kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+	assert_false(is_lost(fixture, KV_OPEN_INLINE));
+	allow(fixture);
+	fixture->kv = NULL;
+	fixture_teardown(state);
+}
+
+/* An error leaves it as it was; and what may have got there nevertheless can be forgotten. */
+static void test_errors(void **state)
+{
+	struct fixture *fixture;
+	struct kv_stats stats;
+
+	fixture_setup_inline(state);
+	fixture = *state;
+	refuse(fixture);
+	refusal = -ENOSPC;
+	assert_int_equal(kv_note_loss(fixture->kv), -ENOSPC);
+	kv_stats(fixture->kv, &stats);
+	assert_false(stats.records_lost);
+	refusal = 0;
+	sync_error = -EIO;
+	assert_int_equal(kv_note_loss(fixture->kv), -EIO);
+	assert_int_equal(kv_forget_loss(fixture->kv), -EIO);
+	sync_error = 0;
+	assert_int_equal(kv_note_loss(fixture->kv), 0);
+	sync_error = -EIO;
+	assert_int_equal(kv_forget_loss(fixture->kv), -EIO);
+	kv_stats(fixture->kv, &stats);
+	assert_true(stats.records_lost);
+	sync_error = 0;
+	assert_int_equal(kv_forget_loss(fixture->kv), 0);
+	must_close(fixture);
+	allow(fixture);
+	assert_false(is_lost(fixture, KV_OPEN_INLINE));
+	fixture_teardown(state);
 }
 
 /* No room for the mark: what tells of the damage stays until there is. */
@@ -184,8 +288,7 @@ static void test_no_room(void **state)
 	struct fixture *fixture = begin(state, DAMAGED, false);
 	uint64_t size;
 
-	open_file = fixture->env->file_open;
-	fixture->env->file_open = refusing_open;
+	refuse(fixture);
 	refusal = -ENOSPC;
 	for (unsigned i = 0; i < 2; i++) {
 		must_open(fixture, KV_OPEN_INLINE);
@@ -198,7 +301,7 @@ static void test_no_room(void **state)
 	assert_int_equal(kv_checkpoint(fixture->kv), 0);
 	must_close(fixture);
 	assert_true(is_lost(fixture, KV_OPEN_INLINE));
-	fixture->env->file_open = open_file;
+	allow(fixture);
 	fixture_teardown(state);
 }
 
@@ -208,6 +311,9 @@ int main(void)
 		cmocka_unit_test(test_opening),
 		cmocka_unit_test(test_interrupted_repair),
 		cmocka_unit_test(test_nothing_lost),
+		cmocka_unit_test(test_nothing_lost_interrupted),
+		cmocka_unit_test(test_unreadable_mark),
+		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_no_room),
 	};
 

@@ -316,8 +316,20 @@ static void test_clone(void **state)
 	assert_int_equal(kvfs_snapshot_open(store.fs, "snapshot", &snapshot), 0);
 	assert_int_equal(kvfs_send(snapshot, drop, NULL), -EUCLEAN);
 	kvfs_close(snapshot);
+	/* What is in the snapshot is not mended. */
+	repair_unchecked(&store);
+	assert_int_equal(kvfs_send(store.fs, drop, NULL), 0);
+	assert_int_equal(kvfs_view_open(store.fs, &snapshot), 0);
+	assert_int_equal(kvfs_send(snapshot, drop, NULL), 0);
+	kvfs_close(snapshot);
+	assert_int_equal(kvfs_snapshot_open(store.fs, "snapshot", &snapshot), 0);
+	assert_int_equal(kvfs_send(snapshot, drop, NULL), -EUCLEAN);
+	kvfs_close(snapshot);
 	assert_int_equal(kvfs_snapshot_delete(store.fs, "snapshot"), 0);
-	repair(&store);
+	assert_int_equal(kvfs_snapshot_create(store.fs, "snapshot"), 0);
+	assert_int_equal(kvfs_snapshot_open(store.fs, "snapshot", &snapshot), 0);
+	assert_int_equal(kvfs_send(snapshot, drop, NULL), 0);
+	kvfs_close(snapshot);
 	assert_int_equal(kvfs_send(store.fs, drop, NULL), 0);
 	end(&store);
 }
@@ -354,6 +366,42 @@ static void test_snapshot_of_before(void **state)
 		fixture_close(&store);
 	}
 	fixture_open(&store);
+	assert_int_equal(kvfs_snapshot_delete(store.fs, "snapshot"), 0);
+	fixture_assert_clean(&store);
+	end(&store);
+}
+
+static int (*open_file)(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out);
+
+static int no_room_for_mark(
+	struct env_dir *dir, const char *name, unsigned flags, struct env_file **out)
+{
+	if (!strcmp(name, FORMAT_LOSS_NAME) && flags & ENV_CREATE)
+		return -ENOSPC;
+	return open_file(dir, name, flags, out);
+}
+
+/* Where that is refused nothing has come back. */
+static void test_refused_return(void **state)
+{
+	struct fixture store;
+	uint64_t ino;
+
+	begin(&store);
+	ino = make_named_later(&store);
+	assert_int_equal(kvfs_snapshot_create(store.fs, "snapshot"), 0);
+	lose_both(&store, ino);
+	fixture_open(&store);
+	repair_unchecked(&store);
+	open_file = store.env->file_open;
+	store.env->file_open = no_room_for_mark;
+	assert_int_equal(kvfs_rollback(store.fs, "snapshot", NULL), -ENOSPC);
+	store.env->file_open = open_file;
+	assert_false(is_doubtful(&store));
+	fixture_reopen(&store);
+	assert_false(is_doubtful(&store));
+	must_have(&store, ino, 'a');
 	assert_int_equal(kvfs_snapshot_delete(store.fs, "snapshot"), 0);
 	fixture_assert_clean(&store);
 	end(&store);
@@ -475,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_next_number),
 		cmocka_unit_test(test_number_of_snapshot),
 		cmocka_unit_test(test_other_name),
+		cmocka_unit_test(test_refused_return),
 		cmocka_unit_test(test_sharers),
 		cmocka_unit_test(test_snapshot_of_before),
 		cmocka_unit_test(test_unlinked),

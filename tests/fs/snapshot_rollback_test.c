@@ -377,7 +377,7 @@ static unsigned count_snapshots(struct fixture *store)
 
 /*
  * Where damage has taken records nobody knows whether it was: it is finished, and what there was is
- * a snapshot; one, whatever becomes of attempts to finish it.
+ * a snapshot.
  */
 static void test_kept_in_doubt(void **state)
 {
@@ -402,7 +402,7 @@ static void test_kept_in_doubt(void **state)
 	assert_int_equal(kvfs_snapshot_open(store->fs, "before-rollback-2", &before), 0);
 	assert_true(tree_digest(before) == digest);
 	kvfs_close(before);
-	/* To what is not there: nothing is kept. Once more, behind a first attempt: nothing either. */
+	/* To what is not there: nothing is kept. */
 	begin_rollback(store, "t");
 	fixture_close(store);
 	store->open.repairs = false;
@@ -410,10 +410,16 @@ static void test_kept_in_doubt(void **state)
 	store->open.repairs = true;
 	fixture_open(store);
 	assert_int_equal(count_snapshots(store), 3);
+	/* One of the user's own, since, is none of what there was. */
 	begin_rollback(store, "s");
-	assert_int_equal(kvfs_snapshot_create(store->fs, "before-rollback-3"), 0);
+	assert_int_equal(kvfs_snapshot_create(store->fs, "before-rollback-mine"), 0);
+	fixture_write(store, ino, "newer", 100000);
+	digest = tree_digest(store->fs);
 	fixture_reopen(store);
-	assert_int_equal(count_snapshots(store), 4);
+	assert_int_equal(count_snapshots(store), 5);
+	assert_int_equal(kvfs_snapshot_open(store->fs, "before-rollback-3", &before), 0);
+	assert_true(tree_digest(before) == digest);
+	kvfs_close(before);
 	assert_int_equal(kv_forget_loss(kvfs_kv(store->fs)), 0);
 	store->open.repairs = false;
 	fixture_reopen(store);
