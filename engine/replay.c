@@ -395,12 +395,15 @@ bool replay_finds_nothing(struct kv *kv, struct segment *segment)
 	       !(segment->map && kv->env->map_failed(segment->map, kv->segments.size));
 }
 
-bool replay_is_vouched_for(struct kv *kv, struct segment *segment, uint32_t offset, uint64_t seq)
+void replay_ask(struct replay *replay, struct kv *kv, struct segment *segment)
 {
-	struct replay replay = {.kv = kv, .segment = segment,
-				.base = segments_base(&kv->segments, segment->slot),
-				.last_seq = seq,
-				.search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments)};
+	*replay = (struct replay){.kv = kv, .segment = segment,
+				  .base = segments_base(&kv->segments, segment->slot),
+				  .search_budget = SEGMENT_SEARCH_BUDGET(&kv->segments)};
+}
 
-	return was_durable(&replay, offset, 0);
+bool replay_is_vouched_for(struct replay *replay, uint32_t offset, uint64_t seq)
+{
+	replay->last_seq = seq;
+	return was_durable(replay, offset, 0);
 }

@@ -81,10 +81,12 @@ int replay_segment(struct replay *replay, bool last, uint32_t *end, enum replay_
  */
 bool replay_finds_nothing(struct kv *kv, struct segment *segment);
 
+/* For the questions that come next: of this segment, from its beginning to its end. */
+void replay_ask(struct replay *replay, struct kv *kv, struct segment *segment);
 /*
  * Does a record behind the offset, or a checkpoint, say that what was damaged there was durable?
  * seq: the last number before it.
  */
-bool replay_is_vouched_for(struct kv *kv, struct segment *segment, uint32_t offset, uint64_t seq);
+bool replay_is_vouched_for(struct replay *replay, uint32_t offset, uint64_t seq);
 
 #endif

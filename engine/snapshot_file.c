@@ -60,13 +60,21 @@ struct search {
 	const uint8_t *base;
 	uint32_t offset;
 	uint64_t last_seq; /* 0: numbers may begin anywhere */
+	uint64_t most_seq; /* of the log so far, from its first segment on */
 	uint64_t budget;
 	bool last; /* the log ends in it, with what a power failure has torn */
+	struct replay replay; /* knows what was durable in it; if it is the last */
 };
 
 static bool has_number(const struct format_record *record)
 {
 	return !format_record_is_bare(record) && !(record->flags & FORMAT_RECORD_RELOCATED);
+}
+
+static void note_number(struct search *search, const struct format_record *record)
+{
+	if (has_number(record) && record->seq > search->most_seq)
+		search->most_seq = record->seq;
 }
 
 /* Does the log end before this record, which was left behind by what is lost? */
@@ -85,8 +93,8 @@ static void pass_over(struct search *search)
 {
 	const struct segments *segments = &search->kv->segments;
 
-	if (search->last && !replay_is_vouched_for(search->kv, search->segment, search->offset,
-						   search->last_seq)) {
+	if (search->last &&
+	    !replay_is_vouched_for(&search->replay, search->offset, search->most_seq)) {
 		search->offset = segments->size;
 		return;
 	}
@@ -96,14 +104,29 @@ static void pass_over(struct search *search)
 	search->last_seq = 0;
 }
 
+/* Its END, and the last record that has a number (0: none has). */
+static int end_quickly(struct search *search, uint32_t end, uint32_t numbered)
+{
+	const struct segments *segments = &search->kv->segments;
+
+	if (segment_validate(segments, search->segment, search->base, end) <= 0)
+		return -EUCLEAN;
+	if (!numbered)
+		return 0;
+	if (segment_validate(segments, search->segment, search->base, numbered) <= 0)
+		return -EUCLEAN;
+	note_number(search, (const struct format_record *)(search->base + numbered));
+	return 0;
+}
+
 /*
  * The same for a segment of which all records are as they should be, without a look at what they
  * hold. -EUCLEAN: it is not such a one
  */
-static int search_quickly(const struct search *search)
+static int search_quickly(struct search *search)
 {
 	struct segments *segments = &search->kv->segments;
-	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE;
+	uint32_t offset = FORMAT_SEGMENT_HEADER_SIZE, numbered = 0;
 	int error = 0;
 
 	while (!error) {
@@ -115,7 +138,7 @@ static int search_quickly(const struct search *search)
 					     segments->keyspace_count))
 			return -EUCLEAN;
 		if (record->flags == FORMAT_RECORD_END)
-			return 0;
+			return end_quickly(search, offset, numbered);
 		if (record->keyspace == FORMAT_KEYSPACE_ENGINE) {
 			if (segment_validate(segments, search->segment, search->base, offset) <= 0)
 				return -EUCLEAN;
@@ -123,6 +146,8 @@ static int search_quickly(const struct search *search)
 				search->kv, record,
 				segments_address(segments, search->segment->slot, offset));
 		}
+		if (has_number(record))
+			numbered = offset;
 		offset += (uint32_t)format_record_length(record);
 	}
 	return error;
@@ -150,6 +175,7 @@ static int search_closely(struct search *search)
 								search->offset));
 		if (has_number(record))
 			search->last_seq = record->seq;
+		note_number(search, record);
 		search->offset += (uint32_t)length;
 	}
 	return error;
@@ -168,23 +194,40 @@ static const struct segment *last_of_log(
 	return NULL;
 }
 
+static int search_segment(struct search *search, bool last)
+{
+	struct kv *kv = search->kv;
+	int error = -EUCLEAN;
+
+	search->base = segments_base(&kv->segments, search->segment->slot);
+	search->last = last;
+	if (last)
+		replay_ask(&search->replay, kv, search->segment);
+	else
+		error = search_quickly(search);
+	if (error != -EUCLEAN)
+		return error;
+	search->offset = FORMAT_SEGMENT_HEADER_SIZE;
+	search->last_seq = 0;
+	search->budget = SEGMENT_SEARCH_BUDGET(&kv->segments);
+	return search_closely(search);
+}
+
+/* Not behind the log's end: what stands there a power failure has left, of what it took. */
 static int search_all(struct kv *kv, struct segment **segments, size_t count)
 {
 	const struct segment *last = last_of_log(kv, segments, count);
+	struct search search = {.kv = kv};
+	bool ended = false;
 	size_t i;
 	int error = 0;
 
 	for (i = 0; i < count && !error; i++) {
-		struct search search = {
-			.kv = kv, .segment = segments[i],
-			.base = segments_base(&kv->segments, segments[i]->slot),
-			.offset = FORMAT_SEGMENT_HEADER_SIZE,
-			.budget = SEGMENT_SEARCH_BUDGET(&kv->segments),
-			.last = segments[i] == last};
-
-		error = search.last ? -EUCLEAN : search_quickly(&search);
-		if (error == -EUCLEAN)
-			error = search_closely(&search);
+		if (ended && !format_segment_is_cold(segments[i]->id))
+			continue;
+		search.segment = segments[i];
+		ended |= segments[i] == last;
+		error = search_segment(&search, segments[i] == last);
 	}
 	return error;
 }
