@@ -24,7 +24,7 @@ static int unless_damaged(int error)
 	return env_open_was_refused(error) ? error : 0;
 }
 
-int checkpoint_vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
+static int vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
 {
 	struct format_checkpoint_segment entry;
 	struct checkpoint_reader *reader;
@@ -32,14 +32,19 @@ int checkpoint_vouch_for_segments(struct kv *kv, const struct checkpoint_file *f
 	int error = checkpoint_reader_new(file, FORMAT_CHECKPOINT_SEGMENTS, &reader);
 
 	if (error)
-		return unless_damaged(error);
+		return error;
 	for (i = 0; i < file->header.segment_count && !error; i++) {
 		error = checkpoint_reader_read(reader, &entry, sizeof(entry));
 		if (!error && checkpoint_knows(kv, &entry))
 			kv->segments.table[entry.slot]->vouched = entry.end;
 	}
 	free(reader);
-	return unless_damaged(error);
+	return error;
+}
+
+int checkpoint_vouch_for_segments(struct kv *kv, const struct checkpoint_file *file)
+{
+	return unless_damaged(vouch_for_segments(kv, file));
 }
 
 /* ---- old versions ---------------------------------------------------------------------------- */
@@ -123,11 +128,13 @@ static int by_address(const void *a, const void *b)
 static int vouch_for_versions(struct kv *kv, const struct checkpoint_file *file)
 {
 	struct vouching vouching = {.kv = kv};
-	int error = unless_damaged(read_versions(&vouching, file));
+	int changes, error = read_versions(&vouching, file);
 
-	if (!error)
-		error = unless_damaged(read_changes(&vouching, file));
-	if (error) {
+	if (!env_open_was_refused(error)) {
+		changes = read_changes(&vouching, file);
+		error = error && !env_open_was_refused(changes) ? error : changes;
+	}
+	if (env_open_was_refused(error)) {
 		free(vouching.versions);
 		return error;
 	}
@@ -135,7 +142,7 @@ static int vouch_for_versions(struct kv *kv, const struct checkpoint_file *file)
 		qsort(vouching.versions, vouching.count, sizeof(*vouching.versions), by_address);
 	kv->vouched_versions = vouching.versions;
 	kv->vouched_count = vouching.count;
-	return 0;
+	return error;
 }
 
 uint64_t checkpoint_vouched_end(const struct kv *kv, uint64_t address)
@@ -158,16 +165,30 @@ void checkpoint_vouch_fini(struct kv *kv)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-int checkpoint_vouch(struct kv *kv)
+static int vouch(struct kv *kv)
 {
 	struct checkpoint_file file;
-	int error = checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid);
+	int versions, error = checkpoint_file_open(&file, kv->env, kv->dir, kv->segments.uuid);
 
 	if (error)
-		return unless_damaged(error);
-	error = checkpoint_vouch_for_segments(kv, &file);
-	if (!error)
-		error = vouch_for_versions(kv, &file);
+		return error;
+	error = vouch_for_segments(kv, &file);
+	if (!env_open_was_refused(error)) {
+		versions = vouch_for_versions(kv, &file);
+		error = error && !env_open_was_refused(versions) ? error : versions;
+	}
 	checkpoint_file_close(&file);
 	return error;
+}
+
+int checkpoint_vouch(struct kv *kv)
+{
+	int error = vouch(kv);
+
+	/* What could not be read once is read again before it is given up. */
+	if (error == -EIO) {
+		checkpoint_vouch_fini(kv);
+		error = vouch(kv);
+	}
+	return unless_damaged(error);
 }

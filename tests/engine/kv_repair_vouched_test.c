@@ -117,10 +117,46 @@ static void test_checkpoint_refused(void **state)
 	}
 }
 
+static unsigned refused_read; /* this one of any file, from 1; 0: none */
+static unsigned reads;
+static int (*read_file)(struct env_file *file, void *buffer, size_t size, uint64_t position);
+
+static int refusing_read(struct env_file *file, void *buffer, size_t size, uint64_t position)
+{
+	return ++reads == refused_read ? -EIO : read_file(file, buffer, size, position);
+}
+
+/* What cannot be read once, and then again, neither. */
+static void test_read_once_more(void **state)
+{
+	struct kv_repair_report report;
+	int error;
+
+	for (unsigned n = 1;; n++) {
+		struct fixture *fixture = begin(state, DAMAGED);
+
+		reads = 0;
+		refused_read = n;
+		read_file = fixture->env->file_read;
+		fixture->env->file_read = refusing_read;
+		error = kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report);
+		fixture->env->file_read = read_file;
+		if (error)
+			assert_int_equal(
+				kv_repair(fixture->env, STORE_PATH, NULL, NULL, &report), 0);
+		assert_int_equal(count_keys(fixture), KEYS - 1);
+		fixture_teardown(state);
+		if (reads < n)
+			break;
+		assert_in_range(n, 1, 200);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_checkpoint_refused),
+		cmocka_unit_test(test_read_once_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
