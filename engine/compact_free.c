@@ -17,6 +17,7 @@
 #include "epoch.h"
 #include "log.h"
 #include "log_spare.h"
+#include "loss.h"
 #include "manifest.h"
 #include "segment_file.h"
 #include "snapshot.h"
@@ -81,13 +82,15 @@ static int announce(struct kv *kv)
 
 	if (error)
 		return error;
-	error = manifest_write(kv);
+	error = loss_settle(kv);
+	if (!error)
+		error = manifest_write(kv);
 	if (is_shortage(error)) {
 		put_off(kv);
 		kv->compaction.free_at_us = kv->env->clock_us(kv->env) + RETRY_US;
 		return error;
 	}
-	return error ? store_poison(kv, error, "writing the list of segments failed") : 0;
+	return error ? store_poison(kv, error, "writing what segments there are failed") : 0;
 }
 
 static int free_one(struct kv *kv, struct segment *victim)

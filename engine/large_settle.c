@@ -200,8 +200,8 @@ static int forget_spared(struct kv *kv)
 		return -EIO;
 	if (error) {
 		store_report(kv, KV_WARNING,
-			     "what was to free them cannot be deleted: %s; until it is, no checkpoint "
-			     "is written",
+			     "what was to free them cannot be deleted: %s; until the store is opened "
+			     "again no checkpoint is written",
 			     strerror(-error));
 		return 0;
 	}

@@ -54,7 +54,6 @@ void repair_say(struct repair *repair, enum kv_severity severity, const char *fo
 int repair_mark(struct repair *repair)
 {
 	struct env_dir *dir;
-	bool before = false;
 	int error;
 
 	if (repair->marked)
@@ -62,29 +61,11 @@ int repair_mark(struct repair *repair)
 	error = repair->env->dir_open(repair->env, repair->path, &dir);
 	if (error)
 		return error;
-	error = loss_look(repair->env, dir, &before);
-	if (!error)
-		error = loss_mark(repair->env, dir);
+	error = loss_mark(repair->env, dir);
 	repair->env->dir_close(dir);
-	/* On a full disk what can be brought back is worth more. */
-	if (env_is_full(error))
-		return 0;
 	repair->marked = !error;
-	repair->marked_here = !error && !before;
-	return error;
-}
-
-/* Nothing was lost: a checkpoint was damaged, say. */
-static int unmark(struct repair *repair)
-{
-	struct env_dir *dir;
-	int error = repair->env->dir_open(repair->env, repair->path, &dir);
-
-	if (error)
-		return error;
-	error = loss_unmark(repair->env, dir);
-	repair->env->dir_close(dir);
-	return error;
+	/* On a full disk what can be brought back is worth more. */
+	return env_is_full(error) ? 0 : error;
 }
 
 /* ---- the superblock -------------------------------------------------------------------------- */
@@ -453,10 +434,11 @@ static uint64_t cut_bytes(const struct repair *repair, const struct kv *kv)
 }
 
 /*
- * May it be done without room: is there no segment that has to be emptied, and what the checkpoint
- * knows not gone with it? Changes nothing.
+ * What the log says without the checkpoint, but for what that vouches for. Are records lost? May it
+ * be done without room: is there no segment that has to be emptied, and what the checkpoint knows
+ * not gone with it? Changes nothing.
  */
-static int look_for_damaged(struct repair *repair, bool *can)
+static int look_at_log(struct repair *repair, bool *lost, bool *can)
 {
 	struct kv_open_options options = {.flags = KV_OPEN_READ_ONLY, .report = keep_quiet};
 	struct kv *kv;
@@ -465,24 +447,21 @@ static int look_for_damaged(struct repair *repair, bool *can)
 
 	if (error)
 		return error;
+	*lost = atomic_load(&kv->records_lost) || repair->missing_id;
 	*can = !any_damaged(kv) && kv->checkpoint_there == repair->checkpoint_there;
 	return kv_close(kv);
 }
 
 /* Where there is no room to empty segments none of them may be damaged. */
-static int open_log(struct repair *repair, struct kv **out)
+static int open_log(struct repair *repair, bool can, struct kv **out)
 {
 	struct kv_open_options options = {
 		.flags = KV_OPEN_INLINE, .report = pass_on_of_log, .report_arg = repair};
-	int looked, error = store_open_anew(repair->env, repair->path, &options,
-					    CHECKPOINT_REMOVED_WITH_ROOM, out);
-	bool can;
+	int error = store_open_anew(repair->env, repair->path, &options,
+				    CHECKPOINT_REMOVED_WITH_ROOM, out);
 
 	if (!env_is_short(error))
 		return error;
-	looked = look_for_damaged(repair, &can);
-	if (looked)
-		return looked;
 	if (can)
 		return store_open_anew(repair->env, repair->path, &options, CHECKPOINT_REMOVED,
 				       out);
@@ -504,20 +483,16 @@ static void say_missing(struct repair *repair)
 static int mend_log(struct repair *repair)
 {
 	struct kv *kv;
-	int closed, error = 0;
+	bool lost = false, can = false;
+	int closed, error = look_at_log(repair, &lost, &can);
 
-	/* A checkpoint may be all that knows, and goes before the log is looked at without it. */
-	if (repair->missing_id || (repair->checkpoint_there && !repair->checkpoint_damaged))
+	/* The checkpoint, which may be all that knows, goes before the log is replayed. */
+	if (!error && lost)
 		error = repair_mark(repair);
+	if (!error)
+		error = open_log(repair, can, &kv);
 	if (error)
 		return error;
-	error = open_log(repair, &kv);
-	if (env_is_short(error) && repair->marked_here)
-		(void)!unmark(repair); /* nothing was changed */
-	if (error)
-		return error;
-	if (kv->passed_over_bytes || kv->missing_segments || repair->missing_id)
-		repair->marked_here = false;
 	if (repair->checkpoint_damaged) {
 		repair->result.mended++;
 		repair_say(repair, KV_WARNING,
@@ -557,8 +532,6 @@ int kv_repair(struct kv_env *env, const char *path, kv_report_fn *report, void *
 			   "what was damaged held nothing, and is not there any more");
 	}
 	free(repair.cuts);
-	if (!error && repair.marked_here && !repair.result.lost_bytes && !repair.result.remaining)
-		error = unmark(&repair);
 	if (error)
 		return error;
 	*out = repair.result;

@@ -22,8 +22,7 @@ struct repair {
 	/* Of a segment that the checkpoint misses, which may be all that knows of it; id 0: none. */
 	uint64_t missing_id;
 	uint32_t missing_slot;
-	bool marked;	  /* that records are lost (loss.h) */
-	bool marked_here; /* not before, and nobody knows yet whether any are */
+	bool marked; /* that records are lost (loss.h) */
 	struct kv_repair_report result;
 };
 

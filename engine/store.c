@@ -344,7 +344,7 @@ static int open_with(struct kv_env *env, const char *path, const struct kv_open_
 	if (!error && !read_only && (atomic_load(&kv->damaged) || fate != CHECKPOINT_USED))
 		error = large_settle(kv);
 	/* A segment that is missing is not missed again by the next one who opens the store. */
-	if (!error && !kv->large.spared_count)
+	if (!error && !kv->large.spared_count && !kv->loss_unmarked)
 		error = manifest_settle(kv);
 	if (!error && !read_only && !kv->inline_maintenance)
 		error = start_threads(kv);

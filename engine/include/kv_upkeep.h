@@ -164,9 +164,8 @@ KV_API KV_MUST_CHECK int kv_repair(struct kv_env *env, const char *path, kv_repo
 /*
  * That records were lost (records_lost of kv_stats) is kept in mind from the opening or the repair
  * that finds it out, also where nobody could tell any more, until who uses the store says that the
- * records that are left agree with each other. A repair that was interrupted leaves that as well where
- * nobody can know any more whether there were any. What is damaged still is found by the next opening
- * again. Durable on return. -EROFS, -EIO, -ENOMEM
+ * records that are left agree with each other. What a replay passes over is found again by each
+ * opening that replays it. Durable on return. -EROFS, -EIO, -ENOMEM
  */
 KV_API KV_MUST_CHECK int kv_forget_loss(struct kv *kv);
 /*

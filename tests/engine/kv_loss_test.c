@@ -305,6 +305,74 @@ static void test_no_room(void **state)
 	fixture_teardown(state);
 }
 
+static void must_be_lost(struct fixture *fixture)
+{
+	struct kv_stats stats;
+
+	must_open(fixture, KV_OPEN_INLINE);
+	kv_stats(fixture->kv, &stats);
+	assert_true(stats.records_lost);
+}
+
+static void die(struct fixture *fixture)
+{
+	sim_env_cut(fixture->sim);
+	(void)!kv_close(fixture->kv);
+	fixture->kv = NULL;
+	assert_int_equal(sim_env_power_on(fixture->sim, SIM_LOSS_ALL), 0);
+}
+
+#define MANY 300u
+
+/* Likewise the list of segments, by which one is missed, and the segment that is damaged. */
+static void test_no_room_for_long(void **state)
+{
+	struct kv_prune_options options = {.garbage_percent = 1};
+	char name[8];
+
+	for (unsigned missing = 0; missing < 2; missing++) {
+		struct place place = {.key = DAMAGED};
+		struct store_image image;
+		struct fixture *fixture;
+		struct env_dir *dir;
+
+		fixture_setup_inline(state);
+		fixture = *state;
+		for (unsigned i = 0; i < MANY; i++) {
+			snprintf(name, sizeof(name), "k%u", i);
+			must_put_filled(fixture, HASHED, name, VALUE_SIZE, i);
+		}
+		must_close(fixture);
+		remove_checkpoint(fixture);
+		store_image_take(&image, fixture->sim, STORE_PATH);
+		store_image_records(&image, find_key, &place);
+		store_image_free(&image);
+		assert_int_equal(fixture->env->dir_open(fixture->env, STORE_PATH, &dir), 0);
+		if (missing)
+			assert_int_equal(fixture->env->unlink(dir, place.name), 0);
+		else
+			assert_int_equal(sim_env_flip(fixture->sim, place.name,
+						 place.offset + VALUE_SIZE / 2, 1),
+				0);
+		assert_int_equal(fixture->env->dir_sync(dir), 0);
+		fixture->env->dir_close(dir);
+		refuse(fixture);
+		refusal = -ENOSPC;
+		must_be_lost(fixture);
+		for (unsigned i = 10; i < MANY; i++) {
+			snprintf(name, sizeof(name), "k%u", i);
+			must_put_filled(fixture, HASHED, name, VALUE_SIZE, i);
+		}
+		(void)!kv_prune(fixture->kv, &options, NULL, NULL, NULL);
+		die(fixture);
+		refusal = 0;
+		must_be_lost(fixture);
+		must_close(fixture);
+		allow(fixture);
+		fixture_teardown(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_unreadable_mark),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_no_room_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
